@@ -1,0 +1,280 @@
+"""What lies inside an opened callback: the schema of WeCom's JSON, and the flat value we make of it.
+
+WeCom's own spelling stops in this file. An unknown message type, event or item is a value, not an error.
+"""
+
+import json
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from maven_channel_wecom.errors import MalformedCallback
+
+MediaKind = Literal["image", "file", "video"]
+
+# 100719 "接收消息", 2025-12-11; video since 2026-03-12.
+MESSAGE_TYPES: Final = ("text", "image", "mixed", "voice", "file", "video")
+# 100719 "流式消息刷新": WeCom polls for the next piece of an answer streamed by passive reply.
+STREAM: Final = "stream"
+# 101027 "接收事件", 2025-11-25.
+EVENT: Final = "event"
+EVENT_TYPES: Final = ("enter_chat", "template_card_event", "feedback_event")
+
+_T = TypeVar("_T")
+
+
+class TextItem(msgspec.Struct, frozen=True):
+    """Text, or the transcript WeCom made of a voice message."""
+
+    content: str
+
+    def __repr__(self) -> str:
+        return "<TextItem>"
+
+
+class MediaItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture, file or video. `url` is signed and secret, valid for five minutes; empty when WeCom sent none."""
+
+    kind: MediaKind
+    url: str
+    media_id: str = ""
+    aes_key: str = ""
+
+    def __repr__(self) -> str:
+        return f"<MediaItem {self.kind}>"
+
+
+class UnknownItem(msgspec.Struct, frozen=True):
+    """Something this channel has no name for; `type` is WeCom's."""
+
+    type: str
+
+
+Item = TextItem | MediaItem | UnknownItem
+
+
+class Event(msgspec.Struct, frozen=True):
+    """An event. `details` are its plain facts, without anything a user wrote."""
+
+    type: str
+    details: dict[str, str | int | list[int]]
+
+
+class Callback(msgspec.Struct, frozen=True, kw_only=True):
+    """One callback. `type` is WeCom's `msgtype`; `response_url` is secret and empty when there is none.
+
+    `created_at` is in seconds since the epoch, None when WeCom did not say.
+    """
+
+    message_id: str
+    type: str
+    bot_id: str = ""
+    chat_type: str = ""
+    group_id: str = ""
+    sender_id: str = ""
+    response_url: str = ""
+    created_at: int | None = None
+    items: tuple[Item, ...] = ()
+    quoted_items: tuple[Item, ...] = ()
+    event: Event | None = None
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it was said in a group."""
+        return self.chat_type == "group"
+
+    @property
+    def chat_id(self) -> str:
+        """The group, or the sender in a single chat."""
+        return self.group_id if self.is_group else self.sender_id
+
+    def __repr__(self) -> str:
+        return f"<Callback {self.type}>"
+
+
+# 100719 "公共字段". Every field but msgid and msgtype may be absent on some kind of callback.
+class _From(msgspec.Struct):
+    userid: str = ""
+
+
+class _Header(msgspec.Struct):
+    msgid: str
+    msgtype: str
+    aibotid: str = ""
+    chattype: str = ""
+    chatid: str = ""
+    sender: _From = msgspec.field(name="from", default_factory=_From)
+    response_url: str = ""
+    create_time: int | None = None
+
+
+class _Text(msgspec.Struct):
+    content: str = ""
+
+
+class _Media(msgspec.Struct):
+    url: str = ""
+    media_id: str = ""
+    aeskey: str = ""
+
+
+class _MixedItem(msgspec.Struct):
+    msgtype: str = ""
+    text: _Text | None = None
+    image: _Media | None = None
+
+
+class _Mixed(msgspec.Struct):
+    msg_item: list[_MixedItem] = []
+
+
+# One object holds the payload under the name of its type; a quote has the same shape (100719 "引用").
+class _Payload(msgspec.Struct):
+    text: _Text | None = None
+    image: _Media | None = None
+    mixed: _Mixed | None = None
+    voice: _Text | None = None
+    file: _Media | None = None
+    video: _Media | None = None
+
+
+class _Quote(_Payload):
+    msgtype: str = ""
+
+
+class _Message(_Payload):
+    quote: msgspec.Raw | None = None
+
+
+# 101027: the parameter table spells these cardtype and eventkey, the samples card_type and event_key, and are right.
+class _CardEvent(msgspec.Struct):
+    card_type: str = ""
+    event_key: str = ""
+    task_id: str = ""
+
+
+class _FeedbackEvent(msgspec.Struct):
+    id: str = ""
+    type: int = 0
+    inaccurate_reason_list: list[int] = []
+
+
+class _EventBody(msgspec.Struct):
+    eventtype: str = ""
+    template_card_event: _CardEvent | None = None
+    feedback_event: _FeedbackEvent | None = None
+
+
+class _EventMessage(msgspec.Struct):
+    event: _EventBody
+
+
+def read_callback(message: bytes) -> Callback:
+    """Read the JSON of an opened callback: the header first, then what its type says.
+
+    Raises:
+        MalformedCallback: not a JSON object, `msgid` or `msgtype` missing, or a known type without its payload.
+    """
+    # https://developer.work.weixin.qq.com/document/path/100719
+    header = _decode(message, _Header)
+    if not header.msgid or not header.msgtype:
+        text = "msgid and msgtype must not be empty"
+        raise MalformedCallback(text)
+    items: tuple[Item, ...] = ()
+    quoted_items: tuple[Item, ...] = ()
+    event = None
+    if header.msgtype in MESSAGE_TYPES:
+        payload = _decode(message, _Message)
+        items = _items(header.msgtype, payload)
+        if not items:
+            text = f"a {header.msgtype} message carries no {header.msgtype}"
+            raise MalformedCallback(text)
+        quoted_items = _quoted_items(payload.quote)
+    elif header.msgtype == EVENT:
+        event = _event(_decode(message, _EventMessage).event)
+    return Callback(
+        message_id=header.msgid,
+        type=header.msgtype,
+        bot_id=header.aibotid,
+        chat_type=header.chattype,
+        group_id=header.chatid,
+        sender_id=header.sender.userid,
+        response_url=header.response_url.strip(),
+        created_at=header.create_time,
+        items=items,
+        quoted_items=quoted_items,
+        event=event,
+    )
+
+
+def _decode(message: bytes | msgspec.Raw, type_: type[_T]) -> _T:
+    try:
+        try:
+            return msgspec.json.decode(message, type=type_, strict=False)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            # Raw control characters inside strings, seen in the field, and lone surrogates are beyond msgspec.
+            lenient: Any = json.loads(bytes(message), strict=False)
+            return msgspec.convert(lenient, type_, strict=False)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        # The text of the cause quotes what was sent, so it is not passed on.
+        text = "the callback is not the JSON it should be"
+        raise MalformedCallback(text) from None
+
+
+def _items(type_: str, payload: _Payload) -> tuple[Item, ...]:
+    if type_ == "mixed":
+        return tuple(_mixed_item(item) for item in payload.mixed.msg_item) if payload.mixed else ()
+    if type_ in {"text", "voice"}:
+        text = payload.text if type_ == "text" else payload.voice
+        return (TextItem(_well_formed(text.content)),) if text else ()
+    if type_ == "image":
+        return (_media_item("image", payload.image),) if payload.image else ()
+    if type_ == "file":
+        return (_media_item("file", payload.file),) if payload.file else ()
+    if type_ == "video":
+        return (_media_item("video", payload.video),) if payload.video else ()
+    return (UnknownItem(type_),)
+
+
+def _mixed_item(item: _MixedItem) -> Item:
+    if item.msgtype == "text" and item.text:
+        return TextItem(_well_formed(item.text.content))
+    if item.msgtype == "image" and item.image:
+        return _media_item("image", item.image)
+    return UnknownItem(item.msgtype)
+
+
+def _media_item(kind: MediaKind, media: _Media) -> MediaItem:
+    # Every official sample ends the URL with a space (100719), which would become part of its signature.
+    return MediaItem(kind=kind, url=media.url.strip(), media_id=media.media_id, aes_key=media.aeskey)
+
+
+def _quoted_items(raw: msgspec.Raw | None) -> tuple[Item, ...]:
+    """Read a quote; one that cannot be read is unknown, since the user's own words are still worth an answer."""
+    if raw is None or bytes(raw) == b"null":
+        return ()
+    try:
+        quote = _decode(raw, _Quote)
+    except MalformedCallback:
+        return (UnknownItem("quote"),)
+    return _items(quote.msgtype, quote) or (UnknownItem(quote.msgtype),)
+
+
+def _event(body: _EventBody) -> Event:
+    details: dict[str, str | int | list[int]] = {}
+    if card := body.template_card_event:
+        details = {"card_type": card.card_type, "event_key": card.event_key, "task_id": card.task_id}
+    elif feedback := body.feedback_event:
+        details = {
+            "feedback_id": feedback.id,
+            "feedback_type": feedback.type,
+            "inaccurate_reasons": feedback.inaccurate_reason_list,
+        }
+    return Event(body.eventtype, details)
+
+
+def _well_formed(text: str) -> str:
+    """Replace lone surrogates, which no encoder after us would take."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

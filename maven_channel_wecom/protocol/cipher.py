@@ -1,0 +1,64 @@
+"""AES-256-CBC the way WeCom uses it: a fixed IV taken from the key, PKCS#7 to 32 bytes (91144 "加解密方案").
+
+CBC without a MAC protects nothing by itself. Whoever decrypts a callback checks its signature first.
+"""
+
+import base64
+import binascii
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.padding import PKCS7
+
+from maven_channel_wecom.protocol import limits
+
+# The padder counts bits.
+_PADDING = PKCS7(limits.PADDING_BLOCK_BYTES * 8)
+
+
+def decode_key(encoding_aes_key: str) -> bytes:
+    """Decode an EncodingAESKey of 43 characters to the 32 bytes of the key.
+
+    The last character usually carries two stray bits, in WeCom's own samples too, so they are not an error.
+
+    Raises:
+        ValueError: the length is wrong or a character is not base64; the text does not show the key.
+    """
+    # https://developer.work.weixin.qq.com/document/path/91144
+    if len(encoding_aes_key) != limits.ENCODING_AES_KEY_CHARACTERS:
+        message = f"must have {limits.ENCODING_AES_KEY_CHARACTERS} characters, this one has {len(encoding_aes_key)}"
+        raise ValueError(message)
+    try:
+        key = base64.b64decode(encoding_aes_key + "=", validate=True)
+    except (binascii.Error, ValueError):
+        message = "must be base64: letters, digits, + and / only"
+        raise ValueError(message) from None
+    if len(key) != limits.AES_KEY_BYTES:
+        message = f"must decode to {limits.AES_KEY_BYTES} bytes, this one decodes to {len(key)}"
+        raise ValueError(message)
+    return key
+
+
+def encrypt(key: bytes, plaintext: bytes) -> bytes:
+    """Pad and encrypt. The result is a multiple of 32 bytes and always longer than the plaintext."""
+    padder = _PADDING.padder()
+    encryptor = _cipher(key).encryptor()
+    return encryptor.update(padder.update(plaintext) + padder.finalize()) + encryptor.finalize()
+
+
+def decrypt(key: bytes, ciphertext: bytes) -> bytes:
+    """Decrypt and remove the padding.
+
+    Raises:
+        ValueError: the length is zero or no multiple of the block, or the padding is not PKCS#7 to 32 bytes.
+    """
+    if not ciphertext:
+        message = "nothing to decrypt"
+        raise ValueError(message)
+    decryptor = _cipher(key).decryptor()
+    unpadder = _PADDING.unpadder()
+    padded = decryptor.update(ciphertext) + decryptor.finalize()
+    return unpadder.update(padded) + unpadder.finalize()
+
+
+def _cipher(key: bytes) -> Cipher[modes.CBC]:
+    return Cipher(algorithms.AES256(key), modes.CBC(key[: limits.AES_IV_BYTES]))

@@ -1,0 +1,38 @@
+"""Numbers WeCom has fixed. Numbers we chose live in `policy` and `config`.
+
+Above each fact: page and section, date of the page read, the claim in a few words.
+"""
+
+from typing import Final
+
+# 91144 "EncodingAESKey", 2024-07-18: 43 characters, decoded with one "=" appended to 32 bytes.
+ENCODING_AES_KEY_CHARACTERS: Final = 43
+AES_KEY_BYTES: Final = 32
+
+# 91144 "加解密方案", 2024-07-18: the IV is the first 16 bytes of the key, for every message.
+AES_IV_BYTES: Final = 16
+
+# 91144 "加解密方案", 2024-07-18: PKCS#7 to a multiple of 32, not of the cipher's 16.
+PADDING_BLOCK_BYTES: Final = 32
+
+# 91144 "msg_encrypt", 2024-07-18: random(16) + length(4, network order) + message + receive id.
+FRAME_RANDOM_BYTES: Final = 16
+FRAME_LENGTH_BYTES: Final = 4
+
+# 101033 "URL有效性", 2025-07-23: answer the check within one second.
+URL_CHECK_SECONDS: Final = 1
+
+# 101138 "markdown.content", 2025-12-12: at most 20480 bytes in UTF-8.
+MARKDOWN_BYTES: Final = 20_480
+
+# 101138 "response_url", 2025-12-12: valid for one hour, for one call.
+RESPONSE_URL_SECONDS: Final = 3_600
+
+# 100719 "图片", 2025-12-11: the URL of a media item is valid for five minutes.
+MEDIA_URL_SECONDS: Final = 300
+
+# UNDOCUMENTED: every sample timestamp is decimal seconds of ten digits, good until the year 2286.
+TIMESTAMP_DIGITS: Final = 10
+
+# UNDOCUMENTED: sample nonces are up to 19 alphanumeric characters; room for a longer form of the same kind.
+NONCE_CHARACTERS: Final = 128

@@ -1,0 +1,28 @@
+"""The signature of a callback and of its answer (91144 "签名校验")."""
+
+import hashlib
+import hmac
+
+from maven_channel_wecom.errors import SignatureMismatch
+
+
+def sign(token: str, timestamp: str, nonce: str, ciphertext: str) -> str:
+    """Return the lowercase hex SHA-1 of the four strings, sorted by byte value and joined without a separator.
+
+    `timestamp` and `nonce` are the exact strings sent or received. SHA-1 is WeCom's choice, not ours.
+    """
+    # https://developer.work.weixin.qq.com/document/path/91144
+    parts = sorted(part.encode("utf-8", "surrogatepass") for part in (token, timestamp, nonce, ciphertext))
+    return hashlib.sha1(b"".join(parts), usedforsecurity=False).hexdigest()
+
+
+def check(*, signature: str, token: str, timestamp: str, nonce: str, ciphertext: str) -> None:
+    """Do nothing if the signature is right, in time that does not depend on how wrong it is.
+
+    Raises:
+        SignatureMismatch: it is not.
+    """
+    expected = sign(token, timestamp, nonce, ciphertext)
+    # compare_digest refuses non-ASCII text, so bytes are compared.
+    if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogatepass")):
+        raise SignatureMismatch
