@@ -128,8 +128,8 @@ def open_envelope(
 ) -> OpenedEnvelope:
     """Check the signature, then decrypt, then take the frame apart.
 
-    Several credentials are accepted while they are being changed: the signature must fit one of their tokens, and
-    the ciphertext one of their keys. Nothing is decrypted before a signature held.
+    Several credentials are accepted while they are being changed; those whose token does not fit the signature never
+    decrypt anything.
 
     Args:
         credentials: the accepted ones, the current one first.
@@ -143,13 +143,14 @@ def open_envelope(
         WrongReceiver: it opened and names another receiver.
     """
     # https://developer.work.weixin.qq.com/document/path/101033
-    accepted = list(credentials)
-    _check_signature(accepted, query, ciphertext)
+    signers = [candidate for candidate in credentials if _signed_by(candidate, query, ciphertext)]
+    if not signers:
+        raise SignatureMismatch
     try:
         encrypted = base64.b64decode(ciphertext, validate=True)
     except (binascii.Error, ValueError):
         raise UndecipherableEnvelope from None
-    for candidate in accepted:
+    for candidate in signers:
         try:
             message, found_id = _unframe(cipher.decrypt(candidate.key, encrypted))
         except ValueError:
@@ -177,20 +178,14 @@ def seal(
     return SealedEnvelope(encrypted, signed, timestamp, nonce)
 
 
-def _check_signature(accepted: list[Credentials], query: SignedQuery, ciphertext: str) -> None:
-    for candidate in accepted:
-        try:
-            signature.check(
-                signature=query.signature,
-                token=candidate.token,
-                timestamp=query.timestamp,
-                nonce=query.nonce,
-                ciphertext=ciphertext,
-            )
-        except SignatureMismatch:
-            continue
-        return
-    raise SignatureMismatch
+def _signed_by(candidate: Credentials, query: SignedQuery, ciphertext: str) -> bool:
+    return signature.matches(
+        query.signature,
+        token=candidate.token,
+        timestamp=query.timestamp,
+        nonce=query.nonce,
+        ciphertext=ciphertext,
+    )
 
 
 def _unframe(frame: bytes) -> tuple[bytes, str]:

@@ -10,7 +10,7 @@ class ReplyAnswer(msgspec.Struct, frozen=True):
 
 
 def markdown_body(content: str) -> bytes:
-    """Return the body that says `content`: plain JSON in raw UTF-8, since unicode escapes are refused (90313, 40033)."""
+    """Return the body that says `content`: plain JSON in raw UTF-8, as unicode escapes are refused (40033)."""
     # https://developer.work.weixin.qq.com/document/path/101138
     return msgspec.json.encode({"msgtype": "markdown", "markdown": {"content": content}})
 

@@ -3,8 +3,6 @@
 import hashlib
 import hmac
 
-from maven_channel_wecom.errors import SignatureMismatch
-
 
 def sign(token: str, timestamp: str, nonce: str, ciphertext: str) -> str:
     """Return the lowercase hex SHA-1 of the four strings, sorted by byte value and joined without a separator.
@@ -16,13 +14,8 @@ def sign(token: str, timestamp: str, nonce: str, ciphertext: str) -> str:
     return hashlib.sha1(b"".join(parts), usedforsecurity=False).hexdigest()
 
 
-def check(*, signature: str, token: str, timestamp: str, nonce: str, ciphertext: str) -> None:
-    """Do nothing if the signature is right, in time that does not depend on how wrong it is.
-
-    Raises:
-        SignatureMismatch: it is not.
-    """
+def matches(signature: str, *, token: str, timestamp: str, nonce: str, ciphertext: str) -> bool:
+    """Tell whether a signature is right, in time that does not depend on how wrong it is."""
     expected = sign(token, timestamp, nonce, ciphertext)
     # compare_digest refuses non-ASCII text, so bytes are compared.
-    if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogatepass")):
-        raise SignatureMismatch
+    return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,138 @@
+"""The channel as its host holds it: start, drain and stop, health."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+from maven_channel_wecom.contract.channel import ChannelStartError
+from maven_channel_wecom.contract.messages import Capabilities, Health
+from maven_channel_wecom.policy.normalization import normalize
+from maven_channel_wecom.protocol.callback import MediaItem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from maven_channel_wecom.config import WeComConfig
+    from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage, Receipt
+    from maven_channel_wecom.inbound import Inbound
+    from maven_channel_wecom.inbox import AdmittedCallback, Inbox
+    from maven_channel_wecom.media_opening import MediaOpener
+    from maven_channel_wecom.outbound import Outbound
+    from maven_channel_wecom.state.port import StateStore
+    from maven_channel_wecom.transport.callback_server import CallbackServer
+
+logger = logging.getLogger(__name__)
+
+CAPABILITIES: Final = Capabilities(reactions=False, file_upload=False, reactive_only=True)
+"""A `response_url` takes markdown, as an answer, and nothing else (101138)."""
+
+
+class WeComChannel:
+    """One bot: its callback server, its inbox, its way out.
+
+    Args:
+        name: the key of its entry under `channels`.
+        config: its settings.
+        server: answers WeCom.
+        inbound: what the server asks.
+        inbox: the messages in hand.
+        media: opens media.
+        outbound: delivers replies.
+        state: the claims and windows.
+        close: closes what the parts were given, after everything else has stopped.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: WeComConfig,
+        *,
+        server: CallbackServer,
+        inbound: Inbound,
+        inbox: Inbox,
+        media: MediaOpener,
+        outbound: Outbound,
+        state: StateStore,
+        close: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._name = name
+        self._config = config
+        self._server = server
+        self._inbound = inbound
+        self._inbox = inbox
+        self._media = media
+        self._outbound = outbound
+        self._state = state
+        self._close = close
+        self._port: int | None = None
+
+    @property
+    def name(self) -> str:
+        """See Channel."""
+        return self._name
+
+    @property
+    def port(self) -> int | None:
+        """The port it listens on; None before it starts and after it stopped."""
+        return self._port
+
+    async def start(self) -> None:
+        """Take up unfinished work and listen. Raises ChannelStartError when the address cannot be had."""
+        try:
+            await self._inbound.resume()
+            self._port = await self._server.start()
+        except OSError as error:
+            await self._inbox.drain(0)
+            await self._close()
+            message = (
+                f"channels.{self._name} cannot listen on {self._config.host}:{self._config.port}: "
+                f"{os.strerror(error.errno) if error.errno else 'no such address'}; "
+                f"change channels.{self._name}.host or .port, or stop the program that has it"
+            )
+            raise ChannelStartError(message) from None
+        logger.info("wecom callback server listening", extra={"fields": {"port": self._port}})
+
+    async def stop(self) -> None:
+        """Refuse new callbacks, finish work in hand within `drainSeconds`, close everything."""
+        self._inbound.refuse_new()
+        left = await self._inbox.drain(self._config.drain_seconds)
+        await self._server.stop()
+        self._port = None
+        await self._close()
+        logger.info("wecom channel stopped", extra={"fields": {"channel": self._name, "unfinished": left}})
+
+    async def health(self) -> Health:
+        """See Channel."""
+        reasons = []
+        if self._port is None:
+            reasons.append(f"channels.{self._name} does not listen")
+        if self._inbound.draining:
+            reasons.append(f"channels.{self._name} is being stopped")
+        if trouble := await self._state.health():
+            reasons.append(f"channels.{self._name}: {trouble}")
+        return Health(ready=not reasons, reasons=tuple(reasons))
+
+    async def normalize(self, admitted: AdmittedCallback) -> InboundMessage | None:
+        """Fetch the media of a callback, all at once, and put its message together."""
+        callback = admitted.callback
+        items = [item for item in (*callback.quoted_items, *callback.items) if isinstance(item, MediaItem)]
+        blocks = await asyncio.gather(
+            *(
+                self._media.open(item, received_at=admitted.received_at, message_id=callback.message_id)
+                for item in items
+            )
+        )
+        return normalize(
+            callback,
+            blocks,
+            channel=self._name,
+            received_at=admitted.received_at,
+            mention_names=self._config.mention_names,
+        )
+
+    async def send(self, message: OutboundMessage) -> Receipt:
+        """Deliver a reply."""
+        return await self._outbound.send(message)

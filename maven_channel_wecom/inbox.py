@@ -1,0 +1,157 @@
+"""The admitted messages in hand: bounded, each chat in order, no chat waiting for another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from maven_channel_wecom.errors import StateUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from maven_channel_wecom.clock import Clock
+    from maven_channel_wecom.contract.messages import InboundMessage
+    from maven_channel_wecom.metrics import ChannelMetrics
+    from maven_channel_wecom.protocol.callback import Callback
+    from maven_channel_wecom.state.port import StateStore
+
+logger = logging.getLogger(__name__)
+
+
+class AdmittedCallback(msgspec.Struct, frozen=True):
+    """What a channel hands to `maven_inbound_normalize`. `received_at` is in seconds since the epoch."""
+
+    callback: Callback
+    received_at: float
+
+
+class Inbox:
+    """Carries each admitted callback through normalizing and publishing, and finishes it in the state.
+
+    Messages of one chat are published in the order they came, however long the media of each took; publishing one does
+    not wait until the host has dealt with the one before.
+
+    Args:
+        channel: the name of the channel.
+        limit: how many messages may be in hand.
+        normalize: turns a callback into a message; None when there is nothing to say.
+        publish: hands a message to the host, and returns when the host has dealt with it.
+        state: where finished callbacks are forgotten.
+        metrics: the channel's.
+        clock: the channel's.
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        *,
+        limit: int,
+        normalize: Callable[[AdmittedCallback], Awaitable[InboundMessage | None]],
+        publish: Callable[[InboundMessage], Coroutine[None, None, None]],
+        state: StateStore,
+        metrics: ChannelMetrics,
+        clock: Clock,
+    ) -> None:
+        self._channel = channel
+        self._limit = limit
+        self._normalize = normalize
+        self._publish = publish
+        self._state = state
+        self._metrics = metrics
+        self._clock = clock
+        self._reserved = 0
+        self._work: dict[asyncio.Task[None], float] = {}
+        # The end of each chat's line: done when the last message put in has been published.
+        self._tails: dict[str, asyncio.Future[None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._work)
+
+    def oldest_seconds(self) -> float:
+        """Return the age of the message longest in hand, 0 when there is none."""
+        oldest = next(iter(self._work.values()), None)
+        return 0.0 if oldest is None else max(0.0, self._clock.now() - oldest)
+
+    def reserve(self) -> bool:
+        """Hold a place for a message about to be admitted; False when there is none."""
+        if len(self._work) + self._reserved >= self._limit:
+            return False
+        self._reserved += 1
+        return True
+
+    def give_back(self) -> None:
+        """Give a reserved place back."""
+        self._reserved -= 1
+
+    def put(self, admitted: AdmittedCallback) -> None:
+        """Start work on a message."""
+        chat_id = admitted.callback.chat_id
+        before = self._tails.get(chat_id)
+        published = asyncio.get_running_loop().create_future()
+        self._tails[chat_id] = published
+        task = asyncio.create_task(self._carry(admitted, before, published))
+        self._work[task] = admitted.received_at
+        task.add_done_callback(self._work.pop)
+
+    async def drain(self, seconds: float) -> int:
+        """Wait until all work is done, at most that long, then end the rest; return how many were left."""
+        if self._work:
+            await asyncio.wait(self._work, timeout=seconds)
+        left = list(self._work)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        return len(left)
+
+    async def _carry(
+        self, admitted: AdmittedCallback, before: asyncio.Future[None] | None, published: asyncio.Future[None]
+    ) -> None:
+        callback = admitted.callback
+        try:
+            turn = await self._start_turn(admitted, before)
+            self._leave_line(callback.chat_id, published)
+            if turn is not None:
+                await turn
+            self._metrics.count_inbound_message(callback.type, "published" if turn else "unsupported")
+            await self._state.finish(callback.message_id, self._clock.now())
+        except StateUnavailable as unavailable:
+            self._log_failure(callback, unavailable.reason)
+        except Exception as error:  # noqa: BLE001 - whatever a host or a wrapping plugin raises costs this message alone
+            self._log_failure(callback, type(error).__name__)
+            self._metrics.count_inbound_message(callback.type, "failed")
+            await self._release(callback)
+        finally:
+            self._leave_line(callback.chat_id, published)
+
+    async def _start_turn(
+        self, admitted: AdmittedCallback, before: asyncio.Future[None] | None
+    ) -> asyncio.Task[None] | None:
+        message = await self._normalize(admitted)
+        if before is not None:
+            await asyncio.wait([before])
+        if message is None:
+            return None
+        # Tasks start in the order they are made, so the host is called in order though nobody waits for it here.
+        return asyncio.create_task(self._publish(message))
+
+    def _leave_line(self, chat_id: str, published: asyncio.Future[None]) -> None:
+        if not published.done():
+            published.set_result(None)
+        if self._tails.get(chat_id) is published:
+            del self._tails[chat_id]
+
+    async def _release(self, callback: Callback) -> None:
+        try:
+            await self._state.release(callback.message_id, self._clock.now())
+        except StateUnavailable as unavailable:
+            self._log_failure(callback, unavailable.reason)
+
+    def _log_failure(self, callback: Callback, reason: str) -> None:
+        logger.error(
+            "wecom message failed",
+            extra={"fields": {"channel": self._channel, "message_id": callback.message_id, "reason": reason}},
+        )

@@ -1,0 +1,100 @@
+"""One media item's way from its URL to a content block. It always becomes one: what cannot be had is said so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from maven_channel_wecom.contract.messages import UnavailableBlock
+from maven_channel_wecom.errors import MediaUnavailable
+from maven_channel_wecom.policy.normalization import MEDIA_BYTES, media_block, unavailable_block
+from maven_channel_wecom.protocol import limits, media
+from maven_channel_wecom.transport import media_client
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from maven_channel_wecom.clock import Clock
+    from maven_channel_wecom.contract.messages import ContentBlock
+    from maven_channel_wecom.metrics import ChannelMetrics
+    from maven_channel_wecom.protocol.callback import MediaItem
+    from maven_channel_wecom.transport.media_client import Download, MediaClient
+
+logger = logging.getLogger(__name__)
+
+FETCH_SECONDS: Final = 60.0
+"""For one item, all attempts together. Lower: large pictures over slow proxies fail; higher: the chat waits longer."""
+
+_FETCHES_AT_ONCE: Final = 16
+"""Each may hold some 35 MiB while it is opened. Texts never wait for this."""
+
+OUTCOMES: Final = (
+    "opened",
+    "unsupported",
+    "no_url",
+    "expired",
+    "not_an_image",
+    "undecipherable",
+    *media_client.REASONS,
+)
+
+
+class MediaOpener:
+    """Fetches, decrypts and recognizes the media of one channel."""
+
+    def __init__(
+        self, channel: str, client: MediaClient, keys: Sequence[bytes], *, metrics: ChannelMetrics, clock: Clock
+    ) -> None:
+        self._channel = channel
+        self._client = client
+        self._keys = tuple(keys)
+        self._metrics = metrics
+        self._clock = clock
+        self._places = asyncio.Semaphore(_FETCHES_AT_ONCE)
+
+    async def open(self, item: MediaItem, *, received_at: float, message_id: str) -> ContentBlock:
+        """Return the block of a media item; `received_at`, in seconds since the epoch, is when its URL began to age."""
+        try:
+            block: ContentBlock = await self._open(item, received_at)
+        except MediaUnavailable as unavailable:
+            block = unavailable_block(item, unavailable.reason)
+        outcome = block.reason if isinstance(block, UnavailableBlock) else "opened"
+        self._metrics.count_media_fetch(outcome)
+        if outcome != "opened":
+            fields = {"channel": self._channel, "message_id": message_id, "kind": item.kind, "reason": outcome}
+            if outcome == "no_url" and item.media_id:
+                fields["detail"] = "only a media_id came: fetching it needs an access token, which API-mode bots lack"
+            logger.warning("wecom media unavailable", extra={"fields": fields})
+        return block
+
+    async def _open(self, item: MediaItem, received_at: float) -> ContentBlock:
+        if item.kind == "video":
+            # No model takes one, and it may have 100 MB.
+            raise MediaUnavailable(reason="unsupported")
+        if not item.url:
+            raise MediaUnavailable(reason="no_url")
+        seconds_left = received_at + limits.MEDIA_URL_SECONDS - self._clock.now()
+        try:
+            async with asyncio.timeout(seconds_left):
+                await self._places.acquire()
+        except TimeoutError:
+            raise MediaUnavailable(reason="expired") from None
+        started = self._clock.now()
+        try:
+            download = await self._client.get(
+                item.url,
+                limit_bytes=MEDIA_BYTES + limits.PADDING_BLOCK_BYTES,
+                timeout_seconds=min(FETCH_SECONDS, received_at + limits.MEDIA_URL_SECONDS - started),
+            )
+            # Ten megabytes take tens of milliseconds to decrypt and encode: too long for the event loop.
+            return await asyncio.to_thread(self._block, item, download)
+        finally:
+            self._places.release()
+            self._metrics.media_fetch_seconds.observe(self._clock.now() - started)
+
+    def _block(self, item: MediaItem, download: Download) -> ContentBlock:
+        item_key = media.decode_item_key(item.aes_key) if item.aes_key else None
+        keys = (item_key, *self._keys) if item_key else self._keys
+        content = media.open_media(download.content, keys, item.kind)
+        return media_block(item, content, media.file_name(download.content_disposition))

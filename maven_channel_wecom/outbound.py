@@ -1,0 +1,181 @@
+"""One reply's way out: rendered, through the window of the message it answers, to a receipt."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from maven_channel_wecom.contract.messages import Receipt
+from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
+from maven_channel_wecom.policy import delivery, rendering
+from maven_channel_wecom.protocol import reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from maven_channel_wecom.clock import Clock
+    from maven_channel_wecom.config import Overflow
+    from maven_channel_wecom.contract.messages import OutboundMessage
+    from maven_channel_wecom.metrics import ChannelMetrics
+    from maven_channel_wecom.policy.delivery import Verdict
+    from maven_channel_wecom.policy.rendering import Rendered
+    from maven_channel_wecom.policy.reply_window import ReplyWindow
+    from maven_channel_wecom.state.port import StateStore
+    from maven_channel_wecom.transport.reply_client import ReplyClient
+
+logger = logging.getLogger(__name__)
+
+
+class Outbound:
+    """Delivers the replies of one channel.
+
+    Args:
+        channel: the name of the channel.
+        client: makes one request.
+        state: holds the windows.
+        metrics: the channel's.
+        clock: the channel's.
+        random: returns a number from 0 to 1, for the jitter.
+        overflow: what happens to a text that is too long.
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        *,
+        client: ReplyClient,
+        state: StateStore,
+        metrics: ChannelMetrics,
+        clock: Clock,
+        random: Callable[[], float],
+        overflow: Overflow,
+    ) -> None:
+        self._channel = channel
+        self._client = client
+        self._state = state
+        self._metrics = metrics
+        self._clock = clock
+        self._random = random
+        self._overflow = overflow
+
+    async def send(self, message: OutboundMessage) -> Receipt:
+        """Deliver a message. What the network, WeCom or the state does is told in the receipt, never raised."""
+        try:
+            receipt = await self._send(message)
+        except StateUnavailable:
+            receipt = Receipt(outcome="undeliverable", reason="state")
+        self._metrics.count_reply(receipt.outcome, receipt.reason or "ok")
+        if receipt.truncated_bytes:
+            self._metrics.reply_truncations.inc()
+            self._metrics.reply_truncated_bytes.inc(receipt.truncated_bytes)
+        fields: dict[str, object] = {
+            "channel": self._channel,
+            "message_id": message.reply_to,
+            "attempts": receipt.attempts,
+            "truncated_bytes": receipt.truncated_bytes,
+        }
+        if receipt.outcome == "delivered":
+            logger.info("wecom reply delivered", extra={"fields": fields})
+        else:
+            fields |= {"outcome": receipt.outcome, "reason": receipt.reason}
+            logger.warning("wecom reply not delivered", extra={"fields": fields})
+        return receipt
+
+    async def _send(self, message: OutboundMessage) -> Receipt:
+        rendered = rendering.render(message.content)
+        if not rendered.content:
+            return Receipt(outcome="undeliverable", reason="empty")
+        window = await self._state.claim_window(message.chat_id, message.reply_to, self._clock.now())
+        if window is None:
+            return Receipt(outcome="undeliverable", reason="no_reply_window")
+        parts = [(window, rendered)]
+        if rendered.truncated_bytes and self._overflow == "continue":
+            parts = await self._parts(window, message.content)
+        receipt = await self._deliver_parts(parts)
+        if receipt.outcome == "delivered":
+            self._metrics.answer_seconds.observe(max(0.0, self._clock.now() - window.opened_at))
+        return receipt
+
+    async def _parts(self, window: ReplyWindow, content: str) -> list[tuple[ReplyWindow, Rendered]]:
+        """Spread a text over its own window and as many spare ones of the chat as it needs and there are."""
+        windows = [window]
+        rendered = rendering.split(content, 1)
+        while rendered[-1].truncated_bytes:
+            spare = await self._state.claim_window(window.chat_id, None, self._clock.now(), spare_of=window.sender_id)
+            if spare is None:
+                break
+            windows.append(spare)
+            rendered = rendering.split(content, len(windows))
+        return list(zip(windows, rendered, strict=True))
+
+    async def _deliver_parts(self, parts: list[tuple[ReplyWindow, Rendered]]) -> Receipt:
+        """Deliver part after part up to the first that fails; the windows of those not sent go back."""
+        verdict, attempts = await self._deliver(*parts[0])
+        for number, part in enumerate(parts[1:], start=1):
+            if verdict.outcome != "delivered":
+                for window, _ in parts[number:]:
+                    await self._state.restore_window(window, self._clock.now())
+                break
+            verdict, further_attempts = await self._deliver(*part)
+            attempts += further_attempts
+        delivered = verdict.outcome == "delivered"
+        return Receipt(
+            outcome=verdict.outcome,
+            reason="" if delivered else verdict.reason,
+            attempts=attempts,
+            truncated_bytes=parts[-1][1].truncated_bytes,
+        )
+
+    async def _deliver(self, window: ReplyWindow, rendered: Rendered) -> tuple[Verdict, int]:
+        """Deliver one text through its window, and give the window back if the text surely was not sent."""
+        body = reply.markdown_body(rendered.content)
+        attempts = 0
+        while True:
+            attempts += 1
+            verdict = await self._attempt(window, body)
+            if not verdict.retry:
+                break
+            delay = delivery.next_delay(
+                attempts, fraction=self._random(), seconds_left=window.expires_at - self._clock.now()
+            )
+            if delay is None:
+                break
+            self._metrics.count_retry(verdict.reason)
+            logger.info(
+                "wecom reply retried",
+                extra={
+                    "fields": {
+                        "channel": self._channel,
+                        "message_id": window.message_id,
+                        "reason": verdict.reason,
+                        "attempt": attempts,
+                    }
+                },
+            )
+            await self._clock.sleep(delay)
+        if verdict.outcome == "undeliverable":
+            await self._state.restore_window(window, self._clock.now())
+        return verdict, attempts
+
+    async def _attempt(self, window: ReplyWindow, body: bytes) -> Verdict:
+        seconds = min(delivery.ATTEMPT_SECONDS, window.expires_at - self._clock.now())
+        if seconds <= 0:
+            return delivery.EXPIRED
+        self._metrics.reply_attempts.inc()
+        try:
+            verdict = delivery.judge_answer(*await self._client.post(window.url, body, timeout_seconds=seconds))
+        except (RequestNotSent, AnswerLost) as failure:
+            verdict = delivery.judge_failure(failure)
+        if verdict.errcode:
+            logger.warning(
+                "wecom reply not accepted",
+                extra={
+                    "fields": {
+                        "channel": self._channel,
+                        "message_id": window.message_id,
+                        "errcode": verdict.errcode,
+                        "meaning": delivery.meaning(verdict.errcode),
+                    }
+                },
+            )
+        return verdict

@@ -1,0 +1,146 @@
+"""The hooks of the channel, and the one place where its parts are built and joined."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING, Any
+
+from maven_channel_wecom import config as configuration
+from maven_channel_wecom.channel import CAPABILITIES, WeComChannel
+from maven_channel_wecom.clock import SystemClock
+from maven_channel_wecom.contract.hookspecs import hookimpl
+from maven_channel_wecom.inbound import Inbound
+from maven_channel_wecom.inbox import AdmittedCallback, Inbox
+from maven_channel_wecom.log_limit import LogLimit
+from maven_channel_wecom.media_opening import OUTCOMES, MediaOpener
+from maven_channel_wecom.metrics import ChannelMetrics
+from maven_channel_wecom.outbound import Outbound
+from maven_channel_wecom.policy import delivery
+from maven_channel_wecom.state.opening import open_state
+from maven_channel_wecom.transport.callback_server import CallbackServer
+from maven_channel_wecom.transport.egress import Egress
+from maven_channel_wecom.transport.media_client import MediaClient
+from maven_channel_wecom.transport.reply_client import ReplyClient
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+    from maven_channel_wecom.config import WeComConfig
+    from maven_channel_wecom.contract.channel import Channel, HostServices
+    from maven_channel_wecom.contract.messages import Capabilities, InboundMessage, OutboundMessage, Receipt
+
+
+@hookimpl
+def maven_channel_problems(name: str, config: Mapping[str, Any]) -> list[str] | None:
+    """See the hook specification."""
+    return configuration.problems(name, config) if _is_ours(name, config) else None
+
+
+@hookimpl
+def maven_channel_start(name: str, config: Mapping[str, Any], host: HostServices) -> Awaitable[Channel] | None:
+    """See the hook specification."""
+    return _start(name, configuration.read_config(name, config), host) if _is_ours(name, config) else None
+
+
+@hookimpl
+def maven_inbound_normalize(channel: Channel, callback: object) -> Awaitable[InboundMessage | None] | None:
+    """See the hook specification."""
+    if isinstance(channel, WeComChannel) and isinstance(callback, AdmittedCallback):
+        return channel.normalize(callback)
+    return None
+
+
+@hookimpl
+def maven_outbound_send(channel: Channel, message: OutboundMessage) -> Awaitable[Receipt] | None:
+    """See the hook specification."""
+    return channel.send(message) if isinstance(channel, WeComChannel) else None
+
+
+@hookimpl
+def maven_channel_capabilities(channel: Channel) -> Capabilities | None:
+    """See the hook specification."""
+    return CAPABILITIES if isinstance(channel, WeComChannel) else None
+
+
+@hookimpl
+def maven_channel_stop(channel: Channel) -> Awaitable[None] | None:
+    """See the hook specification."""
+    return channel.stop() if isinstance(channel, WeComChannel) else None
+
+
+def _is_ours(name: str, config: Mapping[str, Any]) -> bool:
+    return bool(config.get("type", name) == configuration.TYPE)
+
+
+async def _start(name: str, config: WeComConfig, host: HostServices) -> WeComChannel:
+    channel = await build_channel(name, config, host)
+    await channel.start()
+    return channel
+
+
+async def build_channel(name: str, config: WeComConfig, host: HostServices) -> WeComChannel:
+    """Build a channel that does not listen yet."""
+    clock = SystemClock()
+    state = await open_state(config.state)
+    egress = Egress(proxy=config.proxy, allow_private_network=config.allow_private_network)
+    metrics = ChannelMetrics(
+        host.metrics,
+        name,
+        media_outcomes=OUTCOMES,
+        reply_reasons=delivery.REASONS,
+        retry_reasons=delivery.RETRY_REASONS,
+    )
+
+    async def close() -> None:
+        await egress.close()
+        await state.close()
+        metrics.close()
+
+    inbox = Inbox(
+        name,
+        limit=config.inbox_limit,
+        # Through the relay, so that other plugins can wrap the step.
+        normalize=lambda admitted: host.hook.maven_inbound_normalize(channel=channel, callback=admitted),
+        publish=host.publish,
+        state=state,
+        metrics=metrics,
+        clock=clock,
+    )
+    metrics.watch(lambda: len(inbox), inbox.oldest_seconds, lambda: state.open_windows)
+    inbound = Inbound(
+        name,
+        config,
+        inbox=inbox,
+        state=state,
+        metrics=metrics,
+        clock=clock,
+        log_limit=LogLimit(clock),
+        random=os.urandom,
+    )
+    channel = WeComChannel(
+        name,
+        config,
+        server=CallbackServer(inbound.receive, host=config.host, port=config.port, path=config.path),
+        inbound=inbound,
+        inbox=inbox,
+        media=MediaOpener(
+            name,
+            MediaClient(egress, sleep=clock.sleep),
+            list(dict.fromkeys(credentials.key for credentials in config.credentials)),
+            metrics=metrics,
+            clock=clock,
+        ),
+        outbound=Outbound(
+            name,
+            client=ReplyClient(egress),
+            state=state,
+            metrics=metrics,
+            clock=clock,
+            random=random.random,
+            overflow=config.overflow,
+        ),
+        state=state,
+        close=close,
+    )
+    return channel

@@ -1,0 +1,36 @@
+"""Who may talk to the bot: decided before anything is stored or fetched."""
+
+from typing import Final, Literal
+
+import msgspec
+
+from maven_channel_wecom.protocol.callback import Callback
+
+Refusal = Literal["no_sender", "no_group", "bot", "group", "sender"]
+REFUSALS: Final[tuple[Refusal, ...]] = ("no_sender", "no_group", "bot", "group", "sender")
+
+
+class AdmissionRules(msgspec.Struct, frozen=True):
+    """The allow-lists. An empty one allows everybody."""
+
+    senders: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    bots: frozenset[str] = frozenset()
+
+
+def refusal(callback: Callback, rules: AdmissionRules) -> Refusal | None:
+    """Tell why a callback is not admitted; None when it is.
+
+    Without a sender nobody can be answered; a group callback without its group would end up in the sender's own chat.
+    """
+    if not callback.sender_id:
+        return "no_sender"
+    if callback.is_group and not callback.group_id:
+        return "no_group"
+    if rules.bots and callback.bot_id not in rules.bots:
+        return "bot"
+    if rules.groups and callback.is_group and callback.group_id not in rules.groups:
+        return "group"
+    if rules.senders and callback.sender_id not in rules.senders:
+        return "sender"
+    return None

@@ -1,0 +1,125 @@
+"""From a callback to the message an agent reads."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from maven_channel_wecom.contract.messages import (
+    ContentBlock,
+    FileBlock,
+    ImageBlock,
+    InboundMessage,
+    TextBlock,
+    UnavailableBlock,
+)
+from maven_channel_wecom.protocol.callback import Callback, Item, MediaItem, TextItem
+from maven_channel_wecom.protocol.media import IMAGE_TYPES, media_type
+
+MEDIA_BYTES: Final = 10 * 1024 * 1024
+"""The largest image or file passed on. Higher: one message costs more memory, and models refuse it anyway."""
+
+_AT_SIGNS = ("@", "＠")
+_UNKNOWN_FILE_TYPE = "application/octet-stream"
+
+
+def normalize(
+    callback: Callback,
+    media: Sequence[ContentBlock],
+    *,
+    channel: str,
+    received_at: float,
+    mention_names: Sequence[str] = (),
+) -> InboundMessage | None:
+    """Put a message together; None when it holds nothing at all.
+
+    Args:
+        callback: what came in.
+        media: one block for each media item of the callback, those of the quote first.
+        channel: the name of the channel.
+        received_at: seconds since the epoch, used when WeCom gave no time.
+        mention_names: names of the bot; a mention of one at the start or end of a group text is taken off.
+    """
+    opened = iter(media)
+    quoted = [_quoted(_block(item, opened)) for item in callback.quoted_items]
+    items = _without_mentions(callback.items, mention_names) if callback.is_group else callback.items
+    own = [_block(item, opened) for item in items]
+    blocks = tuple(quoted) + tuple(block for block in own if not (isinstance(block, TextBlock) and not block.text))
+    if not blocks:
+        return None
+    return InboundMessage(
+        channel=channel,
+        sender_id=callback.sender_id,
+        chat_id=callback.chat_id,
+        content="\n".join(block.text for block in own if isinstance(block, TextBlock) and block.text),
+        timestamp=callback.created_at if callback.created_at is not None else int(received_at),
+        message_id=callback.message_id,
+        content_blocks=blocks,
+        transport_meta={
+            "bot_id": callback.bot_id,
+            "chat_type": "group" if callback.is_group else "single",
+            "message_type": callback.type,
+        },
+    )
+
+
+def media_block(item: MediaItem, content: bytes, name: str) -> ContentBlock:
+    """Return the block of an opened media item. Its type is decided by its bytes; an image must be a usable one."""
+    if len(content) > MEDIA_BYTES:
+        return unavailable_block(item, "too_large")
+    found = media_type(content)
+    if item.kind == "image" and found not in IMAGE_TYPES:
+        return unavailable_block(item, "not_an_image")
+    data = base64.b64encode(content).decode()
+    if item.kind == "image" and found is not None:
+        return ImageBlock(media_type=found, data=data)
+    return FileBlock(media_type=found or _UNKNOWN_FILE_TYPE, name=name, data=data)
+
+
+def unavailable_block(item: MediaItem, reason: str) -> UnavailableBlock:
+    """Return the block that says a media item could not be had."""
+    return UnavailableBlock(kind=item.kind, reason=reason)
+
+
+def strip_mentions(text: str, names: Sequence[str]) -> str:
+    """Take mentions of the given names off the start and the end of a text, and nothing else.
+
+    WeCom sends a mention as plain text, without any mark (100719). At the start it must end where the name ends; at
+    the end it may follow a word directly, as real callbacks do.
+    """
+    mentions = sorted((sign + name for name in names for sign in _AT_SIGNS), key=len, reverse=True)
+    stripped = text
+    while (shorter := _strip_one(stripped, mentions)) != stripped:
+        stripped = shorter
+    return stripped
+
+
+def _strip_one(text: str, mentions: Sequence[str]) -> str:
+    leading, trailing = text.lstrip(), text.rstrip()
+    for mention in mentions:
+        rest = leading.removeprefix(mention)
+        if rest != leading and (not rest or rest[0].isspace()):
+            return rest.lstrip()
+        if trailing.endswith(mention):
+            return trailing.removesuffix(mention).rstrip()
+    return text
+
+
+def _without_mentions(items: Sequence[Item], names: Sequence[str]) -> Sequence[Item]:
+    """Strip every text item; a message that is nothing but a mention keeps it, so that there is one to answer."""
+    stripped = [TextItem(strip_mentions(item.content, names)) if isinstance(item, TextItem) else item for item in items]
+    empty = all(isinstance(item, TextItem) and not item.content for item in stripped)
+    return items if empty else stripped
+
+
+def _block(item: Item, media: Iterator[ContentBlock]) -> ContentBlock:
+    if isinstance(item, TextItem):
+        return TextBlock(text=item.content)
+    if isinstance(item, MediaItem):
+        return next(media)
+    return UnavailableBlock(kind=item.type or "unknown", reason="unsupported")
+
+
+def _quoted(block: ContentBlock) -> ContentBlock:
+    return msgspec.structs.replace(block, quoted=True)

@@ -1,0 +1,39 @@
+"""The right to answer one message once, until a time."""
+
+from typing import Final
+
+import msgspec
+
+from maven_channel_wecom.protocol import limits
+from maven_channel_wecom.protocol.callback import MESSAGE_TYPES, Callback
+
+MARGIN_SECONDS: Final = 10
+"""WeCom counts from before the callback reached us, and an attempt takes time. Lower: a last attempt may come late."""
+
+
+class ReplyWindow(msgspec.Struct, frozen=True):
+    """One `response_url` and the message it belongs to. Times are in seconds since the epoch."""
+
+    message_id: str
+    chat_id: str
+    sender_id: str
+    url: str
+    opened_at: float
+    expires_at: float
+
+    def __repr__(self) -> str:
+        return "<ReplyWindow>"
+
+
+def open_window(callback: Callback, now: float) -> ReplyWindow | None:
+    """Return the window a callback opens; None when it opens none that anybody will answer through."""
+    if not callback.response_url or callback.type not in MESSAGE_TYPES:
+        return None
+    return ReplyWindow(
+        message_id=callback.message_id,
+        chat_id=callback.chat_id,
+        sender_id=callback.sender_id,
+        url=callback.response_url,
+        opened_at=now,
+        expires_at=now + limits.RESPONSE_URL_SECONDS - MARGIN_SECONDS,
+    )

@@ -1,0 +1,1 @@
+"""What must be remembered between a callback and its answer: claims, reply windows, unfinished callbacks."""

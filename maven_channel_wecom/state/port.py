@@ -1,0 +1,83 @@
+"""The one port of the state. Nothing above this folder knows which backend is behind it."""
+
+from typing import Final, Protocol
+
+import msgspec
+
+from maven_channel_wecom.policy.reply_window import ReplyWindow
+
+CLAIM_SECONDS: Final = 300.0
+"""How long a finished message is still recognized. WeCom repeats within seconds; this is the original's number."""
+
+
+class KeptCallback(msgspec.Struct, frozen=True):
+    """An admitted callback as it is kept until it is finished. `received_at` is in seconds since the epoch."""
+
+    message_id: str
+    chat_id: str
+    received_at: float
+    message: bytes
+
+    def __repr__(self) -> str:
+        return f"<KeptCallback of {len(self.message)} bytes>"
+
+
+class StateStore(Protocol):
+    """Claims, windows and unfinished callbacks of one channel.
+
+    One port and not one for each concern, because admitting is one atomic step over all three. `now` is in seconds
+    since the epoch. Every method that changes or reads entries raises StateUnavailable when nothing can be promised.
+    """
+
+    async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
+        """Claim a message, open its window and keep its callback, all or nothing.
+
+        Returns:
+            True when it is new; False when it is claimed already, and nothing was changed.
+        """
+        ...
+
+    async def release(self, message_id: str, now: float) -> None:
+        """Give a claim back: forget the message and close its window, so that a repeat is new again.
+
+        A message whose window is spent was answered, so it is finished and not released.
+        """
+        ...
+
+    async def finish(self, message_id: str, now: float) -> None:
+        """Stop keeping the callback. The claim stays for CLAIM_SECONDS, an unspent window until it expires."""
+        ...
+
+    async def unfinished(self, now: float) -> list[KeptCallback]:
+        """Return the callbacks that were admitted and neither finished nor released, oldest first."""
+        ...
+
+    async def claim_window(
+        self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
+    ) -> ReplyWindow | None:
+        """Take a window out, so that nobody else can: that of the message `reply_to`, or the newest one of the chat.
+
+        With `spare_of`, a sender, only windows of that sender's finished messages count: those that no answer is
+        being written for.
+
+        Returns:
+            The window; None when there is none that is unspent and not expired.
+        """
+        ...
+
+    async def restore_window(self, window: ReplyWindow, now: float) -> None:
+        """Put a window back whose reply surely was not sent."""
+        ...
+
+    @property
+    def open_windows(self) -> int:
+        """How many windows are open, as far as this process knows, give or take some that have just expired."""
+        ...
+
+    async def health(self) -> str | None:
+        """Return None when promises can be made, else a sentence that says why not."""
+        ...
+
+    async def close(self) -> None:
+        """Close what is open. Nothing is called afterwards."""
+        ...
