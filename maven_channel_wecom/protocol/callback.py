@@ -143,7 +143,7 @@ class _Quote(_Payload):
 
 
 class _Message(_Payload):
-    quote: msgspec.Raw | None = None
+    quote: Any = None
 
 
 # 101027: the parameter table spells these cardtype and eventkey, the samples card_type and event_key, and are right.
@@ -207,7 +207,7 @@ def read_callback(message: bytes) -> Callback:
     )
 
 
-def _decode(message: bytes | msgspec.Raw, type_: type[_T]) -> _T:
+def _decode(message: bytes, type_: type[_T]) -> _T:
     try:
         try:
             return msgspec.json.decode(message, type=type_, strict=False)
@@ -215,7 +215,7 @@ def _decode(message: bytes | msgspec.Raw, type_: type[_T]) -> _T:
             raise
         except msgspec.DecodeError:
             # Raw control characters inside strings, seen in the field, and lone surrogates are beyond msgspec.
-            lenient: Any = json.loads(bytes(message), strict=False)
+            lenient: Any = json.loads(message, strict=False)
             return msgspec.convert(lenient, type_, strict=False)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         # The text of the cause quotes what was sent, so it is not passed on.
@@ -251,15 +251,15 @@ def _media_item(kind: MediaKind, media: _Media) -> MediaItem:
     return MediaItem(kind=kind, url=media.url.strip(), media_id=media.media_id, aes_key=media.aeskey)
 
 
-def _quoted_items(raw: msgspec.Raw | None) -> tuple[Item, ...]:
+def _quoted_items(quote: object) -> tuple[Item, ...]:
     """Read a quote; one that cannot be read is unknown, since the user's own words are still worth an answer."""
-    if raw is None or bytes(raw) == b"null":
+    if quote is None:
         return ()
     try:
-        quote = _decode(raw, _Quote)
-    except MalformedCallback:
+        payload = msgspec.convert(quote, _Quote, strict=False)
+    except msgspec.ValidationError:
         return (UnknownItem("quote"),)
-    return _items(quote.msgtype, quote) or (UnknownItem(quote.msgtype),)
+    return _items(payload.msgtype, payload) or (UnknownItem(payload.msgtype),)
 
 
 def _event(body: _EventBody) -> Event:

@@ -19,6 +19,9 @@ IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/w
 """The image types every multimodal model takes."""
 
 _NAME_CHARACTERS = 255
+# RFC 6266 prefers filename* when both are there; the standard library takes whichever comes first.
+_PLAIN_NAME = re.compile(r';\s*filename\s*=\s*("[^"]*"|[^;]*)', re.IGNORECASE)
+_EXTENDED_NAME = re.compile(r";\s*filename\*\s*=", re.IGNORECASE)
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 
 
@@ -77,9 +80,12 @@ def file_name(content_disposition: str) -> str:
     """
     if not content_disposition:
         return ""
+    header = _one_line(content_disposition)
+    if _EXTENDED_NAME.search(header):
+        header = _PLAIN_NAME.sub("", header)
     message = EmailMessage()
     try:
-        message["Content-Disposition"] = _one_line(content_disposition)
+        message["Content-Disposition"] = header
         name = message.get_filename() or ""
     except (ValueError, LookupError, IndexError):
         return ""

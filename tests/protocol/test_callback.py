@@ -1,0 +1,192 @@
+"""From the JSON inside an envelope to the flat value of a callback."""
+
+import json
+from typing import Any
+
+import pytest
+
+from maven_channel_wecom.errors import MalformedCallback
+from maven_channel_wecom.protocol.callback import Callback, MediaItem, TextItem, UnknownItem, read_callback
+
+HEADER: dict[str, Any] = {
+    "msgid": "m1",
+    "aibotid": "aib1",
+    "chattype": "group",
+    "chatid": "wr1",
+    "from": {"userid": "alice"},
+    "response_url": "https://qyapi.weixin.qq.com/cgi-bin/aibot/response?response_code=c1 ",
+}
+URL = "https://ww-aibot-img-1258476243.cos.ap-guangzhou.myqcloud.com/a?sign=x%3D%26y"
+
+
+def read(**fields: object) -> Callback:
+    return read_callback(json.dumps({**HEADER, **fields}, ensure_ascii=False).encode())
+
+
+def test_a_text_carries_everything_an_answer_needs() -> None:
+    """Who, where, what, and the URL to answer at, without the space samples end it with."""
+    callback = read(msgtype="text", text={"content": "@Maven hi"}, create_time=1700000000)
+    assert callback.message_id == "m1"
+    assert (callback.bot_id, callback.sender_id, callback.chat_id) == ("aib1", "alice", "wr1")
+    assert callback.response_url.endswith("response_code=c1")
+    assert callback.created_at == 1700000000
+    assert callback.items == (TextItem("@Maven hi"),)
+
+
+def test_in_a_single_chat_the_chat_is_the_sender() -> None:
+    """WeCom sends no chat id there."""
+    callback = read(msgtype="text", text={"content": "hi"}, chattype="single", chatid="")
+    assert not callback.is_group
+    assert callback.chat_id == "alice"
+
+
+@pytest.mark.parametrize(
+    ("fields", "items"),
+    [
+        pytest.param({"msgtype": "voice", "voice": {"content": "spoken"}}, (TextItem("spoken"),), id="voice"),
+        pytest.param(
+            {"msgtype": "image", "image": {"url": URL + " "}}, (MediaItem(kind="image", url=URL),), id="image"
+        ),
+        pytest.param(
+            {"msgtype": "image", "image": {"media_id": "M1"}},
+            (MediaItem(kind="image", url="", media_id="M1"),),
+            id="image-by-id",
+        ),
+        pytest.param(
+            {"msgtype": "file", "file": {"url": URL, "aeskey": "k"}},
+            (MediaItem(kind="file", url=URL, aes_key="k"),),
+            id="file-with-its-own-key",
+        ),
+        pytest.param({"msgtype": "video", "video": {"url": URL}}, (MediaItem(kind="video", url=URL),), id="video"),
+        pytest.param(
+            {
+                "msgtype": "mixed",
+                "mixed": {
+                    "msg_item": [
+                        {"msgtype": "text", "text": {"content": "one"}},
+                        {"msgtype": "image", "image": {"url": URL}},
+                        {"msgtype": "text", "text": {"content": "two"}},
+                        {"msgtype": "hologram"},
+                    ]
+                },
+            },
+            (TextItem("one"), MediaItem(kind="image", url=URL), TextItem("two"), UnknownItem("hologram")),
+            id="mixed-in-order",
+        ),
+    ],
+)
+def test_each_type_becomes_its_items(fields: dict[str, object], items: tuple[object, ...]) -> None:
+    """In the order they were sent; what has no name here stays, as unknown."""
+    assert read(**fields).items == items
+
+
+@pytest.mark.parametrize(
+    ("quote", "items"),
+    [
+        pytest.param({"msgtype": "text", "text": {"content": "earlier"}}, (TextItem("earlier"),), id="text"),
+        pytest.param({"msgtype": "voice", "voice": {"content": "said"}}, (TextItem("said"),), id="voice"),
+        pytest.param({"msgtype": "image", "image": {"url": URL}}, (MediaItem(kind="image", url=URL),), id="image"),
+        pytest.param({"msgtype": "file", "file": {"url": URL}}, (MediaItem(kind="file", url=URL),), id="file"),
+        pytest.param({"msgtype": "hologram"}, (UnknownItem("hologram"),), id="unknown-type"),
+        pytest.param({"msgtype": "image"}, (UnknownItem("image"),), id="without-its-payload"),
+        pytest.param({"msgtype": 7}, (UnknownItem("quote"),), id="not-readable"),
+        pytest.param("text", (UnknownItem("quote"),), id="not-an-object"),
+        pytest.param(None, (), id="null"),
+    ],
+)
+def test_a_quote_is_kept_apart_and_never_costs_the_message(quote: object, items: tuple[object, ...]) -> None:
+    """The user's own words are still worth an answer when the quote cannot be read."""
+    callback = read(msgtype="text", text={"content": "and this?"}, quote=quote)
+    assert callback.quoted_items == items
+    assert callback.items == (TextItem("and this?"),)
+
+
+def test_an_unknown_type_is_a_value() -> None:
+    """WeCom adds types without asking; whatever it carries is not looked at."""
+    callback = read(msgtype="hologram", text=5, hologram=[1])
+    assert (callback.type, callback.items, callback.event) == ("hologram", (), None)
+
+
+def test_a_stream_refresh_is_only_a_header() -> None:
+    """It has no response_url and asks for nothing this channel gives."""
+    callback = read(msgtype="stream", stream={"id": "s1"}, response_url="")
+    assert (callback.type, callback.response_url, callback.items) == ("stream", "", ())
+
+
+@pytest.mark.parametrize(
+    ("event", "type_", "details"),
+    [
+        pytest.param({"eventtype": "enter_chat"}, "enter_chat", {}, id="enter"),
+        pytest.param(
+            {
+                "eventtype": "template_card_event",
+                "template_card_event": {"card_type": "vote_interaction", "event_key": "k", "task_id": "t"},
+            },
+            "template_card_event",
+            {"card_type": "vote_interaction", "event_key": "k", "task_id": "t"},
+            id="card",
+        ),
+        pytest.param(
+            {
+                "eventtype": "feedback_event",
+                "feedback_event": {"id": "f", "type": 2, "content": "secret", "inaccurate_reason_list": [2, 4]},
+            },
+            "feedback_event",
+            {"feedback_id": "f", "feedback_type": 2, "inaccurate_reasons": [2, 4]},
+            id="feedback-without-what-was-written",
+        ),
+        pytest.param({"eventtype": "tea_time"}, "tea_time", {}, id="unknown"),
+    ],
+)
+def test_an_event_is_its_type_and_plain_facts(event: object, type_: str, details: object) -> None:
+    """What a user wrote stays out: these facts are logged."""
+    found = read(msgtype="event", event=event, response_url="").event
+    assert found is not None
+    assert found.type == type_
+    assert found.details == details
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"hello", id="not-json"),
+        pytest.param(b'"success"', id="a-text"),
+        pytest.param(b"[" * 100_000, id="deep"),
+        pytest.param(b'{"a":' * 100_000, id="deep-objects"),
+        pytest.param(b"{}", id="nothing"),
+        pytest.param(b'{"msgid":"m"}', id="no-type"),
+        pytest.param(b'{"msgid":"","msgtype":"text","text":{"content":"x"}}', id="empty-id"),
+        pytest.param(b'{"msgid":"m","msgtype":"text"}', id="text-without-text"),
+        pytest.param(b'{"msgid":"m","msgtype":"text","text":{"content":["x"]}}', id="text-of-a-list"),
+        pytest.param(b'{"msgid":"m","msgtype":"mixed","mixed":{"msg_item":[]}}', id="mixed-of-nothing"),
+        pytest.param(b'{"msgid":"m","msgtype":"image"}', id="image-without-image"),
+        pytest.param(b'{"msgid":"m","msgtype":"event"}', id="event-without-event"),
+        pytest.param(b'{"msgid":"m","msgtype":"text","from":"alice","text":{"content":"x"}}', id="from-a-text"),
+    ],
+)
+def test_what_is_not_a_callback_is_malformed(message: bytes) -> None:
+    """And the error does not repeat what was sent."""
+    with pytest.raises(MalformedCallback) as raised:
+        read_callback(message)
+    assert "hello" not in str(raised.value)
+
+
+def test_raw_control_characters_inside_texts_are_taken() -> None:
+    """Invalid JSON, and seen in the field."""
+    callback = read_callback(b'{"msgid":"m","msgtype":"text","text":{"content":"a\tb\x01c"}}')
+    assert callback.items == (TextItem("a\tb\x01c"),)
+
+
+def test_a_lone_surrogate_becomes_a_replacement_character() -> None:
+    """Half of an emoji, cut by somebody else: no encoder after us would take it."""
+    callback = read_callback(b'{"msgid":"m","msgtype":"text","text":{"content":"a\\ud83d"}}')
+    assert callback.items == (TextItem("a\ufffd"),)
+
+
+def test_no_repr_shows_what_a_user_sent() -> None:
+    """Nor the URLs, which are as good as passwords."""
+    callback = read(msgtype="text", text={"content": "private"}, quote={"msgtype": "image", "image": {"url": URL}})
+    shown = repr((callback, callback.items, callback.quoted_items))
+    assert "private" not in shown
+    assert "http" not in shown

@@ -1,0 +1,123 @@
+"""Opening what lies in WeCom's storage, and naming it."""
+
+import base64
+
+import pytest
+
+from maven_channel_wecom.errors import MediaUnavailable
+from maven_channel_wecom.protocol import cipher, media
+
+KEY, OTHER_KEY = bytes(range(32)), bytes(range(32, 64))
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
+JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
+TEXT = b"id,name\n1,alice\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "type_"),
+    [
+        pytest.param(PNG, "image/png", id="png"),
+        pytest.param(
+            b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(17) + b"\x00\x00\x00\x08acTL" + bytes(12),
+            "image/png",
+            id="apng",
+        ),
+        pytest.param(JPEG, "image/jpeg", id="jpeg"),
+        pytest.param(b"GIF89a" + bytes(20), "image/gif", id="gif"),
+        pytest.param(b"RIFF\x00\x00\x00\x00WEBPVP8 " + bytes(20), "image/webp", id="webp"),
+        pytest.param(b"%PDF-1.7" + bytes(20), "application/pdf", id="pdf"),
+        pytest.param(TEXT, None, id="text"),
+        pytest.param(b"", None, id="empty"),
+        pytest.param(b"<svg onload='x'/>", None, id="svg"),
+    ],
+)
+def test_a_type_is_told_by_the_bytes(content: bytes, type_: str | None) -> None:
+    """Whatever any header says."""
+    assert media.media_type(content) == type_
+
+
+@pytest.mark.parametrize("keys", [(KEY,), (OTHER_KEY, KEY)], ids=["one-key", "second-key"])
+@pytest.mark.parametrize("content", [PNG, JPEG], ids=["png", "jpeg"])
+def test_an_encrypted_image_opens_with_one_of_the_keys(content: bytes, keys: tuple[bytes, ...]) -> None:
+    """While keys are being changed, older media still open."""
+    assert media.open_media(cipher.encrypt(KEY, content), keys, "image") == content
+
+
+def test_a_plain_image_is_taken_as_it_is() -> None:
+    """Some storage serves it so; its first bytes say it is one, whatever its length."""
+    for length in range(40, 73):
+        plain = PNG[:8] + bytes(length)
+        assert media.open_media(plain, [KEY], "image") == plain
+
+
+def test_an_encrypted_file_of_no_known_type_opens() -> None:
+    """A table of values begins with nothing in particular."""
+    assert media.open_media(cipher.encrypt(KEY, TEXT), [OTHER_KEY, KEY], "file") == TEXT
+
+
+@pytest.mark.parametrize("kind", ["image", "file"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(cipher.encrypt(OTHER_KEY, PNG), id="another-key"),
+        pytest.param(bytes(range(48)), id="noise"),
+        pytest.param(b"<html>expired</html>", id="an-error-page"),
+        pytest.param(cipher.encrypt(KEY, PNG)[:-5], id="cut-short"),
+    ],
+)
+def test_what_does_not_open_is_unavailable(content: bytes, kind: str) -> None:
+    """It is never passed on as if it were a picture."""
+    with pytest.raises(MediaUnavailable) as raised:
+        media.open_media(content, [KEY], "image" if kind == "image" else "file")
+    assert raised.value.reason == "undecipherable"
+
+
+def test_padding_that_fits_by_chance_does_not_make_an_image() -> None:
+    """One wrong key in 256 passes the padding: what comes out must begin like a picture."""
+    looks_padded = cipher.encrypt(KEY, b"not a picture at all")
+    with pytest.raises(MediaUnavailable):
+        media.open_media(looks_padded, [KEY], "image")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(base64.b64encode(KEY).decode(), id="base64"),
+        pytest.param(base64.b64encode(KEY).decode().rstrip("="), id="base64-without-padding"),
+        pytest.param(KEY.hex(), id="hex"),
+        pytest.param(KEY.hex().upper(), id="hex-capitals"),
+    ],
+)
+def test_a_key_of_an_item_comes_in_three_forms(text: str) -> None:
+    """All have been met in the field."""
+    assert media.decode_item_key(text) == KEY
+
+
+@pytest.mark.parametrize("text", ["", "?", "abc", "00" * 31, "é" * 43, "a" * 44])
+def test_a_key_of_an_item_that_is_none_is_left_aside(text: str) -> None:
+    """The bot's own key may still open the item."""
+    assert media.decode_item_key(text) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        pytest.param("", "", id="none"),
+        pytest.param('attachment; filename="report.pdf"', "report.pdf", id="plain"),
+        pytest.param("attachment; filename*=UTF-8''%E6%8A%A5%E5%91%8A.pdf", "报告.pdf", id="extended"),
+        pytest.param('attachment; filename="报告.pdf"', "报告.pdf", id="raw-utf-8"),
+        pytest.param("attachment; filename=\"a.txt\"; filename*=UTF-8''b.txt", "b.txt", id="both"),
+        pytest.param('attachment; filename="../../etc/passwd"', "passwd", id="folders"),
+        pytest.param('attachment; filename="C:\\\\x\\\\y.doc"', "y.doc", id="windows-folders"),
+        pytest.param('attachment; filename=".."', "", id="dots"),
+        pytest.param("attachment; filename*=UTF-8''a%0d%0ab%00.txt", "ab.txt", id="control-characters"),
+        pytest.param("attachment; filename*=KLINGON''x", "x", id="unknown-charset"),
+        pytest.param("attachment; filename*=UTF-8''%FF%FE", "\ufffd\ufffd", id="not-utf-8"),
+        pytest.param(";;;=;*=", "", id="nonsense"),
+        pytest.param('inline; filename="' + "a" * 300 + '"', "a" * 255, id="long"),
+    ],
+)
+def test_a_file_name_is_harmless_text(header: str, name: str) -> None:
+    """No folder, no control character, no surprise."""
+    assert media.file_name(header) == name

@@ -1,0 +1,33 @@
+"""The body that is POSTed, and the verdict that comes back."""
+
+import json
+
+import pytest
+
+from maven_channel_wecom.protocol import reply
+
+
+def test_a_body_is_plain_json_in_raw_utf_8() -> None:
+    """Unicode escapes are refused by WeCom (90313, 40033)."""
+    body = reply.markdown_body('**好** "quoted"\n')
+    assert json.loads(body) == {"msgtype": "markdown", "markdown": {"content": '**好** "quoted"\n'}}
+    assert "好".encode() in body
+
+
+@pytest.mark.parametrize(
+    ("body", "errcode"),
+    [
+        pytest.param(b'{"errcode":0,"errmsg":"ok"}', 0, id="ok"),
+        pytest.param(b'{"errcode":-1}', -1, id="busy"),
+        pytest.param(b"", None, id="empty"),
+        pytest.param(b"<html></html>", None, id="html"),
+        pytest.param(b"{}", None, id="no-code"),
+        pytest.param(b'{"errcode":"0"}', None, id="a-text"),
+        pytest.param(b"\xff", None, id="not-utf-8"),
+        pytest.param(b"[" * 100_000, None, id="deep"),
+    ],
+)
+def test_only_a_whole_number_under_errcode_is_an_answer(body: bytes, errcode: int | None) -> None:
+    """Everything else came from somebody who is not WeCom."""
+    answer = reply.read_answer(body)
+    assert (answer.errcode if answer else None) == errcode
