@@ -1,0 +1,35 @@
+"""Which callbacks open a window, and for how long."""
+
+import pytest
+
+from maven_channel_wecom.policy.reply_window import MARGIN_SECONDS, open_window
+from maven_channel_wecom.protocol.callback import MESSAGE_TYPES, Callback
+
+URL = "https://qyapi.weixin.qq.com/cgi-bin/aibot/response?response_code=canary"
+
+
+def callback(type_: str, url: str = URL) -> Callback:
+    return Callback(message_id="m", type=type_, sender_id="alice", chat_type="group", group_id="wr1", response_url=url)
+
+
+@pytest.mark.parametrize("type_", MESSAGE_TYPES)
+def test_every_message_with_a_url_opens_a_window_of_its_own(type_: str) -> None:
+    """Bound to message, chat and sender, a little shorter than WeCom's hour."""
+    window = open_window(callback(type_), now=1000.0)
+    assert window is not None
+    assert (window.message_id, window.chat_id, window.sender_id, window.url) == ("m", "wr1", "alice", URL)
+    assert window.opened_at == 1000.0
+    assert window.expires_at == 1000.0 + 3600 - MARGIN_SECONDS
+
+
+@pytest.mark.parametrize(
+    "found", [callback("text", url=""), callback("event"), callback("stream")], ids=["no-url", "event", "stream"]
+)
+def test_what_nobody_will_answer_opens_none(found: Callback) -> None:
+    """A card's URL is not kept either: the event is not published, so no answer will come."""
+    assert open_window(found, now=0.0) is None
+
+
+def test_the_url_is_in_no_repr() -> None:
+    """It is as good as a password."""
+    assert "canary" not in repr(open_window(callback("text"), now=0.0))
