@@ -14,6 +14,9 @@ CONTINUED_NOTICE: Final = "\n\n> …未完，见下一条。(Continued in the ne
 # A fence is up to three spaces and at least three of one mark; a backtick fence has no backtick in its info string.
 _FENCE = re.compile(r"(?P<indent> {0,3})(?P<mark>`{3,}|~{3,})(?P<info>.*)")
 
+# A language has a short name; a longer line would be repeated in every part and leave no room for the text.
+_INFO_CHARACTERS = 32
+
 # No cluster people write is longer; a text of nothing but combining marks must not make the cut creep to its start.
 _CLUSTER_CHARACTERS = 32
 _ZERO_WIDTH_JOINER = "\u200d"
@@ -124,7 +127,7 @@ def _closing(text: str) -> str:
 
 def _reopening(text: str) -> str:
     fence = _open_fence(text)
-    return f"{fence[0]}\n" if fence else ""
+    return f"{fence['indent']}{fence['mark']}{fence['info'][:_INFO_CHARACTERS]}\n" if fence else ""
 
 
 def _sendable(text: str) -> str:

@@ -1,0 +1,8 @@
+"""`python -m maven_channel_wecom` is the console script `maven-wecom`."""
+
+import sys
+
+from maven_channel_wecom.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

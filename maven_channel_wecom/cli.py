@@ -1,0 +1,58 @@
+"""The command line `maven-wecom`. Each command lives in a module of its own, imported only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from maven_channel_wecom import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_INTERRUPTED = 130
+
+
+class _Command(NamedTuple):
+    module: str
+    help: str
+    takes_arguments: bool = True
+    """The module has `add_arguments(parser)` and `main(args)`; otherwise only `main()`."""
+
+
+_COMMANDS = {
+    "gateway": _Command("maven_channel_wecom.host.gateway", "run the channels of a configuration file"),
+    "simulator": _Command("maven_channel_wecom.simulator.console", "play WeCom's side against a running gateway"),
+    "demo": _Command(
+        "maven_channel_wecom.simulator.demo",
+        "one question and its answer, on this machine alone",
+        takes_arguments=False,
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; usage errors exit with 2, as argparse does."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(
+        prog="maven-wecom", description="A WeCom (企业微信) AI bot channel for the Maven agent host."
+    )
+    parser.add_argument("--version", action="version", version=f"maven-channel-wecom {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in _COMMANDS.items():
+        subparser = commands.add_parser(name, help=command.help, description=command.help)
+        # Only options without a value may stand before the command, so the first argument names it.
+        if command.takes_arguments and given[:1] == [name]:
+            import_module(command.module).add_arguments(subparser)
+    try:
+        return _run(parser.parse_args(given))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _run(args: argparse.Namespace) -> int:
+    command = _COMMANDS[args.command]
+    module = import_module(command.module)
+    return int(module.main(args) if command.takes_arguments else module.main())

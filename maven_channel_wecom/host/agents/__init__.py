@@ -1,0 +1,1 @@
+"""What can answer a message: `echo`, and `responses` for anything that speaks the Responses API."""

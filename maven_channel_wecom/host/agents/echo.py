@@ -1,0 +1,44 @@
+"""The agent that says what it heard: to see a channel work without any model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, TextBlock
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.contract.messages import InboundMessage
+
+
+class EchoAgent:
+    """Answers with the user's own words, and one line for everything that is not text."""
+
+    async def answer(self, message: InboundMessage) -> str:
+        """Return the echo: what was quoted first, marked with `> `, then the rest."""
+        blocks = message.content_blocks or (TextBlock(text=message.content),)
+        quoted = "\n".join(_quote(_echo(block)) for block in blocks if block.quoted)
+        own = "\n".join(_echo(block) for block in blocks if not block.quoted)
+        return "\n\n".join(part for part in (quoted, own) if part)
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def _echo(block: ContentBlock) -> str:
+    match block:
+        case TextBlock():
+            return block.text
+        case ImageBlock():
+            return f"[image {block.media_type}, {_size(block.data)} bytes]"
+        case FileBlock():
+            return f"[file {' '.join(filter(None, (block.name, block.media_type)))}, {_size(block.data)} bytes]"
+    return f"[{block.kind} unavailable: {block.reason}]"
+
+
+def _quote(text: str) -> str:
+    return "\n".join(f"> {line}" for line in text.splitlines())
+
+
+def _size(data: str) -> int:
+    """Count the bytes that base64 text stands for, without decoding them."""
+    return len(data) * 3 // 4 - data[-2:].count("=")

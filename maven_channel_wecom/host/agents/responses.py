@@ -1,0 +1,122 @@
+"""The agent behind an HTTP address that speaks the Responses API: a Maven gateway, OpenAI, or anything like them.
+
+An answer that breaks off after some text came is an error that carries this text: half an answer and the reason are
+worth more to the user than the reason alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+import msgspec
+
+from maven_channel_wecom.host.agents import failures
+from maven_channel_wecom.host.agents.agent import AgentError
+from maven_channel_wecom.host.agents.responses_answer import AnswerStream, error_code, plain_answer
+from maven_channel_wecom.host.agents.responses_request import request_body, session_id
+from maven_channel_wecom.host.agents.server_sent_events import EventParser, EventTooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from maven_channel_wecom.contract.messages import InboundMessage
+    from maven_channel_wecom.host.configuration import Responses
+
+CONNECT_SECONDS: Final = 10
+IDLE_SECONDS: Final = 300
+"""Silence between two pieces of an answer. An agent may use a tool for minutes without a word; more is a dead peer."""
+
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+"""All events of one answer; a long answer is repeated a few times in them."""
+
+MAX_ERROR_BYTES: Final = 64 * 1024
+
+
+class ResponsesAgent:
+    """Asks one address. Create it inside a running loop, and close it."""
+
+    def __init__(self, settings: Responses, *, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._settings = settings
+        headers = {"Accept": "text/event-stream, application/json", "Content-Type": "application/json"}
+        if settings.api_key:
+            headers["Authorization"] = f"Bearer {settings.api_key}"
+        self._session = aiohttp.ClientSession(
+            # An agent may close an idle connection just when it is used again, and a POST is never repeated.
+            connector=aiohttp.TCPConnector(force_close=True),
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            timeout=aiohttp.ClientTimeout(
+                total=settings.timeout_seconds, sock_connect=CONNECT_SECONDS, sock_read=idle_seconds
+            ),
+        )
+
+    async def answer(self, message: InboundMessage) -> str:
+        """Return the answer to one message. Raises AgentError."""
+        stream = AnswerStream()
+        try:
+            return await self._ask(message, stream)
+        except AgentError as error:
+            error.partial = error.partial or stream.text
+            raise
+        except aiohttp.ClientConnectorError:
+            raise AgentError(failures.CONNECT) from None
+        except aiohttp.ConnectionTimeoutError:
+            raise AgentError(failures.CONNECT_TIMEOUT) from None
+        except aiohttp.SocketTimeoutError:
+            raise AgentError(failures.IDLE, partial=stream.text) from None
+        except TimeoutError:
+            raise AgentError(failures.TIMEOUT, partial=stream.text) from None
+        except aiohttp.ClientError:
+            # The errors of aiohttp hold the URL, so none becomes the cause of ours.
+            raise AgentError(failures.CONNECTION_LOST, partial=stream.text) from None
+        except EventTooLarge:
+            raise AgentError(failures.TOO_LARGE, partial=stream.text) from None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    async def _ask(self, message: InboundMessage, stream: AnswerStream) -> str:
+        body = msgspec.json.encode(request_body(message, self._settings.model))
+        headers = {"Maven-Session-Id": session_id(message.channel, message.chat_id)}
+        # A redirect would carry the key and the message to an address nobody configured.
+        async with self._session.post(
+            self._settings.url, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            if not 200 <= response.status < 300:  # noqa: PLR2004 -- the range of success in HTTP
+                code = error_code(await _beginning(response))
+                raise AgentError(failures.of_status(response.status), code=code)
+            if response.content_type != "text/event-stream":
+                return plain_answer(b"".join([chunk async for chunk in _chunks(response)]))
+            await _follow(response, stream)
+        if not stream.done:
+            raise AgentError(failures.BROKEN_OFF)
+        return stream.text
+
+
+async def _follow(response: aiohttp.ClientResponse, stream: AnswerStream) -> None:
+    parser = EventParser()
+    async for chunk in _chunks(response):
+        for event in parser.feed(chunk):
+            stream.take(event)
+            if stream.done:
+                return
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    received = 0
+    async for chunk in response.content.iter_any():
+        received += len(chunk)
+        if received > MAX_BODY_BYTES:
+            raise AgentError(failures.TOO_LARGE)
+        yield chunk
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Read an error's body as far as it is worth reading; losing it loses only a word in the log."""
+    try:
+        return await response.content.read(MAX_ERROR_BYTES)
+    except (aiohttp.ClientError, TimeoutError):
+        return b""

@@ -1,0 +1,89 @@
+"""Server-sent events out of a stream of bytes, as the HTML standard parses them. Reads no socket."""
+
+import re
+from typing import Final
+
+import msgspec
+
+MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
+"""The last event of an answer repeats all of it; anything larger than this is no answer to a chat message."""
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class EventTooLarge(Exception):
+    """One event is larger than the parser keeps."""
+
+
+class ServerSentEvent(msgspec.Struct, frozen=True):
+    """One event; `name` is `message` where the stream gives none."""
+
+    name: str
+    data: str
+
+    def __repr__(self) -> str:
+        return f"<ServerSentEvent {self.name}>"
+
+
+class EventParser:
+    """Takes chunks cut anywhere, inside a character or between CR and LF too, and gives the events they complete."""
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._line = bytearray()
+        self._after_carriage_return = False
+        self._first_line = True
+        self._name = ""
+        self._data: list[str] = []
+        self._data_bytes = 0
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """Return the events that this chunk completes. Raises EventTooLarge.
+
+        An event without its blank line at the end of the stream is never given: the standard discards it.
+        """
+        if not chunk:
+            return []
+        if self._after_carriage_return and chunk.startswith(b"\n"):
+            chunk = chunk[1:]
+        # A chunk of a lone line feed leaves nothing behind, and what follows it is a line of its own.
+        self._after_carriage_return = chunk.endswith(b"\r")
+        *ended, rest = _LINE_END.split(chunk)
+        events = []
+        for line in ended:
+            self._append(line)
+            whole = bytes(self._line)
+            self._line.clear()
+            if (event := self._take(whole)) is not None:
+                events.append(event)
+        self._append(rest)
+        return events
+
+    def _append(self, part: bytes) -> None:
+        self._line += part
+        if len(self._line) + self._data_bytes > self._max_event_bytes:
+            raise EventTooLarge
+
+    def _take(self, line: bytes) -> ServerSentEvent | None:
+        if self._first_line:
+            self._first_line = False
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+        if not line:
+            return self._dispatch()
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        # A comment has an empty field name; `id` and `retry` are for those who reconnect, which is never done here.
+        if field == b"event":
+            self._name = value.decode("utf-8", "replace")
+        elif field == b"data":
+            self._data.append(value.decode("utf-8", "replace"))
+            self._data_bytes += len(value) + 1
+        return None
+
+    def _dispatch(self) -> ServerSentEvent | None:
+        event = ServerSentEvent(self._name or "message", "\n".join(self._data)) if self._data else None
+        self._name = ""
+        self._data = []
+        self._data_bytes = 0
+        return event

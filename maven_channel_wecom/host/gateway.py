@@ -1,0 +1,114 @@
+"""The command `gateway`: from a configuration file to a running host and an exit code. Sentences go to stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from maven_channel_wecom.contract.channel import ChannelStartError
+from maven_channel_wecom.host import logs
+from maven_channel_wecom.host.configuration import Configuration, UnreadableConfiguration, interpret, read_document
+from maven_channel_wecom.host.lifecycle import Host
+from maven_channel_wecom.host.plugins import PluginProblems, channel_problems, load_plugins
+from maven_channel_wecom.host.status_server import StatusServerError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    import pluggy
+
+logger = logging.getLogger(__name__)
+
+EXIT_DRAINED: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_CONFIGURATION: Final = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `gateway` takes on the command line."""
+    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="the JSON configuration file")
+
+
+def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) -> int:
+    """Run until SIGTERM or SIGINT and return the exit code. Without `plugins`, installed ones are found."""
+    try:
+        configuration, problems = interpret(read_document(args.config))
+    except UnreadableConfiguration as error:
+        _say(str(error))
+        return EXIT_CONFIGURATION
+    logs.configure(configuration.logging.level, configuration.logging.format)
+    try:
+        plugins = plugins or load_plugins()
+    except PluginProblems as error:
+        _say_all(args.config, [*problems, *error.problems])
+        return EXIT_CONFIGURATION if problems else EXIT_FAILED
+    problems += channel_problems(plugins, configuration.channels)
+    if problems:
+        _say_all(args.config, problems)
+        return EXIT_CONFIGURATION
+    return asyncio.run(run(configuration, plugins))
+
+
+async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> int:
+    """Run a host until the first signal, drain it, and return the exit code. The second signal ends the process."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal, stop)
+    host = Host(configuration, plugins)
+    if not configuration.channels:
+        logger.warning("no channels enabled")
+    try:
+        if await _start(host, stop):
+            await stop.wait()
+            logger.info("gateway draining")
+            await host.stop()
+    except (StatusServerError, ChannelStartError) as error:
+        _say(str(error))
+        return EXIT_FAILED
+    except Exception as error:
+        logger.exception("gateway start failed")
+        _say(f"a part of the gateway failed to start with {type(error).__name__}; the log shows where")
+        return EXIT_FAILED
+    logger.info("gateway stopped")
+    return EXIT_DRAINED
+
+
+async def _start(host: Host, stop: asyncio.Event) -> bool:
+    """Start a host, and give up as soon as a signal comes: a state that cannot be reached must not hold up a stop."""
+    starting = asyncio.create_task(host.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+        if starting.cancelled():
+            return False
+    await starting
+    return True
+
+
+def _on_signal(stop: asyncio.Event) -> None:
+    if not stop.is_set():
+        stop.set()
+        return
+    logger.warning("gateway stopped without draining")
+    # Whatever still runs has been asked already; only the operating system does not ask.
+    os._exit(EXIT_FAILED)
+
+
+def _say_all(path: Path, problems: Sequence[str]) -> None:
+    _say(f"{path} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:")
+    for problem in problems:
+        sys.stderr.write(f"  - {logs.printable(problem)}\n")
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"maven-wecom: {logs.printable(sentence)}\n")

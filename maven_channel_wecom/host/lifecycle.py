@@ -1,0 +1,138 @@
+"""Starts and drains the parts of a host: agent, status server, channels, cron. Reads no file and no signal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, Counter
+
+from maven_channel_wecom.contract.channel import Channel, ChannelStartError
+from maven_channel_wecom.host.agents.echo import EchoAgent
+from maven_channel_wecom.host.agents.responses import ResponsesAgent
+from maven_channel_wecom.host.bus import Bus
+from maven_channel_wecom.host.configuration import Echo
+from maven_channel_wecom.host.cron import Cron
+from maven_channel_wecom.host.status_server import StatusServer
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from maven_channel_wecom.contract.messages import Health
+    from maven_channel_wecom.host.agents.agent import Agent
+    from maven_channel_wecom.host.configuration import Configuration
+    from maven_channel_wecom.host.cron import Clock
+
+logger = logging.getLogger(__name__)
+
+HEALTH_SECONDS: Final = 2
+"""A probe that waits longer than its asker does answers nobody."""
+
+
+class Host:
+    """A running host. `start`, then `stop`; a start that fails has stopped what it had started."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        plugins: pluggy.PluginManager,
+        *,
+        agent: Agent | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.metrics = CollectorRegistry()
+        self.channels: dict[str, Channel] = {}
+        self._configuration = configuration
+        self._hook = plugins.hook
+        self._agent = agent
+        self._clock = clock
+        self._cron: Cron | None = None
+        self._status = StatusServer(configuration.gateway, self.metrics, self.reasons)
+        self._phase = "starting"
+        self._skips = Counter(
+            "maven_wecom_proactive_skips",
+            "Deliveries of the host's own accord that were skipped because the channel is reactive only.",
+            ["channel"],
+            registry=self.metrics,
+        )
+        for name in configuration.channels:
+            self._skips.labels(channel=name)
+
+    @property
+    def port(self) -> int:
+        """The real port of the status server."""
+        return self._status.port
+
+    async def start(self) -> None:
+        """Start everything; channels listen when it returns.
+
+        Raises:
+            StatusServerError: `gateway.host` or `gateway.port` cannot be listened on.
+            ChannelStartError: A channel cannot start.
+        """
+        try:
+            # First, so that a probe can tell a host that starts from one that is gone.
+            await self._status.start()
+            agent = self._agent = self._agent or self._open_agent()
+            bus = Bus(hook=self._hook, metrics=self.metrics, agent=agent, channels=self._configuration.channels)
+            for name in self._configuration.channels:
+                channel = await self._start_channel(name, bus)
+                self.channels[name] = channel
+                bus.attach(name, channel)
+            self._cron = Cron(self._configuration.cron, bus, self._skips, self._clock)
+            self._cron.start()
+        except BaseException:
+            await self.stop()
+            raise
+        self._phase = ""
+        logger.info("gateway channels started", extra={"fields": {"channels": list(self.channels)}})
+
+    async def stop(self) -> None:
+        """Drain: ready no more at once, then channels and cron side by side, then the agent, then the status server."""
+        self._phase = "draining"
+        draining = [self._stop_channel(name, channel) for name, channel in self.channels.items()]
+        await asyncio.gather(*draining, *([self._cron.stop()] if self._cron else []))
+        self.channels.clear()
+        if self._agent is not None:
+            await self._agent.close()
+        await self._status.stop()
+
+    async def reasons(self) -> list[str]:
+        """Return why this host is not ready, one sentence each; nothing when it is."""
+        if self._phase:
+            return [f"the gateway is {self._phase}"]
+        found = await asyncio.gather(*(self._unhealthy(name, channel) for name, channel in self.channels.items()))
+        return [f"{name}: {reason}" for name, reasons in zip(self.channels, found, strict=True) for reason in reasons]
+
+    def _open_agent(self) -> Agent:
+        settings = self._configuration.agent
+        return EchoAgent() if isinstance(settings, Echo) else ResponsesAgent(settings)
+
+    async def _start_channel(self, name: str, bus: Bus) -> Channel:
+        starting = self._hook.maven_channel_start(name=name, config=self._configuration.channels[name], host=bus)
+        if starting is None:
+            reason = f"channels.{name} cannot start: no plugin starts it; install versions that fit together"
+            raise ChannelStartError(reason)
+        channel: Channel = await starting
+        return channel
+
+    async def _stop_channel(self, name: str, channel: Channel) -> None:
+        try:
+            stopping = self._hook.maven_channel_stop(channel=channel)
+            if stopping is not None:
+                await stopping
+        except Exception:
+            # The others are stopped all the same.
+            logger.exception("channel did not stop cleanly", extra={"fields": {"channel": name}})
+
+    async def _unhealthy(self, name: str, channel: Channel) -> tuple[str, ...]:
+        try:
+            async with asyncio.timeout(HEALTH_SECONDS):
+                health: Health = await channel.health()
+        except TimeoutError:
+            return ("did not tell its health in time",)
+        except Exception:
+            logger.exception("channel health failed", extra={"fields": {"channel": name}})
+            return ("could not tell its health",)
+        return () if health.ready else health.reasons or ("not ready",)

@@ -1,0 +1,108 @@
+"""How the host prints log records: one line each, a fixed event and its fields, as text or JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Literal, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+"""The values of `logging.level`."""
+
+LogFormat = Literal["text", "json"]
+
+
+def configure(level: str, style: LogFormat, stream: TextIO | None = None) -> logging.Handler:
+    """Make the root logger print to `stream` (default: stderr), and return the handler that does it."""
+    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler.setFormatter(JsonLines() if style == "json" else TextLines())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(LEVELS[level])
+    return handler
+
+
+def printable(text: str) -> str:
+    r"""Escape as `\uXXXX` whatever could break a line, steer a terminal or reorder what is shown."""
+    return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
+
+
+class TextLines(logging.Formatter):
+    """`2026/11/22 10:33:00 INFO wecom callback server listening port=9886`, in local time."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record, followed by indented ones when it carries an exception."""
+        stamp = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(record.created))
+        fields = "".join(f" {_text(str(key))}={_text(value)}" for key, value in _fields(record).items())
+        trace = "".join(f"\n    {line}" for line in _trace(record))
+        return f"{stamp} {record.levelname} {_event(record)}{fields}{trace}"
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: `time`, `level`, `msg`, `logger`, then the fields, then `trace` when there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, object] = dict(_fields(record))
+        line |= {
+            "time": f"{seconds}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "msg": _event(record),
+            "logger": record.name,
+        }
+        if trace := list(_trace(record)):
+            line["trace"] = trace
+        return printable(json.dumps(line, ensure_ascii=False, default=str))
+
+
+def _fields(record: logging.LogRecord) -> Mapping[str, object]:
+    fields = getattr(record, "fields", None)
+    return fields if isinstance(fields, dict) else {}
+
+
+def _event(record: logging.LogRecord) -> str:
+    # Libraries add lines below the first that show values, such as the exception of a task; ours never do.
+    lines = record.getMessage().splitlines()
+    return printable(lines[0]) if lines else ""
+
+
+def _text(value: object) -> str:
+    text = _go(value)
+    if text and not any(character in ' "=' or not character.isprintable() for character in text):
+        return text
+    return printable(json.dumps(text, ensure_ascii=False))
+
+
+def _go(value: object) -> str:
+    """Lists, truth values and nothing look as Go prints them, as in the original."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case None:
+            return "<nil>"
+        case list() | tuple():
+            return f"[{' '.join(_go(item) for item in value)}]"
+        case _:
+            return str(value)
+
+
+def _trace(record: logging.LogRecord) -> Iterator[str]:
+    """Where an exception came from, innermost cause first, without its text: that may hold what a user wrote."""
+    if not record.exc_info or record.exc_info[1] is None:
+        return
+    chain: list[BaseException] = []
+    error: BaseException | None = record.exc_info[1]
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    for link in reversed(chain):
+        yield type(link).__qualname__
+        for frame in traceback.extract_tb(link.__traceback__):
+            yield f"  {frame.filename}:{frame.lineno} in {frame.name}"

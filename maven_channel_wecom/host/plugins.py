@@ -1,0 +1,106 @@
+"""Finds channels by entry point and asks them about their configuration. Starts nothing."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from maven_channel_wecom.contract import hookspecs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+logger = logging.getLogger(__name__)
+
+
+class PluginProblems(Exception):
+    """Installed plugins do not load or do not fit this host; `problems` is one sentence for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+def plugin_manager() -> pluggy.PluginManager:
+    """Return a manager that knows the hooks and no plugin."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def load_plugins(group: str = hookspecs.PROJECT_NAME) -> pluggy.PluginManager:
+    """Return a manager with every installed plugin of an entry-point group.
+
+    Raises:
+        PluginProblems: Plugins that cannot be imported or that implement hooks this host does not have.
+    """
+    manager = plugin_manager()
+    problems = []
+    for name in sorted(entry_points(group=group).names):
+        try:
+            manager.load_setuptools_entrypoints(group, name)
+        except Exception as error:  # noqa: BLE001 -- importing a plugin runs code that may raise anything
+            problems.append(f"plugin {name} cannot be loaded: {_first_line(error)}; repair or uninstall it")
+    problems += unknown_hooks(manager)
+    if problems:
+        raise PluginProblems(problems)
+    return manager
+
+
+def unknown_hooks(manager: pluggy.PluginManager) -> list[str]:
+    """Return one sentence for each plugin that implements hooks which no specification names."""
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError:
+        return [
+            f"plugin {name} implements {', '.join(unknown)}, which this host does not call "
+            f"(contract version {hookspecs.CONTRACT_VERSION}); install versions that fit together"
+            for name, plugin in manager.list_name_plugin()
+            if (unknown := _unknown_hooks_of(manager, plugin))
+        ]
+    return []
+
+
+def channel_problems(manager: pluggy.PluginManager, channels: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what plugins find wrong with entries of `channels`, and which entries nobody answers for."""
+    problems: list[str] = []
+    for name, config in channels.items():
+        try:
+            answers = manager.hook.maven_channel_problems(name=name, config=config)
+        except Exception as error:
+            logger.exception("channel check failed", extra={"fields": {"channel": name}})
+            problems.append(f"channels.{name} could not be checked: a plugin failed with {type(error).__name__}")
+            continue
+        # pluggy leaves out the None of plugins that do not answer for this entry.
+        for answer in answers:
+            problems += answer
+        if not answers:
+            problems.append(_nobody(manager, name, config))
+    return problems
+
+
+def _nobody(manager: pluggy.PluginManager, name: str, config: Mapping[str, Any]) -> str:
+    kind = config.get("type", name)
+    installed = ", ".join(sorted(each for each, _ in manager.list_name_plugin())) or "none"
+    return (
+        f"channels.{name} is of type {kind}, which no installed plugin answers for (installed plugins: {installed}); "
+        f"install its plugin, or correct channels.{name}.type"
+    )
+
+
+def _unknown_hooks_of(manager: pluggy.PluginManager, plugin: object) -> list[str]:
+    callers = manager.get_hookcallers(plugin) or []
+    return sorted(
+        caller.name
+        for caller in callers
+        if not caller.has_spec()
+        and any(each.plugin is plugin and not each.optionalhook for each in caller.get_hookimpls())
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,93 @@
+"""`/metrics`, `/healthz` and `/readyz` for those who run the host. No channel listens here."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+from prometheus_client import generate_latest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from prometheus_client import CollectorRegistry
+
+    from maven_channel_wecom.host.configuration import Gateway
+
+logger = logging.getLogger(__name__)
+
+# What generate_latest writes unless told otherwise, in every version of the client library we support. Its own
+# aiohttp handler came with 0.23, and its choice by Accept header fails on versions that are no numbers.
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_SHUTDOWN_SECONDS = 1
+_KEEPALIVE_SECONDS = 15
+
+
+class StatusServerError(Exception):
+    """The status server could not start. The text is one sentence that names the key to change."""
+
+
+class StatusServer:
+    """Listens on `gateway.host` and `gateway.port`; `reasons` returns why the host is not ready, nothing when it is."""
+
+    def __init__(
+        self, settings: Gateway, metrics: CollectorRegistry, reasons: Callable[[], Awaitable[Sequence[str]]]
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._reasons = reasons
+        self._runner: web.AppRunner | None = None
+        self.port = settings.port
+
+    async def start(self) -> None:
+        """Listen; `port` is the real one afterwards. Raises StatusServerError."""
+        app = web.Application()
+        app.router.add_get("/metrics", self._show_metrics)
+        app.router.add_get("/healthz", self._show_health)
+        app.router.add_get("/readyz", self._show_readiness)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=_KEEPALIVE_SECONDS
+        )
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._settings.host, self._settings.port).start()
+        except OSError as error:
+            await self.stop()
+            raise StatusServerError(self._failure(error)) from None
+        self.port = self._runner.addresses[0][1]
+        logger.info("gateway status server listening", extra={"fields": {"port": self.port}})
+
+    async def stop(self) -> None:
+        """Close the port."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _show_metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": _METRICS_TYPE})
+
+    async def _show_health(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _show_readiness(self, _request: web.Request) -> web.Response:
+        reasons = list(await self._reasons())
+        return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+
+    def _failure(self, error: OSError) -> str:
+        host = self._settings.host
+        address = f"{f'[{host}]' if ':' in host else host}:{self._settings.port}"
+        match error.errno:
+            case errno.EADDRINUSE:
+                return (
+                    f"the status server cannot listen on {address}: the port is in use; "
+                    "stop the program that uses it, or change gateway.port"
+                )
+            case errno.EACCES:
+                return (
+                    f"the status server may not listen on {address}: ports below 1024 need a privilege; "
+                    "change gateway.port"
+                )
+        return f"the status server cannot listen on {address}: no address of this machine; change gateway.host"

@@ -1,0 +1,118 @@
+"""A channel plugin without a network: what is sent through it stays in a list."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from maven_channel_wecom.contract.channel import Channel, ChannelStartError, HostServices
+from maven_channel_wecom.contract.hookspecs import hookimpl
+from maven_channel_wecom.contract.messages import (
+    Capabilities,
+    Health,
+    InboundMessage,
+    OutboundMessage,
+    Receipt,
+    TextBlock,
+)
+from maven_channel_wecom.host.plugins import plugin_manager
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pluggy
+
+
+def message(text: str = "hello", *, channel: str = "fake", message_id: str = "m1") -> InboundMessage:
+    """Return a message of a user to a fake channel."""
+    return InboundMessage(
+        channel=channel,
+        sender_id="user",
+        chat_id="chat",
+        content=text,
+        timestamp=1_800_000_000,
+        message_id=message_id,
+        content_blocks=(TextBlock(text=text),),
+    )
+
+
+class FakeChannel:
+    """A channel that is as healthy as it is told to be."""
+
+    def __init__(self, name: str, host: HostServices) -> None:
+        self.name = name
+        self.host = host
+        self.health_now = Health(ready=True)
+        self.health_error: Exception | None = None
+        self.health_gate: asyncio.Event | None = None
+
+    async def health(self) -> Health:
+        if self.health_error is not None:
+            raise self.health_error
+        if self.health_gate is not None:
+            await self.health_gate.wait()
+        return self.health_now
+
+
+class FakePlugin:
+    """Answers for entries of type `fake`. Its attributes script it; its lists hold what the host did."""
+
+    def __init__(self, *, reactive_only: bool = True) -> None:
+        self.started: dict[str, FakeChannel] = {}
+        self.stopped: list[str] = []
+        self.sent: list[OutboundMessage] = []
+        self.sent_one = asyncio.Event()
+        self.receipt = Receipt(outcome="delivered", attempts=1)
+        self.reactive_only = reactive_only
+        self.start_gate: asyncio.Event | None = None
+        self.stop_gate: asyncio.Event | None = None
+        self.starting = asyncio.Event()
+        self.stopping = asyncio.Event()
+        self.leftovers: list[asyncio.Task[None]] = []
+
+    @hookimpl
+    def maven_channel_problems(self, name: str, config: Mapping[str, Any]) -> list[str] | None:
+        if config.get("type", name) != "fake":
+            return None
+        return [] if config.get("token") else [f"channels.{name}.token is required"]
+
+    @hookimpl
+    async def maven_channel_start(self, name: str, config: Mapping[str, Any], host: HostServices) -> Channel:
+        self.starting.set()
+        channel = FakeChannel(name, host)
+        if "leftover" in config:
+            self.leftovers.append(asyncio.create_task(host.publish(message(config["leftover"], channel=name))))
+        if self.start_gate is not None:
+            await self.start_gate.wait()
+        if "refuses" in config:
+            raise ChannelStartError(config["refuses"])
+        if "breaks" in config:
+            raise ValueError(config["breaks"])
+        self.started[name] = channel
+        return channel
+
+    @hookimpl
+    async def maven_outbound_send(self, channel: Channel, message: OutboundMessage) -> Receipt:
+        assert channel is self.started[message.channel]
+        self.sent.append(message)
+        self.sent_one.set()
+        return self.receipt
+
+    @hookimpl
+    def maven_channel_capabilities(self, channel: Channel) -> Capabilities:
+        assert channel is self.started[channel.name]
+        return Capabilities(reactions=False, file_upload=False, reactive_only=self.reactive_only)
+
+    @hookimpl
+    async def maven_channel_stop(self, channel: Channel) -> None:
+        self.stopping.set()
+        if self.stop_gate is not None:
+            await self.stop_gate.wait()
+        self.stopped.append(channel.name)
+
+
+def manager_with(plugin: object) -> pluggy.PluginManager:
+    """Return a plugin manager with one plugin, named `fake`."""
+    manager = plugin_manager()
+    manager.register(plugin, name="fake")
+    return manager

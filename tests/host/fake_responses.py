@@ -1,0 +1,77 @@
+"""The Responses API on 127.0.0.1: it records requests and answers as it is told."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Iterable, Mapping
+
+
+def sse(*events: Mapping[str, Any]) -> bytes:
+    """Return events as they go over the wire."""
+    return b"".join(
+        f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode() for event in events
+    )
+
+
+def delta(text: str, output_index: int = 0) -> dict[str, Any]:
+    """Return an event that adds text."""
+    return {"type": "response.output_text.delta", "output_index": output_index, "delta": text}
+
+
+COMPLETED: dict[str, Any] = {"type": "response.completed", "response": {"status": "completed", "output": []}}
+
+
+class FakeResponses:
+    """Answers every POST with `status`, `content_type` and `chunks`; `hold` keeps the end of the answer back."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.status = 200
+        self.content_type = "text/event-stream"
+        self.headers: dict[str, str] = {}
+        self.chunks: Iterable[bytes] = ()
+        self.hold: asyncio.Event | None = None
+        self.cuts = False
+        self.requests: list[tuple[Mapping[str, str], Any]] = []
+
+    def json(self, value: object, status: int = 200) -> None:
+        """Answer with one JSON value."""
+        self.status, self.content_type, self.chunks = status, "application/json", (json.dumps(value).encode(),)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append((request.headers.copy(), await request.json()))
+        response = web.StreamResponse(status=self.status, headers={"Content-Type": self.content_type, **self.headers})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        for chunk in self.chunks:
+            await response.write(chunk)
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.cuts and request.transport is not None:
+            request.transport.abort()
+        return response
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[FakeResponses]:
+    """Serve until the block ends, then let go of every held answer."""
+    fake = FakeResponses()
+    app = web.Application(client_max_size=64 * 1024 * 1024)
+    app.router.add_post("/v1/responses", fake.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/responses"
+    try:
+        yield fake
+    finally:
+        if fake.hold is not None:
+            fake.hold.set()
+        await runner.cleanup()

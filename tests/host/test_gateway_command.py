@@ -1,0 +1,220 @@
+"""The command `gateway` in a process of its own: sentences, exit codes, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator
+
+ROOT = Path(__file__).parents[2]
+CANARY = "canary-4711"
+INSTALLED = ["-m", "maven_channel_wecom", "gateway"]
+FAKE = ["-m", "tests.host.fake_gateway"]
+GOOD: dict[str, Any] = {"gateway": {"port": 0}, "channels": {"fake": {"token": CANARY}}}
+
+
+@asynccontextmanager
+async def started(command: list[str], path: Path, *more: str, **environment: str) -> AsyncIterator[Process]:
+    """Run a gateway for a while; a test that fails leaves none behind."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        "--config",
+        str(path),
+        *more,
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def run(command: list[str], path: Path, **environment: str) -> tuple[int | None, str]:
+    """Run to the end; return exit code and everything printed."""
+    async with started(command, path, **environment) as process, asyncio.timeout(30):
+        out, err = await process.communicate()
+    assert out == b""
+    return process.returncode, err.decode()
+
+
+def written(folder: Path, document: object) -> Path:
+    path = folder / "config.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+async def until(process: Process, event: str) -> str:
+    """Read log lines up to one that holds an event; return them all."""
+    assert process.stderr is not None
+    lines = []
+    async with asyncio.timeout(30):
+        async for line in process.stderr:
+            lines.append(line.decode())
+            if event in lines[-1]:
+                return "".join(lines)
+    pytest.fail(f"the gateway ended without {event!r}: {''.join(lines)}")
+
+
+async def test_a_missing_file_exits_2_with_one_sentence(tmp_path: Path) -> None:
+    """No traceback, one line."""
+    code, printed = await run(INSTALLED, tmp_path / "none.json")
+    assert code == 2
+    assert printed == (
+        f"maven-wecom: the configuration {tmp_path / 'none.json'} cannot be read: No such file or directory\n"
+    )
+
+
+async def test_broken_json_exits_2_and_names_the_place(tmp_path: Path) -> None:
+    """Line and column, and nothing of the content."""
+    path = tmp_path / "config.json"
+    path.write_text(f'{{\n "token": "{CANARY}",\n}}', encoding="utf-8")
+    code, printed = await run(INSTALLED, path)
+    assert code == 2
+    assert re.search(r"is not JSON: .* at line \d+ column \d+\n$", printed)
+    assert CANARY not in printed
+
+
+async def test_all_problems_of_host_and_channels_exit_2_at_once(tmp_path: Path) -> None:
+    """Each on a line, control characters escaped."""
+    document = {
+        "gateway": {"port": 70000},
+        "agent": {"type": "responses", "apiKey": CANARY},
+        "channels": {"fake": {}, "tele\x1bgram": {}},
+        "cron": [{"name": "a", "every": "1s", "message": "m", "channel": "x"}],
+    }
+    path = written(tmp_path, document)
+    code, printed = await run(FAKE, path)
+    assert code == 2
+    assert printed.splitlines() == [
+        f"maven-wecom: {path} has 6 problems:",
+        "  - gateway.port must be a whole number from 0 to 65535",
+        "  - agent.url is required when agent.type is responses",
+        "  - agent.model is required when agent.type is responses",
+        "  - cron[0].channel names no enabled entry of channels",
+        "  - channels.fake.token is required",
+        (
+            "  - channels.tele\\u001bgram is of type tele\\u001bgram, which no installed plugin answers for "
+            "(installed plugins: fake); install its plugin, or correct channels.tele\\u001bgram.type"
+        ),
+    ]
+
+
+async def test_a_port_in_use_exits_1_with_one_sentence(tmp_path: Path) -> None:
+    """It names the address and the key to change."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, printed = await run(FAKE, written(tmp_path, GOOD | {"gateway": {"port": port}}))
+    assert code == 1
+    assert printed == (
+        f"maven-wecom: the status server cannot listen on 127.0.0.1:{port}: the port is in use; "
+        "stop the program that uses it, or change gateway.port\n"
+    )
+
+
+async def test_a_channel_that_cannot_start_exits_1_with_its_sentence(tmp_path: Path) -> None:
+    """The host adds nothing to it."""
+    channel = {"token": CANARY, "refuses": "channels.fake.port: 9886 is in use"}
+    code, printed = await run(FAKE, written(tmp_path, GOOD | {"channels": {"fake": channel}}))
+    assert code == 1
+    assert printed.endswith("maven-wecom: channels.fake.port: 9886 is in use\n")
+    assert "Traceback" not in printed
+    assert CANARY not in printed
+
+
+async def test_a_bug_in_a_channel_exits_1_and_shows_where(tmp_path: Path) -> None:
+    """The log has the place, and not the text of the exception, which may hold anything."""
+    channel = {"token": "t", "breaks": CANARY}
+    code, printed = await run(FAKE, written(tmp_path, GOOD | {"channels": {"fake": channel}}))
+    assert code == 1
+    assert re.search(r"fake_channel\.py:\d+ in maven_channel_start", printed)
+    assert printed.endswith("maven-wecom: a part of the gateway failed to start with ValueError; the log shows where\n")
+    assert CANARY not in printed
+
+
+async def test_a_plugin_that_does_not_load_exits_1(tmp_path: Path) -> None:
+    """Found by its entry point, named with its reason."""
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text("[maven]\nbroken = not_there_at_all\n", encoding="utf-8")
+    path = written(tmp_path, {"channels": {}})
+    code, printed = await run(INSTALLED, path, PYTHONPATH=str(tmp_path))
+    assert code == 1
+    assert printed.startswith(f"maven-wecom: {path} has ")
+    assert "  - plugin broken cannot be loaded: ModuleNotFoundError" in printed
+    assert "No module named 'not_there_at_all'; repair or uninstall it" in printed
+    assert "Traceback" not in printed
+
+
+async def test_a_signal_while_starting_exits_0(tmp_path: Path) -> None:
+    """A channel that waits for its state does not hold up a stop."""
+    async with started(FAKE, written(tmp_path, GOOD), "--never-starts") as process:
+        await until(process, "gateway status server listening")
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            await process.communicate()
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_and_exits_0(tmp_path: Path, number: signal.Signals) -> None:
+    """With log lines as the original prints them."""
+    async with started(FAKE, written(tmp_path, GOOD)) as process:
+        printed = await until(process, "gateway channels started")
+        assert re.search(
+            r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d INFO gateway channels started channels=\[fake\]$", printed, re.MULTILINE
+        )
+        assert re.search(r"INFO gateway status server listening port=[1-9]\d*$", printed, re.MULTILINE)
+        process.send_signal(number)
+        async with asyncio.timeout(30):
+            _, rest = await process.communicate()
+        assert process.returncode == 0
+        assert b"gateway stopped" in rest
+        assert CANARY not in printed + rest.decode()
+
+
+async def test_a_second_signal_exits_1_at_once(tmp_path: Path) -> None:
+    """A channel that never finishes can be left."""
+    async with started(FAKE, written(tmp_path, GOOD), "--never-drains") as process:
+        await until(process, "gateway channels started")
+        process.send_signal(signal.SIGTERM)
+        await until(process, "gateway draining")
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            _, rest = await process.communicate()
+        assert process.returncode == 1
+        assert b"gateway stopped without draining" in rest
+
+
+async def test_a_gateway_without_channels_says_so(tmp_path: Path) -> None:
+    """An operator who switched everything off gets a warning, not a crash loop."""
+    document = {"gateway": {"port": 0}, "channels": {"fake": {"enabled": False}}, "logging": {"format": "json"}}
+    async with started(FAKE, written(tmp_path, document)) as process:
+        lines = [json.loads(line) for line in (await until(process, "gateway channels started")).splitlines()]
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            await process.communicate()
+        assert process.returncode == 0
+        assert [line["msg"] for line in lines if line["level"] == "WARNING"] == ["no channels enabled"]
+        assert lines[-1]["channels"] == []

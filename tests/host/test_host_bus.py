@@ -1,0 +1,183 @@
+"""From a published message to an answer on its way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from maven_channel_wecom.contract.hookspecs import hookimpl
+from maven_channel_wecom.contract.messages import OutboundMessage, Receipt
+from maven_channel_wecom.host.agents.agent import AgentError, Failure
+from maven_channel_wecom.host.agents.echo import EchoAgent
+from maven_channel_wecom.host.bus import FAULT_SENTENCE, Bus
+from tests.host.fake_channel import FakeChannel, FakePlugin, manager_with, message
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.contract.messages import InboundMessage
+    from maven_channel_wecom.host.agents.agent import Agent
+
+CANARY = "canary-4711"
+BUSY = Failure("http_429", "The agent is busy.")
+
+
+class ScriptedAgent:
+    """Says or raises what it was given; with a gate, only when it opens."""
+
+    def __init__(self, answer: str | Exception, gate: asyncio.Event | None = None) -> None:
+        self.script = answer
+        self.gate = gate
+        self.asked: list[str] = []
+        self.turns = asyncio.Semaphore(0)
+
+    async def answer(self, message: InboundMessage) -> str:
+        self.asked.append(message.message_id)
+        self.turns.release()
+        if self.gate is not None:
+            await self.gate.wait()
+        if isinstance(self.script, Exception):
+            raise self.script
+        return self.script
+
+    async def close(self) -> None:
+        pass
+
+
+def bus_with(agent: Agent, plugin: object, *, turns: int = 64, attach: bool = True) -> Bus:
+    bus = Bus(hook=manager_with(plugin).hook, metrics=CollectorRegistry(), agent=agent, channels=["fake"], turns=turns)
+    if attach:
+        channel = FakeChannel("fake", bus)
+        if isinstance(plugin, FakePlugin):
+            plugin.started["fake"] = channel
+        bus.attach("fake", channel)
+    return bus
+
+
+async def test_an_answer_goes_back_to_its_message() -> None:
+    """`reply_to` is the id of the message it answers."""
+    plugin = FakePlugin()
+    await bus_with(EchoAgent(), plugin).publish(message("hello", message_id="m7"))
+    assert plugin.sent == [OutboundMessage(channel="fake", chat_id="chat", content="hello", reply_to="m7")]
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "reason"),
+    [
+        (AgentError(BUSY), BUSY.sentence, "http_429"),
+        (AgentError(BUSY, partial="half"), f"half\n\n(The answer breaks off here. {BUSY.sentence})", "http_429"),
+        (ValueError(CANARY), FAULT_SENTENCE, "fault"),
+    ],
+    ids=["failure", "half an answer", "bug"],
+)
+async def test_the_user_hears_when_the_agent_fails(
+    caplog: pytest.LogCaptureFixture, error: Exception, said: str, reason: str
+) -> None:
+    """One sentence to the user, one line with a reason to the log, and neither what was asked nor what was said."""
+    plugin = FakePlugin()
+    await bus_with(ScriptedAgent(error), plugin).publish(message(CANARY))
+    assert [sent.content for sent in plugin.sent] == [said]
+    (record,) = [record for record in caplog.records if record.message == "agent failed"]
+    fields = vars(record)["fields"]
+    assert fields == {"channel": "fake", "message_id": "m1", "reason": reason}
+    assert (record.exc_info is not None) is (reason == "fault")
+
+
+async def test_blank_answers_are_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing to say is said to the log only."""
+    plugin = FakePlugin()
+    await bus_with(ScriptedAgent(" \n"), plugin).publish(message())
+    assert plugin.sent == []
+    assert [record.message for record in caplog.records] == ["agent had nothing to say"]
+
+
+async def test_an_answer_that_did_not_arrive_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """With outcome and reason, and without text."""
+    plugin = FakePlugin()
+    plugin.receipt = Receipt(outcome="undeliverable", reason="no_reply_window")
+    await bus_with(EchoAgent(), plugin).publish(message(CANARY))
+    (record,) = caplog.records
+    assert (record.levelno, record.message) == (logging.WARNING, "answer not delivered")
+    assert vars(record)["fields"] == {
+        "channel": "fake",
+        "outcome": "undeliverable",
+        "reason": "no_reply_window",
+        "attempts": 0,
+    }
+    assert CANARY not in str(vars(record))
+
+
+async def test_turns_run_side_by_side_up_to_a_limit() -> None:
+    """The third of three waits for the first two, and they are taken in the order they came."""
+    gate = asyncio.Event()
+    agent = ScriptedAgent("ok", gate)
+    plugin = FakePlugin()
+    bus = bus_with(agent, plugin, turns=2)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        for number in range(3):
+            group.create_task(bus.publish(message(message_id=str(number))))
+        await agent.turns.acquire()
+        await agent.turns.acquire()
+        # All three tasks have had their first step by now; the third is waiting for a turn.
+        assert agent.asked == ["0", "1"]
+        gate.set()
+    assert agent.asked == ["0", "1", "2"]
+    assert len(plugin.sent) == 3
+
+
+async def test_what_is_published_before_its_channel_has_started_is_answered_after() -> None:
+    """A channel may hand over what an earlier run left before the host holds its handle."""
+    plugin = FakePlugin()
+    agent = ScriptedAgent("ok")
+    bus = bus_with(agent, plugin, attach=False)
+    publishing = asyncio.create_task(bus.publish(message()))
+    async with asyncio.timeout(10):
+        await agent.turns.acquire()
+        assert plugin.sent == []
+        plugin.started["fake"] = FakeChannel("fake", bus)
+        bus.attach("fake", plugin.started["fake"])
+        await publishing
+    assert len(plugin.sent) == 1
+
+
+async def test_a_message_of_an_unknown_channel_is_a_bug() -> None:
+    """Nobody waits for a channel that will never start."""
+    with pytest.raises(LookupError):
+        await bus_with(EchoAgent(), FakePlugin()).publish(message(channel="other"))
+
+
+async def test_a_channel_that_nobody_sends_for_is_a_bug() -> None:
+    """The hand-over fails, so that the channel can keep the message."""
+
+    class Mute:
+        @hookimpl
+        def maven_outbound_send(self) -> None:
+            return None
+
+    with pytest.raises(LookupError, match="no plugin sends for channel fake"):
+        await bus_with(EchoAgent(), Mute()).publish(message())
+
+
+async def test_a_wrapper_sees_every_answer() -> None:
+    """Another plugin can change what goes out."""
+    plugin = FakePlugin()
+    manager = manager_with(plugin)
+
+    class Audit:
+        seen: list[str] = []  # noqa: RUF012 -- one instance, for one test
+
+        @hookimpl(wrapper=True)
+        def maven_outbound_send(self, message: OutboundMessage) -> object:
+            self.seen.append(message.content)
+            return (yield)
+
+    audit = Audit()
+    manager.register(audit)
+    bus = Bus(hook=manager.hook, metrics=CollectorRegistry(), agent=EchoAgent(), channels=["fake"])
+    plugin.started["fake"] = FakeChannel("fake", bus)
+    bus.attach("fake", plugin.started["fake"])
+    await bus.publish(message("hello"))
+    assert audit.seen == ["hello"]
+    assert len(plugin.sent) == 1

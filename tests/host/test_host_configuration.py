@@ -1,0 +1,260 @@
+"""The configuration file: what it may say, and what an operator is told when it says something else."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from maven_channel_wecom.host.configuration import (
+    Echo,
+    Gateway,
+    Logging,
+    Responses,
+    UnreadableConfiguration,
+    interpret,
+    read_document,
+)
+from maven_channel_wecom.host.schedules import Calendar, Interval
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CANARY = "canary-4711"
+RESPONSES = {"type": "responses", "url": "http://127.0.0.1:1/v1/responses", "model": "maven"}
+JOB = {"name": "report", "every": "5m", "message": "report"}
+
+
+def problems_of(document: object, **environment: str) -> list[str]:
+    return interpret(document, environment)[1]
+
+
+def test_an_empty_object_is_a_good_configuration() -> None:
+    """Everything has a default; the status server shows itself to this machine only."""
+    configuration, problems = interpret({}, {})
+    assert problems == []
+    assert configuration.gateway == Gateway(host="127.0.0.1", port=18790)
+    assert configuration.agent == Echo()
+    assert configuration.logging == Logging(level="info", format="text")
+    assert (configuration.cron, configuration.channels) == ((), {})
+
+
+def test_a_full_configuration_is_read() -> None:
+    """Every key arrives where it belongs."""
+    configuration, problems = interpret(
+        {
+            "gateway": {"host": "0.0.0.0", "port": 1},  # noqa: S104 -- read, never bound
+            "agent": RESPONSES | {"apiKey": "k", "timeoutSeconds": 5},
+            "logging": {"level": "DEBUG", "format": "json"},
+            "cron": [
+                JOB,
+                {"name": "b", "schedule": "0 9 * * 1-5", "message": "m", "deliver": True, "channel": "w", "to": "c"},
+            ],
+            "channels": {"w": {"type": "wecom", "token": "t"}, "off": {"enabled": False}},
+        },
+        {},
+    )
+    assert problems == []
+    assert configuration.gateway.port == 1
+    assert configuration.agent == Responses(url=RESPONSES["url"], model="maven", api_key="k", timeout_seconds=5)
+    assert configuration.logging == Logging(level="debug", format="json")
+    assert [job.schedule for job in configuration.cron] == [Interval(300), Calendar("0 9 * * 1-5")]
+    assert (configuration.cron[1].deliver, configuration.cron[1].channel, configuration.cron[1].to) == (True, "w", "c")
+    assert configuration.channels == {"w": {"type": "wecom", "token": "t"}}
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ([], "the configuration must be an object"),
+        ({"gatway": {}}, "gatway is not a known key; did you mean gateway?"),
+        ({"x": 1}, "x is not a known key; known keys: agent, channels, cron, gateway, logging"),
+        ({"gateway": 1}, "gateway must be an object"),
+        ({"gateway": {"Port": 1}}, "gateway.Port is not a known key; did you mean gateway.port?"),
+        ({"gateway": {"port": "1"}}, "gateway.port must be a whole number from 0 to 65535"),
+        ({"gateway": {"port": True}}, "gateway.port must be a whole number from 0 to 65535"),
+        ({"gateway": {"port": 65536}}, "gateway.port must be a whole number from 0 to 65535"),
+        ({"gateway": {"host": ""}}, "gateway.host must be a string that is not empty"),
+        ({"logging": {"level": "loud"}}, "logging.level must be one of debug, info, warning, error"),
+        ({"logging": {"format": 3}}, "logging.format must be one of text, json"),
+        ({"agent": {"type": "gpt"}}, "agent.type must be one of echo, responses"),
+        ({"agent": {"apikey": CANARY}}, "agent.apikey is not a known key; did you mean agent.apiKey?"),
+        (
+            {"agent": {"type": "responses", "model": "m"}},
+            "agent.url is required when agent.type is responses",
+        ),
+        (
+            {"agent": {"type": "responses", "url": RESPONSES["url"]}},
+            "agent.model is required when agent.type is responses",
+        ),
+        ({"agent": RESPONSES | {"url": "ftp://x"}}, "agent.url must be a URL that starts with http:// or https://"),
+        ({"agent": RESPONSES | {"url": "http://["}}, "agent.url must be a URL that starts with http:// or https://"),
+        ({"agent": RESPONSES | {"url": 5}}, "agent.url must be a string that is not empty"),
+        (
+            {"agent": RESPONSES | {"url": f"http://u:{CANARY}@127.0.0.1/"}},
+            "agent.url must not hold a user name or password; put the key into agent.apiKey",
+        ),
+        (
+            {"agent": RESPONSES | {"timeoutSeconds": 0}},
+            "agent.timeoutSeconds must be a whole number from 1 to 3600",
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": f"{CANARY}\nx"}},
+            "agent.apiKey holds characters that cannot stand in an HTTP header",
+        ),
+        ({"agent": RESPONSES | {"apiKey": ""}}, "agent.apiKey is empty"),
+        (
+            {"agent": RESPONSES | {"apiKey": [CANARY]}},
+            'agent.apiKey must be a string, {"env": "NAME"} or {"file": "PATH"}',
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": {"env": "A", "file": "B"}}},
+            'agent.apiKey must be a string, {"env": "NAME"} or {"file": "PATH"}',
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": {"env": "NOT_SET"}}},
+            "agent.apiKey names the environment variable NOT_SET, which is not set",
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": {"env": "BLANK"}}},
+            "agent.apiKey names the environment variable BLANK, which is empty",
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": {"file": "/nonexistent/key"}}},
+            "agent.apiKey names the file /nonexistent/key, which cannot be read: No such file or directory",
+        ),
+        ({"channels": []}, "channels must be an object"),
+        ({"channels": {"w": "x"}}, "channels.w must be an object"),
+        ({"channels": {"w": {"enabled": "yes"}}}, "channels.w.enabled must be true or false"),
+        ({"channels": {" ": {}}}, "channels.  needs a name"),
+        ({"cron": {}}, "cron must be a list"),
+        ({"cron": ["x"]}, "cron[0] must be an object"),
+        ({"cron": [JOB | {"evry": "1s"}]}, "cron[0].evry is not a known key; did you mean cron[0].every?"),
+        ({"cron": [JOB | {"schedule": "* * * * *"}]}, "cron[0].every or schedule is required, and not both"),
+        (
+            {"cron": [JOB | {"every": "0s"}]},
+            'cron[0].every must be a whole number and a unit, such as "30s", "5m", "2h" or "1d"',
+        ),
+        ({"cron": [JOB | {"every": 30}]}, "cron[0].every must be a string that is not empty"),
+        ({"cron": [JOB | {"message": " "}]}, "cron[0].message must be a string that is not empty"),
+        ({"cron": [JOB | {"deliver": 1}]}, "cron[0].deliver must be true or false"),
+        ({"cron": [JOB | {"channel": "w"}]}, "cron[0].channel names no enabled entry of channels"),
+        (
+            {"cron": [JOB | {"channel": "w"}], "channels": {"w": {"enabled": False}}},
+            "cron[0].channel names no enabled entry of channels",
+        ),
+        ({"cron": [JOB, JOB]}, "cron[1].name is the name of another job too"),
+    ],
+)
+def test_a_wrong_key_is_named(document: object, problem: str) -> None:
+    """One wrong key is one sentence, which starts with the key and never repeats a value."""
+    problems = problems_of(document, BLANK=" ")
+    assert problems[0] == problem
+    assert CANARY not in str(problems)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "problem"),
+    [
+        ("0 9 * *", 'must be a cron expression of five fields, such as "0 9 * * 1-5"'),
+        ("0 0 9 * * *", 'must be a cron expression of five fields, such as "0 9 * * 1-5"'),
+        ("61 * * * *", "is not a cron expression: bad minute"),
+        ("0 0 31 2 *", "is not a cron expression: bad day-of-month"),
+        ("0 " + "9" * 5000 + " * * *", 'must be a cron expression of five fields, such as "0 9 * * 1-5"'),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_a_wrong_schedule_is_explained(schedule: str, problem: str) -> None:
+    """A wrong field of a cron expression is named."""
+    job = {"name": "report", "schedule": schedule, "message": "report"}
+    assert problems_of({"cron": [job]}) == [f"cron[0].schedule {problem}"]
+
+
+def test_delivery_needs_an_address() -> None:
+    """With `deliver`, both `channel` and `to` are required."""
+    assert problems_of({"cron": [JOB | {"deliver": True}]}) == [
+        "cron[0].channel is required when deliver is true",
+        "cron[0].to is required when deliver is true",
+    ]
+
+
+def test_all_problems_come_at_once() -> None:
+    """A wrong section does not hide the next one."""
+    problems = problems_of({"gateway": {"port": -1}, "agent": {"type": "responses"}, "cron": [{}], "loging": {}})
+    assert [each.split()[0] for each in problems] == [
+        "loging",
+        "gateway.port",
+        "agent.url",
+        "agent.model",
+        "cron[0].name",
+        "cron[0].every",
+        "cron[0].message",
+    ]
+
+
+def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
+    """The line end that editors add to a file is no part of the secret."""
+    (tmp_path / "key").write_text("from-file\n", encoding="utf-8")
+    for source, expected in (({"env": "KEY"}, "from-env"), ({"file": str(tmp_path / "key")}, "from-file")):
+        configuration, problems = interpret({"agent": RESPONSES | {"apiKey": source}}, {"KEY": "from-env"})
+        assert problems == []
+        assert isinstance(configuration.agent, Responses)
+        assert configuration.agent.api_key == expected
+
+
+def test_a_secret_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 cost a sentence, no traceback."""
+    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    problems = problems_of({"agent": RESPONSES | {"apiKey": {"file": str(tmp_path / "key")}}})
+    assert problems == [f"agent.apiKey names the file {tmp_path / 'key'}, which cannot be read as UTF-8 text"]
+
+
+def test_no_repr_shows_a_secret() -> None:
+    """What ends up in a log by accident holds neither key nor channel token nor cron message."""
+    configuration, _ = interpret(
+        {
+            "agent": RESPONSES | {"apiKey": CANARY},
+            "channels": {"w": {"token": CANARY}},
+            "cron": [JOB | {"message": CANARY, "to": CANARY}],
+        },
+        {},
+    )
+    assert CANARY not in repr(configuration) + repr(configuration.agent) + repr(configuration.cron)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{\n  "a": }', "is not JSON: Expecting value at line 2 column 8"),
+        (b"", "is not JSON: Expecting value at line 1 column 1"),
+        (b'{"a": "\xff"}', "is not UTF-8 text: see byte 7"),
+        (b"[" * 200_000, "is not JSON that can be read: it holds an endless number or is nested too deep"),
+        (b"1" * 5000, "is not JSON that can be read: it holds an endless number or is nested too deep"),
+        (b'{"a": NaN}', "is not JSON that can be read: it holds an endless number or is nested too deep"),
+    ],
+    ids=["syntax", "empty", "bytes", "depth", "digits", "nan"],
+)
+def test_a_file_that_is_not_json_is_one_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
+    """The sentence names the file and, where there is one, the place."""
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableConfiguration) as caught:
+        read_document(path)
+    assert str(caught.value) == f"the configuration {path} {reason}"
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    """As is a folder in its place."""
+    with pytest.raises(UnreadableConfiguration, match=r"cannot be read: No such file or directory$"):
+        read_document(tmp_path / "none.json")
+    with pytest.raises(UnreadableConfiguration, match=r"cannot be read: Is a directory$"):
+        read_document(tmp_path)
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    """Some editors write one."""
+    document: dict[str, Any] = {"channels": {}}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(document), encoding="utf-8-sig")
+    assert read_document(path) == document

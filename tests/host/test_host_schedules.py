@@ -1,0 +1,36 @@
+"""When jobs are due."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from maven_channel_wecom.host.schedules import Interval, parse_calendar, parse_interval
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7200), ("1d", 86400)])
+def test_an_interval_has_a_number_and_a_unit(text: str, seconds: int) -> None:
+    """Seconds, minutes, hours, days."""
+    assert parse_interval(text) == Interval(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "30", "s", "0m", "-5m", "1.5h", "5 m", "5M", "5w", "９s", "5m\n", "9999999s"])
+def test_anything_else_is_no_interval(text: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(ValueError, match="must be a whole number and a unit"):
+        parse_interval(text)
+
+
+@pytest.mark.parametrize(
+    ("now", "due"), [(0, 10), (9.5, 10), (10, 10), (10.5, 20), (35, 40)], ids=["start", "soon", "late", "later", "last"]
+)
+def test_what_was_missed_is_left_out(now: float, due: float) -> None:
+    """An interval stays on its grid, however long the work before took."""
+    assert Interval(10).next_due(0, now) == due
+
+
+def test_a_calendar_knows_weekdays() -> None:
+    """Friday nine o'clock is followed by Monday nine o'clock."""
+    friday = datetime(2026, 11, 20, 9)  # noqa: DTZ001 -- cron expressions are about naive local time
+    assert parse_calendar("0 9 * * 1-5").next_due(friday) == friday.replace(day=23)

@@ -1,0 +1,86 @@
+"""The parser of server-sent events against the standard's rules, and against chunks cut anywhere."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maven_channel_wecom.host.agents.server_sent_events import EventParser, EventTooLarge, ServerSentEvent
+
+
+def parsed(*chunks: bytes) -> list[tuple[str, str]]:
+    parser = EventParser()
+    return [(event.name, event.data) for chunk in chunks for event in parser.feed(chunk)]
+
+
+@pytest.mark.parametrize(
+    ("stream", "events"),
+    [
+        (b"data: a\n\n", [("message", "a")]),
+        (b"data:a\r\n\r\n", [("message", "a")]),
+        (b"data: a\r\r", [("message", "a")]),
+        (b"data: a\rdata: b\r\n\n", [("message", "a\nb")]),
+        (b"data:  a \n\n", [("message", " a ")]),
+        (b"event: x\ndata: a\n\ndata: b\n\n", [("x", "a"), ("message", "b")]),
+        (b"data: a: b\n\n", [("message", "a: b")]),
+        (b": comment\ndata: a\n\n", [("message", "a")]),
+        (b"event: x\n\n", []),
+        (b"data\n\ndata\ndata\n\ndata:", [("message", ""), ("message", "\n")]),
+        (b"id: 1\nretry: 5\nother: 2\ndata: a\n\n", [("message", "a")]),
+        (b" data: a\n\n", []),
+        (b"\xef\xbb\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n", [("message", "a")]),
+        (b"data: \xff\n\n", [("message", "\ufffd")]),
+        (b"data: a\n", []),
+        (b"", []),
+    ],
+    ids=range(16),
+)
+def test_the_rules_of_the_standard(stream: bytes, events: list[tuple[str, str]]) -> None:
+    """Line ends, fields, comments, the byte order mark and the event that never ended."""
+    assert parsed(stream) == events
+
+
+STREAM = "event: x\r\ndata: 企业微信\r\ndata: 😀\r\n\r\n: c\rdata: b\r\rdata: c\n\n".encode()
+EVENTS = [("x", "企业微信\n😀"), ("message", "b"), ("message", "c")]
+
+
+def test_a_stream_byte_by_byte_is_the_same_stream() -> None:
+    """Cuts inside a character and between CR and LF change nothing."""
+    assert parsed(*(STREAM[index : index + 1] for index in range(len(STREAM)))) == EVENTS
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=8))
+def test_cuts_change_nothing(cuts: list[int]) -> None:
+    """Wherever the network cuts, the events are the same."""
+    edges = [0, *sorted(cuts), len(STREAM)]
+    assert parsed(*(STREAM[a:b] for a, b in pairwise(edges))) == EVENTS
+
+
+@given(st.lists(st.binary(max_size=50)))
+def test_no_bytes_make_it_fail(chunks: list[bytes]) -> None:
+    """Garbage is passed over."""
+    parsed(*chunks)
+
+
+@pytest.mark.parametrize("stream", [b"data: " + b"a" * 20, b"data: aaaaaa\n" * 3], ids=["one line", "many lines"])
+def test_an_endless_event_is_refused(stream: bytes) -> None:
+    """A parser keeps no more than it was allowed to."""
+    parser = EventParser(max_event_bytes=16)
+    for index in range(16):
+        parser.feed(stream[index : index + 1])
+    with pytest.raises(EventTooLarge):
+        parser.feed(stream[16:])
+
+
+def test_the_limit_is_for_one_event_not_for_the_stream() -> None:
+    """Events that fit go on for as long as they like."""
+    parser = EventParser(max_event_bytes=16)
+    assert sum(len(parser.feed(b"data: abc\n\n")) for _ in range(100)) == 100
+
+
+def test_an_event_does_not_show_its_data() -> None:
+    """What an agent said stays out of logs."""
+    assert "secret" not in repr(ServerSentEvent("message", "secret"))
