@@ -155,6 +155,8 @@ class Outbound:
             await self._clock.sleep(delay)
         if verdict.outcome == "undeliverable":
             await self._state.restore_window(window, self._clock.now())
+        else:
+            await self._state.spend_window(window, self._clock.now())
         return verdict, attempts
 
     async def _attempt(self, window: ReplyWindow, body: bytes) -> Verdict:

@@ -82,7 +82,7 @@ async def _start(name: str, config: WeComConfig, host: HostServices) -> WeComCha
 async def build_channel(name: str, config: WeComConfig, host: HostServices) -> WeComChannel:
     """Build a channel that does not listen yet."""
     clock = SystemClock()
-    state = await open_state(config.state)
+    state = await open_state(config.state, channel=name)
     egress = Egress(proxy=config.proxy, allow_private_network=config.allow_private_network)
     metrics = ChannelMetrics(
         host.metrics,

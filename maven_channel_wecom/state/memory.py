@@ -33,48 +33,43 @@ class MemoryStateStore:
         self._claims: OrderedDict[str, float] = OrderedDict()
         self._windows: OrderedDict[str, ReplyWindow] = OrderedDict()
         self._chats: dict[str, set[str]] = {}
-        self._kept: dict[str, KeptCallback] = {}
-        self._answered: set[str] = set()
+        # Messages in hand, and whether the window of each was claimed.
+        self._in_hand: dict[str, bool] = {}
 
     async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
         """See StateStore."""
         self._expire(now)
         message_id = callback.message_id
-        if message_id in self._kept or self._claims.get(message_id, 0.0) > now:
+        if message_id in self._in_hand or self._claims.get(message_id, 0.0) > now:
             return False
-        size = _claim_bytes(message_id) + _kept_bytes(callback) + (_window_bytes(window) if window else 0)
+        size = _claim_bytes(message_id) + (_window_bytes(window) if window else 0)
         if len(self._claims) + len(self._windows) >= self._max_entries or self._bytes + size > self._max_bytes:
             message = "the state in memory is full"
             raise StateUnavailable(message, reason="state_full")
         self._remove_claim(message_id)
         self._claims[message_id] = now + CLAIM_SECONDS
-        self._bytes += _claim_bytes(message_id) + _kept_bytes(callback)
-        self._kept[message_id] = callback
+        self._bytes += _claim_bytes(message_id)
+        self._in_hand[message_id] = False
         if window:
             self._insert_window(window)
         return True
 
     async def release(self, message_id: str, now: float) -> None:
         """See StateStore."""
-        answered = message_id in self._answered
-        await self.finish(message_id, now)
-        if answered:
-            return
-        self._remove_claim(message_id)
-        self._remove_window(message_id)
+        self._expire(now)
+        if not self._in_hand.pop(message_id, False):
+            self._remove_claim(message_id)
+            self._remove_window(message_id)
 
     async def finish(self, message_id: str, now: float) -> None:
         """See StateStore."""
         self._expire(now)
-        self._answered.discard(message_id)
-        kept = self._kept.pop(message_id, None)
-        if kept:
-            self._bytes -= _kept_bytes(kept)
+        self._in_hand.pop(message_id, None)
 
     async def unfinished(self, now: float) -> list[KeptCallback]:
         """See StateStore."""
         self._expire(now)
-        return list(self._kept.values())
+        return []
 
     async def claim_window(
         self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
@@ -89,20 +84,27 @@ class MemoryStateStore:
                 found
                 for found in (self._windows[message_id] for message_id in self._chats.get(chat_id, ()))
                 if found.expires_at > now
-                and (spare_of is None or (found.sender_id == spare_of and found.message_id not in self._kept))
+                and (spare_of is None or (found.sender_id == spare_of and found.message_id not in self._in_hand))
             ]
             window = max(candidates, key=lambda found: found.opened_at, default=None)
             usable = window is not None
         if window is None or not usable:
             return None
         self._remove_window(window.message_id)
-        if window.message_id in self._kept:
-            self._answered.add(window.message_id)
+        if window.message_id in self._in_hand:
+            self._in_hand[window.message_id] = True
         return window
+
+    async def spend_window(self, window: ReplyWindow, now: float) -> None:
+        """See StateStore."""
+        self._expire(now)
+        if window.message_id in self._in_hand:
+            self._in_hand[window.message_id] = True
 
     async def restore_window(self, window: ReplyWindow, now: float) -> None:
         """See StateStore."""
-        self._answered.discard(window.message_id)
+        if window.message_id in self._in_hand:
+            self._in_hand[window.message_id] = False
         if window.expires_at > now:
             self._insert_window(window)
 
@@ -152,10 +154,6 @@ class MemoryStateStore:
 
 def _claim_bytes(message_id: str) -> int:
     return _OVERHEAD_BYTES + len(message_id)
-
-
-def _kept_bytes(callback: KeptCallback) -> int:
-    return _OVERHEAD_BYTES + len(callback.message)
 
 
 def _window_bytes(window: ReplyWindow) -> int:

@@ -15,8 +15,8 @@ def address_problem(address: str) -> str | None:
     return None
 
 
-async def open_state(address: str) -> StateStore:
-    """Open the backend an address names.
+async def open_state(address: str, *, channel: str) -> StateStore:  # noqa: ARG001 - shared backends keep channels apart
+    """Open the backend an address names, for one channel.
 
     Raises:
         ValueError: `address_problem` would have said why.

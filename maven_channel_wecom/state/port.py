@@ -40,7 +40,7 @@ class StateStore(Protocol):
     async def release(self, message_id: str, now: float) -> None:
         """Give a claim back: forget the message and close its window, so that a repeat is new again.
 
-        A message whose window is spent was answered, so it is finished and not released.
+        A message whose window is claimed or spent may have been answered, so it is finished and not released.
         """
         ...
 
@@ -49,24 +49,33 @@ class StateStore(Protocol):
         ...
 
     async def unfinished(self, now: float) -> list[KeptCallback]:
-        """Return the callbacks that were admitted and neither finished nor released, oldest first."""
+        """Take over the callbacks that processes which are gone left unfinished, oldest first.
+
+        Each is given to one caller only, who works on it as if it had admitted it. One whose window is spent was
+        answered: it is finished instead. A window that was claimed when its process died is opened again, once, as
+        `repeated`. Called at start and again and again; a backend that dies with its process has nothing to give.
+        """
         ...
 
     async def claim_window(
         self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
     ) -> ReplyWindow | None:
-        """Take a window out, so that nobody else can: that of the message `reply_to`, or the newest one of the chat.
+        """Claim a window, so that nobody else can: that of the message `reply_to`, or the newest one of the chat.
 
         With `spare_of`, a sender, only windows of that sender's finished messages count: those that no answer is
         being written for.
 
         Returns:
-            The window; None when there is none that is unspent and not expired.
+            The window, to be spent or restored by the caller; None when there is none that is open.
         """
         ...
 
+    async def spend_window(self, window: ReplyWindow, now: float) -> None:
+        """Record that a reply went through a claimed window, or may have: it is never opened again."""
+        ...
+
     async def restore_window(self, window: ReplyWindow, now: float) -> None:
-        """Put a window back whose reply surely was not sent."""
+        """Open a claimed window again: its reply surely was not sent."""
         ...
 
     @property

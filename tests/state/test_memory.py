@@ -10,9 +10,9 @@ from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
 NOW = 1_700_000_000.0
 
 
-async def admit(store: MemoryStateStore, number: int, now: float = NOW, message: bytes = b"x") -> bool:
-    window = ReplyWindow(f"m{number}", "chat", "alice", "https://x/", now, now + 3600)
-    return await store.admit(KeptCallback(f"m{number}", "chat", now, message), window, now)
+async def admit(store: MemoryStateStore, number: int, now: float = NOW, url: str = "https://x/") -> bool:
+    window = ReplyWindow(f"m{number}", "chat", "alice", url, now, now + 3600)
+    return await store.admit(KeptCallback(f"m{number}", "chat", now, b"x"), window, now)
 
 
 async def test_too_many_entries_are_refused_and_fit_again_later() -> None:
@@ -30,13 +30,13 @@ async def test_too_many_entries_are_refused_and_fit_again_later() -> None:
 
 
 async def test_too_many_bytes_are_refused_and_fit_again_later() -> None:
-    """One large callback counts as much as many small ones."""
+    """One long URL counts as much as many short ones."""
     store = MemoryStateStore(max_bytes=100_000)
-    assert await admit(store, 1, message=bytes(90_000))
+    assert await admit(store, 1, url="x" * 90_000)
     with pytest.raises(StateUnavailable):
-        await admit(store, 2, message=bytes(90_000))
-    await store.finish("m1", NOW)
-    assert await admit(store, 2, message=bytes(90_000))
+        await admit(store, 2, url="x" * 90_000)
+    await store.claim_window("chat", "m1", NOW)
+    assert await admit(store, 2, url="x" * 90_000)
 
 
 async def test_what_is_over_leaves_nothing_behind() -> None:
@@ -56,7 +56,7 @@ async def test_what_is_over_leaves_nothing_behind() -> None:
     for step in range(400):
         await store.finish("nothing", NOW + 3600 + CLAIM_SECONDS + step)
     assert store._bytes == 0
-    assert not any((store._claims, store._windows, store._chats, store._kept, store._answered))
+    assert not any((store._claims, store._windows, store._chats, store._in_hand))
 
 
 async def test_each_call_expires_only_a_few_entries() -> None:

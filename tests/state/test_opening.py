@@ -8,7 +8,7 @@ from maven_channel_wecom.state.opening import address_problem, open_state
 async def test_memory_is_opened_by_its_address() -> None:
     """It has no further parts."""
     assert address_problem("memory:") is None
-    assert await (await open_state("memory:")).health() is None
+    assert await (await open_state("memory:", channel="wecom")).health() is None
 
 
 @pytest.mark.parametrize("address", ["", "memory", "memory:x", "sqlite:/x", "redis://user:canary@x", "postgres:"])
@@ -19,4 +19,4 @@ async def test_another_address_is_explained_and_not_shown(address: str) -> None:
     assert "memory:" in problem
     assert "canary" not in problem
     with pytest.raises(ValueError, match="memory:"):
-        await open_state(address)
+        await open_state(address, channel="wecom")
