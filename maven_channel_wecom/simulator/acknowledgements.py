@@ -1,0 +1,58 @@
+"""Whether the answer to a callback is the empty reply WeCom allows (101033), sealed for that very callback."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from maven_channel_wecom.errors import CallbackRejected
+from maven_channel_wecom.protocol import envelope
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.simulator.callbacks import SealedRequest
+    from maven_channel_wecom.simulator.offences import OffenceKind
+    from maven_channel_wecom.simulator.recorded import AcknowledgementForm
+
+
+class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The four keys of 101033 and no other. The documents show a number for `timestamp`, most bots send a text."""
+
+    encrypt: str
+    msgsignature: str
+    timestamp: int | str
+    nonce: str
+
+
+class Acknowledgement(msgspec.Struct, frozen=True):
+    """What an answer with status 200 amounts to. `opened` is its plaintext, None when it does not open."""
+
+    opened: bytes | None
+    form: AcknowledgementForm | None = None
+    offence: OffenceKind | None = None
+
+    def __repr__(self) -> str:
+        return f"<Acknowledgement {self.form or self.offence}>"
+
+
+# Passive replies with content exist too (101031); a bot that answers by response_url has no use for them.
+_FORMS: dict[bytes, AcknowledgementForm] = {b'"success"': "success", b"{}": "empty_object"}
+
+
+def read_acknowledgement(body: bytes, request: SealedRequest, receive_id: str) -> Acknowledgement:
+    """Open the answer to `request` and judge it."""
+    # https://developer.work.weixin.qq.com/document/path/101033
+    if not body:
+        return Acknowledgement(b"", form="empty_body")
+    try:
+        sealed = msgspec.json.decode(body, type=_Sealed)
+        query = envelope.SignedQuery(sealed.msgsignature, str(sealed.timestamp), sealed.nonce)
+        opened = envelope.open_envelope([request.credentials], query, sealed.encrypt)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, CallbackRejected):
+        return Acknowledgement(None, offence="unsealed_answer")
+    if sealed.nonce != request.nonce:
+        return Acknowledgement(opened.message, offence="unsealed_answer")
+    if opened.receive_id != receive_id:
+        return Acknowledgement(opened.message, offence="wrong_receive_id")
+    form = _FORMS.get(opened.message)
+    return Acknowledgement(opened.message, form=form, offence=None if form else "unexpected_answer")

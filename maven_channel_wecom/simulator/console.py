@@ -1,0 +1,237 @@
+"""`maven-wecom simulator`: an operator types, WeCom sends it to a running bot, replies and offences are printed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from maven_channel_wecom.simulator.messages import File, Image, Message, Text, Voice
+from maven_channel_wecom.simulator.offences import Offence
+from maven_channel_wecom.simulator.wecom import SimulatedWeCom
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import AsyncIterator, Callable
+
+    from maven_channel_wecom.simulator.recorded import Reply
+    from maven_channel_wecom.simulator.sent import SentCallback
+
+TOKEN_VARIABLE: Final = "WECOM_TOKEN"  # noqa: S105  # the name of a variable
+KEY_VARIABLE: Final = "WECOM_ENCODING_AES_KEY"
+
+_EXIT_BAD_ARGUMENTS = 2
+_READ_BYTES = 65_536
+_LAST_REPLIES_SECONDS = 5.0
+_HELP = "text, or /image PATH  /file PATH  /voice TEXT  /group ID  /user ID  /again  /help  /quit"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument(
+        "--callback-url", default="http://127.0.0.1:9886/wecom/bot", metavar="URL", help="where the bot listens"
+    )
+    parser.add_argument("--token", default="", help=f"the bot's token; default: the variable {TOKEN_VARIABLE}")
+    parser.add_argument(
+        "--encoding-aes-key", default="", metavar="KEY", help=f"the bot's key; default: the variable {KEY_VARIABLE}"
+    )
+    parser.add_argument("--receive-id", default="", metavar="ID", help="the receive id; empty for an in-house bot")
+    parser.add_argument("--user", default="alice", metavar="ID", help="who is writing")
+    parser.add_argument("--group", default="", metavar="ID", help="the group it is written in; default: a single chat")
+    parser.add_argument("--port", type=int, default=0, help="where replies are taken; default: any free port")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the console until /quit or the end of the input, and return the exit code."""
+    try:
+        wecom = SimulatedWeCom(
+            args.callback_url,
+            token=args.token or os.environ.get(TOKEN_VARIABLE, ""),
+            encoding_aes_key=args.encoding_aes_key or os.environ.get(KEY_VARIABLE, ""),
+            receive_id=args.receive_id,
+            port=args.port,
+        )
+        if not wecom.credentials.token:
+            return _fail(f"no token: give --token or set {TOKEN_VARIABLE}")
+    except ValueError as problem:
+        return _fail(f"the EncodingAESKey (--encoding-aes-key or {KEY_VARIABLE}) {problem}")
+    if not _is_http_url(args.callback_url):
+        return _fail("--callback-url must be a URL such as http://127.0.0.1:9886/wecom/bot")
+    try:
+        asyncio.run(_run(wecom, args.user, args.group))
+    except OSError as problem:
+        return _fail(f"cannot listen on 127.0.0.1 port {args.port}: {problem.strerror}; choose another --port")
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+async def _run(wecom: SimulatedWeCom, user: str, group: str) -> None:
+    async with wecom:
+        await run_console(wecom, read_lines(sys.stdin.fileno()), _print, user=user, group=group)
+
+
+async def run_console(
+    wecom: SimulatedWeCom, lines: AsyncIterator[str], say: Callable[[str], None], *, user: str, group: str = ""
+) -> None:
+    """Check the URL, then send each line, until the lines end or one is /quit.
+
+    Args:
+        wecom: started, with the callback URL set.
+        lines: what the operator types.
+        say: prints one line.
+        user: who writes at first.
+        group: where at first; empty for a single chat.
+    """
+    wecom.recorded.listeners.append(lambda news: say(_describe(news)))
+    say(f"WeCom's side listens on {wecom.base_url}")
+    check = await wecom.check_url()
+    if check.passed:
+        say(f"URL check passed in {check.elapsed_seconds * 1000:.0f} ms")
+    else:
+        say("URL check failed: WeCom's console would not save this URL")
+    say(_HELP)
+    console = _Console(wecom, say, user, group)
+    async for line in lines:
+        if not await console.obey(line.strip()):
+            return
+    await console.finish()
+
+
+class _Console:
+    """Who is writing, where, and what was sent last."""
+
+    def __init__(self, wecom: SimulatedWeCom, say: Callable[[str], None], user: str, group: str) -> None:
+        self._wecom = wecom
+        self._say = say
+        self._user = user
+        self._group = group
+        self._last: SentCallback | None = None
+        self._acknowledged: list[SentCallback] = []
+
+    async def obey(self, line: str) -> bool:
+        """Do what one line says; false when it says to stop."""
+        if not line.startswith("/"):
+            if line:
+                await self._send(Text(line))
+            return True
+        command, _, argument = line.partition(" ")
+        argument = argument.strip()
+        match command:
+            case "/quit":
+                return False
+            case "/user" if argument:
+                self._user = argument
+                self._say(f"writing as {argument}")
+            case "/group":
+                self._group = argument
+                self._say(f"writing in the group {argument}" if argument else "writing in the single chat")
+            case "/voice" if argument:
+                await self._send(Voice(argument))
+            case "/image" | "/file" if argument:
+                await self._send_file(command, Path(argument))
+            case "/again":
+                await self._again()
+            case _:
+                self._say(_HELP)
+        return True
+
+    async def finish(self) -> None:
+        """Wait a little for replies still to come, so that piped input gets its answers."""
+        waiting = (sent.reply(_LAST_REPLIES_SECONDS) for sent in self._acknowledged)
+        for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+            if isinstance(outcome, TimeoutError):
+                self._say(str(outcome))
+
+    async def _send_file(self, command: str, path: Path) -> None:
+        try:
+            content = await asyncio.to_thread(path.read_bytes)
+        except OSError as problem:
+            self._say(f"cannot read {path}: {problem.strerror}")
+            return
+        await self._send(Image(content, path.name) if command == "/image" else File(content, path.name))
+
+    async def _send(self, message: Message) -> None:
+        try:
+            self._last = await self._wecom.send(message, user=self._user, group=self._group)
+        except ValueError as problem:
+            self._say(f"{problem}; /group alone goes back to the single chat")
+            return
+        if self._last.acknowledged:
+            self._acknowledged.append(self._last)
+        self._say(_describe_sent(self._last))
+
+    async def _again(self) -> None:
+        if self._last is None:
+            self._say("nothing was sent yet")
+            return
+        self._say(_describe_sent(await self._wecom.redeliver(self._last)))
+
+
+async def read_lines(descriptor: int) -> AsyncIterator[str]:
+    """Yield the lines of a terminal, pipe or file as they come.
+
+    A thread reads, since an event loop cannot watch files. It is a daemon and holds no lock of Python's own input
+    object, so leaving never waits for a line that nobody types.
+    """
+    loop = asyncio.get_running_loop()
+    chunks: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def read() -> None:
+        while True:
+            try:
+                chunk = os.read(descriptor, _READ_BYTES)
+            except OSError:
+                chunk = b""
+            try:
+                loop.call_soon_threadsafe(chunks.put_nowait, chunk)
+            except RuntimeError:  # The loop is closed: nobody listens any more.
+                return
+            if not chunk:
+                return
+
+    threading.Thread(target=read, name="console input", daemon=True).start()
+    pending = b""
+    while chunk := await chunks.get():
+        *complete, pending = (pending + chunk).split(b"\n")
+        for line in complete:
+            yield line.decode(errors="replace")
+    if pending:
+        yield pending.decode(errors="replace")
+
+
+def _is_http_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _describe(news: Offence | Reply) -> str:
+    if isinstance(news, Offence):
+        return f"!! {news.describe()}"
+    verdict = "reply" if news.accepted else "refused reply"
+    return f"<- {verdict} after {news.after_seconds:.2f} s: {news.content}"
+
+
+def _describe_sent(sent: SentCallback) -> str:
+    if not sent.status:
+        return "-> no answer: is the bot running, and is --callback-url its address?"
+    milliseconds = sent.elapsed_seconds * 1000
+    meaning = "acknowledged" if sent.acknowledged else f"not acknowledged, status {sent.status},"
+    return f"-> {meaning} in {milliseconds:.0f} ms"
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _fail(sentence: str) -> int:
+    sys.stderr.write(f"maven-wecom simulator: {sentence}\n")
+    return _EXIT_BAD_ARGUMENTS

@@ -1,0 +1,165 @@
+"""The gateway as a process of its own, for the demo: its configuration, its start, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_READY_SECONDS = 20.0
+_STOP_SECONDS = 20.0
+_POLL_SECONDS = 0.05
+_STDERR_LINES = 12
+_OK = 200
+
+
+class GatewayFailed(Exception):
+    """The gateway did not come up or ended by itself; the text is for the operator."""
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def configuration(*, status_port: int, callback_port: int, token: str, encoding_aes_key: str) -> dict[str, object]:
+    """Return a gateway configuration with one bot and an agent that repeats what it is told."""
+    wecom = {
+        "enabled": True,
+        "token": token,
+        "encodingAESKey": encoding_aes_key,
+        "host": "127.0.0.1",
+        "port": callback_port,
+        "mentionNames": ["Maven"],
+        "allowPrivateNetwork": True,
+    }
+    return {
+        "gateway": {"host": "127.0.0.1", "port": status_port},
+        "agent": {"type": "echo"},
+        "channels": {"wecom": wecom},
+    }
+
+
+class DemoGateway:
+    """A running gateway; a context manager that waits until it is ready and makes sure it ends.
+
+    Attributes:
+        callback_url: where its bot listens.
+    """
+
+    def __init__(self, *, token: str, encoding_aes_key: str, command: tuple[str, ...] = ()) -> None:
+        self._status_port, callback_port = free_port(), free_port()
+        self.callback_url = f"http://127.0.0.1:{callback_port}/wecom/bot"
+        self._folder = tempfile.TemporaryDirectory(prefix="maven-wecom-demo-")
+        # Only this user may enter a temporary directory, so the secrets in the file stay private.
+        self._config = Path(self._folder.name) / "config.json"
+        self._config.write_text(
+            json.dumps(
+                configuration(
+                    status_port=self._status_port,
+                    callback_port=callback_port,
+                    token=token,
+                    encoding_aes_key=encoding_aes_key,
+                )
+            ),
+            encoding="utf-8",
+        )
+        self._command = command or (sys.executable, "-m", "maven_channel_wecom", "gateway")
+        self._process: asyncio.subprocess.Process | None = None
+        self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
+        self._reading: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            "--config",
+            str(self._config),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self._reading = asyncio.create_task(self._read_stderr(self._process))
+        try:
+            await self._until_ready(self._process)
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._end()
+
+    async def stop(self) -> int:
+        """Ask it to stop and return its exit code.
+
+        Raises:
+            GatewayFailed: it did not end in time.
+        """
+        process = self._process
+        if process is None:
+            text = "the gateway was not started"
+            raise GatewayFailed(text)
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                return await process.wait()
+        except TimeoutError:
+            text = f"the gateway did not stop within {_STOP_SECONDS:g} seconds of SIGTERM"
+            raise GatewayFailed(text) from None
+
+    @property
+    def last_words(self) -> tuple[str, ...]:
+        """The last lines it wrote to stderr."""
+        return tuple(self._stderr)
+
+    async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
+        url = f"http://127.0.0.1:{self._status_port}/readyz"
+        try:
+            async with asyncio.timeout(_READY_SECONDS), aiohttp.ClientSession() as session:
+                while process.returncode is None:
+                    if await _answers(session, url):
+                        return
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            text = f"the gateway was not ready within {_READY_SECONDS:g} seconds"
+            raise GatewayFailed(text) from None
+        text = f"the gateway ended with exit code {process.returncode} before it was ready"
+        raise GatewayFailed(text)
+
+    async def _end(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        if self._reading is not None:
+            await self._reading
+        self._folder.cleanup()
+
+    async def _read_stderr(self, process: asyncio.subprocess.Process) -> None:
+        if process.stderr is not None:
+            async for line in process.stderr:
+                self._stderr.append(line.decode(errors="replace").rstrip())
+
+
+async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url, timeout=aiohttp.ClientTimeout(total=1)) as response:
+            return response.status == _OK
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return False

@@ -1,0 +1,93 @@
+"""WeCom's storage: files encrypted with the bot's key (100719), behind signed URLs that live five minutes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from aiohttp import web
+
+from maven_channel_wecom.protocol import cipher, limits
+from maven_channel_wecom.simulator.faults import Script
+from maven_channel_wecom.simulator.media_faults import MediaFault, MediaTurn, expired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from maven_channel_wecom.simulator.recorded import Recorded
+
+PATH = "/aibot-img/{object_id}"
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    message_id: str
+    content: bytes
+    name: str
+    key: bytes
+    url: str
+    expires_at: float
+
+    def __repr__(self) -> str:
+        return f"<_Stored {len(self.content)} bytes>"
+
+
+class MediaStore:
+    """Keeps files and serves them.
+
+    Attributes:
+        faults: scripted answers for the coming downloads.
+    """
+
+    def __init__(self, recorded: Recorded, *, clock: Callable[[], float], random: Callable[[int], bytes]) -> None:
+        self.faults: Script[MediaFault] = Script()
+        self._recorded = recorded
+        self._clock = clock
+        self._random = random
+        self._stored: dict[str, _Stored] = {}
+
+    def put(self, base_url: str, content: bytes, *, name: str, message_id: str, key: bytes) -> str:
+        """Keep a file for a message and return its signed URL, its `sign` percent-encoded as WeCom's is."""
+        object_id = str(int.from_bytes(self._random(8), "big"))
+        now = int(self._clock())
+        period = f"{now};{now + limits.MEDIA_URL_SECONDS}"
+        sign = (
+            f"q-sign-algorithm=sha1&q-ak={self._random(18).hex()}&q-sign-time={period}&q-key-time={period}"
+            f"&q-header-list=host&q-url-param-list=&q-signature={self._random(20).hex()}"
+        )
+        url = f"{base_url}{PATH.format(object_id=object_id)}?sign={quote(sign, safe='')}"
+        self._stored[object_id] = _Stored(
+            message_id=message_id,
+            content=content,
+            name=name,
+            key=key,
+            url=url,
+            expires_at=self._clock() + limits.MEDIA_URL_SECONDS,
+        )
+        return url
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request to `PATH`."""
+        stored = self._stored.get(request.match_info["object_id"])
+        if stored is None:
+            return web.Response(status=404, text="NoSuchKey", content_type="application/xml")
+        self._recorded.media_requests[stored.message_id] += 1
+        parts = urlsplit(stored.url)
+        if request.raw_path != f"{parts.path}?{parts.query}":
+            self._recorded.offence("altered_media_url", stored.message_id)
+            return web.Response(status=403, text="SignatureDoesNotMatch", content_type="application/xml")
+
+        async def serve() -> web.Response:
+            return self._serve(stored)
+
+        fault = self.faults.take(stored.message_id)
+        if fault is None:
+            return self._serve(stored)
+        return await fault(MediaTurn(request, serve, serve, stored.content, stored.key))
+
+    def _serve(self, stored: _Stored) -> web.Response:
+        if self._clock() >= stored.expires_at:
+            return expired()
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(stored.name, safe='')}"}
+        body = cipher.encrypt(stored.key, stored.content)
+        return web.Response(body=body, headers=headers, content_type="application/octet-stream")

@@ -1,0 +1,20 @@
+"""A small real PNG, so that nobody has to bring one."""
+
+import struct
+import zlib
+from typing import Final
+
+_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_EIGHT_BIT_RGB: Final = bytes((8, 2, 0, 0, 0))
+
+
+def draw_png(width: int, height: int) -> bytes:
+    """Return a picture of a color gradient, up to 256 pixels either way."""
+    # Each row of a PNG begins with the number of its filter; 0 is none.
+    rows = b"".join(b"\0" + b"".join(bytes((x, y, 128)) for x in range(width)) for y in range(height))
+    head = struct.pack(">II", width, height) + _EIGHT_BIT_RGB
+    return _SIGNATURE + _chunk(b"IHDR", head) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -1,0 +1,127 @@
+"""The `response_url` endpoint: one accepted reply for each callback, within an hour."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from maven_channel_wecom.protocol import errcodes, limits
+from maven_channel_wecom.simulator.faults import Fault, Script, Turn
+from maven_channel_wecom.simulator.recorded import Recorded, Reply
+from maven_channel_wecom.simulator.reply_rules import Posted, Verdict, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATH = "/cgi-bin/aibot/response"
+_CODE_BYTES = 24
+
+
+class _Window:
+    """The right to reply once to one message."""
+
+    def __init__(self, message_id: str, *, in_group: bool, expires_at: float) -> None:
+        self.message_id = message_id
+        self.in_group = in_group
+        self.expires_at = expires_at
+        self.opened_at = time.perf_counter()
+        self.used = False
+        self.closed_to_repeats = False
+        self.accepted: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+
+class Replies:
+    """Gives out response codes and judges what is POSTed with them.
+
+    Attributes:
+        faults: scripted answers for the coming POSTs.
+    """
+
+    def __init__(self, recorded: Recorded, *, clock: Callable[[], float], random: Callable[[int], bytes]) -> None:
+        self.faults: Script[Fault] = Script()
+        self._recorded = recorded
+        self._clock = clock
+        self._random = random
+        self._windows: dict[str, _Window] = {}
+        self._by_message: dict[str, _Window] = {}
+
+    def open_window(self, message_id: str, *, in_group: bool) -> str:
+        """Return a new response code for a message."""
+        code = self._random(_CODE_BYTES).hex()
+        expires_at = self._clock() + limits.RESPONSE_URL_SECONDS
+        window = _Window(message_id, in_group=in_group, expires_at=expires_at)
+        self._windows[code] = self._by_message[message_id] = window
+        return code
+
+    async def accepted(self, message_id: str) -> Reply:
+        """Wait for the accepted reply to a message.
+
+        Raises:
+            LookupError: the message came without a response_url.
+        """
+        window = self._by_message.get(message_id)
+        if window is None:
+            text = f"message {message_id} was sent without a response_url"
+            raise LookupError(text)
+        # Several may wait, and one of them giving up must not end it for all.
+        return await asyncio.shield(window.accepted)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request to `PATH`."""
+        window = self._windows.get(request.query.get("response_code", ""))
+        message_id = window.message_id if window else ""
+        fault = self.faults.take(message_id)
+        if window is not None:
+            self._recorded.posts[message_id] += 1
+            if window.closed_to_repeats and not window.used:
+                self._recorded.offence("unsafe_repeat", message_id)
+            window.closed_to_repeats = window.closed_to_repeats or (fault is not None and not fault.repeatable)
+
+        async def inspect() -> None:
+            self._settle(window, await _read(request), accept=False)
+
+        async def accept() -> web.Response:
+            return self._settle(window, await _read(request), accept=True)
+
+        return await fault(Turn(request, inspect, accept)) if fault else await accept()
+
+    def _settle(self, window: _Window | None, posted: Posted, *, accept: bool) -> web.Response:
+        """Judge, record and, if it may be, accept: in one step, so that two POSTs at once cannot both be first."""
+        verdict = self._verdict(window, posted)
+        message_id = window.message_id if window else ""
+        if verdict.offence:
+            self._recorded.offence(verdict.offence, message_id)
+        if window is not None:
+            reply = Reply(
+                message_id=message_id,
+                content=verdict.content,
+                after_seconds=time.perf_counter() - window.opened_at,
+                accepted=accept and verdict.errcode == errcodes.OK,
+            )
+            if reply.accepted:
+                window.used = True
+                window.accepted.set_result(reply)
+            self._recorded.attempt(reply)
+        meaning = errcodes.MEANINGS.get(verdict.errcode, "invalid parameter")
+        return web.json_response({"errcode": verdict.errcode, "errmsg": meaning})
+
+    def _verdict(self, window: _Window | None, posted: Posted) -> Verdict:
+        if window is None:
+            return Verdict(offence="unknown_code")
+        verdict = judge(posted, in_group=window.in_group)
+        if window.used:
+            return Verdict(verdict.content, "second_use")
+        if self._clock() >= window.expires_at:
+            return Verdict(verdict.content, "late")
+        return verdict
+
+
+async def _read(request: web.Request) -> Posted:
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        body = None
+    return Posted(method=request.method, content_type=request.content_type, charset=request.charset, body=body)

@@ -1,0 +1,103 @@
+"""What a POST to a `response_url` must look like (101138), as a function of what was sent.
+
+How often and how late it may come is decided in `replies`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from maven_channel_wecom.protocol import errcodes, limits
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.simulator.offences import OffenceKind
+
+# 90313 "invalid parameter": bad JSON, wrong method.
+_INVALID_PARAMETER = 40_058
+
+_ERRCODES: Final[dict[OffenceKind, int]] = {
+    "unknown_code": errcodes.RESPONSE_CODE_INVALID,
+    "late": errcodes.RESPONSE_CODE_INVALID,
+    "second_use": errcodes.RESPONSE_CODE_INVALID,
+    "encrypted_body": errcodes.INVALID_MESSAGE_TYPE,
+    "wrong_message_type": errcodes.INVALID_MESSAGE_TYPE,
+    "card_in_group": errcodes.INVALID_MESSAGE_TYPE,
+    "escaped_characters": errcodes.INVALID_CHARACTERS,
+    "empty": errcodes.EMPTY_CONTENT,
+    "oversized": errcodes.CONTENT_TOO_LONG,
+}
+
+# JSON itself wants control characters escaped; every other escape is a choice, and one WeCom refuses.
+_NEEDLESS_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u(?!00[01][0-9a-fA-F]|007[fF])[0-9a-fA-F]{4}")
+
+
+class Posted(msgspec.Struct, frozen=True, kw_only=True):
+    """What arrived. `body` is None when it was longer than anybody would read."""
+
+    method: str
+    content_type: str
+    charset: str | None
+    body: bytes | None
+
+    def __repr__(self) -> str:
+        return f"<Posted {self.method}>"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What WeCom makes of a POST: accepted, or an offence. `content` is what was said, as far as it can be read."""
+
+    content: str = ""
+    offence: OffenceKind | None = None
+
+    @property
+    def errcode(self) -> int:
+        """WeCom's answer (90313)."""
+        return errcodes.OK if self.offence is None else _ERRCODES.get(self.offence, _INVALID_PARAMETER)
+
+    def __repr__(self) -> str:
+        return f"<Verdict {self.offence or 'accepted'}>"
+
+
+def judge(posted: Posted, *, in_group: bool) -> Verdict:
+    """Judge the form of one POST."""
+    # https://developer.work.weixin.qq.com/document/path/101138
+    if posted.method != "POST":
+        return Verdict(offence="wrong_method")
+    if posted.content_type != "application/json" or (posted.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
+        return Verdict(offence="wrong_content_type")
+    if posted.body is None:
+        return Verdict(offence="oversized")
+    try:
+        reply = msgspec.json.decode(posted.body, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Verdict(offence="malformed_body")
+    verdict = _judge_reply(reply, in_group=in_group)
+    if verdict.offence is None and _NEEDLESS_ESCAPE.search(posted.body):
+        return Verdict(verdict.content, "escaped_characters")
+    return verdict
+
+
+def _judge_reply(reply: dict[str, Any], *, in_group: bool) -> Verdict:
+    match reply:
+        case {"encrypt": _}:
+            return Verdict(offence="encrypted_body")
+        case {"msgtype": "markdown", "markdown": {"content": str() as content}}:
+            return Verdict(content, _markdown_offence(content))
+        case {"msgtype": "template_card", "template_card": {"card_type": str()} as card}:
+            return Verdict(msgspec.json.encode(card).decode(), "card_in_group" if in_group else None)
+        case {"msgtype": "markdown" | "template_card"}:
+            return Verdict(offence="malformed_body")
+        case _:
+            return Verdict(offence="wrong_message_type")
+
+
+def _markdown_offence(content: str) -> OffenceKind | None:
+    if not content.strip():
+        return "empty"
+    # A lone surrogate is no character and has no bytes; it counts as one that has.
+    if len(content.encode("utf-8", "replace")) > limits.MARKDOWN_BYTES:
+        return "oversized"
+    return None

@@ -1,0 +1,88 @@
+"""What became of a callback or a URL check that was sent."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.simulator.callbacks import SealedRequest
+    from maven_channel_wecom.simulator.offences import OffenceKind
+    from maven_channel_wecom.simulator.recorded import Reply
+    from maven_channel_wecom.simulator.replies import Replies
+    from maven_channel_wecom.simulator.sending import HttpAnswer
+
+_OK = 200
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SentCallback:
+    """One callback and the answer it got.
+
+    `status` is 0 when no answer came. `acknowledgement` is the opened answer, None when there was none that opens.
+    `genuine` is false when it was made to be refused.
+    """
+
+    message_id: str
+    status: int
+    acknowledgement: bytes | None
+    elapsed_seconds: float
+    genuine: bool
+    plaintext: bytes
+    request: SealedRequest
+    replies: Replies
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the bot took it: WeCom will not send it again."""
+        return self.status == _OK
+
+    async def reply(self, within_seconds: float = 10.0) -> Reply:
+        """Wait for the accepted reply to this message.
+
+        Raises:
+            TimeoutError: none was accepted in time.
+            LookupError: it was sent without a response_url.
+        """
+        try:
+            async with asyncio.timeout(within_seconds):
+                return await self.replies.accepted(self.message_id)
+        except TimeoutError:
+            text = f"no reply to message {self.message_id} was accepted within {within_seconds:g} seconds"
+            raise TimeoutError(text) from None
+
+    def __repr__(self) -> str:
+        return f"<SentCallback {self.message_id}, status {self.status}>"
+
+
+class UrlCheck(msgspec.Struct, frozen=True):
+    """What the console says to a callback URL; `offence` is None when it may be saved."""
+
+    status: int
+    elapsed_seconds: float
+    offence: OffenceKind | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the URL may be saved."""
+        return self.offence is None
+
+    @classmethod
+    def judge(cls, answer: HttpAnswer, echo: bytes) -> UrlCheck:
+        """Compare the answer with the plaintext of `echostr` (101033: no quotes, no byte order mark, no newline)."""
+        return cls(answer.status, answer.elapsed_seconds, _offence(answer, echo))
+
+
+def _offence(answer: HttpAnswer, echo: bytes) -> OffenceKind | None:
+    if answer.timed_out:
+        return "url_check_slow"
+    if answer.status != _OK:
+        return "url_check_refused"
+    if answer.body == echo:
+        return None
+    bare = answer.body.removeprefix(_BYTE_ORDER_MARK).strip().strip(b"\"'").strip()
+    return "url_check_decorated" if bare == echo else "url_check_wrong_body"

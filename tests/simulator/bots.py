@@ -1,0 +1,149 @@
+"""A tiny correct bot, and ways to spoil it: the simulator is judged by what it says about them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+import msgspec
+from aiohttp import web
+from yarl import URL
+
+from maven_channel_wecom.errors import CallbackRejected, MediaUnavailable
+from maven_channel_wecom.protocol import envelope, media
+from maven_channel_wecom.protocol.callback import Callback, MediaItem, TextItem, read_callback
+from maven_channel_wecom.protocol.reply import markdown_body, read_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from maven_channel_wecom.protocol.envelope import Credentials, OpenedEnvelope, SealedEnvelope
+
+JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True)
+class Posted:
+    """What a POST to a response_url came to: status 0 and errcode None when no answer was readable."""
+
+    status: int
+    errcode: int | None
+
+
+@dataclass
+class Bot:
+    """Echoes text, describes media, answers each message once.
+
+    Replace an attribute to spoil it: `echo` makes the answer to a URL check, `answer` the one to a callback.
+    """
+
+    credentials: Credentials
+    echo: Callable[[bytes], web.Response] = lambda plain: web.Response(body=plain)
+    answer: Callable[[SealedEnvelope], web.Response] = lambda sealed: web.Response(body=msgspec.json.encode(sealed))
+    acknowledgement: bytes = b'"success"'
+    receive_id: str | None = None
+    replies: bool = True
+    prefix: str = ""
+    describe: Callable[[object], str] | None = None
+    seen: list[Callback] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    url: str = ""
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_get("/wecom/bot", self._check)
+        app.router.add_post("/wecom/bot", self._callback)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/wecom/bot"
+        self._session = aiohttp.ClientSession()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._known: set[str] = set()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._session.close()
+        await self._runner.cleanup()
+
+    async def post(
+        self, url: str, body: bytes, *, method: str = "POST", headers: dict[str, str] | None = None
+    ) -> Posted:
+        """Send one request to a response_url and read what came back."""
+        try:
+            async with self._session.request(method, url, data=io.BytesIO(body), headers=headers or JSON) as response:
+                answer = read_answer(await response.read())
+                return Posted(response.status, answer.errcode if answer else None)
+        except (aiohttp.ClientError, ConnectionError):
+            return Posted(0, None)
+
+    async def fetch(self, url: str) -> tuple[int, bytes, str]:
+        """Return status, body and file name of a download of a URL requested exactly as given."""
+        async with self._session.get(URL(url, encoded=True)) as response:
+            name = media.file_name(response.headers.get("Content-Disposition", ""))
+            return response.status, await response.read(), name
+
+    async def _check(self, request: web.Request) -> web.Response:
+        query = envelope.read_query(request.query)
+        return self.echo(self._open(query, envelope.read_echo(request.query)).message)
+
+    async def _callback(self, request: web.Request) -> web.Response:
+        try:
+            query = envelope.read_query(request.query)
+            opened = self._open(query, envelope.read_body(await request.read()))
+            callback = read_callback(opened.message)
+        except CallbackRejected as refusal:
+            return web.Response(status=refusal.status)
+        self.seen.append(callback)
+        self.arrived.set()
+        if callback.message_id not in self._known:
+            self._known.add(callback.message_id)
+            if self.replies and callback.response_url:
+                task = asyncio.create_task(self._reply(callback))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        sealed = envelope.seal(
+            opened.credentials,
+            self.acknowledgement,
+            receive_id=opened.receive_id if self.receive_id is None else self.receive_id,
+            timestamp=int(query.timestamp),
+            nonce=query.nonce,
+            random=os.urandom(16),
+        )
+        return self.answer(sealed)
+
+    def _open(self, query: envelope.SignedQuery, ciphertext: str) -> OpenedEnvelope:
+        return envelope.open_envelope([self.credentials], query, ciphertext)
+
+    async def _reply(self, callback: Callback) -> None:
+        describe = self.describe
+        words = [describe(item) if describe else await self._describe(item) for item in callback.items]
+        text = self.prefix + " ".join(words)
+        if len(text.encode()) > 20_480:
+            text = text.encode()[:20_400].decode(errors="ignore") + "\n\n(cut)"
+        for _ in range(3):
+            posted = await self.post(callback.response_url, markdown_body(text or "nothing"))
+            if posted.errcode not in {-1, 6000}:
+                return
+
+    async def _describe(self, item: object) -> str:
+        if isinstance(item, TextItem):
+            return item.content.removeprefix("@Maven ")
+        if isinstance(item, MediaItem):
+            _, body, _ = await self.fetch(item.url)
+            try:
+                opened = media.open_media(body, [self.credentials.key], item.kind)
+            except MediaUnavailable:
+                return "[unavailable]"
+            return f"[{item.kind} {media.media_type(opened)}, {len(opened)} bytes]"
+        return "[unknown]"

@@ -1,0 +1,42 @@
+"""A simulator and a correct bot that know each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
+from maven_channel_wecom.simulator.wecom import SimulatedWeCom
+from tests.simulator.bots import Bot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class HandClock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def wecom(clock: HandClock) -> AsyncIterator[SimulatedWeCom]:
+    async with SimulatedWeCom(token=new_token(), encoding_aes_key=new_encoding_aes_key(), clock=clock) as started:
+        yield started
+
+
+@pytest.fixture
+async def bot(wecom: SimulatedWeCom) -> AsyncIterator[Bot]:
+    async with Bot(wecom.credentials) as started:
+        wecom.callback_url = started.url
+        yield started
