@@ -1,0 +1,1 @@
+"""What touches the network: bytes only, no rule of WeCom and none of ours."""

@@ -1,0 +1,241 @@
+"""The one way out: every reply and every download goes through here, so no request can avoid the rules.
+
+Never to an address that is not public, never past the configured proxy, never after a redirect, never twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import re
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from maven_channel_wecom.transport import addresses
+from maven_channel_wecom.transport.failures import ForbiddenAddress, lost, not_sent, not_sent_reason
+from maven_channel_wecom.transport.proxy import SOCKS_SCHEMES, read_proxy
+from maven_channel_wecom.transport.resolving import JudgingResolver
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Mapping
+    from types import SimpleNamespace
+
+    from aiohttp.abc import AbstractResolver
+
+    from maven_channel_wecom.errors import AnswerLost, RequestNotSent
+
+CONNECT_SECONDS: Final = 5.0
+"""For name, connection, proxy and TLS together. The hosts we talk to answer in milliseconds or not at all."""
+
+KEEPALIVE_SECONDS: Final = 10.0
+"""Shorter than servers' own limits: a request on a connection just closed over there counts as lost, not as unsent."""
+
+# A backslash is a slash to some parsers, so a proxy might read another host than we did.
+_PLAIN_URL: Final = re.compile(r"[!-\[\]-~]+")
+_FAILURES: Final = (aiohttp.ClientError, OSError, ValueError)
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(slots=True)
+class _Passage:
+    """How far one request came. From the moment it has a connection it may have left."""
+
+    left: bool = False
+
+
+class _Broken(Exception):
+    """Carries a failure past aiohttp, which would repeat a GET of its own accord."""
+
+
+class Egress:
+    """Sends requests under one set of rules, with one pool of connections.
+
+    Args:
+        proxy: URL of an http, https, socks5 or socks5h proxy, with user and password if it wants them.
+        allow_private_network: lets requests reach addresses that are not public.
+        resolver: looks up names; aiohttp's own by default.
+        socket_factory: makes the socket for each connection that is not to a SOCKS proxy.
+        tls: whom to trust, for hosts and https proxies alike; the system's authorities by default.
+        connect_seconds: limit for making a connection.
+
+    Raises:
+        ConfigError: the proxy is not usable.
+    """
+
+    def __init__(
+        self,
+        *,
+        proxy: str | None = None,
+        allow_private_network: bool = False,
+        resolver: AbstractResolver | None = None,
+        socket_factory: Callable[[aiohttp.AddrInfoType], socket.socket] | None = None,
+        tls: ssl.SSLContext | None = None,
+        connect_seconds: float = CONNECT_SECONDS,
+    ) -> None:
+        self._proxy = read_proxy(proxy) if proxy else None
+        self._allow_private_network = allow_private_network
+        self._given_resolver = resolver
+        self._socket_factory = socket_factory or _new_socket
+        self._tls: ssl.SSLContext | bool = tls or True
+        self._connect_seconds = connect_seconds
+        self._own_resolver: AbstractResolver | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        read: Callable[[aiohttp.ClientResponse], Awaitable[_Answer]],
+        timeout_seconds: float,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> _Answer:
+        """Send one request, once, and return what `read` makes of the answer. `timeout_seconds` is for everything.
+
+        Raises:
+            RequestNotSent: nothing of the request left this machine.
+            AnswerLost: it left, or may have, and the answer did not come in full.
+        """
+        target = self._judge(url)
+        passage = _Passage()
+        # The error is raised outside of `except`, or its context would hold aiohttp's, and that the URL.
+        try:
+            async with (
+                asyncio.timeout(timeout_seconds),
+                self._open_session().request(
+                    method,
+                    target,
+                    data=body,
+                    headers=headers,
+                    proxy=self._http_proxy,
+                    allow_redirects=False,
+                    middlewares=(_only_once,),
+                    trace_request_ctx=passage,
+                ) as response,
+            ):
+                return await read(response)
+        except _Broken as broken:
+            failure = self._failure(broken.__cause__ or broken, passage)
+        except _FAILURES as error:
+            failure = self._failure(error, passage)
+        raise failure
+
+    async def close(self) -> None:
+        """Close every connection. Requests after this are not sent."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+        if self._own_resolver is not None:
+            await self._own_resolver.close()
+
+    @property
+    def _http_proxy(self) -> URL | None:
+        return self._proxy if self._proxy is not None and self._proxy.scheme not in SOCKS_SCHEMES else None
+
+    def _judge(self, url: str) -> URL:
+        """Read a URL without changing a byte of it, as its signature covers them.
+
+        Raises:
+            RequestNotSent: it is not a plain URL, or must not be asked of a proxy.
+        """
+        target = _parse(url)
+        if target is None:
+            raise not_sent(reason="bad_url")
+        if self._allow_private_network or self._proxy is None:
+            return target
+        # Without a proxy every address is judged when its socket is made, which sees more than any name tells.
+        if addresses.is_forbidden_host(target.raw_host or ""):
+            raise not_sent(reason="forbidden_address")
+        return target
+
+    def _failure(self, error: BaseException, passage: _Passage) -> RequestNotSent | AnswerLost:
+        if passage.left:
+            return lost("timeout" if isinstance(error, TimeoutError) else "reset")
+        proxy = self._http_proxy
+        where = (proxy.raw_host or "", proxy.port or 0) if proxy is not None else None
+        return not_sent(not_sent_reason(error, http_proxy=where))
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise ConnectionError(errno.ESHUTDOWN, "the way out is closed")
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_connection_create_end.append(_note_leaving)
+            trace.on_connection_reuseconn.append(_note_leaving)
+            self._session = aiohttp.ClientSession(
+                connector=self._new_connector(),
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_seconds),
+                headers={"Accept-Encoding": "identity"},
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[trace],
+                trust_env=False,
+            )
+        return self._session
+
+    def _new_connector(self) -> aiohttp.TCPConnector:
+        names = self._given_resolver
+        if names is None:
+            names = self._own_resolver = aiohttp.DefaultResolver()
+        if self._proxy is not None and self._proxy.scheme in SOCKS_SCHEMES:
+            from maven_channel_wecom.transport.socks import SocksConnector  # noqa: PLC0415 - only with the extra
+
+            return SocksConnector(
+                self._proxy,
+                resolver=JudgingResolver(names, self._is_forbidden) if self._proxy.scheme == "socks5" else None,
+                ssl=self._tls,
+                keepalive_timeout=KEEPALIVE_SECONDS,
+            )
+        return aiohttp.TCPConnector(
+            resolver=JudgingResolver(names, self._is_forbidden),
+            socket_factory=self._make_socket,
+            ssl=self._tls,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+        )
+
+    def _make_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        if self._is_forbidden(str(address[4][0])):
+            raise ForbiddenAddress
+        return self._socket_factory(address)
+
+    def _is_forbidden(self, address: str) -> bool:
+        # With an http proxy the only address we connect to is the proxy's, which the operator chose.
+        if self._allow_private_network or self._http_proxy is not None:
+            return False
+        return addresses.is_forbidden(address)
+
+
+def _parse(url: str) -> URL | None:
+    if not _PLAIN_URL.fullmatch(url):
+        return None
+    try:
+        target = URL(url, encoded=True)
+        # yarl reads the parts only when they are asked for, and trips with an IndexError over `[::1]@`.
+        named = target.raw_host and target.port and "@" not in target.raw_authority
+    except (ValueError, IndexError):
+        return None
+    return target if named and target.scheme in {"http", "https"} else None
+
+
+def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, *_ = address
+    return socket.socket(family, kind, protocol)
+
+
+async def _only_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    try:
+        return await handler(request)
+    except _FAILURES as error:
+        raise _Broken from error
+
+
+async def _note_leaving(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    context.trace_request_ctx.left = True

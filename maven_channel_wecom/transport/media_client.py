@@ -1,0 +1,103 @@
+"""Downloads one media item, capped in bytes and time. The bytes are still encrypted; opening them is not done here."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from maven_channel_wecom.errors import AnswerLost, MediaUnavailable, RequestNotSent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import aiohttp
+
+    from maven_channel_wecom.transport.egress import Egress
+
+_SENTENCES: Final = {
+    "forbidden_address": "the media lies at an address that is not public; set allowPrivateNetwork if it is meant",
+    "connect": "no connection to the media storage could be made",
+    "timeout": "the download did not end in time",
+    "reset": "the connection broke during the download",
+    "http_status": "the media storage refused the download",
+    "too_large": "the media is larger than the limit",
+    "bad_url": "the URL of the media is not a plain http or https URL",
+}
+REASONS: Final = tuple(_SENTENCES)
+
+# WeCom's storage answers 503 and resets connections now and then; the URL lives five minutes.
+_PAUSES_SECONDS: Final = (0.25, 1.0)
+_CHUNK_BYTES: Final = 64 * 1024
+
+
+class _Transient(MediaUnavailable):
+    """Worth another attempt."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Download:
+    """What came. `content_disposition` is the header as sent, empty when there was none."""
+
+    content: bytes
+    content_disposition: str
+
+
+class MediaClient:
+    """Fetches through `egress`, up to three times; `sleep` waits the given seconds between attempts."""
+
+    def __init__(self, egress: Egress, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._egress = egress
+        self._sleep = sleep
+
+    async def get(self, url: str, *, limit_bytes: int, timeout_seconds: float) -> Download:
+        """Download at most `limit_bytes`, in at most `timeout_seconds` for all attempts and pauses together.
+
+        Raises:
+            MediaUnavailable: with a `reason` out of `REASONS`.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await self._get_patiently(url, limit_bytes, timeout_seconds)
+        except TimeoutError:
+            failure = _unavailable(reason="timeout")
+        raise failure
+
+    async def _get_patiently(self, url: str, limit_bytes: int, timeout_seconds: float) -> Download:
+        for pause_seconds in _PAUSES_SECONDS:
+            try:
+                return await self._get_once(url, limit_bytes, timeout_seconds)
+            except _Transient:
+                pass
+            await self._sleep(pause_seconds)
+        return await self._get_once(url, limit_bytes, timeout_seconds)
+
+    async def _get_once(self, url: str, limit_bytes: int, timeout_seconds: float) -> Download:
+        async def read(response: aiohttp.ClientResponse) -> Download:
+            return await _read_capped(response, limit_bytes)
+
+        try:
+            return await self._egress.exchange("GET", url, read=read, timeout_seconds=timeout_seconds)
+        except RequestNotSent as error:
+            reason = error.reason if error.reason in {"forbidden_address", "bad_url"} else "connect"
+        except AnswerLost as error:
+            reason = error.reason
+        raise _unavailable(reason=reason, transient=reason in {"connect", "reset"})
+
+
+async def _read_capped(response: aiohttp.ClientResponse, limit_bytes: int) -> Download:
+    if response.status != HTTPStatus.OK:
+        raise _unavailable(reason="http_status", transient=response.status == HTTPStatus.SERVICE_UNAVAILABLE)
+    if response.content_length is not None and response.content_length > limit_bytes:
+        raise _unavailable(reason="too_large")
+    content = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        content += chunk
+        if len(content) > limit_bytes:
+            raise _unavailable(reason="too_large")
+    return Download(bytes(content), response.headers.get("Content-Disposition", ""))
+
+
+def _unavailable(*, reason: str, transient: bool = False) -> MediaUnavailable:
+    return (_Transient if transient else MediaUnavailable)(_SENTENCES[reason], reason=reason)

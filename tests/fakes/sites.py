@@ -1,0 +1,129 @@
+"""A web server of a few lines that can misbehave: every request goes to a script, which writes what it likes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it came."""
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class LoopbackServer:
+    """Listens on 127.0.0.1, hands every connection to `serve`, and ends all of them with itself."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self._connections: set[asyncio.Task[None]] = set()
+        self.accepted = 0
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        self.accepted += 1
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                await self.serve(reader, writer)
+        finally:
+            self._connections.discard(task)
+            writer.transport.abort()
+
+
+class Site(LoopbackServer):
+    """Runs `script` for each request; the connection stays open until the script closes it."""
+
+    def __init__(
+        self, script: Callable[[asyncio.StreamWriter], Awaitable[None]], tls: ssl.SSLContext | None = None
+    ) -> None:
+        super().__init__(tls)
+        self._script = script
+        self.requests: list[Asked] = []
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not writer.is_closing():
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            line, *fields = head.rstrip().split("\r\n")
+            headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+            self.requests.append(Asked(line, headers, body))
+            await self._script(writer)
+
+
+def answer(
+    body: bytes, *, status: str = "200 OK", headers: str = "", length: int | None = None
+) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
+    """Answer properly, except for a Content-Length that may lie."""
+
+    async def script(writer: asyncio.StreamWriter) -> None:
+        length_bytes = len(body) if length is None else length
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {length_bytes}\r\n{headers}\r\n".encode() + body)
+        await writer.drain()
+        if length_bytes > len(body):
+            writer.close()
+
+    return script
+
+
+def in_turn(
+    *scripts: Callable[[asyncio.StreamWriter], Awaitable[None]],
+) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
+    """Play one script for each request."""
+    rest = iter(scripts)
+
+    async def script(writer: asyncio.StreamWriter) -> None:
+        await next(rest)(writer)
+
+    return script
+
+
+async def reset(writer: asyncio.StreamWriter) -> None:
+    """Break the connection with a RST."""
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+async def silence(writer: asyncio.StreamWriter) -> None:
+    """Never answer."""
+    await asyncio.Event().wait()
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close politely without an answer."""
+    writer.close()
+    await writer.wait_closed()

@@ -1,0 +1,200 @@
+"""A download is complete, within its limits, or refused with a fixed word."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import traceback
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maven_channel_wecom.errors import MediaUnavailable
+from maven_channel_wecom.transport.egress import Egress
+from maven_channel_wecom.transport.media_client import REASONS, Download, MediaClient
+from tests.fakes.connecting import Diversion
+from tests.fakes.names import Names
+from tests.fakes.sites import Site, answer, hang_up, in_turn, reset, silence
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+CANARY = "canary-signature"
+
+
+class Waits:
+    """A `sleep` that writes down how long, and returns at once."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+@asynccontextmanager
+async def storage(script: Script, waits: Waits | None = None) -> AsyncIterator[tuple[Site, MediaClient]]:
+    egress = Egress(allow_private_network=True)
+    async with Site(script) as site:
+        try:
+            yield site, MediaClient(egress, sleep=waits or Waits())
+        finally:
+            await egress.close()
+
+
+async def fetch(site: Site, media: MediaClient, *, limit_bytes: int = 1_000, timeout_seconds: float = 5) -> Download:
+    return await media.get(
+        f"{site.url}f?sign={CANARY}%3D%26x%3dy", limit_bytes=limit_bytes, timeout_seconds=timeout_seconds
+    )
+
+
+async def test_a_download_holds_the_bytes_and_the_name_header() -> None:
+    """The URL is asked for verbatim, as its signature covers every byte of it."""
+    header = "attachment; filename*=UTF-8''%E4%BD%A0.png"
+    script = answer(b"\x00cipher", headers=f"Content-Disposition: {header}\r\n")
+    async with storage(script) as (site, media):
+        download = await fetch(site, media)
+    assert (download.content, download.content_disposition) == (b"\x00cipher", header)
+    assert site.requests[0].line == f"GET /f?sign={CANARY}%3D%26x%3dy HTTP/1.1"
+    assert site.requests[0].headers["accept-encoding"] == "identity"
+    assert "cipher" not in repr(download)
+    assert "filename" not in repr(download)
+
+
+async def test_a_download_without_a_name_header_has_an_empty_one() -> None:
+    """Nobody has to ask for None."""
+    async with storage(answer(b"")) as (site, media):
+        download = await fetch(site, media)
+    assert (download.content, download.content_disposition) == (b"", "")
+
+
+async def test_a_download_of_exactly_the_limit_passes() -> None:
+    """The limit itself is allowed."""
+    async with storage(answer(b"x" * 1_000)) as (site, media):
+        assert len((await fetch(site, media)).content) == 1_000
+
+
+async def announced(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n")  # and no body: refused before reading
+    await silence(writer)
+
+
+async def unannounced(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1_001)
+    await hang_up(writer)
+
+
+async def endless(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
+        await writer.drain()
+
+
+@pytest.mark.parametrize("script", [announced, unannounced, endless])
+async def test_a_download_past_the_limit_is_refused(script: Script) -> None:
+    """Announced, unannounced or endless; never tried again."""
+    waits = Waits()
+    async with storage(script, waits) as (site, media):
+        with pytest.raises(MediaUnavailable) as caught:
+            await fetch(site, media)
+    assert caught.value.reason == "too_large"
+    assert (len(site.requests), waits.seconds) == (1, [])
+
+
+async def test_a_compressed_answer_is_not_unpacked() -> None:
+    """Nobody asked for compression; a few bytes stay a few bytes."""
+    bomb = gzip.compress(bytes(1_000_000))
+    async with storage(answer(bomb, headers="Content-Encoding: gzip\r\n")) as (site, media):
+        assert (await fetch(site, media, limit_bytes=len(bomb))).content == bomb
+
+
+async def cut(writer: asyncio.StreamWriter) -> None:
+    await answer(b"half", length=8)(writer)
+
+
+async def stalled(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
+    await silence(writer)
+
+
+@pytest.mark.parametrize(
+    "broken", [reset, hang_up, cut, answer(b"", status="503 Busy")], ids=["reset", "hang_up", "cut", "503"]
+)
+async def test_a_passing_failure_is_tried_three_times_in_all(broken: Script) -> None:
+    """Each attempt is one request: aiohttp does not add its own."""
+    waits = Waits()
+    async with storage(in_turn(broken, broken, answer(b"whole")), waits) as (site, media):
+        assert (await fetch(site, media)).content == b"whole"
+    assert len(site.requests) == 3
+    assert waits.seconds == [0.25, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("script", "reason", "requests"),
+    [
+        (reset, "reset", 3),
+        (hang_up, "reset", 3),
+        (cut, "reset", 3),
+        (answer(b"", status="503 Busy"), "http_status", 3),
+        (answer(b"", status="500 Broken"), "http_status", 1),
+        (answer(b"", status="403 Expired"), "http_status", 1),
+        (answer(b"", status="204 Nothing"), "http_status", 1),
+        (answer(b"x", status="206 Part"), "http_status", 1),
+        (answer(b"", status="302 Found", headers="Location: /elsewhere\r\n"), "http_status", 1),
+        (silence, "timeout", 1),
+        (stalled, "timeout", 1),
+    ],
+    ids=["reset", "hang_up", "cut", "503", "500", "403", "204", "206", "302", "silence", "stalled"],
+)
+async def test_a_lasting_failure_has_its_word(script: Script, reason: str, requests: int) -> None:
+    """The word is one of a closed set, and the error shows neither URL nor signature."""
+    async with storage(script) as (site, media):
+        with pytest.raises(MediaUnavailable) as caught:
+            await fetch(site, media, timeout_seconds=0.2 if reason == "timeout" else 5)
+    assert (caught.value.reason, len(site.requests)) == (reason, requests)
+    assert reason in REASONS
+    assert_tells_nothing(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason", "attempts"),
+    [
+        (f"http://files.example/{CANARY}", "connect", 3),
+        (f"ftp://files.example/{CANARY}", "bad_url", 0),
+        (f"http://[{CANARY}/", "bad_url", 0),
+        (f"http://10.0.0.1/{CANARY}", "forbidden_address", 0),
+    ],
+)
+async def test_without_a_connection_a_download_has_its_word_too(url: str, reason: str, attempts: int) -> None:
+    """Only what may pass is tried again."""
+    names = Names({})
+    egress = Egress(resolver=names, socket_factory=Diversion())
+    with pytest.raises(MediaUnavailable) as caught:
+        await MediaClient(egress, sleep=Waits()).get(url, limit_bytes=1, timeout_seconds=5)
+    await egress.close()
+    assert (caught.value.reason, len(names.asked)) == (reason, attempts)
+    assert_tells_nothing(caught.value)
+
+
+async def test_the_pauses_count_towards_the_time() -> None:
+    """A pause that outlasts the limit ends the download."""
+
+    async def forever(seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    egress = Egress(allow_private_network=True)
+    async with Site(reset) as site:
+        with pytest.raises(MediaUnavailable) as caught:
+            await fetch(site, MediaClient(egress, sleep=forever), timeout_seconds=0.2)
+        await egress.close()
+    assert (caught.value.reason, len(site.requests)) == ("timeout", 1)
+
+
+def assert_tells_nothing(error: BaseException) -> None:
+    shown = "".join(traceback.format_exception(error)) + repr(error)
+    assert CANARY not in shown
+    assert "127.0.0.1" not in str(error)
