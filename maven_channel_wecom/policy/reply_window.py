@@ -12,7 +12,10 @@ MARGIN_SECONDS: Final = 10
 
 
 class ReplyWindow(msgspec.Struct, frozen=True):
-    """One `response_url` and the message it belongs to. Times are in seconds since the epoch."""
+    """One `response_url` and the message it belongs to. Times are in seconds since the epoch.
+
+    `repeated` is True when a process died while it was answering through this window: its reply may have arrived.
+    """
 
     message_id: str
     chat_id: str
@@ -20,6 +23,7 @@ class ReplyWindow(msgspec.Struct, frozen=True):
     url: str
     opened_at: float
     expires_at: float
+    repeated: bool = False
 
     def __repr__(self) -> str:
         return "<ReplyWindow>"

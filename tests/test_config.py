@@ -1,0 +1,179 @@
+"""Reading a channel's configuration: what is right, and how what is wrong is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from maven_channel_wecom.config import problems, read_config
+from maven_channel_wecom.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+OTHER_KEY = "GFEDCBA9876543210zyxwvutsrqponmlkjihgfedcba"
+MINIMAL: dict[str, Any] = {"token": "your-token", "encodingAESKey": KEY}
+ORIGINAL: dict[str, Any] = {
+    "enabled": True,
+    "token": "your-token",
+    "encodingAESKey": KEY,
+    "receiveId": "",
+    "port": 9886,
+    "allowFrom": ["zhangsan"],
+    "proxy": "",
+}
+
+
+def test_the_example_of_the_original_works_unchanged() -> None:
+    """Whoever comes from there changes nothing."""
+    assert problems("wecom", ORIGINAL) == []
+    config = read_config("wecom", ORIGINAL)
+    assert config.port == 9886
+    assert config.rules.senders == {"zhangsan"}
+    assert config.proxy is None
+
+
+def test_a_token_and_a_key_are_enough() -> None:
+    """Everything else has a default."""
+    config = read_config("wecom", MINIMAL)
+    assert [credentials.token for credentials in config.credentials] == ["your-token"]
+    assert (config.host, config.port, config.path, config.state) == ("0.0.0.0", 9886, "/wecom/bot", "memory:")
+    assert (config.overflow, config.max_skew_seconds, config.allow_private_network) == ("truncate", 0, False)
+
+
+def test_every_problem_is_told_at_once_and_by_its_key() -> None:
+    """One run, one list, no guessing."""
+    found = problems(
+        "support",
+        {
+            "encodingAESKey": "short",
+            "port": 70000,
+            "allowFrom": "alice",
+            "encodingAesKey": KEY,
+            "proxy": "ftp://proxy:1",
+            "state": "cassette:",
+            "path": "bot",
+            "overflow": "explode",
+            "maxSkewSeconds": -1,
+            "mentionNames": [""],
+            "enabled": "yes",
+            "host": "",
+            "inboxLimit": 0,
+            "drainSeconds": "10",
+        },
+    )
+    assert {sentence.split()[0] for sentence in found} == {
+        f"channels.support.{key}"
+        for key in (
+            "token",
+            "encodingAESKey",
+            "port",
+            "allowFrom",
+            "encodingAesKey",
+            "proxy",
+            "state",
+            "path",
+            "overflow",
+            "maxSkewSeconds",
+            "mentionNames",
+            "enabled",
+            "host",
+            "inboxLimit",
+            "drainSeconds",
+        )
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        pytest.param("encodingAesKey", "encodingAESKey", id="case"),
+        pytest.param("Token", "token", id="capital"),
+        pytest.param("allow_from", "allowFrom", id="snake"),
+        pytest.param("reciveId", "receiveId", id="typo"),
+        pytest.param("previousAESKey", "previousEncodingAESKey", id="abbreviation"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, nearest: str) -> None:
+    """A misspelt key that was silently ignored would be found at night."""
+    assert problems("wecom", {**MINIMAL, key: "x"}) == [
+        f"channels.wecom.{key} is not a known key; the nearest one is {nearest}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        pytest.param("token", "", "is required", id="no-token"),
+        pytest.param("token", "two words", "without spaces", id="token-with-a-space"),
+        pytest.param("token", 5, "must be a text", id="token-a-number"),
+        pytest.param("token", {"env": "A", "file": "B"}, "must be a text", id="token-of-two-sources"),
+        pytest.param("encodingAESKey", KEY[:-1], "43 characters, this one has 42", id="short-key"),
+        pytest.param("encodingAESKey", "!" * 43, "base64", id="key-not-base64"),
+        pytest.param("previousEncodingAESKey", "x", "43 characters", id="short-previous-key"),
+        pytest.param("port", "9886", "whole number", id="port-a-text"),
+        pytest.param("port", True, "whole number", id="port-true"),
+        pytest.param("receiveId", 5, "must be a text", id="receive-id-a-number"),
+        pytest.param("allowFrom", [1], "list of non-empty texts", id="user-a-number"),
+        pytest.param("allowPrivateNetwork", 1, "true or false", id="flag-a-number"),
+        pytest.param("drainSeconds", float("inf"), "number of seconds", id="endless-drain"),
+        pytest.param("path", "/a/{b}", "URL path", id="path-with-braces"),
+    ],
+)
+def test_a_wrong_value_says_what_would_be_right(key: str, value: object, words: str) -> None:
+    """One sentence that begins with the key."""
+    (problem,) = problems("wecom", {**MINIMAL, key: value})
+    assert problem.startswith(f"channels.wecom.{key} ")
+    assert words in problem
+
+
+def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """White space around it, such as the line end of a file, does not belong to it."""
+    monkeypatch.setenv("WECOM_TOKEN", "from-env")
+    (tmp_path / "key").write_text(KEY + "\n", encoding="utf-8")
+    config = read_config("wecom", {"token": {"env": "WECOM_TOKEN"}, "encodingAESKey": {"file": str(tmp_path / "key")}})
+    assert config.credentials[0].token == "from-env"
+
+
+def test_a_secret_that_cannot_be_had_says_why(tmp_path: Path) -> None:
+    """The name of the variable or the path, and the reason of the system."""
+    (tmp_path / "empty").touch()
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for reference, words in [
+        ({"env": "MAVEN_TEST_NOT_SET"}, "environment variable MAVEN_TEST_NOT_SET"),
+        ({"file": str(tmp_path / "missing")}, "No such file"),
+        ({"file": str(tmp_path)}, "Is a directory"),
+        ({"file": str(tmp_path / "empty")}, "which is empty"),
+        ({"file": str(tmp_path / "binary")}, "not UTF-8"),
+    ]:
+        (problem,) = problems("wecom", {**MINIMAL, "token": reference})
+        assert words in problem
+
+
+def test_during_a_rotation_old_and_new_go_together() -> None:
+    """Token and key may be changed one after the other; the current pair comes first."""
+    config = read_config("wecom", {**MINIMAL, "previousToken": "old", "previousEncodingAESKey": OTHER_KEY})
+    assert len(config.credentials) == 4
+    assert config.credentials[0].token == "your-token"
+    assert {credentials.token for credentials in config.credentials} == {"your-token", "old"}
+    assert len({credentials.key for credentials in config.credentials}) == 2
+
+
+def test_no_secret_is_in_a_sentence_or_a_repr() -> None:
+    """Problems are printed, configurations end up in tracebacks."""
+    secrets = {
+        "token": "canary token",
+        "encodingAESKey": "canary-key",
+        "previousToken": "canary\n",
+        "previousEncodingAESKey": "canary",
+        "proxy": "socks9://user:canary@proxy:1",
+        "state": "redis9://user:canary@redis",
+    }
+    assert "canary" not in " ".join(problems("wecom", secrets))
+    with pytest.raises(ConfigError) as raised:
+        read_config("wecom", secrets)
+    assert "canary" not in str(raised.value)
+    right = read_config("wecom", {**MINIMAL, "token": "canary", "proxy": "http://user:canary@proxy:8080"})
+    assert "canary" not in repr(right)

@@ -1,0 +1,234 @@
+"""Messages in hand: order, bounds, failures, draining."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+
+from maven_channel_wecom.contract.messages import InboundMessage
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.inbox import AdmittedCallback, Inbox
+from maven_channel_wecom.protocol.callback import Callback
+from maven_channel_wecom.state.memory import MemoryStateStore
+from maven_channel_wecom.state.port import KeptCallback
+from tests.fakes.clock import FakeClock
+from tests.fakes.host import channel_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import pytest
+
+WAIT_SECONDS = 5
+
+
+class Desk:
+    """An inbox with a host behind it whose pace the test sets."""
+
+    def __init__(self, *, limit: int = 10, state: MemoryStateStore | None = None) -> None:
+        self.clock = FakeClock()
+        self.registry = CollectorRegistry()
+        self.state = state or MemoryStateStore()
+        self.published: list[str] = []
+        self.finished_turns: list[str] = []
+        self.fetching: dict[str, asyncio.Event] = {}
+        self.turns: dict[str, asyncio.Event] = {}
+        self.failing: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.silent: set[str] = set()
+        self.changed = asyncio.Condition()
+        self.inbox = Inbox(
+            "wecom",
+            limit=limit,
+            normalize=self._normalize,
+            publish=self._publish,
+            state=self.state,
+            metrics=channel_metrics(self.registry),
+            clock=self.clock,
+        )
+
+    async def take(self, message_id: str, chat_id: str = "chat") -> None:
+        await self.state.admit(KeptCallback(message_id, chat_id, self.clock.now(), b""), None, self.clock.now())
+        callback = Callback(message_id=message_id, type="text", chat_type="group", group_id=chat_id, sender_id="a")
+        self.inbox.put(AdmittedCallback(callback, self.clock.now()))
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WAIT_SECONDS), self.changed:
+            await self.changed.wait_for(holds)
+
+    async def settle(self) -> None:
+        """Wait until everything that can be done is done."""
+        while work := list(self.inbox._work):
+            done, _ = await asyncio.wait(work, timeout=WAIT_SECONDS)
+            assert done
+
+    def count(self, outcome: str) -> float | None:
+        return self.registry.get_sample_value(
+            "maven_wecom_inbound_messages_total", {"channel": "wecom", "type": "text", "outcome": outcome}
+        )
+
+    async def _normalize(self, admitted: AdmittedCallback) -> InboundMessage | None:
+        message_id = admitted.callback.message_id
+        if message_id in self.fetching:
+            await self.fetching[message_id].wait()
+        if message_id in self.failing:
+            await self.failing[message_id]()
+        if message_id in self.silent:
+            return None
+        return InboundMessage(
+            channel="wecom",
+            sender_id="a",
+            chat_id=admitted.callback.chat_id,
+            content="",
+            timestamp=0,
+            message_id=message_id,
+        )
+
+    async def _publish(self, message: InboundMessage) -> None:
+        async with self.changed:
+            self.published.append(message.message_id)
+            self.changed.notify_all()
+        if message.message_id in self.turns:
+            await self.turns[message.message_id].wait()
+        async with self.changed:
+            self.finished_turns.append(message.message_id)
+            self.changed.notify_all()
+
+
+async def failure() -> None:
+    message = "canary"
+    raise RuntimeError(message)
+
+
+async def test_a_message_is_published_and_finished() -> None:
+    """Afterwards it is in nobody's hand, and counted."""
+    desk = Desk()
+    await desk.take("m1")
+    await desk.settle()
+    assert desk.published == ["m1"]
+    assert desk.count("published") == 1
+
+
+async def test_messages_of_one_chat_are_published_in_the_order_they_came() -> None:
+    """However long the media of the first one take."""
+    desk = Desk()
+    desk.fetching["m1"] = asyncio.Event()
+    for message_id in ("m1", "m2", "m3"):
+        await desk.take(message_id)
+    await desk.take("other", chat_id="another")
+    await desk.until(lambda: desk.published == ["other"])
+    desk.fetching["m1"].set()
+    await desk.settle()
+    assert desk.published == ["other", "m1", "m2", "m3"]
+
+
+async def test_turns_of_one_chat_run_side_by_side() -> None:
+    """The second person in a group does not wait for the first one's answer."""
+    desk = Desk()
+    desk.turns["m1"] = asyncio.Event()
+    await desk.take("m1")
+    await desk.take("m2")
+    await desk.until(lambda: desk.finished_turns == ["m2"])
+    desk.turns["m1"].set()
+    await desk.settle()
+    assert desk.finished_turns == ["m2", "m1"]
+
+
+async def test_a_failing_message_costs_nobody_else_and_is_released(caplog: pytest.LogCaptureFixture) -> None:
+    """A repeat of it is new again; what the failure said is in no log."""
+    desk = Desk()
+    desk.failing["m1"] = failure
+    await desk.take("m1")
+    await desk.take("m2")
+    await desk.settle()
+    assert desk.published == ["m2"]
+    assert desk.count("failed") == 1
+    assert await desk.state.admit(KeptCallback("m1", "chat", 0, b""), None, desk.clock.now())
+    assert not await desk.state.admit(KeptCallback("m2", "chat", 0, b""), None, desk.clock.now())
+    assert "canary" not in caplog.text
+    assert caplog.records[-1].__dict__["fields"]["reason"] == "RuntimeError"
+
+
+async def test_a_message_with_nothing_to_say_is_finished_without_the_host() -> None:
+    """It is counted as unsupported, and the next one goes on."""
+    desk = Desk()
+    desk.silent.add("m1")
+    await desk.take("m1")
+    await desk.take("m2")
+    await desk.settle()
+    assert desk.published == ["m2"]
+    assert desk.count("unsupported") == 1
+
+
+async def test_places_are_limited_and_come_back() -> None:
+    """Reserved ones and those in hand count together."""
+    desk = Desk(limit=2)
+    desk.turns["m1"] = asyncio.Event()
+    await desk.take("m1")
+    assert desk.inbox.reserve()
+    assert not desk.inbox.reserve()
+    desk.inbox.give_back()
+    assert desk.inbox.reserve()
+    desk.inbox.give_back()
+    desk.turns["m1"].set()
+    await desk.settle()
+    assert desk.inbox.reserve()
+    assert desk.inbox.reserve()
+    assert not desk.inbox.reserve()
+
+
+async def test_the_age_is_that_of_the_oldest_message() -> None:
+    """Zero when there is none."""
+    desk = Desk()
+    assert desk.inbox.oldest_seconds() == 0
+    desk.turns["m1"] = asyncio.Event()
+    await desk.take("m1")
+    desk.clock.time += 5
+    await desk.take("m2")
+    await desk.until(lambda: "m2" in desk.finished_turns)
+    desk.clock.time += 1
+    assert desk.inbox.oldest_seconds() == 6
+    desk.turns["m1"].set()
+    await desk.settle()
+    assert desk.inbox.oldest_seconds() == 0
+
+
+async def test_draining_waits_for_work_and_ends_the_rest() -> None:
+    """What is ended is not finished: it stays in the state for the next start."""
+    desk = Desk()
+    desk.turns["m1"] = asyncio.Event()
+    desk.turns["m2"] = asyncio.Event()
+    await desk.take("m1")
+    await desk.take("m2")
+    await desk.until(lambda: len(desk.published) == 2)
+    desk.turns["m1"].set()
+    assert await desk.inbox.drain(0.05) == 1
+    assert desk.finished_turns == ["m1"]
+    assert len(desk.inbox) == 0
+    assert not await desk.state.admit(KeptCallback("m2", "chat", 0, b""), None, desk.clock.now())
+
+
+async def test_draining_an_empty_inbox_returns_at_once() -> None:
+    """There is nothing to wait for."""
+    assert await Desk().inbox.drain(1000) == 0
+
+
+async def test_a_state_that_fails_at_the_end_costs_no_task(caplog: pytest.LogCaptureFixture) -> None:
+    """The message was dealt with; that it could not be recorded is logged."""
+
+    class Failing(MemoryStateStore):
+        async def finish(self, message_id: str, now: float) -> None:
+            raise StateUnavailable(reason="state")
+
+        async def release(self, message_id: str, now: float) -> None:
+            raise StateUnavailable(reason="state")
+
+    desk = Desk(state=Failing())
+    desk.failing["m2"] = failure
+    await desk.take("m1")
+    await desk.take("m2")
+    await desk.settle()
+    assert desk.published == ["m1"]
+    reasons = [record.__dict__["fields"]["reason"] for record in caplog.records]
+    assert sorted(reasons) == ["RuntimeError", "state", "state"]
