@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.messages import Capabilities, Health
+from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.normalization import normalize
 from maven_channel_wecom.protocol.callback import MediaItem
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from maven_channel_wecom.transport.callback_server import CallbackServer
 
 logger = logging.getLogger(__name__)
+
+TAKE_OVER_SECONDS: Final = 5.0
+"""Between looks for the work of dead replicas. Lower: more questions to the state. Higher: their users wait longer."""
 
 CAPABILITIES: Final = Capabilities(reactions=False, file_upload=False, reactive_only=True)
 """A `response_url` takes markdown, as an answer, and nothing else (101138)."""
@@ -68,6 +72,7 @@ class WeComChannel:
         self._state = state
         self._close = close
         self._port: int | None = None
+        self._taking_over: asyncio.Task[None] | None = None
 
     @property
     def name(self) -> str:
@@ -81,8 +86,9 @@ class WeComChannel:
 
     async def start(self) -> None:
         """Take up unfinished work and listen. Raises ChannelStartError when the address cannot be had."""
+        # First, so that nobody's new message overtakes an old one.
+        await self._take_over()
         try:
-            await self._inbound.resume()
             self._port = await self._server.start()
         except OSError as error:
             await self._inbox.drain(0)
@@ -94,15 +100,30 @@ class WeComChannel:
             )
             raise ChannelStartError(message) from None
         logger.info("wecom callback server listening", extra={"fields": {"port": self._port}})
+        self._taking_over = asyncio.create_task(self._take_over_regularly())
 
     async def stop(self) -> None:
         """Refuse new callbacks, finish work in hand within `drainSeconds`, close everything."""
         self._inbound.refuse_new()
+        if self._taking_over:
+            self._taking_over.cancel()
         left = await self._inbox.drain(self._config.drain_seconds)
         await self._server.stop()
         self._port = None
         await self._close()
         logger.info("wecom channel stopped", extra={"fields": {"channel": self._name, "unfinished": left}})
+
+    async def _take_over_regularly(self) -> None:
+        """Take up what other replicas leave when they die."""
+        while True:
+            await asyncio.sleep(TAKE_OVER_SECONDS)
+            await self._take_over()
+
+    async def _take_over(self) -> None:
+        try:
+            await self._inbound.resume()
+        except StateUnavailable as unavailable:
+            logger.debug("wecom state unavailable", extra={"fields": {"reason": unavailable.reason}})
 
     async def health(self) -> Health:
         """See Channel."""

@@ -89,13 +89,17 @@ class Inbound:
         self._draining = True
 
     async def resume(self) -> None:
-        """Take up the callbacks an earlier process left unfinished, oldest first."""
+        """Take up what processes that are gone left unfinished, oldest first. StateUnavailable when nobody can say."""
+        resumed = 0
         for kept in await self._state.unfinished(self._clock.now()):
-            callback = read_callback(kept.message)
-            if callback.type in MESSAGE_TYPES:
+            callback = _read_again(kept.message)
+            if callback is not None and callback.type in MESSAGE_TYPES:
                 self._inbox.put(AdmittedCallback(callback, kept.received_at))
+                resumed += 1
             else:
                 await self._state.finish(kept.message_id, self._clock.now())
+        if resumed:
+            logger.info("wecom messages taken up", extra={"fields": {"channel": self._channel, "messages": resumed}})
 
     async def receive(
         self, method: str, query: Mapping[str, str], read_body: Callable[[], Awaitable[bytes]]
@@ -234,6 +238,14 @@ class Inbound:
             detail=str(rejection),
         )
         return _dull_answer(rejection.status)
+
+
+def _read_again(message: bytes) -> Callback | None:
+    """Read a kept callback; None for one that this version, unlike the one that kept it, cannot read."""
+    try:
+        return read_callback(message)
+    except MalformedCallback:
+        return None
 
 
 def _dull_answer(status: int) -> CallbackAnswer:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.patience import keep_trying
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -117,7 +118,7 @@ class Inbox:
             if turn is not None:
                 await turn
             self._metrics.count_inbound_message(callback.type, "published" if turn else "unsupported")
-            await self._state.finish(callback.message_id, self._clock.now())
+            await keep_trying(lambda: self._state.finish(callback.message_id, self._clock.now()), self._clock)
         except StateUnavailable as unavailable:
             self._log_failure(callback, unavailable.reason)
         except Exception as error:  # noqa: BLE001 - whatever a host or a wrapping plugin raises costs this message alone
@@ -146,7 +147,7 @@ class Inbox:
 
     async def _release(self, callback: Callback) -> None:
         try:
-            await self._state.release(callback.message_id, self._clock.now())
+            await keep_trying(lambda: self._state.release(callback.message_id, self._clock.now()), self._clock)
         except StateUnavailable as unavailable:
             self._log_failure(callback, unavailable.reason)
 

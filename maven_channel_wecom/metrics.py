@@ -86,6 +86,9 @@ class _Families:
         self.reply_retries: Counter = add(
             Counter, "reply_retries", "Repeated requests, by the reason of the repeat.", ("reason",)
         )
+        self.reply_repeats: Counter = add(
+            Counter, "reply_repeats", "Replies sent again because a process died while it was sending them."
+        )
         self.reply_truncations: Counter = add(Counter, "reply_truncations", "Replies cut to the limit of WeCom.")
         self.reply_truncated_bytes: Counter = add(Counter, "reply_truncated_bytes", "Bytes cut off replies.")
         self.answer_seconds: Histogram = add(
@@ -128,6 +131,7 @@ class ChannelMetrics:
         self.dedup_hits = families.dedup_hits.labels(channel)
         self.media_fetch_seconds = families.media_fetch_seconds.labels(channel)
         self.reply_attempts = families.reply_attempts.labels(channel)
+        self.reply_repeats = families.reply_repeats.labels(channel)
         self.reply_truncations = families.reply_truncations.labels(channel)
         self.reply_truncated_bytes = families.reply_truncated_bytes.labels(channel)
         self.answer_seconds = families.answer_seconds.labels(channel)

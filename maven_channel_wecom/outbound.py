@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.contract.messages import Receipt
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
+from maven_channel_wecom.patience import keep_trying
 from maven_channel_wecom.policy import delivery, rendering
 from maven_channel_wecom.protocol import reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.config import Overflow
@@ -85,7 +87,9 @@ class Outbound:
         rendered = rendering.render(message.content)
         if not rendered.content:
             return Receipt(outcome="undeliverable", reason="empty")
-        window = await self._state.claim_window(message.chat_id, message.reply_to, self._clock.now())
+        window = await keep_trying(
+            lambda: self._state.claim_window(message.chat_id, message.reply_to, self._clock.now()), self._clock
+        )
         if window is None:
             return Receipt(outcome="undeliverable", reason="no_reply_window")
         parts = [(window, rendered)]
@@ -114,7 +118,7 @@ class Outbound:
         for number, part in enumerate(parts[1:], start=1):
             if verdict.outcome != "delivered":
                 for window, _ in parts[number:]:
-                    await self._state.restore_window(window, self._clock.now())
+                    await self._restore(window)
                 break
             verdict, further_attempts = await self._deliver(*part)
             attempts += further_attempts
@@ -130,9 +134,11 @@ class Outbound:
         """Deliver one text through its window, and give the window back if the text surely was not sent."""
         body = reply.markdown_body(rendered.content)
         attempts = 0
+        if window.repeated:
+            self._metrics.reply_repeats.inc()
         while True:
             attempts += 1
-            verdict = await self._attempt(window, body)
+            verdict = delivery.judge_repeat(await self._attempt(window, body), repeated=window.repeated)
             if not verdict.retry:
                 break
             delay = delivery.next_delay(
@@ -152,12 +158,38 @@ class Outbound:
                     }
                 },
             )
-            await self._clock.sleep(delay)
+            try:
+                await self._clock.sleep(delay)
+            except asyncio.CancelledError:
+                # The channel stops, and nothing of this reply has arrived: the next start may still deliver it.
+                await self._restore(window)
+                raise
         if verdict.outcome == "undeliverable":
-            await self._state.restore_window(window, self._clock.now())
+            await self._restore(window)
         else:
-            await self._state.spend_window(window, self._clock.now())
+            await self._record(window, self._state.spend_window)
         return verdict, attempts
+
+    async def _restore(self, window: ReplyWindow) -> None:
+        await self._record(window, self._state.restore_window)
+
+    async def _record(
+        self, window: ReplyWindow, step: Callable[[ReplyWindow, float], Coroutine[None, None, None]]
+    ) -> None:
+        """Record what became of a claimed window. When that stays impossible, the receipt is still true."""
+        try:
+            await keep_trying(lambda: step(window, self._clock.now()), self._clock)
+        except StateUnavailable as unavailable:
+            logger.error(  # noqa: TRY400 - a traceback says nothing about a database that is away
+                "wecom reply not recorded",
+                extra={
+                    "fields": {
+                        "channel": self._channel,
+                        "message_id": window.message_id,
+                        "reason": unavailable.reason,
+                    }
+                },
+            )
 
     async def _attempt(self, window: ReplyWindow, body: bytes) -> Verdict:
         seconds = min(delivery.ATTEMPT_SECONDS, window.expires_at - self._clock.now())

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from maven_channel_wecom import config as configuration
 from maven_channel_wecom.channel import CAPABILITIES, WeComChannel
 from maven_channel_wecom.clock import SystemClock
+from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.hookspecs import hookimpl
+from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.inbound import Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.log_limit import LogLimit
@@ -82,7 +84,11 @@ async def _start(name: str, config: WeComConfig, host: HostServices) -> WeComCha
 async def build_channel(name: str, config: WeComConfig, host: HostServices) -> WeComChannel:
     """Build a channel that does not listen yet."""
     clock = SystemClock()
-    state = await open_state(config.state, channel=name)
+    try:
+        state = await open_state(config.state, channel=name)
+    except StateUnavailable as unavailable:
+        message = f"channels.{name}.state cannot be opened: {unavailable}"
+        raise ChannelStartError(message) from None
     egress = Egress(proxy=config.proxy, allow_private_network=config.allow_private_network)
     metrics = ChannelMetrics(
         host.metrics,

@@ -57,7 +57,7 @@ REASONS: Final[dict[Outcome, tuple[str, ...]]] = {
     "delivered": ("ok",),
     "undeliverable": ("empty", "no_reply_window", "state", *_TRANSIENT.values(), "http_5xx", *NOT_SENT_REASONS),
     "refused": (*_REFUSED.values(), "errcode", "http_3xx", "http_4xx"),
-    "unknown": (*LOST_REASONS, "unreadable_answer"),
+    "unknown": (*LOST_REASONS, "unreadable_answer", "repeated"),
 }
 """Every outcome with every reason it can have: the labels of the metric."""
 
@@ -106,6 +106,16 @@ def judge_failure(failure: RequestNotSent | AnswerLost) -> Verdict:
 def meaning(errcode: int) -> str:
     """Return what WeCom means by an errcode, for a log line."""
     return errcodes.MEANINGS.get(errcode, "not in our table: see 90313")
+
+
+def judge_repeat(verdict: Verdict, *, repeated: bool) -> Verdict:
+    """Judge an attempt once more, for a window through which a process was answering when it died.
+
+    That WeCom calls the window spent then means that the first reply arrived, as far as anybody can know.
+    """
+    if repeated and verdict.reason == "window_spent":
+        return Verdict("unknown", "repeated", errcode=verdict.errcode)
+    return verdict
 
 
 def next_delay(attempts: int, *, fraction: float, seconds_left: float) -> float | None:

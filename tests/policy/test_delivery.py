@@ -11,6 +11,7 @@ from maven_channel_wecom.policy.delivery import (
     Verdict,
     judge_answer,
     judge_failure,
+    judge_repeat,
     next_delay,
 )
 from maven_channel_wecom.transport import failures
@@ -76,6 +77,14 @@ def test_what_left_without_an_answer_is_not_repeated(reason: str) -> None:
     assert judge_failure(AnswerLost(reason=reason)) == Verdict("unknown", reason)
 
 
+def test_a_spent_window_means_something_else_after_a_crash() -> None:
+    """The reply of the process that died had arrived, as far as anybody can know; other verdicts stay."""
+    spent, ok = judge_answer(200, answer(60140)), judge_answer(200, answer(0))
+    assert judge_repeat(spent, repeated=False) == spent
+    assert judge_repeat(spent, repeated=True) == Verdict("unknown", "repeated", errcode=60140)
+    assert judge_repeat(ok, repeated=True) == ok
+
+
 def test_the_reasons_of_the_transport_are_all_known_here() -> None:
     """The policy cannot import the transport, so this holds the two lists together."""
     assert set(delivery.NOT_SENT_REASONS) == set(failures.NOT_SENT_REASONS)
@@ -87,7 +96,7 @@ def test_every_verdict_is_a_label_of_the_metric() -> None:
     verdicts = [judge_answer(status, body) for status, body, *_ in ANSWERS]
     verdicts += [judge_failure(RequestNotSent(reason=reason)) for reason in delivery.NOT_SENT_REASONS]
     verdicts += [judge_failure(AnswerLost(reason=reason)) for reason in delivery.LOST_REASONS]
-    verdicts.append(delivery.EXPIRED)
+    verdicts += [delivery.EXPIRED, judge_repeat(judge_answer(200, answer(60140)), repeated=True)]
     for verdict in verdicts:
         assert verdict.reason in REASONS[verdict.outcome]
         assert not verdict.retry or verdict.reason in RETRY_REASONS

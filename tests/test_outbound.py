@@ -1,0 +1,300 @@
+"""A reply's way out: which window, how many attempts, what the receipt says."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from maven_channel_wecom.contract.messages import OutboundMessage, Receipt
+from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
+from maven_channel_wecom.outbound import Outbound
+from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE
+from maven_channel_wecom.policy.reply_window import ReplyWindow
+from maven_channel_wecom.protocol.limits import MARKDOWN_BYTES
+from maven_channel_wecom.state.memory import MemoryStateStore
+from maven_channel_wecom.state.port import KeptCallback
+from tests.fakes.clock import FakeClock
+from tests.fakes.host import channel_metrics
+from tests.fakes.replies import ScriptedReplyClient, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from maven_channel_wecom.config import Overflow
+    from maven_channel_wecom.transport.reply_client import ReplyClient
+
+LONG = "x" * (MARKDOWN_BYTES + 1)
+
+
+class Office:
+    """An outbound with a scripted WeCom behind it."""
+
+    def __init__(
+        self, steps: Sequence[Step] = (0,), *, overflow: Overflow = "truncate", state: MemoryStateStore | None = None
+    ) -> None:
+        self.clock = FakeClock()
+        self.registry = CollectorRegistry()
+        self.state = state or MemoryStateStore()
+        self.client = ScriptedReplyClient(steps)
+        self.outbound = Outbound(
+            "wecom",
+            client=cast("ReplyClient", self.client),
+            state=self.state,
+            metrics=channel_metrics(self.registry),
+            clock=self.clock,
+            random=lambda: 1.0,
+            overflow=overflow,
+        )
+
+    async def receive(
+        self, message_id: str, *, sender_id: str = "alice", finished: bool = False, repeated: bool = False
+    ) -> None:
+        now = self.clock.now()
+        window = ReplyWindow(
+            message_id, "chat", sender_id, f"https://canary/{message_id}", now, now + 3590, repeated=repeated
+        )
+        await self.state.admit(KeptCallback(message_id, "chat", now, b""), window, now)
+        if finished:
+            await self.state.finish(message_id, now)
+
+    async def answer(self, content: str = "hello", reply_to: str | None = "m1") -> Receipt:
+        return await self.outbound.send(
+            OutboundMessage(channel="wecom", chat_id="chat", content=content, reply_to=reply_to)
+        )
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"maven_wecom_{name}", {"channel": "wecom", **labels})
+
+
+async def test_an_answer_goes_through_the_window_of_its_message() -> None:
+    """Two people ask; the later one is answered first, and each gets their own."""
+    office = Office()
+    await office.receive("m1")
+    await office.receive("m2", sender_id="bob")
+    office.clock.time += 30
+    assert await office.answer("for bob", "m2") == Receipt(outcome="delivered", attempts=1)
+    assert await office.answer("for alice", "m1") == Receipt(outcome="delivered", attempts=1)
+    assert office.client.posts == [("https://canary/m2", "for bob"), ("https://canary/m1", "for alice")]
+    assert office.value("answer_seconds_sum") == 60
+    assert office.value("replies_total", outcome="delivered", reason="ok") == 2
+
+
+async def test_a_window_is_good_for_one_answer() -> None:
+    """The second one has nowhere to go, and nothing is sent."""
+    office = Office()
+    await office.receive("m1")
+    await office.answer()
+    assert await office.answer() == Receipt(outcome="undeliverable", reason="no_reply_window")
+    assert len(office.client.posts) == 1
+
+
+async def test_a_blank_answer_is_never_sent_and_costs_no_window() -> None:
+    """A later answer still finds it."""
+    office = Office()
+    await office.receive("m1")
+    assert await office.answer(" \n") == Receipt(outcome="undeliverable", reason="empty")
+    assert office.client.posts == []
+    assert (await office.answer()).outcome == "delivered"
+
+
+async def test_what_surely_was_not_sent_is_tried_three_times_with_growing_pauses() -> None:
+    """And counted by its reason."""
+    office = Office([-1, RequestNotSent(reason="connect"), 0])
+    await office.receive("m1")
+    assert await office.answer() == Receipt(outcome="delivered", attempts=3)
+    assert office.clock.slept == [0.5, 2.0]
+    assert office.value("reply_attempts_total") == 3
+    assert office.value("reply_retries_total", reason="busy") == 1
+    assert office.value("reply_retries_total", reason="connect") == 1
+
+
+async def test_after_three_failures_the_window_goes_back() -> None:
+    """The host may try again later."""
+    office = Office([-1, -1, (503, b""), 0])
+    await office.receive("m1")
+    assert await office.answer() == Receipt(outcome="undeliverable", reason="http_5xx", attempts=3)
+    assert await office.answer() == Receipt(outcome="delivered", attempts=1)
+
+
+@pytest.mark.parametrize(
+    ("step", "outcome", "reason"),
+    [
+        pytest.param(44004, "refused", "empty", id="refused"),
+        pytest.param((404, b""), "refused", "http_4xx", id="not-found"),
+        pytest.param((200, b"<html>"), "unknown", "unreadable_answer", id="html"),
+        pytest.param(AnswerLost(reason="timeout"), "unknown", "timeout", id="lost"),
+    ],
+)
+async def test_refused_and_unknown_are_not_repeated_and_spend_the_window(step: Step, outcome: str, reason: str) -> None:
+    """WeCom said no, or the answer may already be there."""
+    office = Office([step])
+    await office.receive("m1")
+    receipt = await office.answer()
+    assert (receipt.outcome, receipt.reason, receipt.attempts) == (outcome, reason, 1)
+    assert (await office.answer()).reason == "no_reply_window"
+    assert office.value("replies_total", outcome=outcome, reason=reason) == 1
+
+
+async def test_a_forbidden_address_is_not_tried_again() -> None:
+    """It would be forbidden again."""
+    office = Office([RequestNotSent(reason="forbidden_address")])
+    await office.receive("m1")
+    assert await office.answer() == Receipt(outcome="undeliverable", reason="forbidden_address", attempts=1)
+
+
+async def test_there_is_no_attempt_after_the_windows_end() -> None:
+    """And the last one may not take longer than what is left."""
+    office = Office([-1])
+    await office.receive("m1")
+    office.clock.time += 3590 - 0.6
+    assert await office.answer() == Receipt(outcome="undeliverable", reason="busy", attempts=2)
+    assert office.client.timeouts == pytest.approx([0.6, 0.1])
+
+
+async def test_a_long_answer_is_cut_and_counted() -> None:
+    """The receipt and the metrics tell how much was lost."""
+    office = Office()
+    await office.receive("m1")
+    receipt = await office.answer(LONG)
+    content = office.client.posts[0][1]
+    assert content.endswith(CUT_NOTICE)
+    assert len(content.encode()) <= MARKDOWN_BYTES
+    assert receipt.truncated_bytes == len(LONG) - len(content.removesuffix(CUT_NOTICE))
+    assert office.value("reply_truncations_total") == 1
+    assert office.value("reply_truncated_bytes_total") == receipt.truncated_bytes
+
+
+async def test_with_overflow_continue_a_long_answer_goes_on_through_spare_windows() -> None:
+    """Of the same person, and only where no answer is due."""
+    office = Office(overflow="continue")
+    await office.receive("old", finished=True)
+    await office.receive("m1")
+    await office.receive("due")
+    await office.receive("theirs", sender_id="bob", finished=True)
+    assert await office.answer(LONG) == Receipt(outcome="delivered", attempts=2)
+    urls, contents = zip(*office.client.posts, strict=True)
+    assert urls == ("https://canary/m1", "https://canary/old")
+    assert "".join(contents).replace(CONTINUED_NOTICE, "") == LONG
+    assert office.value("reply_truncations_total") == 0
+    assert office.value("answer_seconds_count") == 1
+
+
+async def test_without_spare_windows_a_long_answer_is_cut_all_the_same() -> None:
+    """And says so."""
+    office = Office(overflow="continue")
+    await office.receive("m1")
+    receipt = await office.answer(LONG)
+    assert receipt.outcome == "delivered"
+    assert receipt.truncated_bytes > 0
+
+
+async def test_a_failing_part_stops_the_rest_and_gives_its_windows_back() -> None:
+    """A reader is not shown the end of a text without its middle."""
+    office = Office([0, 40008, 0], overflow="continue")
+    for message_id in ("spare1", "spare2"):
+        await office.receive(message_id, finished=True)
+    await office.receive("m1")
+    receipt = await office.answer("x" * (2 * MARKDOWN_BYTES + 1))
+    assert (receipt.outcome, receipt.reason, receipt.attempts) == ("refused", "invalid_type", 2)
+    assert office.state.open_windows == 1
+
+
+async def test_an_answer_without_a_message_takes_the_newest_window() -> None:
+    """The host lost track of what it answers."""
+    office = Office()
+    await office.receive("m1")
+    office.clock.time += 1
+    await office.receive("m2")
+    await office.answer(reply_to=None)
+    assert office.client.posts[0][0].endswith("m2")
+
+
+async def test_a_repeat_after_a_crash_is_counted_and_read_for_what_it_means() -> None:
+    """WeCom calls the window spent: the first reply arrived."""
+    office = Office([60140])
+    await office.receive("m1", repeated=True)
+    assert await office.answer() == Receipt(outcome="unknown", reason="repeated", attempts=1)
+    assert office.value("reply_repeats_total") == 1
+
+
+async def test_a_stop_between_two_attempts_opens_the_window_again() -> None:
+    """Nothing arrived, so whoever takes the message up may answer it."""
+
+    class Stopped(FakeClock):
+        async def sleep(self, seconds: float) -> None:
+            raise asyncio.CancelledError
+
+    office = Office([-1])
+    office.clock = office.outbound._clock = Stopped()
+    await office.receive("m1")
+    with pytest.raises(asyncio.CancelledError):
+        await office.answer()
+    assert office.state.open_windows == 1
+
+
+class Away(MemoryStateStore):
+    """A state that is away for a number of calls."""
+
+    failures = 0
+
+    async def claim_window(
+        self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
+    ) -> ReplyWindow | None:
+        self._fail()
+        return await super().claim_window(chat_id, reply_to, now, spare_of=spare_of)
+
+    async def spend_window(self, window: ReplyWindow, now: float) -> None:
+        self._fail()
+        await super().spend_window(window, now)
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StateUnavailable
+
+
+async def test_an_answer_outlasts_a_state_that_is_away() -> None:
+    """Its database is being restarted; the user notices a delay."""
+    state = Away()
+    office = Office(state=state)
+    await office.receive("m1")
+    state.failures = 20
+    assert (await office.answer()).outcome == "delivered"
+    assert len(office.client.posts) == 1
+
+
+async def test_a_state_that_stays_away_is_told_in_the_receipt(caplog: pytest.LogCaptureFixture) -> None:
+    """Never raised at the host, and without a POST nobody could account for."""
+    state = Away()
+    office = Office(state=state)
+    await office.receive("m1")
+    state.failures = 1_000_000
+    assert await office.answer() == Receipt(outcome="undeliverable", reason="state")
+    assert office.client.posts == []
+    assert caplog.records[-1].__dict__["fields"]["reason"] == "state"
+
+
+async def test_a_delivered_reply_stays_delivered_when_it_cannot_be_recorded() -> None:
+    """The receipt tells the truth; after a restart WeCom would refuse a repeat."""
+
+    class Forgetful(Away):
+        async def spend_window(self, window: ReplyWindow, now: float) -> None:
+            raise StateUnavailable
+
+    office = Office(state=Forgetful())
+    await office.receive("m1")
+    assert await office.answer() == Receipt(outcome="delivered", attempts=1)
+
+
+async def test_no_log_line_holds_the_url_or_the_text(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever becomes of the reply."""
+    caplog.set_level("DEBUG")
+    for step in (0, -1, 44004, AnswerLost(), RequestNotSent()):
+        office = Office([step])
+        await office.receive("m1")
+        await office.answer("canary text")
+    assert caplog.records
+    assert "canary" not in "".join(f"{record.getMessage()}{record.__dict__['fields']}" for record in caplog.records)
