@@ -4,7 +4,6 @@ Nothing here may be a user, a chat, an id, a URL or a text: the number of series
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -119,6 +118,7 @@ class ChannelMetrics:
         media_outcomes: Sequence[str],
         reply_reasons: Mapping[Any, Sequence[str]],
         retry_reasons: Sequence[str],
+        version: str,
     ) -> None:
         families = _FAMILIES.get(registry)
         if families is None:
@@ -140,7 +140,7 @@ class ChannelMetrics:
         self._replies = _series(families.replies, channel, reply_reasons)
         self._media_fetches = {outcome: families.media_fetches.labels(channel, outcome) for outcome in media_outcomes}
         self._retries = {reason: families.reply_retries.labels(channel, reason) for reason in retry_reasons}
-        families.build_info.labels(channel, version("maven-channel-wecom")).set(1)
+        families.build_info.labels(channel, version).set(1)
 
     def watch(
         self, inbox_messages: Callable[[], float], oldest_seconds: Callable[[], float], windows: Callable[[], float]

@@ -6,6 +6,7 @@ import os
 import random
 from typing import TYPE_CHECKING, Any
 
+from maven_channel_wecom import __version__
 from maven_channel_wecom import config as configuration
 from maven_channel_wecom.channel import CAPABILITIES, WeComChannel
 from maven_channel_wecom.clock import SystemClock
@@ -96,6 +97,7 @@ async def build_channel(name: str, config: WeComConfig, host: HostServices) -> W
         media_outcomes=OUTCOMES,
         reply_reasons=delivery.REASONS,
         retry_reasons=delivery.RETRY_REASONS,
+        version=__version__,
     )
 
     async def close() -> None:

@@ -14,4 +14,5 @@ def channel_metrics(registry: CollectorRegistry, channel: str = "wecom") -> Chan
         media_outcomes=OUTCOMES,
         reply_reasons=delivery.REASONS,
         retry_reasons=delivery.RETRY_REASONS,
+        version="0",
     )

@@ -1,0 +1,87 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maven_channel_wecom.config import problems
+from maven_channel_wecom.contract import hookspecs
+from maven_channel_wecom.host.configuration import interpret
+
+if TYPE_CHECKING:
+    import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+MANIFEST = tomllib.loads((ROOT / "plugin.toml").read_text(encoding="utf-8"))
+
+
+def table(name: str) -> list[str]:
+    found = re.search(rf"<!-- table: {name} -->\n.*?\n\|[-|]+\|\n(.*?)<!-- end -->", README, re.DOTALL)
+    assert found
+    return found[1].splitlines()
+
+
+def test_the_example_configuration_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever copies it starts a gateway."""
+    found = re.search(r"<!-- example: wecom.json -->\s*```json\n(.*?)```", README, re.DOTALL)
+    assert found
+    document: dict[str, Any] = json.loads(found[1])
+    monkeypatch.setenv("WECOM_TOKEN", "token")
+    monkeypatch.setenv("WECOM_ENCODING_AES_KEY", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG")
+    assert interpret(document)[1] == []
+    assert problems("wecom", document["channels"]["wecom"]) == []
+
+
+def test_the_table_of_keys_is_the_manifest() -> None:
+    """Every key, its default, its sentence, in the same order."""
+    assert table("config") == [
+        "| `{}` | {} | {}{} |".format(
+            entry["key"],
+            "**required**" if entry.get("required") else f"`{json.dumps(entry['default'])}`",
+            entry["help"],
+            " Secret." if entry["type"] == "secret" else "",
+        )
+        for entry in MANIFEST["config"]
+    ]
+
+
+def test_the_table_of_metrics_is_the_manifest() -> None:
+    """Every metric, its labels beside `channel`, its sentence."""
+    assert table("metrics") == [
+        "| `{}` | {} | {} |".format(
+            entry["name"], ", ".join(f"`{label}`" for label in entry["labels"][1:]), entry["help"]
+        )
+        for entry in MANIFEST["metric"]
+    ]
+
+
+def test_the_architecture_names_every_module_and_hook() -> None:
+    """A page that forgets one is out of date."""
+    package = ROOT / "maven_channel_wecom"
+    modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
+    modules |= {f"{path.name}/" for path in package.iterdir() if path.is_dir() and not path.name.startswith("__")}
+    hooks = {name for name in vars(hookspecs) if name.startswith("maven_")}
+    missing = {name for name in modules | hooks if f"`{name}`" not in ARCHITECTURE}
+    assert missing == set()
+
+
+def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
+    """And continuous integration runs the second one and nothing else."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in ("demo", "test", "gateway"):
+        assert f"make {target}" in README
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").rstrip().endswith("exec make test")
+
+
+def test_every_link_inside_the_documents_leads_somewhere() -> None:
+    """A file that moved takes its links along."""
+    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
