@@ -125,11 +125,7 @@ class SimulatedWeCom:
         return self._media.faults
 
     def use_credentials(self, *, token: str, encoding_aes_key: str) -> None:
-        """Seal everything from now on with these.
-
-        Raises:
-            ValueError: the key is not an EncodingAESKey.
-        """
+        """Seal everything from now on with these; ValueError when the key is not an EncodingAESKey."""
         self.credentials = Credentials(token, cipher.decode_key(encoding_aes_key))
 
     def new_message_id(self) -> str:
@@ -157,6 +153,7 @@ class SimulatedWeCom:
         quote: Quotable | None = None,
         message_id: str = "",
         credentials: Credentials | None = None,
+        at: str = "",
     ) -> SentCallback:
         """Send a message or an event and judge the answer.
 
@@ -167,6 +164,7 @@ class SimulatedWeCom:
             quote: what the user quotes.
             message_id: one of `new_message_id`, or anything else to be sent as `msgid`.
             credentials: seal it with these, as a stranger would: then no status is an offence.
+            at: another callback URL than `callback_url`, as a balancer would choose among replicas.
 
         Raises:
             ValueError: WeCom does not send such a message from a group.
@@ -187,16 +185,17 @@ class SimulatedWeCom:
             store=store,
             quote=quote,
         )
-        return await self._deliver(message_id, opened, self._seal(opened, sealing), genuine=credentials is None)
+        request = self._seal(opened, sealing)
+        return await self._deliver(message_id, opened, request, genuine=credentials is None, at=at)
 
     async def send_plaintext(self, opened: bytes, *, message_id: str = "") -> SentCallback:
         """Seal and send any bytes in place of a callback's JSON; only a server error or a bad 200 is an offence."""
         return await self._deliver(message_id, opened, self._seal(opened, self.credentials), genuine=False)
 
-    async def redeliver(self, sent: SentCallback, *, verbatim: bool = False) -> SentCallback:
+    async def redeliver(self, sent: SentCallback, *, verbatim: bool = False, at: str = "") -> SentCallback:
         """Send a callback again: under a new nonce, timestamp and ciphertext, or byte for byte the same."""
         request = sent.request if verbatim else self._seal(sent.plaintext, self.credentials, after=sent.request)
-        return await self._deliver(sent.message_id, sent.plaintext, request, genuine=sent.genuine)
+        return await self._deliver(sent.message_id, sent.plaintext, request, genuine=sent.genuine, at=at)
 
     async def request(
         self,
@@ -206,6 +205,7 @@ class SimulatedWeCom:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
         within_seconds: float | None = None,
+        at: str = "",
     ) -> HttpAnswer:
         """Send any HTTP request to the callback URL; nothing about its answer is an offence."""
         if self._wire is None:
@@ -213,7 +213,7 @@ class SimulatedWeCom:
             raise RuntimeError(text)
         return await self._wire.request(
             method,
-            self.callback_url,
+            at or self.callback_url,
             query=query,
             body=body,
             headers=headers,
@@ -229,8 +229,10 @@ class SimulatedWeCom:
         timestamp = max(int(self.clock()), after.timestamp + 1 if after else 0)
         return seal_callback(opened, credentials, receive_id=self.receive_id, timestamp=timestamp, random=self._random)
 
-    async def _deliver(self, message_id: str, opened: bytes, request: SealedRequest, *, genuine: bool) -> SentCallback:
-        answer = await self.request("POST", query=request.query, body=request.body, headers=_JSON)
+    async def _deliver(
+        self, message_id: str, opened: bytes, request: SealedRequest, *, genuine: bool, at: str = ""
+    ) -> SentCallback:
+        answer = await self.request("POST", query=request.query, body=request.body, headers=_JSON, at=at)
         if answer.timed_out:
             self.recorded.offence("slow_answer", message_id)
         elif answer.status not in {0, _OK, _BUSY} and (genuine or answer.status >= _SERVER_ERROR):
