@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFIG ?= wecom.json
 
-.PHONY: demo test gateway simulator lint format coverage clean
+.PHONY: demo test gateway lint format coverage proof-kill proof-drain proof-replicas bench-state clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
 	@$(BIN)/maven-wecom demo
 
 test: $(READY)  ## Run every test and every check.
+	@.ci/servers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -32,6 +33,20 @@ format: $(READY)
 
 coverage: $(READY)  ## Run the tests with branch coverage.
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+proof-kill: $(READY)  ## Kill a gateway 200 times while people write to it.
+	@$(BIN)/python -m tests.proofs.kill --kills 200
+
+proof-drain: $(READY)  ## Stop a gateway 100 times while people write to it.
+	@$(BIN)/python -m tests.proofs.drain --stops 100
+
+proof-replicas: $(READY)  ## Three replicas on one Redis, and everything that can break.
+	@.ci/servers
+	@$(BIN)/python -m tests.proofs.replicas
+
+bench-state: $(READY)  ## Acknowledgements a second on each state, side by side.
+	@.ci/servers
+	@$(BIN)/python -m tests.proofs.cost
 
 clean:
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

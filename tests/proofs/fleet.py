@@ -1,0 +1,91 @@
+"""Real gateways as processes of their own, to be killed, drained and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from maven_channel_wecom.simulator.demo_gateway import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+READY_SECONDS = 30.0
+STOP_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+
+
+class Gateway:
+    """One replica. Its ports and its configuration stay the same over restarts; without `agent_url` it echoes."""
+
+    def __init__(
+        self, folder: Path, number: int, *, token: str, encoding_aes_key: str, agent_url: str, state: str
+    ) -> None:
+        self._status_port, callback_port = free_port(), free_port()
+        self.callback_url = f"http://127.0.0.1:{callback_port}/wecom/bot"
+        self.log = folder / f"gateway-{number}.log"
+        self._config = folder / f"gateway-{number}.json"
+        wecom = {
+            "token": token,
+            "encodingAESKey": encoding_aes_key,
+            "host": "127.0.0.1",
+            "port": callback_port,
+            "allowPrivateNetwork": True,
+            "state": state,
+        }
+        self._config.write_text(
+            json.dumps(
+                {
+                    "gateway": {"port": self._status_port},
+                    "agent": {"type": "responses", "url": agent_url, "model": "proof"}
+                    if agent_url
+                    else {"type": "echo"},
+                    "channels": {"wecom": wecom},
+                    "logging": {"level": "error"},
+                }
+            ),
+            encoding="utf-8",
+        )
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, *, ready: bool = True) -> None:
+        """Start it, and wait until it is ready, or only until it listens."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "maven_channel_wecom", "gateway", "--config", str(self._config)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=log,
+            )
+        async with asyncio.timeout(READY_SECONDS), aiohttp.ClientSession() as session:
+            while not await self._answers(session, 200 if ready else 503):
+                if self._process.returncode is not None:
+                    message = f"the gateway ended with {self._process.returncode}: see {self.log}"
+                    raise RuntimeError(message)
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def kill(self) -> None:
+        """End it the way a power cut does."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+    async def drain(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(STOP_SECONDS):
+            return await self._process.wait()
+
+    async def _answers(self, session: aiohttp.ClientSession, lowest: int) -> bool:
+        try:
+            async with session.get(f"http://127.0.0.1:{self._status_port}/readyz") as response:
+                return response.status in {200, lowest}
+        except aiohttp.ClientError:
+            return False
