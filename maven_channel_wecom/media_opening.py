@@ -75,6 +75,9 @@ class MediaOpener:
         if not item.url:
             raise MediaUnavailable(reason="no_url")
         seconds_left = received_at + limits.MEDIA_URL_SECONDS - self._clock.now()
+        if seconds_left <= 0:
+            # A free place is taken without waiting, and a timeout ends nothing but a wait.
+            raise MediaUnavailable(reason="expired")
         try:
             async with asyncio.timeout(seconds_left):
                 await self._places.acquire()

@@ -1,0 +1,79 @@
+"""The watch of every other journey can fail: what it is told to keep, it finds wherever it shows."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from maven_channel_wecom.simulator.messages import Feedback, Image, Text, Voice
+from maven_channel_wecom.simulator.picture import draw_png
+from tests.journeys.agents import Listener
+from tests.journeys.journey import Journey
+from tests.journeys.watching import Watch
+
+CANARY = "canary-4711"
+
+
+@pytest.fixture
+def other() -> Watch:
+    """Return a watch of its own, as the one of the test must stay clean."""
+    found = Watch()
+    found.keep("a token", CANARY)
+    return found
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"token": CANARY}, {"detail": f"was {CANARY}!"}, {"list": ["a", CANARY]}],
+    ids=["plain", "inside", "list"],
+)
+def test_a_canary_in_a_field_is_found(other: Watch, fields: dict[str, object]) -> None:
+    """As the host would print it."""
+    record = logging.makeLogRecord({"msg": "wecom event", "levelno": logging.DEBUG, "fields": fields})
+    other.emit(record)
+    assert other.leaks() == ["a token in a log line"]
+
+
+def test_a_canary_in_a_message_is_found(other: Watch) -> None:
+    """Put there by a careless format."""
+    other.emit(logging.makeLogRecord({"msg": "token %s", "args": (CANARY,)}))
+    assert other.leaks() == ["a token in a log line"]
+
+
+def test_a_canary_in_a_status_answer_is_found(other: Watch) -> None:
+    """Metric labels and health sentences are looked at too."""
+    other.shown("/metrics", f'maven_wecom_x{{channel="{CANARY}"}} 1.0')
+    assert other.leaks() == ["a token in /metrics"]
+
+
+def test_the_beginning_of_a_long_text_is_found(other: Watch) -> None:
+    """A line that shows only the first words shows too much."""
+    other.keep("what a user wrote", "a long story about the harbor of the old town and its boats")
+    other.shown("a log line", "text=a long story about the harbor of the old ...")
+    assert other.leaks() == ["what a user wrote in a log line"]
+
+
+async def test_a_log_line_of_a_part_of_the_channel_is_seen(watch: Watch) -> None:
+    """The watch hears what the package logs, and what it was given to keep is not empty."""
+    async with Journey(watch) as journey:
+        await journey.ask("a sentence to look for")
+    assert watch.logged("wecom reply delivered")
+    kept = {"a token", "an EncodingAESKey", "a response code", "what an agent answered"}
+    assert kept <= set(watch.canaries.values())
+    assert "a sentence to look for" in watch.canaries
+
+
+async def test_a_host_that_logs_everything_shows_no_secret(watch: Watch) -> None:
+    """At debug level, with media, a quote, an event with words in it, and an agent that breaks."""
+
+    def explode(message: object) -> str:
+        raise ValueError(str(message) + CANARY)
+
+    watch.keep("the text of an exception", CANARY)
+    async with Journey(watch, agent=Listener(explode)) as journey:
+        answer = await journey.ask(Text("something that breaks it"), quote=Voice("quoted words of somebody"))
+        assert "Something went wrong" in answer
+        await journey.ask(Image(draw_png(4, 4)))
+        await journey.send(Feedback("f-1", 2, content="words of a complaint"))
+    assert watch.tracebacks

@@ -1,0 +1,93 @@
+"""Callbacks that are no messages: acknowledged, counted, logged once, and never shown to the agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maven_channel_wecom.simulator.messages import CardClick, EnterChat, Feedback, StreamRefresh, Unknown
+from tests.journeys.agents import Listener
+from tests.journeys.journey import Journey
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.simulator.messages import Event
+    from tests.journeys.watching import Watch
+
+EVENTS = [
+    (EnterChat(), "enter_chat", {}),
+    (
+        CardClick("approve", "task-7"),
+        "template_card_event",
+        {"card_type": "button_interaction", "event_key": "approve", "task_id": "task-7"},
+    ),
+    (
+        Feedback("feedback-9", 2, content="it told me nonsense", inaccurate_reasons=(1, 3)),
+        "feedback_event",
+        {"feedback_id": "feedback-9", "feedback_type": 2, "inaccurate_reasons": [1, 3]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "kind", "details"), EVENTS, ids=[kind for _, kind, _ in EVENTS])
+async def test_an_event_is_acknowledged_counted_and_logged_once(
+    watch: Watch, event: Event, kind: str, details: dict[str, object]
+) -> None:
+    """With its plain facts as fields; the agent hears only the message that follows."""
+    agent = Listener()
+    async with Journey(watch, agent=agent) as journey:
+        sent = await journey.send(event)
+        assert sent.acknowledgement == b'"success"'
+        await journey.ask("the first real message")
+        assert await journey.metric("callbacks_total", kind="event", outcome="accepted") == 1
+        assert await journey.metric("inbound_messages_total", type=kind, outcome="acknowledged") == 1
+        assert await journey.metric("reply_windows") == 0
+    assert agent.words == ["the first real message"]
+    expected = {"channel": "wecom", "event": kind, "message_id": sent.message_id} | details
+    assert watch.logged("wecom event acknowledged") == [expected]
+
+
+async def test_an_event_delivered_twice_counts_once(watch: Watch) -> None:
+    """The repeat is acknowledged as a duplicate."""
+    async with Journey(watch) as journey:
+        sent = await journey.send(EnterChat())
+        assert (await journey.wecom.redeliver(sent)).acknowledged
+        assert await journey.metric("inbound_messages_total", type="enter_chat", outcome="acknowledged") == 1
+        assert await journey.metric("callbacks_total", kind="event", outcome="duplicate") == 1
+        assert await journey.metric("dedup_hits_total") == 1
+
+
+async def test_an_event_nobody_has_documented_counts_as_other(watch: Watch) -> None:
+    """Its name reaches neither a label nor the log."""
+    async with Journey(watch) as journey:
+        opened = (
+            b'{"msgid":"m-1","msgtype":"event","from":{"userid":"alice"},"chattype":"single",'
+            b'"event":{"eventtype":"surprise_party"}}'
+        )
+        watch.keep("an unknown event", "surprise_party")
+        assert (await journey.wecom.send_plaintext(opened, message_id="m-1")).acknowledged
+        assert await journey.metric("inbound_messages_total", type="other_event", outcome="acknowledged") == 1
+
+
+async def test_a_stream_refresh_is_acknowledged_and_counted(watch: Watch) -> None:
+    """This channel never starts a stream, so there is nothing to say."""
+    agent = Listener()
+    async with Journey(watch, agent=agent) as journey:
+        assert (await journey.send(StreamRefresh("stream-1"))).acknowledgement == b'"success"'
+        await journey.ask("a message after it")
+        assert await journey.metric("inbound_messages_total", type="stream", outcome="unsupported") == 1
+    assert agent.words == ["a message after it"]
+
+
+async def test_a_message_of_an_unknown_type_is_acknowledged_and_counted(watch: Watch) -> None:
+    """Its type is told to nobody, as WeCom may send anything there; a warning says that it happened."""
+    agent = Listener()
+    watch.keep("an unknown type", "holographic_message")
+    async with Journey(watch, agent=agent) as journey:
+        sent = await journey.send(Unknown("holographic_message", {"depth": 3}))
+        assert sent.acknowledgement == b'"success"'
+        await journey.ask("a message after it")
+        assert await journey.metric("inbound_messages_total", type="unknown", outcome="unsupported") == 1
+        assert await journey.metric("callbacks_total", kind="message", outcome="accepted") == 2
+    assert agent.words == ["a message after it"]
+    assert watch.logged("wecom message type unknown") == [{"channel": "wecom"}]

@@ -1,0 +1,273 @@
+"""The rules of the house, held by the code itself: layers, manifest, versions, names and sizes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points, metadata, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grimp
+import pytest
+from prometheus_client import CollectorRegistry
+
+import maven_channel_wecom
+from maven_channel_wecom import config, plugin
+from maven_channel_wecom.channel import CAPABILITIES
+from maven_channel_wecom.contract import hookspecs
+from maven_channel_wecom.host.configuration import interpret
+from maven_channel_wecom.media_opening import OUTCOMES
+from maven_channel_wecom.metrics import ChannelMetrics
+from maven_channel_wecom.policy import delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "maven_channel_wecom"
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+MANIFEST: dict[str, Any] = tomllib.loads((ROOT / "plugin.toml").read_text(encoding="utf-8"))
+HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("maven_"))
+
+MAX_LINES = 260
+# One schema each, that would be harder to read in two places. Nothing here may grow.
+LONGER = {"protocol/callback.py": 280}
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "misc"}
+
+# One of every type the manifest knows.
+EXAMPLES: dict[str, Any] = {"boolean": True, "integer": 7, "number": 7.5, "list of strings": ["a"], "string": "x"}
+KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+ENTRY: dict[str, Any] = {"token": "token", "encodingAESKey": KEY}
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("maven_channel_wecom", include_external_packages=True, cache_dir=None)
+
+
+def imported(graph: grimp.ImportGraph, folder: str, *, ours: bool) -> set[str]:
+    """Return what the modules of a folder import: parts of the package, or packages that are not ours."""
+    root = f"maven_channel_wecom.{folder}"
+    found = {
+        imported_module
+        for module in graph.find_descendants(root) | {root}
+        for imported_module in graph.find_modules_directly_imported_by(module)
+    }
+    if ours:
+        return {name.split(".")[1] for name in found if name.startswith("maven_channel_wecom.")} - {folder}
+    return {name for name in found if not name.startswith("maven_channel_wecom")}
+
+
+def test_every_import_contract_holds() -> None:
+    """Layers and borders as pyproject.toml draws them."""
+    command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(  # noqa: S603 - our own interpreter, our own words
+        [sys.executable, "-c", command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("folder", "allowed"),
+    [
+        ("host", {"contract"}),
+        ("simulator", {"protocol", "errors"}),
+        ("contract", set()),
+        ("protocol", {"errors"}),
+        ("policy", {"protocol", "contract", "errors"}),
+        ("state", {"policy", "protocol", "errors"}),
+        ("transport", {"errors"}),
+        ("metrics", set()),
+        ("clock", set()),
+        ("errors", set()),
+    ],
+)
+def test_a_part_imports_only_what_it_may(graph: grimp.ImportGraph, folder: str, allowed: set[str]) -> None:
+    """Of ours, and by name: a new module is not allowed before somebody says so."""
+    assert imported(graph, folder, ours=True) <= allowed
+
+
+@pytest.mark.parametrize(
+    ("folder", "allowed"),
+    [
+        ("contract", {"msgspec", "pluggy", "prometheus_client"}),
+        ("protocol", {"cryptography", "filetype", "msgspec"}),
+        ("policy", {"msgspec"}),
+    ],
+)
+def test_what_touches_nothing_needs_few_packages(graph: grimp.ImportGraph, folder: str, allowed: set[str]) -> None:
+    """Beside the standard library."""
+    assert imported(graph, folder, ours=False) - sys.stdlib_module_names <= allowed
+
+
+def test_the_contract_imports_no_metrics_library_when_it_runs() -> None:
+    """It is named in a signature only."""
+    code = (
+        "import sys; from maven_channel_wecom.contract import channel, hookspecs, messages; "
+        "print(sorted(name for name in sys.modules if name.startswith(('prometheus', 'aiohttp', 'asyncio'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert done.stdout == "[]\n"
+
+
+def test_every_hook_of_the_contract_is_implemented_and_in_the_manifest() -> None:
+    """No hook is missing and none has been made up."""
+    implemented = sorted(name for name, value in vars(plugin).items() if hasattr(value, "maven_impl"))
+    assert len(HOOKS) == 6
+    assert implemented == HOOKS
+    assert sorted(MANIFEST["plugin"]["hooks"]["implements"]) == HOOKS
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_says_when_it_is_called_and_what_it_returns(hook: str) -> None:
+    """And some test calls it by its name."""
+    words = getattr(hookspecs, hook).__doc__
+    assert "Called" in words
+    assert "Returns:" in words
+    tests = (path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))
+    assert any(hook in path.read_text(encoding="utf-8") for path in tests)
+
+
+def test_the_manifest_says_what_the_distribution_says() -> None:
+    """Name, version, description, Python, license."""
+    stated, project, installed = MANIFEST["plugin"], PROJECT["project"], metadata("maven-channel-wecom")
+    assert stated["name"] == project["name"] == installed["Name"]
+    assert stated["version"] == project["version"] == installed["Version"]
+    assert stated["description"] == project["description"] == installed["Summary"]
+    assert stated["requires_python"] == project["requires-python"] == installed["Requires-Python"]
+    assert stated["license"] == project["license"]
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    """In code, in the distribution and in the manifest."""
+    assert maven_channel_wecom.__version__ == version("maven-channel-wecom") == MANIFEST["plugin"]["version"]
+
+
+def test_the_manifest_names_the_entry_point_that_is_installed() -> None:
+    """And it loads the plugin."""
+    stated = MANIFEST["plugin"]
+    (found,) = entry_points(group=stated["entry_point_group"], name=stated["entry_point"])
+    assert stated["entry_point_group"] == hookspecs.PROJECT_NAME
+    assert found.value == stated["entry"]
+    assert found.load() is plugin
+    assert stated["contract_version"] == hookspecs.CONTRACT_VERSION
+
+
+def test_the_manifest_states_the_capabilities_of_the_channel() -> None:
+    """What a host would be told."""
+    assert MANIFEST["plugin"]["capabilities"] == {
+        name: getattr(CAPABILITIES, name) for name in CAPABILITIES.__struct_fields__
+    }
+
+
+def test_the_manifest_lists_every_key_in_the_order_of_the_code() -> None:
+    """None is undocumented, none is made up."""
+    assert [entry["key"] for entry in MANIFEST["config"]] == list(config._KEYS)
+    assert all(entry["help"].strip() for entry in MANIFEST["config"])
+
+
+@pytest.mark.parametrize("entry", MANIFEST["config"], ids=[entry["key"] for entry in MANIFEST["config"]])
+def test_a_key_has_the_type_and_default_that_the_manifest_says(entry: dict[str, Any]) -> None:
+    """Written down, the default changes nothing; another type is a problem that names the key."""
+    key, type_ = entry["key"], entry["type"]
+    if entry.get("required"):
+        without = {name: value for name, value in ENTRY.items() if name != key}
+        assert [
+            problem for problem in config.problems("wecom", without) if f"channels.wecom.{key} is required" in problem
+        ]
+        assert "default" not in entry
+    else:
+        assert config.read_config("wecom", ENTRY | {key: entry["default"]}) == config.read_config("wecom", ENTRY)
+    from_environment = config.problems("wecom", ENTRY | {key: {"env": "NO_SUCH_VARIABLE_4711"}})
+    assert any("environment variable NO_SUCH_VARIABLE_4711" in problem for problem in from_environment) == (
+        type_ == "secret"
+    )
+    (problem,) = config.problems("wecom", ENTRY | {key: object()})
+    assert problem.startswith(f"channels.wecom.{key} must be ")
+    # A text that must have a form of its own has no example that fits all.
+    if type_ != "secret" and key not in {"path", "state", "overflow"}:
+        assert config.problems("wecom", ENTRY | {key: EXAMPLES[type_]}) == []
+
+
+def test_the_defaults_that_a_channel_does_not_read_are_true_too() -> None:
+    """An entry is enabled, and of this type, without saying so."""
+    stated = {entry["key"]: entry.get("default") for entry in MANIFEST["config"]}
+    assert stated["enabled"] is True
+    assert list(interpret({"channels": {"wecom": {}}})[0].channels) == ["wecom"]
+    assert stated["type"] == config.TYPE
+    assert plugin.maven_channel_problems("wecom", ENTRY) == []
+
+
+def exposed() -> Iterator[Metric]:
+    """Yield the families a channel exposes, with nothing counted yet."""
+    registry = CollectorRegistry()
+    ChannelMetrics(
+        registry,
+        "wecom",
+        media_outcomes=OUTCOMES,
+        reply_reasons=delivery.REASONS,
+        retry_reasons=delivery.RETRY_REASONS,
+        version=maven_channel_wecom.__version__,
+    ).watch(lambda: 0, lambda: 0, lambda: 0)
+    yield from registry.collect()
+
+
+def test_the_manifest_lists_every_metric_as_it_is_exposed() -> None:
+    """Name, type, labels and sentence, in the order of the code."""
+    found = []
+    for family in exposed():
+        labels = {label for sample in family.samples for label in sample.labels} - {"channel", "le"}
+        found.append(
+            {
+                "name": f"{family.name}_total" if family.type == "counter" else family.name,
+                "type": family.type,
+                "labels": {"channel", *labels},
+                "help": family.documentation,
+            }
+        )
+    assert found == [metric | {"labels": set(metric["labels"])} for metric in MANIFEST["metric"]]
+
+
+def test_every_metric_begins_with_the_channel() -> None:
+    """The first label is the channel, and no two metrics share a name."""
+    assert all(metric["labels"][0] == "channel" for metric in MANIFEST["metric"])
+    assert all(metric["name"].startswith("maven_wecom_") for metric in MANIFEST["metric"])
+    assert len({metric["name"] for metric in MANIFEST["metric"]}) == len(MANIFEST["metric"])
+
+
+def test_the_wheel_carries_the_manifest() -> None:
+    """Beside the code, for those who look at what is installed."""
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["packages"] == ["maven_channel_wecom"]
+    assert wheel["force-include"]["plugin.toml"] == "maven_channel_wecom/plugin.toml"
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    """A name that says nothing attracts everything."""
+    named = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*") if path.stem in FORBIDDEN_NAMES}
+    assert named == set()
+
+
+def test_no_file_is_two_files() -> None:
+    """A longer one holds two things that have not been told apart yet."""
+    sizes = {
+        path.relative_to(PACKAGE).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in PACKAGE.rglob("*.py")
+    }
+    assert {name: size for name, size in sizes.items() if size > LONGER.get(name, MAX_LINES)} == {}
+    assert {name for name in LONGER if sizes.get(name, 0) <= MAX_LINES} == set()
+
+
+def test_every_module_says_what_is_in_it() -> None:
+    """In one to four lines, before anything else."""
+    docless = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if not path.read_text(encoding="utf-8").startswith('"""')
+    }
+    assert docless == set()
