@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,9 @@ from maven_channel_wecom.transport.media_client import MediaClient
 from maven_channel_wecom.transport.reply_client import ReplyClient
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.config import WeComConfig
     from maven_channel_wecom.contract.channel import Channel, HostServices
     from maven_channel_wecom.contract.messages import Capabilities, InboundMessage, OutboundMessage, Receipt
@@ -43,7 +45,7 @@ def maven_channel_problems(name: str, config: Mapping[str, Any]) -> list[str] | 
 @hookimpl
 def maven_channel_start(name: str, config: Mapping[str, Any], host: HostServices) -> Awaitable[Channel] | None:
     """See the hook specification."""
-    return _start(name, configuration.read_config(name, config), host) if _is_ours(name, config) else None
+    return _start(name, config, host) if _is_ours(name, config) else None
 
 
 @hookimpl
@@ -76,21 +78,30 @@ def _is_ours(name: str, config: Mapping[str, Any]) -> bool:
     return bool(config.get("type", name) == configuration.TYPE)
 
 
-async def _start(name: str, config: WeComConfig, host: HostServices) -> WeComChannel:
-    channel = await build_channel(name, config, host)
+async def _start(name: str, raw: Mapping[str, Any], host: HostServices) -> WeComChannel:
+    # In a thread, as secrets may stand in files.
+    config = await asyncio.to_thread(configuration.read_config, name, raw)
+    egress = Egress(proxy=config.proxy, allow_private_network=config.allow_private_network)
+    channel = await build_channel(name, config, host, clock=SystemClock(), egress=egress, jitter=random.random)
     await channel.start()
     return channel
 
 
-async def build_channel(name: str, config: WeComConfig, host: HostServices) -> WeComChannel:
-    """Build a channel that does not listen yet."""
-    clock = SystemClock()
+async def build_channel(
+    name: str,
+    config: WeComConfig,
+    host: HostServices,
+    *,
+    clock: Clock,
+    egress: Egress,
+    jitter: Callable[[], float],
+) -> WeComChannel:
+    """Build a channel that does not listen yet, on a clock, a way out and a source of jitter from 0 to 1."""
     try:
         state = await open_state(config.state, channel=name)
     except StateUnavailable as unavailable:
         message = f"channels.{name}.state cannot be opened: {unavailable}"
         raise ChannelStartError(message) from None
-    egress = Egress(proxy=config.proxy, allow_private_network=config.allow_private_network)
     metrics = ChannelMetrics(
         host.metrics,
         name,
@@ -145,7 +156,7 @@ async def build_channel(name: str, config: WeComConfig, host: HostServices) -> W
             state=state,
             metrics=metrics,
             clock=clock,
-            random=random.random,
+            random=jitter,
             overflow=config.overflow,
         ),
         state=state,

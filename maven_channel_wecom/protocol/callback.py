@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from maven_channel_wecom.errors import MalformedCallback
+from maven_channel_wecom.protocol import schema
 
 MediaKind = Literal["image", "file", "video"]
 
@@ -92,83 +93,6 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Callback {self.type}>"
 
 
-# 100719 "公共字段". Every field but msgid and msgtype may be absent on some kind of callback.
-class _From(msgspec.Struct):
-    userid: str = ""
-
-
-class _Header(msgspec.Struct):
-    msgid: str
-    msgtype: str
-    aibotid: str = ""
-    chattype: str = ""
-    chatid: str = ""
-    sender: _From = msgspec.field(name="from", default_factory=_From)
-    response_url: str = ""
-    create_time: int | None = None
-
-
-class _Text(msgspec.Struct):
-    content: str = ""
-
-
-class _Media(msgspec.Struct):
-    url: str = ""
-    media_id: str = ""
-    aeskey: str = ""
-
-
-class _MixedItem(msgspec.Struct):
-    msgtype: str = ""
-    text: _Text | None = None
-    image: _Media | None = None
-
-
-class _Mixed(msgspec.Struct):
-    msg_item: list[_MixedItem] = []
-
-
-# One object holds the payload under the name of its type; a quote has the same shape (100719 "引用").
-class _Payload(msgspec.Struct):
-    text: _Text | None = None
-    image: _Media | None = None
-    mixed: _Mixed | None = None
-    voice: _Text | None = None
-    file: _Media | None = None
-    video: _Media | None = None
-
-
-class _Quote(_Payload):
-    msgtype: str = ""
-
-
-class _Message(_Payload):
-    quote: Any = None
-
-
-# 101027: the parameter table spells these cardtype and eventkey, the samples card_type and event_key, and are right.
-class _CardEvent(msgspec.Struct):
-    card_type: str = ""
-    event_key: str = ""
-    task_id: str = ""
-
-
-class _FeedbackEvent(msgspec.Struct):
-    id: str = ""
-    type: int = 0
-    inaccurate_reason_list: list[int] = []
-
-
-class _EventBody(msgspec.Struct):
-    eventtype: str = ""
-    template_card_event: _CardEvent | None = None
-    feedback_event: _FeedbackEvent | None = None
-
-
-class _EventMessage(msgspec.Struct):
-    event: _EventBody
-
-
 def read_callback(message: bytes) -> Callback:
     """Read the JSON of an opened callback: the header first, then what its type says.
 
@@ -176,7 +100,7 @@ def read_callback(message: bytes) -> Callback:
         MalformedCallback: not a JSON object, `msgid` or `msgtype` missing, or a known type without its payload.
     """
     # https://developer.work.weixin.qq.com/document/path/100719
-    header = _decode(message, _Header)
+    header = _decode(message, schema.Header)
     if not header.msgid or not header.msgtype:
         text = "msgid and msgtype must not be empty"
         raise MalformedCallback(text)
@@ -184,14 +108,14 @@ def read_callback(message: bytes) -> Callback:
     quoted_items: tuple[Item, ...] = ()
     event = None
     if header.msgtype in MESSAGE_TYPES:
-        payload = _decode(message, _Message)
+        payload = _decode(message, schema.Message)
         items = _items(header.msgtype, payload)
         if not items:
             text = f"a {header.msgtype} message carries no {header.msgtype}"
             raise MalformedCallback(text)
         quoted_items = _quoted_items(payload.quote)
     elif header.msgtype == EVENT:
-        event = _event(_decode(message, _EventMessage).event)
+        event = _event(_decode(message, schema.EventMessage).event)
     return Callback(
         message_id=header.msgid,
         type=header.msgtype,
@@ -223,7 +147,7 @@ def _decode(message: bytes, type_: type[_T]) -> _T:
         raise MalformedCallback(text) from None
 
 
-def _items(type_: str, payload: _Payload) -> tuple[Item, ...]:
+def _items(type_: str, payload: schema.Payload) -> tuple[Item, ...]:
     if type_ == "mixed":
         return tuple(_mixed_item(item) for item in payload.mixed.msg_item) if payload.mixed else ()
     if type_ in {"text", "voice"}:
@@ -238,7 +162,7 @@ def _items(type_: str, payload: _Payload) -> tuple[Item, ...]:
     return (UnknownItem(type_),)
 
 
-def _mixed_item(item: _MixedItem) -> Item:
+def _mixed_item(item: schema.MixedItem) -> Item:
     if item.msgtype == "text" and item.text:
         return TextItem(_well_formed(item.text.content))
     if item.msgtype == "image" and item.image:
@@ -246,7 +170,7 @@ def _mixed_item(item: _MixedItem) -> Item:
     return UnknownItem(item.msgtype)
 
 
-def _media_item(kind: MediaKind, media: _Media) -> MediaItem:
+def _media_item(kind: MediaKind, media: schema.Media) -> MediaItem:
     # Every official sample ends the URL with a space (100719), which would become part of its signature.
     return MediaItem(kind=kind, url=media.url.strip(), media_id=media.media_id, aes_key=media.aeskey)
 
@@ -256,13 +180,13 @@ def _quoted_items(quote: object) -> tuple[Item, ...]:
     if quote is None:
         return ()
     try:
-        payload = msgspec.convert(quote, _Quote, strict=False)
+        payload = msgspec.convert(quote, schema.Quote, strict=False)
     except msgspec.ValidationError:
         return (UnknownItem("quote"),)
     return _items(payload.msgtype, payload) or (UnknownItem(payload.msgtype),)
 
 
-def _event(body: _EventBody) -> Event:
+def _event(body: schema.EventBody) -> Event:
     details: dict[str, str | int | list[int]] = {}
     if card := body.template_card_event:
         details = {"card_type": card.card_type, "event_key": card.event_key, "task_id": card.task_id}

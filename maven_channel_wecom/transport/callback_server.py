@@ -37,6 +37,9 @@ class CallbackAnswer(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
 
 
+_NOT_FOUND: Final = CallbackAnswer(status=404, body=b"not found")
+
+
 class CallbackServer:
     """A server on one path.
 
@@ -54,16 +57,8 @@ class CallbackServer:
         self._receive = receive
         self._host = host
         self._port = port
-        app = web.Application(client_max_size=BODY_BYTES)
-        app.router.add_route("*", path, self._handle)
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            logger=_quiet_logger(),
-            keepalive_timeout=_KEEPALIVE_SECONDS,
-            lingering_time=_LINGERING_SECONDS,
-            shutdown_timeout=_SHUTDOWN_SECONDS,
-        )
+        self._path = path
+        self._runner = web.ServerRunner(_DullServer(self._handle), shutdown_timeout=_SHUTDOWN_SECONDS)
 
     async def start(self) -> int:
         """Listen, and return the port. OSError when the address cannot be had."""
@@ -80,17 +75,52 @@ class CallbackServer:
         """Stop listening, let requests being answered finish for a moment, and close every connection."""
         await self._runner.cleanup()
 
-    async def _handle(self, request: web.Request) -> web.Response:
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
         async def read_body() -> bytes:
             return await _read_body(request)
 
-        answer = await self._receive(request.method, request.query, read_body)
-        return web.Response(
-            status=answer.status, body=answer.body, content_type=answer.content_type, headers=answer.headers
+        if request.path != self._path:
+            return _response(_NOT_FOUND)
+        return _response(await self._receive(request.method, request.query, read_body))
+
+
+class _DullServer(web.Server):
+    """aiohttp's server, with a handler of ours for each connection."""
+
+    def __call__(self) -> web.RequestHandler:
+        return _DullRequestHandler(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=_quiet_logger(),
+            logger=_quiet_logger(),
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            lingering_time=_LINGERING_SECONDS,
         )
 
 
-async def _read_body(request: web.Request) -> bytes:
+class _DullRequestHandler(web.RequestHandler):
+    """Answers what is no HTTP without repeating it: aiohttp's own page quotes the request."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002 - the signature is aiohttp's
+        status: int = 500,
+        exc: BaseException | None = None,  # noqa: ARG002 - the same
+        message: str | None = None,  # noqa: ARG002 - the same
+    ) -> web.StreamResponse:
+        """Answer with the status alone, and hang up."""
+        response = _response(CallbackAnswer(status=status, body=b"bad request"))
+        response.force_close()
+        return response
+
+
+def _response(answer: CallbackAnswer) -> web.Response:
+    # Without a Server header of ours aiohttp tells its own version and that of Python.
+    headers = {"Server": "maven", **answer.headers}
+    return web.Response(status=answer.status, body=answer.body, content_type=answer.content_type, headers=headers)
+
+
+async def _read_body(request: web.BaseRequest) -> bytes:
     """Read a body; MalformedCallback when it is too large, too slow, or its sender hung up."""
     if (request.content_length or 0) > BODY_BYTES:
         message = "the body is too large"
@@ -116,7 +146,5 @@ def _quiet_logger() -> logging.Logger:
     the port could fill the disk. What concerns a callback is counted and logged where it is handled.
     """
     logger = logging.getLogger("maven_channel_wecom.transport.aiohttp_server")
-    logger.propagate = False
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+    logger.setLevel(logging.CRITICAL + 1)
     return logger
