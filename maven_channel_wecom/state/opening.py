@@ -4,23 +4,39 @@ from typing import Final
 
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.port import StateStore
+from maven_channel_wecom.state.redis_address import is_redis, redis_address_problem
+from maven_channel_wecom.state.sqlite import SqliteStateStore
+from maven_channel_wecom.state.sqlite_file import path_problem
 
 MEMORY: Final = "memory:"
+SQLITE: Final = "sqlite:"
 
 
 def address_problem(address: str) -> str | None:
     """Tell what is wrong with a state address; None when it can be opened. The text does not show the address."""
+    if address.startswith(SQLITE):
+        return path_problem(address.removeprefix(SQLITE))
+    if is_redis(address):
+        return redis_address_problem(address)
     if address != MEMORY:
-        return f'must be "{MEMORY}", the only backend so far'
+        return f'must be "{MEMORY}", "{SQLITE}PATH" or "redis://HOST"'
     return None
 
 
-async def open_state(address: str, *, channel: str) -> StateStore:  # noqa: ARG001 - shared backends keep channels apart
+async def open_state(address: str, *, channel: str) -> StateStore:
     """Open the backend an address names, for one channel.
 
     Raises:
         ValueError: `address_problem` would have said why.
+        StateUnavailable: a sentence that says why it cannot be opened and what to do.
     """
     if problem := address_problem(address):
         raise ValueError(problem)
+    if address.startswith(SQLITE):
+        return await SqliteStateStore.open(address.removeprefix(SQLITE))
+    if is_redis(address):
+        # Only here: the package comes with the extra.
+        from maven_channel_wecom.state.redis import open_redis  # noqa: PLC0415
+
+        return await open_redis(address, channel=channel)
     return MemoryStateStore()

@@ -52,8 +52,9 @@ class StateStore(Protocol):
         """Take over the callbacks that processes which are gone left unfinished, oldest first.
 
         Each is given to one caller only, who works on it as if it had admitted it. One whose window is spent was
-        answered: it is finished instead. A window that was claimed when its process died is opened again, once, as
-        `repeated`. Called at start and again and again; a backend that dies with its process has nothing to give.
+        answered: it is finished instead. A window that was claimed when its process died is opened again, as
+        `repeated`: to give it up would lose a message whose process died twice, and WeCom refuses a reply to a window
+        that was used. Called at start and again and again; a backend that dies with its process has nothing to give.
         """
         ...
 

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
-from tests.fakes.redis_server import RedisServer
 
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.callbacks import seal_callback
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from tests.proofs.fleet import Gateway
+from tests.proofs.replicas import durable_redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,8 +101,8 @@ async def measure(folder: Path, *, messages: int, rounds: int) -> dict[str, Roun
     found = {"memory:": Rounds(), "sqlite:": Rounds(), "redis:": Rounds()}
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[-1:])
-    with RedisServer(folder) as redis:
-        addresses = {"memory:": "memory:", "sqlite:": f"sqlite:{folder / 'state.db'}", "redis:": redis.url}
+    with durable_redis() as redis:
+        addresses = {"memory:": "memory:", "sqlite:": f"sqlite:{folder / 'state.db'}", "redis:": redis.address()}
         gateways = {
             name: Gateway(folder, number, token=token, encoding_aes_key=key, agent_url="", state=address)
             for number, (name, address) in enumerate(addresses.items())

@@ -47,7 +47,8 @@ class Traffic:
     """
 
     def __init__(self, wecom: SimulatedWeCom, urls: Callable[[], Sequence[str]], *, per_second: float) -> None:
-        self.sent: list[SentCallback] = []
+        self.sent: list[tuple[float, SentCallback]] = []
+        """Each callback with the moment its answer came, on the clock of the event loop."""
         self._wecom = wecom
         self._urls = urls
         self._pause = 1 / per_second
@@ -73,13 +74,16 @@ class Traffic:
 
     async def _deliver(self, text: str, user: str) -> None:
         sent = await self._wecom.send(Text(text), user=user, at=self._any_url())
-        self.sent.append(sent)
+        self._note(sent)
         for _ in range(_REPEATS):
             if sent.acknowledged:
                 return
             await asyncio.sleep(_REPEAT_SECONDS)
             sent = await self._wecom.redeliver(sent, at=self._any_url())
-            self.sent.append(sent)
+            self._note(sent)
+
+    def _note(self, sent: SentCallback) -> None:
+        self.sent.append((asyncio.get_running_loop().time(), sent))
 
     def _any_url(self) -> str:
         return random.choice(self._urls())  # noqa: S311 - a balancer, not a secret

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from typing import TYPE_CHECKING, Protocol
 
 from maven_channel_wecom.state.opening import open_state
+from tests.fakes.redis_replicas import crash_redis_store, let_replicas_be_silent
+from tests.fakes.redis_server import shared_redis
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -13,10 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maven_channel_wecom.state.port import StateStore
+    from tests.fakes.redis_server import RedisServer
 
 
 class Backend(Protocol):
-    """One place where state is kept during a test."""
+    """One place where state is kept during a test. What is still open when it is left is closed then."""
 
     async def open(self) -> StateStore:
         """Open a store as a new process would. The one opened before is closed, or was left behind by a crash."""
@@ -33,7 +37,73 @@ async def memory(_folder: Path) -> AsyncIterator[Backend]:
     yield _Memory()
 
 
-BACKENDS: dict[str, Callable[[Path], AbstractAsyncContextManager[Backend]]] = {"memory": memory}
+class _Sqlite:
+    """Each open goes to a copy of what is on the disk, as one left behind still holds the file it was opened on."""
 
-DURABLE: tuple[str, ...] = ()
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._opened: list[StateStore] = []
+
+    async def open(self) -> StateStore:
+        generation = len(self._opened)
+        for suffix in ("", "-wal"):
+            earlier = self._folder / f"{generation}.db{suffix}"
+            if earlier.exists():
+                shutil.copyfile(earlier, self._folder / f"{generation + 1}.db{suffix}")
+        store = await open_state(f"sqlite:{self._folder}/{generation + 1}.db", channel="wecom")
+        self._opened.append(store)
+        return store
+
+    async def close(self) -> None:
+        for store in self._opened:
+            await store.close()
+
+
+@contextlib.asynccontextmanager
+async def sqlite(folder: Path) -> AsyncIterator[Backend]:
+    backend = _Sqlite(folder)
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+class _Redis:
+    """Each open is a replica of its own, an hour after the last one crashed: for sure it is gone."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._opened: list[StateStore] = []
+
+    async def open(self) -> StateStore:
+        for store in self._opened:
+            await crash_redis_store(store)
+        await let_replicas_be_silent(self._server, seconds=3600)
+        store = await open_state(self._server.address(), channel="wecom")
+        self._opened.append(store)
+        return store
+
+    async def close(self) -> None:
+        for store in self._opened:
+            await store.close()
+
+
+@contextlib.asynccontextmanager
+async def redis(_folder: Path) -> AsyncIterator[Backend]:
+    server = shared_redis()
+    await server.command("FLUSHALL")
+    backend = _Redis(server)
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+BACKENDS: dict[str, Callable[[Path], AbstractAsyncContextManager[Backend]]] = {
+    "memory": memory,
+    "sqlite": sqlite,
+    "redis": redis,
+}
+
+DURABLE: tuple[str, ...] = ("sqlite", "redis")
 """Those whose entries outlive the process."""

@@ -1,0 +1,243 @@
+"""State in Redis, shared by all replicas of a channel: what one acknowledged another finishes if the one dies.
+
+The steps themselves are the scripts in `scripts/`; `records.lua` says what is kept and where.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import secrets
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.state import redis_scripts as scripts
+from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
+from maven_channel_wecom.state.redis_address import parse_redis_address
+from maven_channel_wecom.state.redis_link import RedisLink
+from maven_channel_wecom.state.redis_owed import OwedSteps
+from maven_channel_wecom.state.redis_windows import RedisWindows
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.policy.reply_window import ReplyWindow
+    from maven_channel_wecom.state.redis_scripts import Script
+
+SILENT_SECONDS: Final = 20.0
+"""How long a replica is not heard before its work is taken over. Lower: one that is only slow loses its work. Higher:
+users of one that died wait longer."""
+
+# So that a replica is heard in time even after the longest gap that does not start the wait anew (half of it).
+_BEATS: Final = 4
+_TICK_SECONDS: Final = 0.25
+
+# An idle time that marks what was given up; no replica can be silent for that long (a hundred days).
+_GONE_MS: Final = 100 * 24 * 3600 * 1000
+
+# Per script call, so that none keeps Redis busy for more than a few milliseconds.
+_BEAT_MESSAGES: Final = 200
+_TAKEN: Final = 100
+
+
+async def open_redis(address: str, *, channel: str) -> RedisStateStore:
+    """Open the state of a channel. A Redis that cannot be reached is told by `health` and tried again, not raised.
+
+    Raises:
+        StateUnavailable: the files for TLS cannot be read, which no waiting heals.
+    """
+    try:
+        # In a thread, as it reads the files for TLS and redis-py's own version.
+        link = await asyncio.to_thread(RedisLink, parse_redis_address(address))
+    except OSError:
+        message = "the files for TLS in the address cannot be read, or are no certificates and keys in PEM"
+        raise StateUnavailable(message) from None
+    store = RedisStateStore(link, channel=channel)
+    await store.start()
+    return store
+
+
+class RedisStateStore:
+    """A StateStore in Redis. Needs `start`.
+
+    Each admission and each claim of a window has a token of its own. By it a step that is sent twice knows itself, and
+    one that comes too late, after another replica took the message over, changes nothing.
+
+    What only records that something is over (finish, release, spend, restore) does not fail: when Redis is away it is
+    owed, in order, and made good when Redis is back; should this process die before, others take its messages over.
+
+    Args:
+        link: runs the scripts.
+        channel: whose state it is.
+        silent_seconds: how long a replica is not heard before its work is taken over. The same for all replicas.
+    """
+
+    def __init__(self, link: RedisLink, *, channel: str, silent_seconds: float = SILENT_SECONDS) -> None:
+        self._link = link
+        # The tag in braces keeps a channel in one slot of a cluster.
+        self._prefix = f"maven-wecom:{{{channel}}}:"
+        self._replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._numbers = itertools.count(1)
+        self._silent_seconds = silent_seconds
+        self._silent_ms = int(silent_seconds * 1000)
+        # Messages in hand, by the token they were admitted or taken over with.
+        self._in_hand: dict[str, str] = {}
+        self._owed = OwedSteps(self._run)
+        self._windows = RedisWindows(self._run, owed=self._owed, token=self._token)
+        self._full: StateUnavailable | None = None
+        self._open_windows = 0
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Be heard from now on."""
+        with suppress(StateUnavailable):
+            await self._beat()
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
+        """See StateStore.
+
+        After an error Redis may still have it: then it is taken over once it was idle for long enough, and a repeat is
+        rightly a duplicate.
+        """
+        message_id = callback.message_id
+        if message_id in self._in_hand:
+            return False
+        token = self._token()
+        opened = (window.sender_id, window.url, window.opened_at, window.expires_at) if window else ()
+        try:
+            answer = await self._run(
+                scripts.ADMIT,
+                self._replica,
+                token,
+                message_id,
+                callback.chat_id,
+                callback.received_at,
+                callback.message,
+                now + CLAIM_SECONDS,
+                now,
+                *opened,
+            )
+        except StateUnavailable as unavailable:
+            if unavailable.reason == "state_full":
+                self._full = unavailable
+            raise
+        self._full = None
+        admitted = bool(answer[0])
+        if admitted:
+            self._in_hand[message_id] = token
+        return admitted
+
+    async def release(self, message_id: str, now: float) -> None:
+        """See StateStore."""
+        await self._settle(message_id, now, released=True)
+
+    async def finish(self, message_id: str, now: float) -> None:
+        """See StateStore."""
+        await self._settle(message_id, now, released=False)
+
+    async def unfinished(self, now: float) -> list[KeptCallback]:
+        """See StateStore."""
+        # Before anything is taken, what is in hand here shows that it is.
+        await self._beat()
+        callbacks: list[KeptCallback] = []
+        looked_at = _TAKEN
+        while looked_at == _TAKEN:
+            token = self._token()
+            looked_at, *taken = await self._run(
+                scripts.TAKE_OVER,
+                self._replica,
+                token,
+                self._silent_ms,
+                _GONE_MS,
+                _TAKEN,
+                now,
+                now + CLAIM_SECONDS,
+            )
+            for message_id, chat_id, received_at, message in taken:
+                callback = KeptCallback(message_id.decode(), chat_id.decode(), float(received_at), message)
+                self._in_hand[callback.message_id] = token
+                callbacks.append(callback)
+        return sorted(callbacks, key=lambda callback: callback.received_at)
+
+    async def claim_window(
+        self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
+    ) -> ReplyWindow | None:
+        """See StateStore."""
+        message_id = reply_to or ""
+        return await self._windows.claim(
+            chat_id, message_id, owner=self._in_hand.get(message_id, ""), spare_of=spare_of or "", now=now
+        )
+
+    async def spend_window(self, window: ReplyWindow, now: float) -> None:
+        """See StateStore."""
+        await self._windows.close(window, now, spent=True)
+
+    async def restore_window(self, window: ReplyWindow, now: float) -> None:
+        """See StateStore."""
+        await self._windows.close(window, now, spent=False)
+
+    @property
+    def open_windows(self) -> int:
+        """See StateStore. Of all replicas, as of the last step, or the last beat."""
+        return self._open_windows
+
+    async def health(self) -> str | None:
+        """See StateStore."""
+        trouble = self._link.trouble or self._full
+        return str(trouble) if trouble else None
+
+    async def close(self) -> None:
+        """Make good what is owed, and give up what is still in hand, so that others need not wait for it."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        with suppress(StateUnavailable):
+            await self._owed.pay()
+            await self._beat(idle_ms=_GONE_MS)
+        await self._link.close()
+
+    def _token(self) -> str:
+        return f"{self._replica}:{next(self._numbers)}"
+
+    async def _run(self, script: Script, *arguments: str | bytes | float) -> list[Any]:
+        # Every script answers with how many windows are open, then with what is its own.
+        answer: list[Any]
+        self._open_windows, *answer = await self._link.run(
+            "EVALSHA", script.sha, 1, f"{self._prefix}unfinished", *arguments
+        )
+        return answer
+
+    async def _settle(self, message_id: str, now: float, *, released: bool) -> None:
+        self._windows.forget(message_id)
+        token = self._in_hand.pop(message_id, None)
+        if token is not None:
+            await self._owed.do_or_owe(scripts.SETTLE, token, message_id, int(released), now)
+
+    async def _keep(self) -> None:
+        """Be heard, and when Redis was away find out when it is back, whether anybody calls or not."""
+        between_beats = self._silent_seconds / _BEATS
+        tick = min(_TICK_SECONDS, between_beats)
+        waited = 0.0
+        while True:
+            await asyncio.sleep(tick)
+            waited += tick
+            if waited < between_beats and not (self._link.trouble or self._owed or self._full):
+                continue
+            waited = 0.0
+            with suppress(StateUnavailable):
+                await self._beat()
+                await self._owed.pay()
+                await self._look_for_room()
+
+    async def _beat(self, *, idle_ms: int = 0) -> None:
+        messages = list(self._in_hand.items())
+        for start in range(0, max(1, len(messages)), _BEAT_MESSAGES):
+            pairs = itertools.chain.from_iterable(messages[start : start + _BEAT_MESSAGES])
+            await self._run(scripts.BEAT, self._replica, self._silent_ms, idle_ms, *pairs)
+
+    async def _look_for_room(self) -> None:
+        if self._full is not None:
+            await self._link.run("SET", f"{self._prefix}room", "", "PX", 1)
+            self._full = None

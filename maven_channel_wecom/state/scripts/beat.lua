@@ -1,0 +1,13 @@
+#!lua flags=allow-oom
+-- Shows that a replica lives and holds the messages named (id, token, ...), those that are still its own.
+-- An `idle_ms` above 0 says the opposite: it gives them up, to be taken over at once.
+local replica, silent_ms, idle_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+
+steady_pulse(silent_ms)
+for i = 4, #ARGV, 2 do
+  local owner, entry = unpack(redis.call('HMGET', message_key(ARGV[i]), 'owner', 'entry'))
+  if owner == ARGV[i + 1] then
+    redis.call('XCLAIM', stream, group, replica, 0, entry, 'IDLE', idle_ms, 'JUSTID')
+  end
+end
+return {redis.call('ZCARD', windows)}

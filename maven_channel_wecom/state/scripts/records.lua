@@ -1,0 +1,77 @@
+-- Put before every script: the keys of one channel, and what more than one script does with them.
+-- All keys share the hash tag {channel}, so a channel lives in one slot. Only the stream is passed in KEYS; the others
+-- are found by what is read, which is allowed because they are in the same slot.
+--
+-- message:<id>  hash: until (the claim's end); in hand: owner, entry; with a window: window (open, claimed, spent),
+--               holder, chat, sender, url, opened, expires, repeated
+-- unfinished    stream with the group `replicas`: the callbacks in hand, each pending at the replica that has it
+-- chat:<id>     sorted set: the open windows of a chat, newest last
+-- windows       sorted set: all open windows by their end, to count them and to drop the expired in small bites
+-- pulse         hash: when any replica was last heard (last), and since when without a gap (since), in ms
+local stream, group = KEYS[1], 'replicas'
+local prefix = stream:sub(1, -#'unfinished' - 1)
+local windows = prefix .. 'windows'
+
+-- Keys outlive what they hold by this much: expiry is decided by the caller's clock, Redis only tidies up.
+local margin_ms = 60000
+
+local function message_key(id) return prefix .. 'message:' .. id end
+local function chat_key(chat) return prefix .. 'chat:' .. chat end
+
+local function keep_until(key, ends, now)
+  redis.call('PEXPIRE', key, math.ceil((ends - now) * 1000) + margin_ms)
+end
+
+local function list_window(id, chat, opened, expires, now)
+  redis.call('ZADD', chat_key(chat), opened, id)
+  redis.call('ZADD', windows, expires, id)
+  local ends_in_ms = math.ceil((tonumber(expires) - now) * 1000) + margin_ms
+  if redis.call('PTTL', chat_key(chat)) < ends_in_ms then redis.call('PEXPIRE', chat_key(chat), ends_in_ms) end
+end
+
+local function unlist_window(id, chat)
+  redis.call('ZREM', chat_key(chat), id)
+  redis.call('ZREM', windows, id)
+end
+
+local function drop_expired_windows(now, most)
+  local expired = redis.call('ZRANGEBYSCORE', windows, '-inf', now, 'LIMIT', 0, most)
+  if #expired > 0 then redis.call('ZREM', windows, unpack(expired)) end
+end
+
+local function drop_entry(entry)
+  redis.call('XACK', stream, group, entry)
+  redis.call('XDEL', stream, entry)
+end
+
+-- Leaves of a message its claim, and a window that somebody may still answer through or restore.
+local function finish(id, now)
+  local key = message_key(id)
+  local entry, claim, window, expires = unpack(redis.call('HMGET', key, 'entry', 'until', 'window', 'expires'))
+  if entry then drop_entry(entry) end
+  local claim_ends = tonumber(claim or 0)
+  local window_ends = (window == 'open' or window == 'claimed') and tonumber(expires) or 0
+  if window_ends > now then
+    redis.call('HDEL', key, 'owner', 'entry')
+    keep_until(key, math.max(claim_ends, window_ends), now)
+  else
+    redis.call('DEL', key)
+    if claim_ends > now then
+      redis.call('HSET', key, 'until', claim)
+      keep_until(key, claim_ends, now)
+    end
+  end
+end
+
+-- Notes a sign of life; returns whether replicas were heard without a gap for `silent_ms`. When Redis itself was frozen,
+-- cut off or had its clock set, no replica could show that it lives: all get that long to show it before any counts as
+-- gone. A script that was sent before a freeze and runs after it finds the gap too, and takes nothing.
+local function steady_pulse(silent_ms)
+  local time = redis.call('TIME')
+  local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  local last, since = unpack(redis.call('HMGET', prefix .. 'pulse', 'last', 'since'))
+  last, since = tonumber(last or 0), tonumber(since or 0)
+  if now_ms < last or now_ms - last > silent_ms / 2 then since = now_ms end
+  redis.call('HSET', prefix .. 'pulse', 'last', now_ms, 'since', since)
+  return now_ms - since >= silent_ms
+end

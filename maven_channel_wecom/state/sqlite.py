@@ -1,0 +1,100 @@
+"""State in one SQLite file: survives the process, for one process at a time on one machine."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.state.sqlite_writer import Writer
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.policy.reply_window import ReplyWindow
+    from maven_channel_wecom.state.port import KeptCallback
+    from maven_channel_wecom.state.sqlite_transactions import Transactions
+
+
+class SqliteStateStore:
+    """A StateStore in a file. A method returns when what it did is on the disk; those of one moment share a commit."""
+
+    def __init__(self, writer: Writer, transactions: Transactions) -> None:
+        self._writer = writer
+        self._entries = transactions.entries
+        self._left = transactions.left
+
+    @classmethod
+    async def open(cls, path: str) -> Self:
+        """Open the store in a file, made when there is none.
+
+        Raises:
+            StateUnavailable: a sentence that says why not and what to do.
+        """
+        writer = Writer(Path(path))
+        return cls(writer, await writer.open())
+
+    async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
+        """See StateStore. Admitted for a caller who was canceled meanwhile, it is unfinished and in nobody's hand."""
+
+        def abandoned(new: bool) -> None:  # noqa: FBT001 - what admit returned
+            # Not released: a repeat may have been told already that its message is in hand.
+            if new:
+                self._left.append(callback)
+
+        return await self._writer.run(partial(self._entries.admit, callback, window, now), abandoned)
+
+    async def release(self, message_id: str, now: float) -> None:
+        """See StateStore."""
+        await self._writer.run(partial(self._entries.release, message_id, now))
+
+    async def finish(self, message_id: str, now: float) -> None:
+        """See StateStore."""
+        await self._writer.run(partial(self._entries.finish, message_id, now))
+
+    async def unfinished(self, now: float) -> list[KeptCallback]:  # noqa: ARG002 - nobody dies while the file is open
+        """See StateStore. What earlier processes left was taken over when the file was opened."""
+        left, self._left = self._left, []
+        return left
+
+    async def claim_window(
+        self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
+    ) -> ReplyWindow | None:
+        """See StateStore. For a caller who is canceled meanwhile it is opened again."""
+
+        def abandoned(window: ReplyWindow | None) -> None:
+            if window:
+                self._restore_later(window, now)
+
+        return await self._writer.run(partial(self._entries.claim_window, chat_id, reply_to, now, spare_of), abandoned)
+
+    async def spend_window(self, window: ReplyWindow, now: float) -> None:
+        """See StateStore."""
+        await self._writer.run(partial(self._entries.spend_window, window, now))
+
+    async def restore_window(self, window: ReplyWindow, now: float) -> None:
+        """See StateStore."""
+        await self._writer.run(partial(self._entries.restore_window, window, now))
+
+    @property
+    def open_windows(self) -> int:
+        """See StateStore."""
+        return self._entries.open_windows
+
+    async def health(self) -> str | None:
+        """See StateStore. It writes, so it tells what an admission would meet."""
+        try:
+            await self._writer.run(self._entries.probe)
+        except StateUnavailable as unavailable:
+            return str(unavailable)
+        return None
+
+    async def close(self) -> None:
+        """See StateStore. What is queued is carried out before."""
+        await self._writer.close()
+
+    def _restore_later(self, window: ReplyWindow, now: float) -> None:
+        # Closed meanwhile, or failing: then it stays claimed, as by a process that died.
+        with contextlib.suppress(StateUnavailable):
+            restored = self._writer.submit(partial(self._entries.restore_window, window, now))
+            restored.add_done_callback(lambda done: done.exception())

@@ -1,0 +1,75 @@
+"""Replicas on one Redis, their ends, and the silence after these without waiting for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from maven_channel_wecom.state.redis import SILENT_SECONDS, RedisStateStore
+from maven_channel_wecom.state.redis_address import parse_redis_address
+from maven_channel_wecom.state.redis_link import RedisLink
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from maven_channel_wecom.state.port import StateStore
+    from tests.fakes.redis_server import RedisServer
+
+_STREAM = "maven-wecom:{wecom}:unfinished"
+_PULSE = "maven-wecom:{wecom}:pulse"
+
+
+class Replicas(contextlib.AsyncExitStack):
+    """Opens stores, and closes them in the end."""
+
+    async def open(
+        self, address: str, *, channel: str = "wecom", silent_seconds: float = SILENT_SECONDS
+    ) -> RedisStateStore:
+        link = await asyncio.to_thread(RedisLink, parse_redis_address(address))
+        store = RedisStateStore(link, channel=channel, silent_seconds=silent_seconds)
+        self.push_async_callback(store.close)
+        await store.start()
+        return store
+
+
+async def crash_redis_store(store: StateStore) -> None:
+    """Leave a store as a killed process would: it is not heard again, and gives nothing back."""
+    assert isinstance(store, RedisStateStore)
+    if store._keeper is not None:
+        store._keeper.cancel()
+    await store._link.close()
+
+
+async def let_replicas_be_silent(server: RedisServer, *, seconds: float, steady: bool = True) -> None:
+    """Age what is in hand, as if the replicas that have it had been silent for so long.
+
+    `steady`: Redis was well all the time, and heard somebody; else it was away itself.
+    """
+    pending = await server.command("EXISTS", _STREAM) and await server.command(
+        "XPENDING", _STREAM, "replicas", "-", "+", 10_000
+    )
+    for entry, replica, *_ in pending or ():
+        await server.command("XCLAIM", _STREAM, "replicas", replica, 0, entry, "IDLE", int(seconds * 1000), "JUSTID")
+    now = int((await server.command("TIME"))[0])
+    last = now if steady else now - seconds
+    await server.command("HSET", _PULSE, "last", int(last * 1000), "since", int((now - 2 * seconds) * 1000))
+
+
+async def healed(store: RedisStateStore) -> None:
+    """Wait until it can promise again and owes nothing, without asking anything of it."""
+    async with asyncio.timeout(10):
+        while True:
+            if await store.health() is None and not store._owed:
+                return
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def frozen(server: RedisServer) -> AsyncIterator[None]:
+    """Freeze the server, and thaw it whatever happens."""
+    server.freeze()
+    try:
+        yield
+    finally:
+        server.thaw()

@@ -1,0 +1,148 @@
+"""State files damaged at random, and what a store makes of them: what was written, or a refusal, and nothing else.
+
+A damage is a function of its seed, so one that shows a fault can be looked at again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.policy.reply_window import ReplyWindow
+from maven_channel_wecom.state.opening import open_state
+from maven_channel_wecom.state.port import KeptCallback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from maven_channel_wecom.state.port import StateStore
+
+NOW: Final = 1_700_000_000.0
+_MESSAGES: Final = 240
+_CHATS: Final = 7
+_NAMES: Final = ("left", "closed")
+
+CALLBACKS: Final = {
+    f"m{number}": KeptCallback(f"m{number}", f"chat{number % _CHATS}", NOW + number, f"text-{number} ".encode() * 40)
+    for number in range(_MESSAGES)
+}
+WINDOWS: Final = {
+    callback.message_id: ReplyWindow(
+        callback.message_id,
+        callback.chat_id,
+        "alice",
+        f"https://x/{callback.message_id}",
+        callback.received_at,
+        callback.received_at + 3600,
+    )
+    for callback in CALLBACKS.values()
+}
+
+
+async def write(folder: Path) -> None:
+    """Write two sound files into a folder: one left behind by a crash, with its WAL, and one closed."""
+    for name in _NAMES:
+        state = await open_state(f"sqlite:{folder}/{name}.writing", channel="wecom")
+        await asyncio.gather(*(_live(state, number) for number in range(_MESSAGES // 2)))
+        for number in range(_MESSAGES // 2, _MESSAGES):
+            await _live(state, number)
+        if name == "closed":
+            await state.close()
+        for suffix in ("", "-wal"):
+            if (folder / f"{name}.writing{suffix}").exists():
+                shutil.copyfile(folder / f"{name}.writing{suffix}", folder / f"{name}.db{suffix}")
+        await state.close()
+
+
+async def _live(state: StateStore, number: int) -> None:
+    """Carry a message to one of the ends it can come to."""
+    callback, window = CALLBACKS[f"m{number}"], WINDOWS[f"m{number}"]
+    assert await state.admit(callback, window, NOW)
+    if number % 5 == 1:
+        await state.finish(callback.message_id, NOW)
+    if number % 5 in {2, 3}:
+        claimed = await state.claim_window(callback.chat_id, callback.message_id, NOW)
+        assert claimed == window
+    if number % 5 == 3:
+        await state.spend_window(window, NOW)
+    if number % 15 == 4:
+        await state.release(callback.message_id, NOW)
+
+
+async def examine(sound: Path, folder: Path, seeds: Iterable[int]) -> Counter[str]:
+    """Damage copies of what `write` wrote and open them; return how often each outcome was seen."""
+    return Counter([await _examine(sound, folder, seed) for seed in seeds])
+
+
+async def _examine(sound: Path, folder: Path, seed: int) -> str:
+    numbers = random.Random(seed)  # noqa: S311 - nothing to be kept secret
+    path = folder / "damaged.db"
+    name = numbers.choice(_NAMES)
+    for suffix in ("", "-wal"):
+        copy = folder / f"damaged.db{suffix}"
+        copy.unlink(missing_ok=True)
+        if (sound / f"{name}.db{suffix}").exists():
+            shutil.copyfile(sound / f"{name}.db{suffix}", copy)
+    parts = [part for part in (path, folder / "damaged.db-wal") if part.exists() and part.stat().st_size]
+    for _ in range(numbers.choice((1, 1, 1, 2, 5))):
+        _damage(numbers.choice(parts), numbers)
+    try:
+        state = await open_state(f"sqlite:{path}", channel="wecom")
+    except StateUnavailable as refusal:
+        _check_sentence(str(refusal), path, seed)
+        return "refused"
+    try:
+        await _check_entries(state, seed)
+    except StateUnavailable as unavailable:
+        _check_sentence(str(unavailable), path, seed)
+        return "refused later" if await state.health() == str(unavailable) else "healthy all the same"
+    finally:
+        await state.close()
+    return "opened"
+
+
+def _damage(path: Path, numbers: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    offset = numbers.randrange(len(content) or 1)
+    kind = numbers.choice(("bit", "bit", "bytes", "zeros", "cut", "page"))
+    end = offset + numbers.choice((2, 16, 512, 4096))
+    if kind == "bit" and content:
+        content[offset] ^= 1 << numbers.randrange(8)
+    elif kind == "bytes":
+        content[offset:end] = numbers.randbytes(len(content[offset:end]))
+    elif kind == "zeros":
+        content[offset:end] = bytes(len(content[offset:end]))
+    elif kind == "cut":
+        del content[offset:]
+    elif kind == "page":
+        # A page written to the place of another: each is sound in itself.
+        first, second = (numbers.randrange(len(content) // 2048 or 1) * 2048 for _ in range(2))
+        content[first : first + 2048] = content[second : second + 2048]
+    path.write_bytes(content)
+
+
+def _check_sentence(sentence: str, path: Path, seed: int) -> None:
+    assert sentence.startswith(f"the state file {path} "), (seed, sentence)
+    assert not any(secret in sentence for secret in ("\n", "https", "text-", "sqlite3")), (seed, sentence)
+
+
+async def _check_entries(state: StateStore, seed: int) -> None:
+    """Take out everything there is: no entry differs from what was written."""
+    for callback in await state.unfinished(NOW):
+        assert callback == CALLBACKS[callback.message_id], seed
+    asked = [(window.chat_id, reply_to) for window in WINDOWS.values() for reply_to in (window.message_id, None)]
+    claimed = await asyncio.gather(*(state.claim_window(*question, NOW) for question in asked))
+    for (chat_id, reply_to), found in zip(asked, claimed, strict=True):
+        if found is not None:
+            assert reply_to in {None, found.message_id}, seed
+            assert found.chat_id == chat_id, seed
+            assert msgspec.structs.replace(found, repeated=False) == WINDOWS[found.message_id], seed
+    await asyncio.gather(*(state.finish(message_id, NOW) for message_id in CALLBACKS))
+    assert await state.admit(KeptCallback("new", "chat", NOW, b"new"), None, NOW), seed

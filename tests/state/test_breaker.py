@@ -1,0 +1,98 @@
+"""When nothing is tried any more, and how that ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from maven_channel_wecom.state.breaker import Breaker
+
+
+class Hands:
+    """A clock moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+def breaker(clock: Hands) -> Breaker:
+    return Breaker(clock, failures=3, seconds=0.5)
+
+
+def fail(breaker: Breaker, times: int) -> None:
+    for _ in range(times):
+        assert breaker.enter()
+        breaker.failed()
+
+
+def state(breaker: Breaker) -> str:
+    """Read it anew each time, which mypy does not expect of a property."""
+    return breaker.state
+
+
+def refuses(breaker: Breaker) -> bool:
+    return breaker.refuses
+
+
+def test_it_opens_after_failures_in_a_row(breaker: Breaker) -> None:
+    """And not before."""
+    fail(breaker, 2)
+    assert state(breaker) == "closed"
+    assert not refuses(breaker)
+    fail(breaker, 1)
+    assert state(breaker) == "open"
+    assert refuses(breaker)
+    assert not breaker.enter()
+
+
+def test_a_success_between_starts_the_count_anew(breaker: Breaker) -> None:
+    """Only what fails again and again is given up."""
+    fail(breaker, 2)
+    assert breaker.enter()
+    breaker.succeeded()
+    fail(breaker, 2)
+    assert state(breaker) == "closed"
+
+
+def test_after_a_while_one_attempt_is_let_through(breaker: Breaker, clock: Hands) -> None:
+    """Everybody else is refused until its outcome is known."""
+    fail(breaker, 3)
+    clock.seconds += 0.49
+    assert refuses(breaker)
+    clock.seconds += 0.01
+    assert not refuses(breaker)
+    assert breaker.enter()
+    assert state(breaker) == "half_open"
+    assert refuses(breaker)
+    assert not breaker.enter()
+
+
+def test_an_attempt_that_succeeds_closes_it(breaker: Breaker, clock: Hands) -> None:
+    """It takes as many failures as before to open it again."""
+    fail(breaker, 3)
+    clock.seconds += 0.5
+    assert breaker.enter()
+    breaker.succeeded()
+    assert state(breaker) == "closed"
+    fail(breaker, 2)
+    assert state(breaker) == "closed"
+
+
+def test_an_attempt_that_fails_opens_it_for_as_long_again(breaker: Breaker, clock: Hands) -> None:
+    """However often."""
+    fail(breaker, 3)
+    for _ in range(5):
+        clock.seconds += 0.5
+        fail(breaker, 1)
+        assert state(breaker) == "open"
+        clock.seconds += 0.49
+        assert refuses(breaker)
+        clock.seconds += 0.01

@@ -1,0 +1,221 @@
+"""Redis did it, and the answer was lost: nothing that may have been acknowledged is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.policy.reply_window import ReplyWindow
+from maven_channel_wecom.state.port import KeptCallback
+from tests.fakes.fault_proxy import FaultProxy
+from tests.fakes.redis_replicas import Replicas, crash_redis_store, healed, let_replicas_be_silent
+from tests.fakes.redis_server import RedisServer, shared_redis
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from maven_channel_wecom.state.redis import RedisStateStore
+
+NOW = 1_700_000_000.0
+SILENCE = 60.0
+
+
+@pytest.fixture
+async def server() -> RedisServer:
+    server = shared_redis()
+    await server.command("FLUSHALL")
+    return server
+
+
+@pytest.fixture
+async def proxy(server: RedisServer) -> AsyncIterator[FaultProxy]:
+    async with FaultProxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def opened(proxy: FaultProxy) -> AsyncIterator[Replicas]:
+    """Replicas opened in it are closed before the proxy is."""
+    async with Replicas() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def far(opened: Replicas, proxy: FaultProxy) -> RedisStateStore:
+    """A replica behind the proxy, whose scripts Redis knows already."""
+    store = await opened.open(proxy.address())
+    assert await admit(store, "warm")
+    await store.release("warm", NOW)
+    return store
+
+
+@pytest.fixture
+async def near(opened: Replicas, server: RedisServer) -> RedisStateStore:
+    """A replica with nothing in between."""
+    return await opened.open(server.address())
+
+
+async def admit(store: RedisStateStore, message_id: str) -> bool:
+    window = ReplyWindow(message_id, "chat", "alice", f"https://x/{message_id}", NOW, NOW + 3600)
+    return await store.admit(KeptCallback(message_id, "chat", NOW, b"message"), window, NOW)
+
+
+async def test_an_admission_whose_answer_was_lost_once_is_an_admission(far: RedisStateStore, proxy: FaultProxy) -> None:
+    """It is asked again at once, and recognizes its own claim: it is no duplicate of itself."""
+    for number, silently in enumerate([False, True]):
+        proxy.lose(1, to=f"m{number}".encode(), silently=silently)
+        assert await admit(far, f"m{number}")
+        assert not await admit(far, f"m{number}")
+    assert proxy.lost == 2
+
+
+async def test_an_admission_nobody_knows_of_is_taken_over(
+    server: RedisServer, far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
+) -> None:
+    """The caller answered 503; the repeats, to whichever replica, are duplicates, for Redis keeps it."""
+    proxy.lose(2, to=b"m1")
+    with pytest.raises(StateUnavailable):
+        await admit(far, "m1")
+    assert not await admit(far, "m1")
+    assert not await admit(near, "m1")
+    await far._beat()
+    await let_replicas_be_silent(server, seconds=SILENCE)
+    taken = [await store.unfinished(NOW) for store in (far, near)]
+    assert [callback.message_id for callbacks in taken for callback in callbacks] == ["m1"]
+    assert await near.unfinished(NOW) == []
+
+
+async def test_an_admission_whose_answer_was_lost_in_a_crash_is_taken_over(
+    server: RedisServer, far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
+) -> None:
+    """The same with one that is not there any more."""
+    proxy.lose(2, to=b"m1")
+    with pytest.raises(StateUnavailable):
+        await admit(far, "m1")
+    await crash_redis_store(far)
+    assert not await admit(near, "m1")
+    await let_replicas_be_silent(server, seconds=SILENCE)
+    assert [callback.message_id for callback in await near.unfinished(NOW)] == ["m1"]
+
+
+async def test_an_admission_that_never_arrived_is_new_again(far: RedisStateStore, proxy: FaultProxy) -> None:
+    """Nothing of it stays in this process, or a repeat would be acknowledged and lost."""
+    await proxy.refuse()
+    with pytest.raises(StateUnavailable):
+        await admit(far, "m1")
+    await proxy.accept()
+    await healed(far)
+    assert await admit(far, "m1")
+
+
+async def test_of_many_lost_answers_none_loses_a_message(
+    server: RedisServer, far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
+) -> None:
+    """Each message is repeated until it is acknowledged, here or there, and ends in exactly one hand."""
+    worked_on: list[str] = []
+    for number in range(60):
+        message_id = f"m{number}"
+        # A beat between: the breaker is not what this is about.
+        await far._beat()
+        # Once: asked again, it is admitted. Twice: 503, and repeated to the same replica or to the other.
+        proxy.lose(1 + number % 2, to=message_id.encode())
+        for store in (far, far if number % 4 == 1 else near):
+            try:
+                if await admit(store, message_id):
+                    worked_on.append(message_id)
+            except StateUnavailable:
+                continue
+            break
+        else:
+            pytest.fail("a message was never acknowledged")
+    assert proxy.lost == 90
+    await far._beat()
+    await near._beat()
+    await let_replicas_be_silent(server, seconds=SILENCE)
+    worked_on += [callback.message_id for store in (far, near) for callback in await store.unfinished(NOW)]
+    assert sorted(worked_on) == sorted(f"m{number}" for number in range(60))
+
+
+async def test_a_window_claimed_in_a_lost_answer_is_claimed(far: RedisStateStore, proxy: FaultProxy) -> None:
+    """By name, and as the newest: asked again, the same window is found, and only that one."""
+    for number in range(3):
+        await admit(far, f"m{number}")
+    proxy.lose(1, to=b"EVALSHA")
+    claimed = await far.claim_window("chat", "m0", NOW)
+    assert claimed is not None
+    proxy.lose(1, to=b"EVALSHA")
+    newest = await far.claim_window("chat", None, NOW)
+    assert newest is not None
+    assert proxy.lost == 2
+    assert far.open_windows == 1
+
+
+async def test_a_window_nobody_knows_is_claimed_is_found_by_asking_again(
+    far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
+) -> None:
+    """By the replica that asked, once: the answer is late, not lost."""
+    await admit(far, "m1")
+    proxy.lose(2, to=b"EVALSHA")
+    with pytest.raises(StateUnavailable):
+        await far.claim_window("chat", "m1", NOW)
+    assert await near.claim_window("chat", "m1", NOW) is None
+    claimed = await asyncio.gather(*(far.claim_window("chat", "m1", NOW) for _ in range(5)))
+    assert [found.message_id for found in claimed if found] == ["m1"]
+
+
+async def test_ends_whose_answers_were_lost_are_ends(
+    far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
+) -> None:
+    """Spent is spent, restored is open, finished is not taken over, released is new again: each asked twice."""
+    for message_id in ("spent", "restored", "released"):
+        await admit(far, message_id)
+    for message_id in ("spent", "restored"):
+        claimed = await far.claim_window("chat", message_id, NOW)
+        assert claimed is not None
+        proxy.lose(1, to=b"EVALSHA")
+        await (far.spend_window if message_id == "spent" else far.restore_window)(claimed, NOW)
+        proxy.lose(1, to=b"EVALSHA")
+        await far.finish(message_id, NOW)
+    proxy.lose(1, to=b"EVALSHA")
+    await far.release("released", NOW)
+    assert proxy.lost == 5
+    assert await near.claim_window("chat", "spent", NOW) is None
+    assert await near.claim_window("chat", "restored", NOW) is not None
+    assert await admit(near, "released")
+
+
+async def test_ends_while_redis_is_away_are_made_good(
+    server: RedisServer, far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
+) -> None:
+    """Work goes on to its end; nothing of it is done again when Redis is back."""
+    for message_id in ("answered", "released"):
+        await admit(far, message_id)
+    claimed = await far.claim_window("chat", "answered", NOW)
+    assert claimed is not None
+    await proxy.refuse()
+    await far.spend_window(claimed, NOW)
+    await far.finish("answered", NOW)
+    await far.release("released", NOW)
+    assert await far.health() is not None
+    await proxy.accept()
+    await healed(far)
+    await let_replicas_be_silent(server, seconds=SILENCE)
+    assert await near.unfinished(NOW) == []
+    assert not await admit(near, "answered")
+    assert await admit(near, "released")
+
+
+async def test_a_caller_that_gives_up_leaves_nobody_waiting(far: RedisStateStore, proxy: FaultProxy) -> None:
+    """Its admission may be kept all the same; others go on."""
+    proxy.hole = True
+    given_up = asyncio.create_task(admit(far, "m1"))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    proxy.hole = False
+    proxy.reset()
+    assert await admit(far, "m2")
