@@ -4,9 +4,9 @@ from typing import Final
 
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.port import StateStore
-from maven_channel_wecom.state.redis_address import is_redis, redis_address_problem
-from maven_channel_wecom.state.sqlite import SqliteStateStore
-from maven_channel_wecom.state.sqlite_file import path_problem
+from maven_channel_wecom.state.redis.address import is_redis, redis_address_problem
+from maven_channel_wecom.state.sqlite.file import path_problem
+from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 
 MEMORY: Final = "memory:"
 SQLITE: Final = "sqlite:"
@@ -36,7 +36,7 @@ async def open_state(address: str, *, channel: str) -> StateStore:
         return await SqliteStateStore.open(address.removeprefix(SQLITE))
     if is_redis(address):
         # Only here: the package comes with the extra.
-        from maven_channel_wecom.state.redis import open_redis  # noqa: PLC0415
+        from maven_channel_wecom.state.redis.store import open_redis  # noqa: PLC0415
 
         return await open_redis(address, channel=channel)
     return MemoryStateStore()

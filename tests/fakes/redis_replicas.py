@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from maven_channel_wecom.state.redis import SILENT_SECONDS, RedisStateStore
-from maven_channel_wecom.state.redis_address import parse_redis_address
-from maven_channel_wecom.state.redis_link import RedisLink
+from maven_channel_wecom.state.redis.address import parse_redis_address
+from maven_channel_wecom.state.redis.link import RedisLink
+from maven_channel_wecom.state.redis.store import SILENT_SECONDS, RedisStateStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

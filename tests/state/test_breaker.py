@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maven_channel_wecom.state.breaker import Breaker
+from maven_channel_wecom.state.redis.breaker import Breaker
 
 
 class Hands:

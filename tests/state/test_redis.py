@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state import redis_scripts
 from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
+from maven_channel_wecom.state.redis import scripts
 from tests.fakes.redis_replicas import Replicas
 from tests.fakes.redis_server import RedisServer, shared_redis
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from maven_channel_wecom.state.redis import RedisStateStore
+    from maven_channel_wecom.state.redis.store import RedisStateStore
 
 NOW = 1_700_000_000.0
 HOUR = 3600.0
@@ -89,7 +89,7 @@ async def test_a_step_that_comes_too_late_changes_nothing(replicas: list[RedisSt
     old = first._in_hand["m1"]
     await first.release("m1", NOW)
     assert await admit(second, "m1")
-    await first._run(redis_scripts.SETTLE, old, "m1", 1, NOW)
+    await first._run(scripts.SETTLE, old, "m1", 1, NOW)
     assert not await admit(first, "m1")
     assert await second.claim_window("chat", "m1", NOW) is not None
 

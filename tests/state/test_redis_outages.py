@@ -20,7 +20,7 @@ from tests.fakes.redis_server import RedisServer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from maven_channel_wecom.state.redis import RedisStateStore
+    from maven_channel_wecom.state.redis.store import RedisStateStore
 
 NOW = 1_700_000_000.0
 SILENCE = 60.0

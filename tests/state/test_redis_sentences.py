@@ -13,8 +13,8 @@ from redis import exceptions
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.opening import address_problem, open_state
-from maven_channel_wecom.state.redis_address import parse_redis_address
-from maven_channel_wecom.state.redis_failures import ServerTooOld, is_lost_answer, unavailable
+from maven_channel_wecom.state.redis.address import parse_redis_address
+from maven_channel_wecom.state.redis.failures import ServerTooOld, is_lost_answer, unavailable
 from tests.fakes.certificates import Authority
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_replicas import Replicas

@@ -15,7 +15,7 @@ from tests.fakes.redis_server import RedisServer, shared_redis
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from maven_channel_wecom.state.redis import RedisStateStore
+    from maven_channel_wecom.state.redis.store import RedisStateStore
 
 NOW = 1_700_000_000.0
 HOUR = 3600.0

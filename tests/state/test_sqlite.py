@@ -16,7 +16,7 @@ import pytest
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
-from maven_channel_wecom.state.sqlite import SqliteStateStore
+from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -15,9 +15,9 @@ import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.port import KeptCallback
-from maven_channel_wecom.state.sqlite import SqliteStateStore
-from maven_channel_wecom.state.sqlite_entries import STEPS
-from maven_channel_wecom.state.sqlite_file import APPLICATION_ID, open_file
+from maven_channel_wecom.state.sqlite.entries import STEPS
+from maven_channel_wecom.state.sqlite.file import APPLICATION_ID, open_file
+from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

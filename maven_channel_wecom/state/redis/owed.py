@@ -10,7 +10,7 @@ from maven_channel_wecom.errors import StateUnavailable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from maven_channel_wecom.state.redis_scripts import Script
+    from maven_channel_wecom.state.redis.scripts import Script
 
 
 class OwedSteps:

@@ -1,4 +1,4 @@
-"""The Lua scripts in `scripts/`, one for each step, ready to be sent. Each runs as one: all of it or nothing."""
+"""The Lua scripts in `lua/`, one for each step, ready to be sent. Each runs as one: all of it or nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Script(msgspec.Struct, frozen=True):
 
 
 def _read(name: str) -> str:
-    return resources.files("maven_channel_wecom.state").joinpath("scripts", name).read_text(encoding="utf-8")
+    return resources.files("maven_channel_wecom.state.redis").joinpath("lua", name).read_text(encoding="utf-8")
 
 
 def _script(name: str) -> Script:

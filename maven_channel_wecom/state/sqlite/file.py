@@ -7,7 +7,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from maven_channel_wecom.state.sqlite_failures import Damage, Unusable, explain, is_damage
+from maven_channel_wecom.state.sqlite.failures import Damage, Unusable, explain, is_damage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """State in Redis, shared by all replicas of a channel: what one acknowledged another finishes if the one dies.
 
-The steps themselves are the scripts in `scripts/`; `records.lua` says what is kept and where.
+The steps themselves are the scripts in `lua/`; `records.lua` says what is kept and where.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state import redis_scripts as scripts
 from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
-from maven_channel_wecom.state.redis_address import parse_redis_address
-from maven_channel_wecom.state.redis_link import RedisLink
-from maven_channel_wecom.state.redis_owed import OwedSteps
-from maven_channel_wecom.state.redis_windows import RedisWindows
+from maven_channel_wecom.state.redis import scripts
+from maven_channel_wecom.state.redis.address import parse_redis_address
+from maven_channel_wecom.state.redis.link import RedisLink
+from maven_channel_wecom.state.redis.owed import OwedSteps
+from maven_channel_wecom.state.redis.windows import RedisWindows
 
 if TYPE_CHECKING:
     from maven_channel_wecom.policy.reply_window import ReplyWindow
-    from maven_channel_wecom.state.redis_scripts import Script
+    from maven_channel_wecom.state.redis.scripts import Script
 
 SILENT_SECONDS: Final = 20.0
 """How long a replica is not heard before its work is taken over. Lower: one that is only slow loses its work. Higher:

@@ -7,9 +7,9 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state.sqlite_entries import STEPS, Entries
-from maven_channel_wecom.state.sqlite_failures import Unusable, explain, is_damage
-from maven_channel_wecom.state.sqlite_file import open_file
+from maven_channel_wecom.state.sqlite.entries import STEPS, Entries
+from maven_channel_wecom.state.sqlite.failures import Unusable, explain, is_damage
+from maven_channel_wecom.state.sqlite.file import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

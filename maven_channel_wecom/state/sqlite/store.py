@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state.sqlite_writer import Writer
+from maven_channel_wecom.state.sqlite.writer import Writer
 
 if TYPE_CHECKING:
     from maven_channel_wecom.policy.reply_window import ReplyWindow
     from maven_channel_wecom.state.port import KeptCallback
-    from maven_channel_wecom.state.sqlite_transactions import Transactions
+    from maven_channel_wecom.state.sqlite.transactions import Transactions
 
 
 class SqliteStateStore:

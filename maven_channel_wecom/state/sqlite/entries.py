@@ -9,13 +9,13 @@ import msgspec
 
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
-from maven_channel_wecom.state.sqlite_failures import Damage
+from maven_channel_wecom.state.sqlite.failures import Damage
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from maven_channel_wecom.state.sqlite_file import Step
+    from maven_channel_wecom.state.sqlite.file import Step
 
 STEPS: Final[tuple[Step, ...]] = (
     (

@@ -12,14 +12,14 @@ from redis.asyncio import Connection, SSLConnection
 from redis.exceptions import NoScriptError, ResponseError
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state import redis_scripts
-from maven_channel_wecom.state.breaker import Breaker
-from maven_channel_wecom.state.redis_failures import ServerTooOld, concerns_everyone, is_lost_answer, unavailable
+from maven_channel_wecom.state.redis import scripts
+from maven_channel_wecom.state.redis.breaker import Breaker
+from maven_channel_wecom.state.redis.failures import ServerTooOld, concerns_everyone, is_lost_answer, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from maven_channel_wecom.state.redis_address import RedisAddress
+    from maven_channel_wecom.state.redis.address import RedisAddress
 
 ANSWER_SECONDS: Final = 0.2
 """How long a batch may take, connecting included. Lower: a hiccup costs 503. Higher: a frozen Redis is felt longer."""
@@ -39,7 +39,7 @@ def _pack(command: tuple[Any, ...]) -> bytes:
     return bytes(hiredis.pack_command(command))
 
 
-_LOAD: Final = [_pack(("SCRIPT", "LOAD", script.text)) for script in redis_scripts.ALL]
+_LOAD: Final = [_pack(("SCRIPT", "LOAD", script.text)) for script in scripts.ALL]
 
 
 class _Step:

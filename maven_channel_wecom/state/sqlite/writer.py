@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state.sqlite_transactions import Transactions
+from maven_channel_wecom.state.sqlite.transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state import redis_scripts as scripts
+from maven_channel_wecom.state.redis import scripts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from maven_channel_wecom.state.redis_owed import OwedSteps
+    from maven_channel_wecom.state.redis.owed import OwedSteps
 
 
 class RedisWindows:

@@ -1,0 +1,54 @@
+"""The short form of the proofs: the same scenarios, a few repetitions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.proofs.drain import stop_again_and_again
+from tests.proofs.kill import kill_again_and_again
+from tests.proofs.replicas import deliver_each_three_times, durable_redis, go_without, roll, stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_killed_gateways_lose_nothing_and_answer_nobody_twice(tmp_path: Path) -> None:
+    """Every acknowledged message is answered by whoever comes up next."""
+    found = await kill_again_and_again(tmp_path, kills=4)
+    assert found.acknowledged > 0
+    assert found.lost == []
+    assert found.answered_twice == []
+
+
+async def test_stopped_gateways_drain_and_lose_nothing(tmp_path: Path) -> None:
+    """Each ends by itself with exit code 0."""
+    found = await stop_again_and_again(tmp_path, stops=4)
+    assert found.exit_codes == [0] * 4
+    assert found.messages.acknowledged > 0
+    assert found.messages.lost == []
+    assert found.messages.answered_twice == []
+
+
+async def test_replicas_give_each_message_one_turn(tmp_path: Path) -> None:
+    """Delivered three times to whichever; and a rolling restart changes nothing about it."""
+    with durable_redis() as redis:
+        async with stage(tmp_path, redis.address(), slowest_seconds=0.1) as on:
+            delivered = await deliver_each_three_times(on, messages=90)
+            rolled = await roll(on)
+            turns = on.agent.turns
+    assert delivered.acknowledged == delivered.answered == 90
+    assert rolled.acknowledged > 90
+    assert rolled.lost == []
+    assert rolled.answered_twice == []
+    assert sum(turns.values()) == rolled.acknowledged
+
+
+async def test_a_redis_that_goes_away_costs_nothing_acknowledged(tmp_path: Path) -> None:
+    """Callbacks get 503 meanwhile, and 200 again when it is back."""
+    with durable_redis() as redis:
+        async with stage(tmp_path, redis.address(), replicas=2) as on:
+            outage = await go_without(on, redis.stop, redis.restart, seconds=1.5)
+    assert set(outage.statuses) <= {200, 503}
+    assert 503 in outage.statuses
+    assert outage.messages.lost == []
+    assert outage.messages.answered_twice == []
