@@ -83,9 +83,7 @@ def _beginning(text: str, size_bytes: int) -> str:
 
 
 def _inside_cluster(text: str, cut: int) -> bool:
-    before, after = text[cut - 1], text[cut : cut + 1]
-    if not after:
-        return False
+    before, after = text[cut - 1], text[cut]
     if before == "\r" and after == "\n":
         return True
     if _ZERO_WIDTH_JOINER in {before, after} or ord(after) in _SKIN_TONES:

@@ -1,0 +1,121 @@
+"""A channel's start, health and end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from maven_channel_wecom import plugin
+from maven_channel_wecom.channel import WeComChannel
+from maven_channel_wecom.contract import hookspecs
+from maven_channel_wecom.contract.channel import ChannelStartError
+from maven_channel_wecom.contract.messages import OutboundMessage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from maven_channel_wecom.contract.messages import InboundMessage
+
+ENTRY: dict[str, Any] = {
+    "token": "canary-token",
+    "encodingAESKey": "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
+    "host": "127.0.0.1",
+    "port": 0,
+}
+
+
+class Host:
+    """The least a host can be."""
+
+    def __init__(self) -> None:
+        manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
+        manager.add_hookspecs(hookspecs)
+        manager.register(plugin)
+        manager.check_pending()
+        self.hook = manager.hook
+        self.metrics = CollectorRegistry()
+
+    async def publish(self, message: InboundMessage) -> None:
+        raise NotImplementedError
+
+    async def start(self, **config: object) -> WeComChannel:
+        channel = await self.hook.maven_channel_start(name="wecom", config={**ENTRY, **config}, host=self)
+        assert isinstance(channel, WeComChannel)
+        return channel
+
+
+async def test_a_channel_is_healthy_from_its_start_to_its_end() -> None:
+    """Afterwards it says why not, and has left nothing on the host's registry."""
+    host = Host()
+    channel = await host.start()
+    assert channel.name == "wecom"
+    assert channel.port
+    assert (await channel.health()).ready
+    await host.hook.maven_channel_stop(channel=channel)
+    health = await channel.health()
+    assert not health.ready
+    assert health.reasons == ("channels.wecom does not listen", "channels.wecom is being stopped")
+    assert generate_latest(host.metrics) == b""
+
+
+async def test_a_port_in_use_is_one_sentence_and_leaves_nothing_behind() -> None:
+    """It names the address and the keys to change."""
+    host = Host()
+    first = await host.start()
+    with pytest.raises(ChannelStartError) as raised:
+        await Host().start(port=first.port)
+    assert str(raised.value) == (
+        f"channels.wecom cannot listen on 127.0.0.1:{first.port}: Address already in use; "
+        "change channels.wecom.host or .port, or stop the program that has it"
+    )
+    await host.hook.maven_channel_stop(channel=first)
+
+
+async def test_an_address_of_another_machine_is_a_sentence_too() -> None:
+    """Binding to it fails here; nothing is sent there."""
+    with pytest.raises(ChannelStartError, match=r"cannot listen on 192\.0\.2\.1:0: Cannot assign"):
+        await Host().start(host="192.0.2.1")
+
+
+async def test_a_state_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
+    """It names the key, and what to do comes from the backend."""
+    with pytest.raises(ChannelStartError, match=r"channels\.wecom\.state cannot be opened: .*missing"):
+        await Host().start(state=f"sqlite:{tmp_path}/missing/state.db")
+
+
+async def test_a_second_channel_on_one_file_does_not_start(tmp_path: Path) -> None:
+    """Two that share it would take each other's messages."""
+    host = Host()
+    address = f"sqlite:{tmp_path}/state.db"
+    first = await host.start(state=address)
+    with pytest.raises(ChannelStartError, match=r"channels\.wecom\.state cannot be opened"):
+        await Host().start(state=address)
+    await host.hook.maven_channel_stop(channel=first)
+
+
+async def test_a_host_can_start_and_stop_channels_without_end() -> None:
+    """A reload leaves no task and no series behind."""
+    host = Host()
+    before = len(asyncio.all_tasks())
+    for _ in range(20):
+        await host.hook.maven_channel_stop(channel=await host.start())
+    assert len(asyncio.all_tasks()) == before
+    assert generate_latest(host.metrics) == b""
+
+
+async def test_hooks_leave_other_channels_alone() -> None:
+    """An entry of another type, and a handle of another plugin."""
+    host = Host()
+    stranger = object()
+    assert host.hook.maven_channel_problems(name="slack", config={}) == []
+    assert host.hook.maven_channel_start(name="slack", config={}, host=host) is None
+    assert host.hook.maven_channel_capabilities(channel=stranger) is None
+    assert host.hook.maven_channel_stop(channel=stranger) is None
+    assert host.hook.maven_inbound_normalize(channel=stranger, callback=object()) is None
+    message = OutboundMessage(channel="slack", chat_id="c", content="canary")
+    assert host.hook.maven_outbound_send(channel=stranger, message=message) is None
+    assert "canary" not in repr(message)

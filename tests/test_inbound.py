@@ -1,0 +1,174 @@
+"""A callback's way in where the state or our own code fails, and what an earlier process left."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from maven_channel_wecom.config import read_config
+from maven_channel_wecom.contract.messages import InboundMessage
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.inbound import Inbound
+from maven_channel_wecom.inbox import AdmittedCallback, Inbox
+from maven_channel_wecom.log_limit import LogLimit
+from maven_channel_wecom.protocol import envelope
+from maven_channel_wecom.state.memory import MemoryStateStore
+from maven_channel_wecom.state.port import KeptCallback
+from tests.fakes.clock import FakeClock
+from tests.fakes.host import channel_metrics
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.policy.reply_window import ReplyWindow
+    from maven_channel_wecom.transport.callback_server import CallbackAnswer
+
+CONFIG = read_config("wecom", {"token": "t", "encodingAESKey": "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"})
+
+
+def message(message_id: str, type_: str = "text") -> bytes:
+    payload = {"eventtype": "enter_chat"} if type_ == "event" else {"content": "canary"}
+    return json.dumps(
+        {"msgid": message_id, "chattype": "single", "from": {"userid": "alice"}, "msgtype": type_, type_: payload}
+    ).encode()
+
+
+class Gate:
+    """An inbound with an inbox that notes what reaches the host."""
+
+    def __init__(self, state: MemoryStateStore | None = None) -> None:
+        self.clock = FakeClock()
+        self.registry = CollectorRegistry()
+        self.published: list[str] = []
+        state = state or MemoryStateStore()
+        metrics = channel_metrics(self.registry)
+        self.inbox = Inbox(
+            "wecom",
+            limit=10,
+            normalize=self._normalize,
+            publish=self._publish,
+            state=state,
+            metrics=metrics,
+            clock=self.clock,
+        )
+        self.inbound = Inbound(
+            "wecom",
+            CONFIG,
+            inbox=self.inbox,
+            state=state,
+            metrics=metrics,
+            clock=self.clock,
+            log_limit=LogLimit(self.clock),
+            random=bytes,
+        )
+
+    async def post(self, plaintext: bytes) -> CallbackAnswer:
+        sealed = envelope.seal(
+            CONFIG.credentials[0], plaintext, receive_id="", timestamp=1_700_000_000, nonce="n", random=bytes(16)
+        )
+
+        async def read_body() -> bytes:
+            return json.dumps({"encrypt": sealed.encrypt}).encode()
+
+        query = {"msg_signature": sealed.msgsignature, "timestamp": "1700000000", "nonce": "n"}
+        return await self.inbound.receive("POST", query, read_body)
+
+    def count(self, outcome: str, kind: str = "message") -> float | None:
+        labels = {"channel": "wecom", "kind": kind, "outcome": outcome}
+        return self.registry.get_sample_value("maven_wecom_callbacks_total", labels)
+
+    async def _normalize(self, admitted: AdmittedCallback) -> InboundMessage:
+        return InboundMessage(
+            channel="wecom",
+            sender_id="alice",
+            chat_id="alice",
+            content="",
+            timestamp=int(admitted.received_at),
+            message_id=admitted.callback.message_id,
+        )
+
+    async def _publish(self, published: InboundMessage) -> None:
+        self.published.append(published.message_id)
+
+
+class Failing(MemoryStateStore):
+    """A state that raises what it is told to."""
+
+    error: Exception | None = None
+    left: tuple[KeptCallback, ...] = ()
+    finished: tuple[str, ...] = ()
+
+    async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
+        if self.error:
+            raise self.error
+        return await super().admit(callback, window, now)
+
+    async def unfinished(self, now: float) -> list[KeptCallback]:
+        return list(self.left)
+
+    async def finish(self, message_id: str, now: float) -> None:
+        self.finished += (message_id,)
+        await super().finish(message_id, now)
+
+
+@pytest.mark.parametrize("reason", ["state", "state_full"])
+async def test_what_the_state_cannot_keep_is_not_acknowledged(reason: str) -> None:
+    """WeCom is asked to try again, and the place in the inbox is free for when it does."""
+    state = Failing()
+    state.error = StateUnavailable(reason=reason)
+    gate = Gate(state)
+    for _ in range(20):
+        answer = await gate.post(message("m1"))
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert gate.count(reason) == 20
+    state.error = None
+    assert (await gate.post(message("m1"))).status == 200
+    await gate.inbox.drain(1)
+    assert gate.published == ["m1"]
+
+
+async def test_an_event_the_state_cannot_keep_is_counted_as_an_event() -> None:
+    """Its kind is known by then."""
+    state = Failing()
+    state.error = StateUnavailable()
+    gate = Gate(state)
+    assert (await gate.post(message("e1", "event"))).status == 503
+    assert gate.count("state", "event") == 1
+
+
+async def test_a_bug_of_ours_costs_no_message_and_says_nothing_it_should_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """503, so that WeCom tries again; the log names the kind of error and not its text."""
+    state = Failing()
+    state.error = RuntimeError("canary")
+    gate = Gate(state)
+    assert (await gate.post(message("m1"))).status == 503
+    assert gate.count("error") == 1
+    assert caplog.records[-1].__dict__["fields"]["error"] == "RuntimeError"
+    assert "canary" not in caplog.text
+
+
+async def test_a_channel_that_stops_refuses_new_callbacks() -> None:
+    """Whoever is behind the balancer as well can take them."""
+    gate = Gate()
+    gate.inbound.refuse_new()
+    assert (await gate.post(message("m1"))).status == 503
+    assert gate.count("draining") == 1
+    assert gate.published == []
+
+
+async def test_what_an_earlier_process_left_is_taken_up() -> None:
+    """Messages go to the host with the time they came; events and what cannot be read any more are over."""
+    state = Failing()
+    state.left = (
+        KeptCallback("m1", "alice", 1_600_000_000.0, message("m1")),
+        KeptCallback("e1", "alice", 1_600_000_001.0, message("e1", "event")),
+        KeptCallback("x1", "alice", 1_600_000_002.0, b"from another version"),
+    )
+    gate = Gate(state)
+    await gate.inbound.resume()
+    await gate.inbox.drain(1)
+    assert gate.published == ["m1"]
+    assert sorted(state.finished) == ["e1", "m1", "x1"]
