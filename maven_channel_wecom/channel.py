@@ -90,12 +90,14 @@ class WeComChannel:
         await self._take_over()
         try:
             self._port = await self._server.start()
-        except OSError as error:
+        # A name that cannot be encoded is a ValueError.
+        except (OSError, ValueError) as error:
             await self._inbox.drain(0)
             await self._close()
+            number = error.errno if isinstance(error, OSError) else None
             message = (
                 f"channels.{self._name} cannot listen on {self._config.host}:{self._config.port}: "
-                f"{os.strerror(error.errno) if error.errno else 'no such address'}; "
+                f"{os.strerror(number) if number and number > 0 else 'no such address'}; "
                 f"change channels.{self._name}.host or .port, or stop the program that has it"
             )
             raise ChannelStartError(message) from None
@@ -140,12 +142,7 @@ class WeComChannel:
         """Fetch the media of a callback, all at once, and put its message together."""
         callback = admitted.callback
         items = [item for item in (*callback.quoted_items, *callback.items) if isinstance(item, MediaItem)]
-        blocks = await asyncio.gather(
-            *(
-                self._media.open(item, received_at=admitted.received_at, message_id=callback.message_id)
-                for item in items
-            )
-        )
+        blocks = await self._media.open_all(items, received_at=admitted.received_at, message_id=callback.message_id)
         return normalize(
             callback,
             blocks,

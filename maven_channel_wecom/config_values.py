@@ -40,19 +40,18 @@ class Entry:
 
     def take(self, key: str, read: Callable[[object], _T], *, default: _T) -> _T:
         """Return a value; a ValueError of `read` says what it must be."""
-        value = self._raw.get(key)
-        if value is None:
+        if key not in self._raw:
             return default
         try:
-            return read(value)
+            return read(self._raw[key])
         except ValueError as error:
             self.complain(key, str(error))
             return default
 
     def secret(self, key: str, *, required: bool = False) -> str:
         """Return a text that may stand elsewhere; empty when it is absent or could not be had."""
-        value = self._raw.get(key)
-        if value is None or value == "":
+        value = self._raw.get(key, "")
+        if value == "":
             if required:
                 self.complain(key, 'is required: a text, {"env": "NAME"} or {"file": "PATH"}')
             return ""
@@ -93,7 +92,7 @@ def non_empty_text(value: object) -> str:
 def url_path(value: object) -> str:
     """Read the path of a URL."""
     found = text(value)
-    if not found.startswith("/") or any(character in found for character in "{}?# "):
+    if not found.startswith("/") or not found.isprintable() or any(sign in found for sign in "{}?#% "):
         message = 'must be a URL path that begins with "/", such as "/wecom/bot"'
         raise ValueError(message)
     return found

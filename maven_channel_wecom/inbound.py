@@ -13,7 +13,7 @@ from maven_channel_wecom.policy import admission, reply_window
 from maven_channel_wecom.protocol import envelope, limits
 from maven_channel_wecom.protocol.callback import EVENT, EVENT_TYPES, MESSAGE_TYPES, STREAM, read_callback
 from maven_channel_wecom.state.port import KeptCallback
-from maven_channel_wecom.transport.callback_server import CallbackAnswer
+from maven_channel_wecom.transport.callback_server import CallbackAnswer, dull_answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -32,17 +32,6 @@ logger = logging.getLogger(__name__)
 # The original's acknowledgement: the JSON text "success", sealed. WeCom takes it as an empty reply.
 _ACKNOWLEDGEMENT: Final = b'"success"'
 _ACKNOWLEDGED: Final = frozenset({"accepted", "duplicate", "refused"})
-_RETRY_AFTER_SECONDS: Final = 5
-
-# A caller learns nothing from a body: every cause with the same status gets the same one.
-_DULL_BODIES: Final = {
-    400: b"bad request",
-    401: b"unauthorized",
-    405: b"method not allowed",
-    408: b"request timeout",
-    413: b"payload too large",
-    503: b"service unavailable",
-}
 
 
 class _Taken(msgspec.Struct, frozen=True):
@@ -90,16 +79,18 @@ class Inbound:
 
     async def resume(self) -> None:
         """Take up what processes that are gone left unfinished, oldest first. StateUnavailable when nobody can say."""
-        resumed = 0
-        for kept in await self._state.unfinished(self._clock.now()):
+        over: list[str] = []
+        left = await self._state.unfinished(self._clock.now())
+        for kept in left:
             callback = _read_again(kept.message)
             if callback is not None and callback.type in MESSAGE_TYPES:
                 self._inbox.put(AdmittedCallback(callback, kept.received_at))
-                resumed += 1
             else:
-                await self._state.finish(kept.message_id, self._clock.now())
-        if resumed:
+                over.append(kept.message_id)
+        if resumed := len(left) - len(over):
             logger.info("wecom messages taken up", extra={"fields": {"channel": self._channel, "messages": resumed}})
+        for message_id in over:
+            await self._state.finish(message_id, self._clock.now())
 
     async def receive(
         self, method: str, query: Mapping[str, str], read_body: Callable[[], Awaitable[bytes]]
@@ -119,7 +110,7 @@ class Inbound:
         except CallbackRejected as rejection:
             outcome, answer = rejection.reason, self._reject(rejection)
         except Exception as error:  # noqa: BLE001 - a bug of ours must not lose a message: WeCom tries again after a 503
-            outcome, answer = "error", _dull_answer(503)
+            outcome, answer = "error", dull_answer(503)
             self._log_limit.log(
                 logger, logging.ERROR, "wecom callback failed", channel=self._channel, error=type(error).__name__
             )
@@ -131,14 +122,19 @@ class Inbound:
         """Answer the console's URL check with the bare plaintext: no quotes, no newline (101033)."""
         signed = envelope.read_query(query)
         opened = self._open(signed, envelope.read_echo(query))
-        logger.info("wecom callback url checked", extra={"fields": {"channel": self._channel}})
+        if opened.message.lstrip().startswith(b"{"):
+            # Else whoever saw a callback go by could have its ciphertext opened here. A genuine echo is a number.
+            message = "the echo is no echo but a callback"
+            raise MalformedCallback(message)
+        self._log_limit.log(logger, logging.INFO, "wecom callback url checked", channel=self._channel)
         return CallbackAnswer(status=200, body=opened.message)
 
     async def _take(self, query: Mapping[str, str], read_body: Callable[[], Awaitable[bytes]]) -> _Taken:
+        # First, as a body costs memory and a stranger knows no query.
+        signed = envelope.read_query(query)
+        body = await read_body()
         if self._draining:
             return _Taken("message", "draining")
-        body = await read_body()
-        signed = envelope.read_query(query)
         opened = self._open(signed, envelope.read_body(body))
         callback = read_callback(opened.message)
         kind = "event" if callback.type == EVENT else "message"
@@ -208,15 +204,14 @@ class Inbound:
 
     def _duplicate(self, callback: Callback) -> str:
         self._metrics.dedup_hits.inc()
-        logger.info(
-            "wecom callback repeated",
-            extra={"fields": {"channel": self._channel, "message_id": callback.message_id}},
+        self._log_limit.log(
+            logger, logging.INFO, "wecom callback repeated", channel=self._channel, message_id=callback.message_id
         )
         return "duplicate"
 
     def _answer(self, taken: _Taken) -> CallbackAnswer:
         if taken.outcome not in _ACKNOWLEDGED or taken.opened is None:
-            return _dull_answer(503)
+            return dull_answer(503)
         sealed = envelope.seal(
             taken.opened.credentials,
             _ACKNOWLEDGEMENT,
@@ -237,7 +232,7 @@ class Inbound:
             status=rejection.status,
             detail=str(rejection),
         )
-        return _dull_answer(rejection.status)
+        return dull_answer(rejection.status)
 
 
 def _read_again(message: bytes) -> Callback | None:
@@ -246,12 +241,3 @@ def _read_again(message: bytes) -> Callback | None:
         return read_callback(message)
     except MalformedCallback:
         return None
-
-
-def _dull_answer(status: int) -> CallbackAnswer:
-    headers = {}
-    if status == 503:  # noqa: PLR2004 - service unavailable
-        headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
-    elif status == 405:  # noqa: PLR2004 - method not allowed
-        headers["Allow"] = "GET, POST"
-    return CallbackAnswer(status=status, body=_DULL_BODIES[status], headers=headers)

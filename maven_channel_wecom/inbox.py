@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.patience import keep_trying
+from maven_channel_wecom.protocol import limits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from maven_channel_wecom.state.port import StateStore
 
 logger = logging.getLogger(__name__)
+
+NORMALIZE_SECONDS: Final = limits.MEDIA_URL_SECONDS + 30.0
+"""Media end by themselves before that. Without a limit a plugin that hangs would stop its chat, and fill the inbox."""
 
 
 class AdmittedCallback(msgspec.Struct, frozen=True):
@@ -66,6 +71,7 @@ class Inbox:
         self._clock = clock
         self._reserved = 0
         self._work: dict[asyncio.Task[None], float] = {}
+        self._done = asyncio.Event()
         # The end of each chat's line: done when the last message put in has been published.
         self._tails: dict[str, asyncio.Future[None]] = {}
 
@@ -87,6 +93,7 @@ class Inbox:
     def give_back(self) -> None:
         """Give a reserved place back."""
         self._reserved -= 1
+        self._done.set()
 
     def put(self, admitted: AdmittedCallback) -> None:
         """Start work on a message."""
@@ -96,17 +103,27 @@ class Inbox:
         self._tails[chat_id] = published
         task = asyncio.create_task(self._carry(admitted, before, published))
         self._work[task] = admitted.received_at
-        task.add_done_callback(self._work.pop)
+        task.add_done_callback(self._end_work)
 
     async def drain(self, seconds: float) -> int:
-        """Wait until all work is done, at most that long, then end the rest; return how many were left."""
-        if self._work:
-            await asyncio.wait(self._work, timeout=seconds)
+        """Wait until all work is done, at most that long, then end the rest; return how many were left.
+
+        Work for which a place was held before is waited for too: its message may be in the state already.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._work or self._reserved:
+                    self._done.clear()
+                    await self._done.wait()
         left = list(self._work)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         return len(left)
+
+    def _end_work(self, task: asyncio.Task[None]) -> None:
+        del self._work[task]
+        self._done.set()
 
     async def _carry(
         self, admitted: AdmittedCallback, before: asyncio.Future[None] | None, published: asyncio.Future[None]
@@ -121,19 +138,25 @@ class Inbox:
             await keep_trying(lambda: self._state.finish(callback.message_id, self._clock.now()), self._clock)
         except StateUnavailable as unavailable:
             self._log_failure(callback, unavailable.reason)
+        except asyncio.CancelledError:
+            if _is_being_ended():
+                raise
+            await self._fail(callback, "CancelledError")
         except Exception as error:  # noqa: BLE001 - whatever a host or a wrapping plugin raises costs this message alone
-            self._log_failure(callback, type(error).__name__)
-            self._metrics.count_inbound_message(callback.type, "failed")
-            await self._release(callback)
+            await self._fail(callback, type(error).__name__)
         finally:
             self._leave_line(callback.chat_id, published)
 
     async def _start_turn(
         self, admitted: AdmittedCallback, before: asyncio.Future[None] | None
     ) -> asyncio.Task[None] | None:
-        message = await self._normalize(admitted)
-        if before is not None:
-            await asyncio.wait([before])
+        try:
+            async with asyncio.timeout(NORMALIZE_SECONDS):
+                message = await self._normalize(admitted)
+        finally:
+            # Also when it failed: those behind it wait for this one alone.
+            if before is not None:
+                await asyncio.wait([before])
         if message is None:
             return None
         # Tasks start in the order they are made, so the host is called in order though nobody waits for it here.
@@ -145,7 +168,9 @@ class Inbox:
         if self._tails.get(chat_id) is published:
             del self._tails[chat_id]
 
-    async def _release(self, callback: Callback) -> None:
+    async def _fail(self, callback: Callback, reason: str) -> None:
+        self._log_failure(callback, reason)
+        self._metrics.count_inbound_message(callback.type, "failed")
         try:
             await keep_trying(lambda: self._state.release(callback.message_id, self._clock.now()), self._clock)
         except StateUnavailable as unavailable:
@@ -156,3 +181,9 @@ class Inbox:
             "wecom message failed",
             extra={"fields": {"channel": self._channel, "message_id": callback.message_id, "reason": reason}},
         )
+
+
+def _is_being_ended() -> bool:
+    """Tell whether somebody cancelled this task, and not only something it awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

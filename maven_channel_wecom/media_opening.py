@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 FETCH_SECONDS: Final = 60.0
 """For one item, all attempts together. Lower: large pictures over slow proxies fail; higher: the chat waits longer."""
 
+ITEMS: Final = 32
+"""Of one message. Nobody sends more; whoever forges a message could name ten thousand."""
+
 _FETCHES_AT_ONCE: Final = 16
 """Each may hold some 35 MiB while it is opened. Texts never wait for this."""
 
@@ -34,6 +37,7 @@ OUTCOMES: Final = (
     "unsupported",
     "no_url",
     "expired",
+    "error",
     "not_an_image",
     "undecipherable",
     *media_client.REASONS,
@@ -53,12 +57,24 @@ class MediaOpener:
         self._clock = clock
         self._places = asyncio.Semaphore(_FETCHES_AT_ONCE)
 
+    async def open_all(self, items: Sequence[MediaItem], *, received_at: float, message_id: str) -> list[ContentBlock]:
+        """Return the block of each media item of a message, all fetched at once; beyond ITEMS they are left out."""
+        opened = await asyncio.gather(
+            *(self.open(item, received_at=received_at, message_id=message_id) for item in items[:ITEMS])
+        )
+        return [*opened, *(unavailable_block(item, "too_many") for item in items[ITEMS:])]
+
     async def open(self, item: MediaItem, *, received_at: float, message_id: str) -> ContentBlock:
         """Return the block of a media item; `received_at`, in seconds since the epoch, is when its URL began to age."""
         try:
             block: ContentBlock = await self._open(item, received_at)
         except MediaUnavailable as unavailable:
             block = unavailable_block(item, unavailable.reason)
+        except Exception as error:  # noqa: BLE001 - a bug met by one picture must not cost the words around it
+            logger.error(  # noqa: TRY400 - the text of an error may hold what a user sent
+                "wecom media failed", extra={"fields": {"channel": self._channel, "error": type(error).__name__}}
+            )
+            block = unavailable_block(item, "error")
         outcome = block.reason if isinstance(block, UnavailableBlock) else "opened"
         self._metrics.count_media_fetch(outcome)
         if outcome != "opened":

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from maven_channel_wecom.state.port import StateStore
     from maven_channel_wecom.transport.reply_client import ReplyClient
 
+    _Part = tuple[ReplyWindow, Rendered]
+
 logger = logging.getLogger(__name__)
 
 
@@ -100,34 +102,48 @@ class Outbound:
             self._metrics.answer_seconds.observe(max(0.0, self._clock.now() - window.opened_at))
         return receipt
 
-    async def _parts(self, window: ReplyWindow, content: str) -> list[tuple[ReplyWindow, Rendered]]:
+    async def _parts(self, window: ReplyWindow, content: str) -> list[_Part]:
         """Spread a text over its own window and as many spare ones of the chat as it needs and there are."""
         windows = [window]
         rendered = rendering.split(content, 1)
         while rendered[-1].truncated_bytes:
-            spare = await self._state.claim_window(window.chat_id, None, self._clock.now(), spare_of=window.sender_id)
+            try:
+                spare = await self._state.claim_window(
+                    window.chat_id, None, self._clock.now(), spare_of=window.sender_id
+                )
+            except StateUnavailable:
+                break
             if spare is None:
                 break
             windows.append(spare)
             rendered = rendering.split(content, len(windows))
-        return list(zip(windows, rendered, strict=True))
+        for superfluous in windows[len(rendered) :]:
+            await self._restore(superfluous)
+        return list(zip(windows, rendered, strict=False))
 
-    async def _deliver_parts(self, parts: list[tuple[ReplyWindow, Rendered]]) -> Receipt:
-        """Deliver part after part up to the first that fails; the windows of those not sent go back."""
-        verdict, attempts = await self._deliver(*parts[0])
-        for number, part in enumerate(parts[1:], start=1):
-            if verdict.outcome != "delivered":
-                for window, _ in parts[number:]:
-                    await self._restore(window)
-                break
-            verdict, further_attempts = await self._deliver(*part)
+    async def _deliver_parts(self, parts: list[_Part]) -> Receipt:
+        """Deliver part after part up to the first that fails; the windows of those not sent go back.
+
+        Once the first part arrived the reply is delivered, whatever becomes of the others: they are cut off.
+        """
+        verdict = delivery.EXPIRED
+        attempts = sent = 0
+        for window, rendered in parts:
+            try:
+                verdict, further_attempts = await self._deliver(window, rendered)
+            except asyncio.CancelledError:
+                await self._restore_all(parts[sent + 1 :])
+                raise
             attempts += further_attempts
-        delivered = verdict.outcome == "delivered"
+            if verdict.outcome != "delivered":
+                break
+            sent += 1
+        await self._restore_all(parts[sent + 1 :])
+        if not sent:
+            return Receipt(outcome=verdict.outcome, reason=verdict.reason, attempts=attempts)
+        unsent_bytes = sum(len(part.content.encode()) for _, part in parts[sent:])
         return Receipt(
-            outcome=verdict.outcome,
-            reason="" if delivered else verdict.reason,
-            attempts=attempts,
-            truncated_bytes=parts[-1][1].truncated_bytes,
+            outcome="delivered", attempts=attempts, truncated_bytes=parts[-1][1].truncated_bytes + unsent_bytes
         )
 
     async def _deliver(self, window: ReplyWindow, rendered: Rendered) -> tuple[Verdict, int]:
@@ -137,8 +153,12 @@ class Outbound:
         if window.repeated:
             self._metrics.reply_repeats.inc()
         while True:
+            seconds_left = window.expires_at - self._clock.now()
+            if seconds_left <= 0:
+                verdict = delivery.EXPIRED
+                break
             attempts += 1
-            verdict = delivery.judge_repeat(await self._attempt(window, body), repeated=window.repeated)
+            verdict = await self._attempt(window, body, min(delivery.ATTEMPT_SECONDS, seconds_left))
             if not verdict.retry:
                 break
             delay = delivery.next_delay(
@@ -147,17 +167,7 @@ class Outbound:
             if delay is None:
                 break
             self._metrics.count_retry(verdict.reason)
-            logger.info(
-                "wecom reply retried",
-                extra={
-                    "fields": {
-                        "channel": self._channel,
-                        "message_id": window.message_id,
-                        "reason": verdict.reason,
-                        "attempt": attempts,
-                    }
-                },
-            )
+            self._log(logging.INFO, "wecom reply retried", window, reason=verdict.reason, attempt=attempts)
             try:
                 await self._clock.sleep(delay)
             except asyncio.CancelledError:
@@ -170,6 +180,21 @@ class Outbound:
             await self._record(window, self._state.spend_window)
         return verdict, attempts
 
+    async def _attempt(self, window: ReplyWindow, body: bytes, seconds: float) -> Verdict:
+        self._metrics.reply_attempts.inc()
+        try:
+            verdict = delivery.judge_answer(*await self._client.post(window.url, body, timeout_seconds=seconds))
+        except (RequestNotSent, AnswerLost) as failure:
+            verdict = delivery.judge_failure(failure)
+        if errcode := verdict.errcode:
+            meaning = delivery.meaning(errcode)
+            self._log(logging.WARNING, "wecom reply not accepted", window, errcode=errcode, meaning=meaning)
+        return delivery.judge_repeat(verdict, repeated=window.repeated)
+
+    async def _restore_all(self, parts: list[_Part]) -> None:
+        for window, _ in parts:
+            await self._restore(window)
+
     async def _restore(self, window: ReplyWindow) -> None:
         await self._record(window, self._state.restore_window)
 
@@ -180,36 +205,9 @@ class Outbound:
         try:
             await keep_trying(lambda: step(window, self._clock.now()), self._clock)
         except StateUnavailable as unavailable:
-            logger.error(  # noqa: TRY400 - a traceback says nothing about a database that is away
-                "wecom reply not recorded",
-                extra={
-                    "fields": {
-                        "channel": self._channel,
-                        "message_id": window.message_id,
-                        "reason": unavailable.reason,
-                    }
-                },
-            )
+            self._log(logging.ERROR, "wecom reply not recorded", window, reason=unavailable.reason)
 
-    async def _attempt(self, window: ReplyWindow, body: bytes) -> Verdict:
-        seconds = min(delivery.ATTEMPT_SECONDS, window.expires_at - self._clock.now())
-        if seconds <= 0:
-            return delivery.EXPIRED
-        self._metrics.reply_attempts.inc()
-        try:
-            verdict = delivery.judge_answer(*await self._client.post(window.url, body, timeout_seconds=seconds))
-        except (RequestNotSent, AnswerLost) as failure:
-            verdict = delivery.judge_failure(failure)
-        if verdict.errcode:
-            logger.warning(
-                "wecom reply not accepted",
-                extra={
-                    "fields": {
-                        "channel": self._channel,
-                        "message_id": window.message_id,
-                        "errcode": verdict.errcode,
-                        "meaning": delivery.meaning(verdict.errcode),
-                    }
-                },
-            )
-        return verdict
+    def _log(self, level: int, event: str, window: ReplyWindow, **fields: object) -> None:
+        logger.log(
+            level, event, extra={"fields": {"channel": self._channel, "message_id": window.message_id, **fields}}
+        )

@@ -64,10 +64,11 @@ async def test_a_channel_is_healthy_from_its_start_to_its_end() -> None:
 
 async def test_a_port_in_use_is_one_sentence_and_leaves_nothing_behind() -> None:
     """It names the address and the keys to change."""
-    host = Host()
+    host, late = Host(), Host()
     first = await host.start()
     with pytest.raises(ChannelStartError) as raised:
-        await Host().start(port=first.port)
+        await late.start(port=first.port)
+    assert generate_latest(late.metrics) == b""
     assert str(raised.value) == (
         f"channels.wecom cannot listen on 127.0.0.1:{first.port}: Address already in use; "
         "change channels.wecom.host or .port, or stop the program that has it"
@@ -79,6 +80,15 @@ async def test_an_address_of_another_machine_is_a_sentence_too() -> None:
     """Binding to it fails here; nothing is sent there."""
     with pytest.raises(ChannelStartError, match=r"cannot listen on 192\.0\.2\.1:0: Cannot assign"):
         await Host().start(host="192.0.2.1")
+
+
+@pytest.mark.parametrize("address", ["a..b", "x" * 70, "a\x00b"], ids=["empty-label", "long-label", "null"])
+async def test_an_address_that_cannot_be_one_is_a_sentence_and_leaves_nothing_behind(address: str) -> None:
+    """No name server is asked for it."""
+    host = Host()
+    with pytest.raises(ChannelStartError, match="no such address"):
+        await host.start(host=address)
+    assert generate_latest(host.metrics) == b""
 
 
 async def test_a_state_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:

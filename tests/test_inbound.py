@@ -159,6 +159,48 @@ async def test_a_channel_that_stops_refuses_new_callbacks() -> None:
     assert gate.published == []
 
 
+async def test_a_callback_whose_body_comes_during_a_stop_is_refused() -> None:
+    """It is looked at again after the body: what is acknowledged then would be cut off at once."""
+    gate = Gate()
+
+    async def read_body() -> bytes:
+        gate.inbound.refuse_new()
+        return b"{}"
+
+    query = {"msg_signature": "s", "timestamp": "1700000000", "nonce": "n"}
+    assert (await gate.inbound.receive("POST", query, read_body)).status == 503
+
+
+async def test_no_body_is_read_before_the_query_is_right() -> None:
+    """A stranger's megabyte costs nothing."""
+    gate = Gate()
+
+    async def read_body() -> bytes:
+        raise AssertionError
+
+    assert (await gate.inbound.receive("POST", {}, read_body)).status == 400
+
+
+async def test_the_url_check_opens_no_callback() -> None:
+    """Whoever saw a callback pass could have its ciphertext opened by asking for an echo of it."""
+    gate = Gate()
+    sealed = envelope.seal(
+        CONFIG.credentials[0], message("m1"), receive_id="", timestamp=1_700_000_000, nonce="n", random=bytes(16)
+    )
+    query = {
+        "msg_signature": sealed.msgsignature,
+        "timestamp": "1700000000",
+        "nonce": "n",
+        "echostr": sealed.encrypt,
+    }
+
+    async def read_body() -> bytes:
+        return b""
+
+    answer = await gate.inbound.receive("GET", query, read_body)
+    assert (answer.status, answer.body) == (400, b"bad request")
+
+
 async def test_what_an_earlier_process_left_is_taken_up() -> None:
     """Messages go to the host with the time they came; events and what cannot be read any more are over."""
     state = Failing()
@@ -172,3 +214,24 @@ async def test_what_an_earlier_process_left_is_taken_up() -> None:
     await gate.inbox.drain(1)
     assert gate.published == ["m1"]
     assert sorted(state.finished) == ["e1", "m1", "x1"]
+
+
+async def test_one_that_cannot_be_finished_does_not_hold_up_the_others() -> None:
+    """They were taken over together, so nobody else would come for them."""
+
+    class Forgetful(Failing):
+        async def finish(self, message_id: str, now: float) -> None:
+            if message_id == "x1":
+                raise StateUnavailable
+            await super().finish(message_id, now)
+
+    state = Forgetful()
+    state.left = (
+        KeptCallback("x1", "alice", 1_600_000_000.0, b"from another version"),
+        KeptCallback("m1", "alice", 1_600_000_001.0, message("m1")),
+    )
+    gate = Gate(state)
+    with pytest.raises(StateUnavailable):
+        await gate.inbound.resume()
+    await gate.inbox.drain(1)
+    assert gate.published == ["m1"]

@@ -232,3 +232,44 @@ async def test_a_state_that_fails_at_the_end_costs_no_task(caplog: pytest.LogCap
     assert desk.published == ["m1"]
     reasons = [record.__dict__["fields"]["reason"] for record in caplog.records]
     assert sorted(reasons) == ["RuntimeError", "state", "state"]
+
+
+async def test_a_failing_message_does_not_let_others_overtake() -> None:
+    """Those behind it still wait for the ones before it."""
+    desk = Desk()
+    desk.fetching["m1"] = asyncio.Event()
+    desk.failing["m2"] = failure
+    for message_id in ("m1", "m2", "m3"):
+        await desk.take(message_id)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert desk.published == []
+    desk.fetching["m1"].set()
+    await desk.settle()
+    assert desk.published == ["m1", "m3"]
+
+
+async def test_a_cancellation_that_comes_out_of_a_host_is_a_failure_like_any_other() -> None:
+    """Nobody cancelled the message itself: it is counted and released."""
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    desk = Desk()
+    desk.failing["m1"] = cancelled
+    await desk.take("m1")
+    await desk.settle()
+    assert desk.count("failed") == 1
+    assert await desk.state.admit(KeptCallback("m1", "chat", 0, b""), None, desk.clock.now())
+
+
+async def test_draining_waits_for_a_message_that_is_just_being_admitted() -> None:
+    """It may be in the state already, and then it was acknowledged."""
+    desk = Desk()
+    assert desk.inbox.reserve()
+    draining = asyncio.create_task(desk.inbox.drain(WAIT_SECONDS))
+    await asyncio.sleep(0)
+    await desk.take("m1")
+    desk.inbox.give_back()
+    assert await draining == 0
+    assert desk.finished_turns == ["m1"]

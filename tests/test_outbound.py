@@ -192,14 +192,89 @@ async def test_without_spare_windows_a_long_answer_is_cut_all_the_same() -> None
 
 
 async def test_a_failing_part_stops_the_rest_and_gives_its_windows_back() -> None:
-    """A reader is not shown the end of a text without its middle."""
+    """A reader is not shown the end of a text without its middle; what was not shown counts as cut off."""
     office = Office([0, 40008, 0], overflow="continue")
     for message_id in ("spare1", "spare2"):
         await office.receive(message_id, finished=True)
     await office.receive("m1")
-    receipt = await office.answer("x" * (2 * MARKDOWN_BYTES + 1))
-    assert (receipt.outcome, receipt.reason, receipt.attempts) == ("refused", "invalid_type", 2)
+    text = "x" * (2 * MARKDOWN_BYTES + 1)
+    receipt = await office.answer(text)
+    shown = office.client.posts[0][1].removesuffix(CONTINUED_NOTICE)
+    assert (receipt.outcome, receipt.attempts) == ("delivered", 2)
+    assert receipt.truncated_bytes >= len(text) - len(shown)
     assert office.state.open_windows == 1
+
+
+async def test_a_first_part_that_fails_is_the_whole_answer() -> None:
+    """Nothing was shown, so the receipt says what became of it, and every other window is open again."""
+    office = Office([40008], overflow="continue")
+    await office.receive("spare", finished=True)
+    await office.receive("m1")
+    assert await office.answer(LONG) == Receipt(outcome="refused", reason="invalid_type", attempts=1)
+    assert office.state.open_windows == 1
+
+
+async def test_a_long_answer_whose_rest_is_blank_needs_no_second_window() -> None:
+    """The spare window taken for it goes back."""
+    office = Office(overflow="continue")
+    await office.receive("spare", finished=True)
+    await office.receive("m1")
+    receipt = await office.answer("a" * 20_300 + "\n" * 1_000)
+    assert receipt.outcome == "delivered"
+    assert len(office.client.posts) == 1
+    assert office.state.open_windows == 1
+
+
+async def test_a_state_that_is_away_costs_the_spare_windows_and_not_the_answer() -> None:
+    """It goes out cut, through its own window."""
+
+    class WithoutSpares(MemoryStateStore):
+        async def claim_window(
+            self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
+        ) -> ReplyWindow | None:
+            if spare_of is not None:
+                raise StateUnavailable
+            return await super().claim_window(chat_id, reply_to, now)
+
+    office = Office(overflow="continue", state=WithoutSpares())
+    await office.receive("m1")
+    receipt = await office.answer(LONG)
+    assert receipt.outcome == "delivered"
+    assert receipt.truncated_bytes > 0
+
+
+async def test_a_stop_between_parts_opens_every_window_that_showed_nothing() -> None:
+    """The next start may still use them."""
+
+    class Stopped(FakeClock):
+        async def sleep(self, seconds: float) -> None:
+            raise asyncio.CancelledError
+
+    office = Office([-1], overflow="continue")
+    office.clock = office.outbound._clock = Stopped()
+    for message_id in ("spare1", "spare2"):
+        await office.receive(message_id, finished=True)
+    await office.receive("m1")
+    with pytest.raises(asyncio.CancelledError):
+        await office.answer("x" * (2 * MARKDOWN_BYTES + 1))
+    assert office.state.open_windows == 3
+
+
+async def test_a_window_that_closed_meanwhile_counts_no_attempt() -> None:
+    """Nothing was sent."""
+
+    class Slow(MemoryStateStore):
+        async def claim_window(
+            self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
+        ) -> ReplyWindow | None:
+            window = await super().claim_window(chat_id, reply_to, now)
+            office.clock.time += 4000
+            return window
+
+    office = Office(state=Slow())
+    await office.receive("m1")
+    assert await office.answer() == Receipt(outcome="undeliverable", reason="no_reply_window", attempts=0)
+    assert office.value("reply_attempts_total") == 0
 
 
 async def test_an_answer_without_a_message_takes_the_newest_window() -> None:

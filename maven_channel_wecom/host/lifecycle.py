@@ -102,8 +102,9 @@ class Host:
         """Return why this host is not ready, one sentence each; nothing when it is."""
         if self._phase:
             return [f"the gateway is {self._phase}"]
-        found = await asyncio.gather(*(self._unhealthy(name, channel) for name, channel in self.channels.items()))
-        return [f"{name}: {reason}" for name, reasons in zip(self.channels, found, strict=True) for reason in reasons]
+        channels = list(self.channels.items())
+        found = await asyncio.gather(*(self._unhealthy(name, channel) for name, channel in channels))
+        return [f"{name}: {reason}" for (name, _), reasons in zip(channels, found, strict=True) for reason in reasons]
 
     def _open_agent(self) -> Agent:
         settings = self._configuration.agent

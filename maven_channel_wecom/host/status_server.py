@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# aiohttp writes a traceback for each request that is no HTTP, and whoever finds the port could fill the disk.
+_silent = logging.getLogger(f"{__name__}.aiohttp")
+_silent.setLevel(logging.CRITICAL + 1)
+
 # What generate_latest writes unless told otherwise, in every version of the client library we support. Its own
 # aiohttp handler came with 0.23, and its choice by Accept header fails on versions that are no numbers.
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -49,7 +53,11 @@ class StatusServer:
         app.router.add_get("/healthz", self._show_health)
         app.router.add_get("/readyz", self._show_readiness)
         self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=_KEEPALIVE_SECONDS
+            app,
+            access_log=None,
+            logger=_silent,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
         )
         await self._runner.setup()
         try:

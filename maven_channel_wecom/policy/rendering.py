@@ -55,8 +55,11 @@ def split(text: str, parts: int, limit_bytes: int = limits.MARKDOWN_BYTES) -> li
     rest = _sendable(text)
     while len(rendered) < parts - 1 and len(rest.encode()) > limit_bytes:
         kept, closing = _cut(rest, limit_bytes - len(CONTINUED_NOTICE.encode()))
+        more = rest[len(kept) :]
+        if not more.strip():
+            return [*rendered, Rendered(kept + closing)]
         rendered.append(Rendered(kept + closing + CONTINUED_NOTICE))
-        rest = _reopening(kept) + rest[len(kept) :]
+        rest = _reopening(kept) + more
     last = render(rest, limit_bytes)
     return [*rendered, last] if last.content else rendered
 

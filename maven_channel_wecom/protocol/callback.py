@@ -4,7 +4,7 @@ WeCom's own spelling stops in this file. An unknown message type, event or item 
 """
 
 import json
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
@@ -20,6 +20,12 @@ STREAM: Final = "stream"
 # 101027 "接收事件", 2025-11-25.
 EVENT: Final = "event"
 EVENT_TYPES: Final = ("enter_chat", "template_card_event", "feedback_event")
+
+# UNDOCUMENTED: real ids have some 32 characters. They are kept and logged, so there is an end to it.
+_ID_CHARACTERS: Final = 512
+
+# What an event says about itself is logged.
+_DETAIL_CHARACTERS: Final = 128
 
 _T = TypeVar("_T")
 
@@ -101,8 +107,8 @@ def read_callback(message: bytes) -> Callback:
     """
     # https://developer.work.weixin.qq.com/document/path/100719
     header = _decode(message, schema.Header)
-    if not header.msgid or not header.msgtype:
-        text = "msgid and msgtype must not be empty"
+    if not header.msgid or not header.msgtype or len(header.msgid) > _ID_CHARACTERS:
+        text = "msgid and msgtype must not be empty, nor msgid long"
         raise MalformedCallback(text)
     items: tuple[Item, ...] = ()
     quoted_items: tuple[Item, ...] = ()
@@ -139,8 +145,9 @@ def _decode(message: bytes, type_: type[_T]) -> _T:
             raise
         except msgspec.DecodeError:
             # Raw control characters inside strings, seen in the field, and lone surrogates are beyond msgspec.
-            lenient: Any = json.loads(message, strict=False)
-            return msgspec.convert(lenient, type_, strict=False)
+            lenient = json.dumps(json.loads(message, strict=False), ensure_ascii=False)
+            well_formed = lenient.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            return msgspec.json.decode(well_formed, type=type_, strict=False)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         # The text of the cause quotes what was sent, so it is not passed on.
         text = "the callback is not the JSON it should be"
@@ -152,7 +159,7 @@ def _items(type_: str, payload: schema.Payload) -> tuple[Item, ...]:
         return tuple(_mixed_item(item) for item in payload.mixed.msg_item) if payload.mixed else ()
     if type_ in {"text", "voice"}:
         text = payload.text if type_ == "text" else payload.voice
-        return (TextItem(_well_formed(text.content)),) if text else ()
+        return (TextItem(text.content),) if text else ()
     if type_ == "image":
         return (_media_item("image", payload.image),) if payload.image else ()
     if type_ == "file":
@@ -164,7 +171,7 @@ def _items(type_: str, payload: schema.Payload) -> tuple[Item, ...]:
 
 def _mixed_item(item: schema.MixedItem) -> Item:
     if item.msgtype == "text" and item.text:
-        return TextItem(_well_formed(item.text.content))
+        return TextItem(item.text.content)
     if item.msgtype == "image" and item.image:
         return _media_item("image", item.image)
     return UnknownItem(item.msgtype)
@@ -196,9 +203,7 @@ def _event(body: schema.EventBody) -> Event:
             "feedback_type": feedback.type,
             "inaccurate_reasons": feedback.inaccurate_reason_list,
         }
-    return Event(body.eventtype, details)
-
-
-def _well_formed(text: str) -> str:
-    """Replace lone surrogates, which no encoder after us would take."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    clipped = {
+        name: value[:_DETAIL_CHARACTERS] if isinstance(value, str | list) else value for name, value in details.items()
+    }
+    return Event(body.eventtype, clipped)

@@ -87,7 +87,7 @@ def file_name(content_disposition: str) -> str:
     try:
         message["Content-Disposition"] = header
         name = message.get_filename() or ""
-    except (ValueError, LookupError, IndexError):
+    except (ValueError, LookupError, RecursionError):
         return ""
     name = posixpath.basename(_one_line(name).replace("\\", "/")).strip(". ")
     return name[:_NAME_CHARACTERS]

@@ -8,7 +8,7 @@ from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
 
 MAX_ENTRIES: Final = 1_000_000
-"""Claims and windows together. Five minutes of claims at 3,000 messages a second; past it callbacks get 503."""
+"""Claims and windows together: an hour of 250 messages a second, all answered. Past it callbacks get 503."""
 
 MAX_BYTES: Final = 512 * 1024 * 1024
 """What all entries together may hold, by their own sizes and a flat overhead for each."""
@@ -121,6 +121,7 @@ class MemoryStateStore:
         """See StateStore."""
 
     def _insert_window(self, window: ReplyWindow) -> None:
+        self._remove_window(window.message_id)
         self._windows[window.message_id] = window
         self._chats.setdefault(window.chat_id, set()).add(window.message_id)
         self._bytes += _window_bytes(window)

@@ -6,8 +6,9 @@ import msgspec
 
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 
-CLAIM_SECONDS: Final = 300.0
-"""How long a finished message is still recognized. WeCom repeats within seconds; this is the original's number."""
+CLAIM_SECONDS: Final = 3_600.0
+"""How long a message is recognized after it was admitted. WeCom repeats within seconds, but whoever saw a callback
+pass may send it again: for as long as it could still be answered, it is no new message. Lower: less memory."""
 
 
 class KeptCallback(msgspec.Struct, frozen=True):

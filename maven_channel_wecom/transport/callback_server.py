@@ -37,7 +37,28 @@ class CallbackAnswer(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
 
 
-_NOT_FOUND: Final = CallbackAnswer(status=404, body=b"not found")
+_RETRY_AFTER_SECONDS: Final = 5
+
+# A caller learns nothing from a body: every cause with the same status gets the same one.
+_DULL_BODIES: Final = {
+    400: b"bad request",
+    401: b"unauthorized",
+    404: b"not found",
+    405: b"method not allowed",
+    408: b"request timeout",
+    413: b"payload too large",
+    503: b"service unavailable",
+}
+
+
+def dull_answer(status: int) -> CallbackAnswer:
+    """Return the answer to whatever is not taken: its status and nothing about why."""
+    headers = {}
+    if status == 503:  # noqa: PLR2004 - service unavailable
+        headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    elif status == 405:  # noqa: PLR2004 - method not allowed
+        headers["Allow"] = "GET, POST"
+    return CallbackAnswer(status=status, body=_DULL_BODIES.get(status, _DULL_BODIES[400]), headers=headers)
 
 
 class CallbackServer:
@@ -61,11 +82,11 @@ class CallbackServer:
         self._runner = web.ServerRunner(_DullServer(self._handle), shutdown_timeout=_SHUTDOWN_SECONDS)
 
     async def start(self) -> int:
-        """Listen, and return the port. OSError when the address cannot be had."""
+        """Listen, and return the port. OSError or ValueError when the address cannot be had."""
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()
-        except OSError:
+        except (OSError, ValueError):
             await self._runner.cleanup()
             raise
         port: int = self._runner.addresses[0][1]
@@ -80,7 +101,7 @@ class CallbackServer:
             return await _read_body(request)
 
         if request.path != self._path:
-            return _response(_NOT_FOUND)
+            return _response(dull_answer(404))
         return _response(await self._receive(request.method, request.query, read_body))
 
 
@@ -109,7 +130,7 @@ class _DullRequestHandler(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002 - the same
     ) -> web.StreamResponse:
         """Answer with the status alone, and hang up."""
-        response = _response(CallbackAnswer(status=status, body=b"bad request"))
+        response = _response(dull_answer(status))
         response.force_close()
         return response
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.journeys.watching import Watch
 
 MEBIBYTE = 1024 * 1024
+QUERY = f"msg_signature={'0' * 40}&timestamp=1700000000&nonce=n"
 
 
 async def assert_still_answers(journey: Journey) -> None:
@@ -34,10 +35,10 @@ async def test_another_method_is_405(watch: Watch, method: str) -> None:
 async def test_a_body_over_a_mebibyte_is_413(watch: Watch) -> None:
     """Whether it says its length or comes in chunks without end; exactly a mebibyte is read."""
     async with Journey(watch) as journey:
-        assert (await journey.wecom.request("POST", body=bytes(MEBIBYTE + 1))).status == 413
-        assert (await journey.wecom.request("POST", body=bytes(MEBIBYTE))).status == 400
+        assert (await journey.wecom.request("POST", query=QUERY, body=bytes(MEBIBYTE + 1))).status == 413
+        assert (await journey.wecom.request("POST", query=QUERY, body=bytes(MEBIBYTE))).status == 400
         chunk = b"10000\r\n" + bytes(65536) + b"\r\n"
-        head = b"POST /wecom/bot HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = f"POST /wecom/bot?{QUERY}".encode() + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         answer = await journey.wecom.send_bytes(head + chunk * 17, within_seconds=2)
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert await journey.metric("callbacks_total", kind="message", outcome="too_large") == 2

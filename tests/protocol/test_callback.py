@@ -157,6 +157,7 @@ def test_an_event_is_its_type_and_plain_facts(event: object, type_: str, details
         pytest.param(b"{}", id="nothing"),
         pytest.param(b'{"msgid":"m"}', id="no-type"),
         pytest.param(b'{"msgid":"","msgtype":"text","text":{"content":"x"}}', id="empty-id"),
+        pytest.param(b'{"msgid":"' + b"m" * 513 + b'","msgtype":"stream"}', id="endless-id"),
         pytest.param(b'{"msgid":"m","msgtype":"text"}', id="text-without-text"),
         pytest.param(b'{"msgid":"m","msgtype":"text","text":{"content":["x"]}}', id="text-of-a-list"),
         pytest.param(b'{"msgid":"m","msgtype":"mixed","mixed":{"msg_item":[]}}', id="mixed-of-nothing"),
@@ -180,8 +181,19 @@ def test_raw_control_characters_inside_texts_are_taken() -> None:
 
 def test_a_lone_surrogate_becomes_a_replacement_character() -> None:
     """Half of an emoji, cut by somebody else: no encoder after us would take it."""
-    callback = read_callback(b'{"msgid":"m","msgtype":"text","text":{"content":"a\\ud83d"}}')
+    callback = read_callback(
+        b'{"msgid":"m","msgtype":"text","text":{"content":"a\\ud83d"},"from":{"userid":"\\ud83d"}}'
+    )
     assert callback.items == (TextItem("a\ufffd"),)
+    assert callback.sender_id == "\ufffd"
+
+
+def test_what_an_event_says_of_itself_has_an_end() -> None:
+    """It is logged."""
+    event = {"eventtype": "template_card_event", "template_card_event": {"event_key": "k" * 1000}}
+    found = read(msgtype="event", event=event).event
+    assert found is not None
+    assert found.details["event_key"] == "k" * 128
 
 
 def test_no_repr_shows_what_a_user_sent() -> None:

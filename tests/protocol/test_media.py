@@ -115,6 +115,7 @@ def test_a_key_of_an_item_that_is_none_is_left_aside(text: str) -> None:
         pytest.param("attachment; filename*=KLINGON''x", "x", id="unknown-charset"),
         pytest.param("attachment; filename*=UTF-8''%FF%FE", "\ufffd\ufffd", id="not-utf-8"),
         pytest.param(";;;=;*=", "", id="nonsense"),
+        pytest.param("attachment; filename=" + "(" * 5000, "", id="nested-comments"),
         pytest.param('inline; filename="' + "a" * 300 + '"', "a" * 255, id="long"),
     ],
 )
