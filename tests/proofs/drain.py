@@ -15,10 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
-from maven_channel_wecom.simulator.wecom import SimulatedWeCom
-from tests.proofs.agent import counting_agent
-from tests.proofs.fleet import Gateway
+from tests.proofs.fleet import lone_gateway
 from tests.proofs.traffic import Traffic, tally
 
 if TYPE_CHECKING:
@@ -38,33 +35,17 @@ class Stops:
 
 async def stop_again_and_again(folder: Path, *, stops: int, per_second: float = 60.0) -> Stops:
     """Return how that many stops went."""
-    token, key = new_token(), new_encoding_aes_key()
     exit_codes: list[int] = []
     seconds: list[float] = []
-    async with (
-        SimulatedWeCom(token=token, encoding_aes_key=key) as wecom,
-        counting_agent(slowest_seconds=0.3) as agent,
-    ):
-        gateway = Gateway(
-            folder,
-            1,
-            token=token,
-            encoding_aes_key=key,
-            agent_url=agent.url,
-            state=f"sqlite:{folder / 'state.db'}",
-        )
-        await gateway.start()
-        try:
-            async with Traffic(wecom, lambda: [gateway.callback_url], per_second=per_second):
-                for _ in range(stops):
-                    await asyncio.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - a moment, not a secret
-                    began = time.monotonic()
-                    exit_codes.append(await gateway.drain())
-                    seconds.append(time.monotonic() - began)
-                    await gateway.start()
-            return Stops(exit_codes, seconds, await tally(wecom, within_seconds=_SETTLING_SECONDS))
-        finally:
-            await gateway.kill()
+    async with lone_gateway(folder) as (wecom, gateway):
+        async with Traffic(wecom, lambda: [gateway.callback_url], per_second=per_second):
+            for _ in range(stops):
+                await asyncio.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - a moment, not a secret
+                began = time.monotonic()
+                exit_codes.append(await gateway.drain())
+                seconds.append(time.monotonic() - began)
+                await gateway.start()
+        return Stops(exit_codes, seconds, await tally(wecom, within_seconds=_SETTLING_SECONDS))
 
 
 def main() -> int:

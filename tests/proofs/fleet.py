@@ -6,13 +6,18 @@ import asyncio
 import json
 import signal
 import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 from maven_channel_wecom.simulator.demo_gateway import free_port
+from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
+from maven_channel_wecom.simulator.wecom import SimulatedWeCom
+from tests.proofs.agent import counting_agent
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 READY_SECONDS = 30.0
@@ -89,3 +94,20 @@ class Gateway:
                 return response.status in {200, lowest}
         except aiohttp.ClientError:
             return False
+
+
+@asynccontextmanager
+async def lone_gateway(folder: Path) -> AsyncIterator[tuple[SimulatedWeCom, Gateway]]:
+    """Run one gateway on a SQLite file, with people to write to it and an agent that takes up to 0.3 s."""
+    token, key = new_token(), new_encoding_aes_key()
+    async with (
+        SimulatedWeCom(token=token, encoding_aes_key=key) as wecom,
+        counting_agent(slowest_seconds=0.3) as agent,
+    ):
+        state = f"sqlite:{folder / 'state.db'}"
+        gateway = Gateway(folder, 1, token=token, encoding_aes_key=key, agent_url=agent.url, state=state)
+        await gateway.start()
+        try:
+            yield wecom, gateway
+        finally:
+            await gateway.kill()

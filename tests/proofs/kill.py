@@ -13,10 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
-from maven_channel_wecom.simulator.wecom import SimulatedWeCom
-from tests.proofs.agent import counting_agent
-from tests.proofs.fleet import Gateway
+from tests.proofs.fleet import lone_gateway
 from tests.proofs.traffic import Traffic, tally
 
 if TYPE_CHECKING:
@@ -27,29 +24,13 @@ _SETTLING_SECONDS = 60.0
 
 async def kill_again_and_again(folder: Path, *, kills: int, per_second: float = 60.0) -> Tally:
     """Return the count after that many kills at random moments."""
-    token, key = new_token(), new_encoding_aes_key()
-    async with (
-        SimulatedWeCom(token=token, encoding_aes_key=key) as wecom,
-        counting_agent(slowest_seconds=0.3) as agent,
-    ):
-        gateway = Gateway(
-            folder,
-            1,
-            token=token,
-            encoding_aes_key=key,
-            agent_url=agent.url,
-            state=f"sqlite:{folder / 'state.db'}",
-        )
-        await gateway.start()
-        try:
-            async with Traffic(wecom, lambda: [gateway.callback_url], per_second=per_second):
-                for _ in range(kills):
-                    await asyncio.sleep(random.uniform(0.05, 0.8))  # noqa: S311 - a moment, not a secret
-                    await gateway.kill()
-                    await gateway.start()
-            return await tally(wecom, within_seconds=_SETTLING_SECONDS)
-        finally:
-            await gateway.kill()
+    async with lone_gateway(folder) as (wecom, gateway):
+        async with Traffic(wecom, lambda: [gateway.callback_url], per_second=per_second):
+            for _ in range(kills):
+                await asyncio.sleep(random.uniform(0.05, 0.8))  # noqa: S311 - a moment, not a secret
+                await gateway.kill()
+                await gateway.start()
+        return await tally(wecom, within_seconds=_SETTLING_SECONDS)
 
 
 def main() -> int:

@@ -5,47 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import pytest
-
-from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
+from maven_channel_wecom.state.port import CLAIM_SECONDS
 from maven_channel_wecom.state.redis import scripts
 from tests.fakes.redis_replicas import Replicas
-from tests.fakes.redis_server import RedisServer, shared_redis
+from tests.state.admitted import HOUR, NOW, admit, window
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from maven_channel_wecom.state.redis.store import RedisStateStore
+    from tests.fakes.redis_server import RedisServer
 
-NOW = 1_700_000_000.0
-HOUR = 3600.0
 SILENCE = 60.0
-
-
-@pytest.fixture
-async def server() -> RedisServer:
-    server = shared_redis()
-    await server.command("FLUSHALL")
-    return server
-
-
-@pytest.fixture
-async def replicas(server: RedisServer) -> AsyncIterator[list[RedisStateStore]]:
-    async with Replicas() as opened:
-        yield [await opened.open(server.address()) for _ in range(3)]
-
-
-def kept(message_id: str) -> KeptCallback:
-    return KeptCallback(message_id, "chat", NOW, b"message")
-
-
-def window(message_id: str, opened_at: float = NOW) -> ReplyWindow:
-    return ReplyWindow(message_id, "chat", "alice", f"https://x/{message_id}", opened_at, opened_at + HOUR)
-
-
-async def admit(store: RedisStateStore, message_id: str, now: float = NOW) -> bool:
-    return await store.admit(kept(message_id), window(message_id, now), now)
 
 
 async def test_of_several_replicas_exactly_one_admits(replicas: list[RedisStateStore]) -> None:

@@ -12,22 +12,15 @@ from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.port import KeptCallback
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_replicas import Replicas, crash_redis_store, healed, let_replicas_be_silent
-from tests.fakes.redis_server import RedisServer, shared_redis
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from maven_channel_wecom.state.redis.store import RedisStateStore
+    from tests.fakes.redis_server import RedisServer
 
 NOW = 1_700_000_000.0
 SILENCE = 60.0
-
-
-@pytest.fixture
-async def server() -> RedisServer:
-    server = shared_redis()
-    await server.command("FLUSHALL")
-    return server
 
 
 @pytest.fixture
