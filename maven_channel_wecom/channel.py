@@ -46,6 +46,7 @@ class WeComChannel:
         media: opens media.
         outbound: delivers replies.
         state: the claims and windows.
+        recover: takes up what processes that are gone left.
         close: closes what the parts were given, after everything else has stopped.
     """
 
@@ -60,6 +61,7 @@ class WeComChannel:
         media: MediaOpener,
         outbound: Outbound,
         state: StateStore,
+        recover: Callable[[], Awaitable[None]],
         close: Callable[[], Awaitable[None]],
     ) -> None:
         self._name = name
@@ -70,6 +72,7 @@ class WeComChannel:
         self._media = media
         self._outbound = outbound
         self._state = state
+        self._recover = recover
         self._close = close
         self._port: int | None = None
         self._taking_over: asyncio.Task[None] | None = None
@@ -123,9 +126,13 @@ class WeComChannel:
 
     async def _take_over(self) -> None:
         try:
-            await self._inbound.resume()
+            await self._recover()
         except StateUnavailable as unavailable:
             logger.debug("wecom state unavailable", extra={"fields": {"reason": unavailable.reason}})
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next look must come
+            logger.error(  # noqa: TRY400 - the text of an error may hold what a user wrote
+                "wecom messages not taken up", extra={"fields": {"channel": self._name, "error": type(error).__name__}}
+            )
 
     async def health(self) -> Health:
         """See Channel."""

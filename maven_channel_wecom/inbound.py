@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from maven_channel_wecom.state.port import StateStore
 
 logger = logging.getLogger(__name__)
+
+ADMIT_SECONDS: Final = 3.0
+"""A disk that hangs must not cost more: WeCom waits five seconds. Lower: a slow disk costs 503."""
 
 # The original's acknowledgement: the JSON text "success", sealed. WeCom takes it as an empty reply.
 _ACKNOWLEDGEMENT: Final = b'"success"'
@@ -76,21 +80,6 @@ class Inbound:
     def refuse_new(self) -> None:
         """Answer every callback from now on with 503, so that WeCom tries again later or elsewhere."""
         self._draining = True
-
-    async def resume(self) -> None:
-        """Take up what processes that are gone left unfinished, oldest first. StateUnavailable when nobody can say."""
-        over: list[str] = []
-        left = await self._state.unfinished(self._clock.now())
-        for kept in left:
-            callback = _read_again(kept.message)
-            if callback is not None and callback.type in MESSAGE_TYPES:
-                self._inbox.put(AdmittedCallback(callback, kept.received_at))
-            else:
-                over.append(kept.message_id)
-        if resumed := len(left) - len(over):
-            logger.info("wecom messages taken up", extra={"fields": {"channel": self._channel, "messages": resumed}})
-        for message_id in over:
-            await self._state.finish(message_id, self._clock.now())
 
     async def receive(
         self, method: str, query: Mapping[str, str], read_body: Callable[[], Awaitable[bytes]]
@@ -180,9 +169,15 @@ class Inbound:
         now = self._clock.now()
         kept = KeptCallback(callback.message_id, callback.chat_id, now, message)
         try:
-            if not await self._state.admit(kept, reply_window.open_window(callback, now), now):
+            # Cancelling it is safe: what was kept all the same is taken up again like the work of a dead process.
+            async with asyncio.timeout(ADMIT_SECONDS):
+                new = await self._state.admit(kept, reply_window.open_window(callback, now), now)
+            if not new:
                 return self._duplicate(callback)
             self._inbox.put(AdmittedCallback(callback, now))
+        except TimeoutError:
+            sentence = "the state did not answer in time"
+            raise StateUnavailable(sentence) from None
         finally:
             self._inbox.give_back()
         return "accepted"
@@ -233,11 +228,3 @@ class Inbound:
             detail=str(rejection),
         )
         return dull_answer(rejection.status)
-
-
-def _read_again(message: bytes) -> Callback | None:
-    """Read a kept callback; None for one that this version, unlike the one that kept it, cannot read."""
-    try:
-        return read_callback(message)
-    except MalformedCallback:
-        return None

@@ -90,6 +90,10 @@ class Inbox:
         self._reserved += 1
         return True
 
+    def places_for_old_messages(self) -> int:
+        """Return how many messages of earlier processes may be put in: they leave half of the places to new ones."""
+        return max(0, max(1, self._limit // 2) - len(self._work) - self._reserved)
+
     def give_back(self) -> None:
         """Give a reserved place back."""
         self._reserved -= 1

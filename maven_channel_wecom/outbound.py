@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.contract.messages import Receipt
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
@@ -13,7 +14,7 @@ from maven_channel_wecom.policy import delivery, rendering
 from maven_channel_wecom.protocol import reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.config import Overflow
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     _Part = tuple[ReplyWindow, Rendered]
 
 logger = logging.getLogger(__name__)
+
+# A stop has its own limit, and whoever asked for it does not wait for a database.
+_STOP_SECONDS: Final = 1.0
 
 
 class Outbound:
@@ -132,7 +136,7 @@ class Outbound:
             try:
                 verdict, further_attempts = await self._deliver(window, rendered)
             except asyncio.CancelledError:
-                await self._restore_all(parts[sent + 1 :])
+                await self._restore_at_a_stop([part[0] for part in parts[sent + 1 :]])
                 raise
             attempts += further_attempts
             if verdict.outcome != "delivered":
@@ -172,7 +176,7 @@ class Outbound:
                 await self._clock.sleep(delay)
             except asyncio.CancelledError:
                 # The channel stops, and nothing of this reply has arrived: the next start may still deliver it.
-                await self._restore(window)
+                await self._restore_at_a_stop([window])
                 raise
         if verdict.outcome == "undeliverable":
             await self._restore(window)
@@ -190,6 +194,13 @@ class Outbound:
             meaning = delivery.meaning(errcode)
             self._log(logging.WARNING, "wecom reply not accepted", window, errcode=errcode, meaning=meaning)
         return delivery.judge_repeat(verdict, repeated=window.repeated)
+
+    async def _restore_at_a_stop(self, windows: Sequence[ReplyWindow]) -> None:
+        """Open windows again, for a moment only: one that stays claimed is opened by whoever takes its message up."""
+        with contextlib.suppress(TimeoutError, StateUnavailable):
+            async with asyncio.timeout(_STOP_SECONDS):
+                for window in windows:
+                    await self._state.restore_window(window, self._clock.now())
 
     async def _restore_all(self, parts: list[_Part]) -> None:
         for window, _ in parts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from maven_channel_wecom import __version__
@@ -21,6 +22,7 @@ from maven_channel_wecom.media_opening import OUTCOMES, MediaOpener
 from maven_channel_wecom.metrics import ChannelMetrics
 from maven_channel_wecom.outbound import Outbound
 from maven_channel_wecom.policy import delivery
+from maven_channel_wecom.recovery import recover
 from maven_channel_wecom.state.opening import open_state
 from maven_channel_wecom.transport.callback_server import CallbackServer
 from maven_channel_wecom.transport.egress import Egress
@@ -160,6 +162,7 @@ async def build_channel(
             overflow=config.overflow,
         ),
         state=state,
+        recover=partial(recover, name, state=state, inbox=inbox, clock=clock),
         close=close,
     )
     return channel

@@ -15,6 +15,7 @@ from maven_channel_wecom.inbound import Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.log_limit import LogLimit
 from maven_channel_wecom.protocol import envelope
+from maven_channel_wecom.recovery import recover
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.port import KeptCallback
 from tests.fakes.clock import FakeClock
@@ -41,7 +42,7 @@ class Gate:
         self.clock = FakeClock()
         self.registry = CollectorRegistry()
         self.published: list[str] = []
-        state = state or MemoryStateStore()
+        self.state = state = state or MemoryStateStore()
         metrics = channel_metrics(self.registry)
         self.inbox = Inbox(
             "wecom",
@@ -74,6 +75,9 @@ class Gate:
         query = {"msg_signature": sealed.msgsignature, "timestamp": "1700000000", "nonce": "n"}
         return await self.inbound.receive("POST", query, read_body)
 
+    async def recover(self) -> None:
+        await recover("wecom", state=self.state, inbox=self.inbox, clock=self.clock)
+
     def count(self, outcome: str, kind: str = "message") -> float | None:
         labels = {"channel": "wecom", "kind": kind, "outcome": outcome}
         return self.registry.get_sample_value("maven_wecom_callbacks_total", labels)
@@ -104,8 +108,9 @@ class Failing(MemoryStateStore):
             raise self.error
         return await super().admit(callback, window, now)
 
-    async def unfinished(self, now: float) -> list[KeptCallback]:
-        return list(self.left)
+    async def unfinished(self, now: float, *, most: int = 1_000) -> list[KeptCallback]:
+        left, self.left = self.left[:most], self.left[most:]
+        return list(left)
 
     async def finish(self, message_id: str, now: float) -> None:
         self.finished += (message_id,)
@@ -202,18 +207,34 @@ async def test_the_url_check_opens_no_callback() -> None:
 
 
 async def test_what_an_earlier_process_left_is_taken_up() -> None:
-    """Messages go to the host with the time they came; events and what cannot be read any more are over."""
+    """Messages go to the host; events, what cannot be read and what cannot be answered any more are over."""
     state = Failing()
     state.left = (
-        KeptCallback("m1", "alice", 1_600_000_000.0, message("m1")),
-        KeptCallback("e1", "alice", 1_600_000_001.0, message("e1", "event")),
-        KeptCallback("x1", "alice", 1_600_000_002.0, b"from another version"),
+        KeptCallback("m1", "alice", 1_699_999_000.0, message("m1")),
+        KeptCallback("e1", "alice", 1_699_999_001.0, message("e1", "event")),
+        KeptCallback("x1", "alice", 1_699_999_002.0, b"from another version"),
+        KeptCallback("o1", "alice", 1_699_990_000.0, message("o1")),
     )
     gate = Gate(state)
-    await gate.inbound.resume()
+    await gate.recover()
     await gate.inbox.drain(1)
     assert gate.published == ["m1"]
-    assert sorted(state.finished) == ["e1", "m1", "x1"]
+    assert sorted(state.finished) == ["e1", "m1", "o1", "x1"]
+
+
+async def test_old_messages_leave_half_of_the_places_to_new_ones() -> None:
+    """A backlog is worked off bit by bit, and nobody new is turned away for it."""
+    state = Failing()
+    state.left = tuple(KeptCallback(f"m{n}", "alice", 1_699_999_000.0, message(f"m{n}")) for n in range(12))
+    gate = Gate(state)
+    await gate.recover()
+    assert len(gate.inbox) == 5
+    assert (await gate.post(message("new"))).status == 200
+    await gate.inbox.drain(1)
+    while state.left:
+        await gate.recover()
+        await gate.inbox.drain(1)
+    assert len(gate.published) == 13
 
 
 async def test_one_that_cannot_be_finished_does_not_hold_up_the_others() -> None:
@@ -227,11 +248,11 @@ async def test_one_that_cannot_be_finished_does_not_hold_up_the_others() -> None
 
     state = Forgetful()
     state.left = (
-        KeptCallback("x1", "alice", 1_600_000_000.0, b"from another version"),
-        KeptCallback("m1", "alice", 1_600_000_001.0, message("m1")),
+        KeptCallback("x1", "alice", 1_699_999_000.0, b"from another version"),
+        KeptCallback("m1", "alice", 1_699_999_001.0, message("m1")),
     )
     gate = Gate(state)
     with pytest.raises(StateUnavailable):
-        await gate.inbound.resume()
+        await gate.recover()
     await gate.inbox.drain(1)
     assert gate.published == ["m1"]

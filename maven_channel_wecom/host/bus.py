@@ -67,9 +67,7 @@ class Bus:
     async def publish(self, message: InboundMessage) -> None:
         """Have a message answered and send the answer. The agent's failures end as a sentence to the user."""
         answer = await self._answer(message)
-        if not answer.strip():
-            logger.warning("agent had nothing to say", extra={"fields": {"channel": message.channel}})
-            return
+        # A blank one too: the channel does not send it, and counts that somebody is left without an answer.
         await self.send(
             OutboundMessage(
                 channel=message.channel, chat_id=message.chat_id, content=answer, reply_to=message.message_id

@@ -66,7 +66,7 @@ class MemoryStateStore:
         self._expire(now)
         self._in_hand.pop(message_id, None)
 
-    async def unfinished(self, now: float) -> list[KeptCallback]:
+    async def unfinished(self, now: float, *, most: int = 1_000) -> list[KeptCallback]:  # noqa: ARG002 - there is none
         """See StateStore."""
         self._expire(now)
         return []

@@ -49,13 +49,14 @@ class StateStore(Protocol):
         """Stop keeping the callback. The claim stays for CLAIM_SECONDS, an unspent window until it expires."""
         ...
 
-    async def unfinished(self, now: float) -> list[KeptCallback]:
-        """Take over the callbacks that processes which are gone left unfinished, oldest first.
+    async def unfinished(self, now: float, *, most: int = 1_000) -> list[KeptCallback]:
+        """Take over the callbacks that processes which are gone left unfinished, oldest first, some at a time.
 
-        Each is given to one caller only, who works on it as if it had admitted it. One whose window is spent was
-        answered: it is finished instead. A window that was claimed when its process died is opened again, as
-        `repeated`: to give it up would lose a message whose process died twice, and WeCom refuses a reply to a window
-        that was used. Called at start and again and again; a backend that dies with its process has nothing to give.
+        At most `most`, perhaps fewer though there are more; an empty list when there is none. Each is given to one
+        caller only, who works on it as if it had admitted it. One whose window is spent was answered: it is finished
+        instead. A window that was claimed when its process died is opened again, as `repeated`: to give it up would
+        lose a message whose process died twice, and WeCom refuses a reply to a window that was used. Called at start
+        and again and again; a backend that dies with its process has nothing to give.
         """
         ...
 

@@ -85,12 +85,13 @@ async def test_the_user_hears_when_the_agent_fails(
     assert (record.exc_info is not None) is (reason == "fault")
 
 
-async def test_blank_answers_are_not_sent(caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing to say is said to the log only."""
+async def test_blank_answers_are_the_channels_to_count(caplog: pytest.LogCaptureFixture) -> None:
+    """It does not send them; that somebody is left without an answer is a warning."""
     plugin = FakePlugin()
+    plugin.receipt = Receipt(outcome="undeliverable", reason="empty")
     await bus_with(ScriptedAgent(" \n"), plugin).publish(message())
-    assert plugin.sent == []
-    assert [record.message for record in caplog.records] == ["agent had nothing to say"]
+    assert [sent.content for sent in plugin.sent] == [" \n"]
+    assert [record.message for record in caplog.records] == ["answer not delivered"]
 
 
 async def test_an_answer_that_did_not_arrive_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -36,7 +36,7 @@ async def answered(watch: Watch, journey: Journey, spares: int, *, user: str = "
     spare_messages = [
         await journey.send(Text(f"a remark number {number}"), user=user, group=group) for number in range(spares)
     ]
-    await watch.until("agent had nothing to say", spares) if spares else None
+    await watch.until("answer not delivered", spares) if spares else None
     await journey.settled()
     sent = await journey.send(Text("tell me everything"), user="alice", group=group)
     await journey.auditor.receipt_for(sent.message_id)

@@ -82,7 +82,7 @@ async def test_two_answers_at_once_to_one_message_are_one(watch: Watch) -> None:
     agent = Listener(lambda _message: "")
     async with Journey(watch, agent=agent) as journey:
         sent = await journey.send(Text("who answers first?"))
-        await watch.until("agent had nothing to say")
+        await watch.until("answer not delivered")
         receipts = await asyncio.gather(
             *(journey.deliver(f"answer number {number}", reply_to=sent.message_id) for number in range(5))
         )
@@ -98,7 +98,7 @@ async def test_without_reply_to_the_newest_open_window_of_the_chat_is_used(watch
         clock.pass_seconds(1)
         newer = await journey.send(Text("the newer message"))
         await journey.send(Text("in another chat"), user="bob")
-        await watch.until("agent had nothing to say", 3)
+        await watch.until("answer not delivered", 3)
         for sent, content in ((newer, "a first word"), (older, "a second word")):
             assert (await journey.deliver(content)).outcome == "delivered"
             assert (await sent.reply()).content == content
@@ -110,7 +110,7 @@ async def test_an_answer_for_another_chat_does_not_take_the_window(watch: Watch)
     agent = Listener(lambda _message: "")
     async with Journey(watch, agent=agent) as journey:
         sent = await journey.send(Text("only for alice"))
-        await watch.until("agent had nothing to say")
+        await watch.until("answer not delivered")
         receipt = await journey.deliver("for somebody else", chat_id="bob", reply_to=sent.message_id)
         assert receipt.reason == "no_reply_window"
         assert (await journey.deliver("for alice", reply_to=sent.message_id)).outcome == "delivered"

@@ -22,5 +22,13 @@ def window(message_id: str, opened_at: float = NOW) -> ReplyWindow:
     return ReplyWindow(message_id, "chat", "alice", f"https://x/{message_id}", opened_at, opened_at + HOUR)
 
 
+async def all_unfinished(store: StateStore, now: float = NOW) -> list[KeptCallback]:
+    """Take over until there is nothing left."""
+    taken: list[KeptCallback] = []
+    while some := await store.unfinished(now):
+        taken += some
+    return taken
+
+
 async def admit(store: StateStore, message_id: str, now: float = NOW) -> bool:
     return await store.admit(kept(message_id), window(message_id, now), now)

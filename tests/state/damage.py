@@ -17,6 +17,7 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.opening import open_state
 from maven_channel_wecom.state.port import KeptCallback
+from tests.state.admitted import all_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -135,7 +136,7 @@ def _check_sentence(sentence: str, path: Path, seed: int) -> None:
 
 async def _check_entries(state: StateStore, seed: int) -> None:
     """Take out everything there is: no entry differs from what was written."""
-    for callback in await state.unfinished(NOW):
+    for callback in await all_unfinished(state):
         assert callback == CALLBACKS[callback.message_id], seed
     asked = [(window.chat_id, reply_to) for window in WINDOWS.values() for reply_to in (window.message_id, None)]
     claimed = await asyncio.gather(*(state.claim_window(*question, NOW) for question in asked))

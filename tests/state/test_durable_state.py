@@ -218,3 +218,13 @@ async def test_what_expired_meanwhile_is_over(place: Place) -> None:
     state = await place.open()
     assert await state.unfinished(NOW + HOUR) == [kept("m1")]
     assert await state.claim_window("chat", "m1", NOW + HOUR) is None
+
+
+async def test_a_backlog_comes_in_pieces(place: Place) -> None:
+    """As many at a time as there is room for, oldest first, and none is left out."""
+    state = await place.open()
+    for number in range(5):
+        await admit(state, f"m{number}", NOW + number)
+    state = await place.open()
+    pieces = [await state.unfinished(LATER, most=2) for _ in range(4)]
+    assert [[callback.message_id for callback in piece] for piece in pieces] == [["m0", "m1"], ["m2", "m3"], ["m4"], []]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from maven_channel_wecom.state.port import KeptCallback
 from tests.fakes.redis_replicas import Replicas, crash_redis_store, let_replicas_be_silent
-from tests.state.admitted import NOW, admit, kept
+from tests.state.admitted import NOW, admit, all_unfinished, kept, window
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.state.port import KeptCallback
     from maven_channel_wecom.state.redis.store import RedisStateStore
     from tests.fakes.redis_server import RedisServer
 
@@ -46,7 +46,7 @@ async def test_work_is_taken_over_by_one(server: RedisServer, replicas: list[Red
     await asyncio.gather(*(admit(first, f"m{number}") for number in range(450)))
     await crash_redis_store(first)
     await let_replicas_be_silent(server, seconds=SILENCE)
-    taken = await asyncio.gather(*(store.unfinished(NOW) for store in others))
+    taken = await asyncio.gather(*(all_unfinished(store) for store in others))
     assert sorted(callback.message_id for callbacks in taken for callback in callbacks) == sorted(
         f"m{number}" for number in range(450)
     )
@@ -162,3 +162,14 @@ async def test_replicas_that_are_gone_are_forgotten(server: RedisServer) -> None
             await asyncio.sleep(0.02)
         assert await admit(other, "m2")
         assert len(await server.command("XINFO", "CONSUMERS", stream, "replicas")) == 1
+
+
+async def test_large_callbacks_are_taken_over_too(server: RedisServer, replicas: list[RedisStateStore]) -> None:
+    """A hundred of them would not come through in the time of one step."""
+    first, second, _ = replicas
+    for number in range(20):
+        callback = KeptCallback(f"m{number}", "chat", NOW + number, bytes(700_000))
+        await first.admit(callback, window(f"m{number}"), NOW)
+    await crash_redis_store(first)
+    await let_replicas_be_silent(server, seconds=SILENCE)
+    assert len(await all_unfinished(second)) == 20

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.opening import open_state
+from tests.state.admitted import all_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ async def admitted_before_kill(path: Path, prefix: str, lines: int) -> list[str]
 async def check(path: Path, admitted: Sequence[str]) -> None:
     """Look into the file: every id has its callback and its window, and is known."""
     state = await open_state(f"sqlite:{path}", channel="wecom")
-    kept = {callback.message_id: callback for callback in await state.unfinished(0.0)}
+    kept = {callback.message_id: callback for callback in await all_unfinished(state)}
     for message_id in admitted:
         callback = kept[message_id]
         assert callback.message == message_id.encode() * 30

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import secrets
 import socket
@@ -20,6 +21,8 @@ from maven_channel_wecom.state.redis.address import parse_redis_address
 from maven_channel_wecom.state.redis.link import RedisLink
 from maven_channel_wecom.state.redis.owed import OwedSteps
 from maven_channel_wecom.state.redis.windows import RedisWindows
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from maven_channel_wecom.policy.reply_window import ReplyWindow
@@ -137,28 +140,27 @@ class RedisStateStore:
         """See StateStore."""
         await self._settle(message_id, now, released=False)
 
-    async def unfinished(self, now: float) -> list[KeptCallback]:
+    async def unfinished(self, now: float, *, most: int = 1_000) -> list[KeptCallback]:
         """See StateStore."""
         # Before anything is taken, what is in hand here shows that it is.
         await self._beat()
-        callbacks: list[KeptCallback] = []
-        looked_at = _TAKEN
-        while looked_at == _TAKEN:
-            token = self._token()
-            looked_at, *taken = await self._run(
-                scripts.TAKE_OVER,
-                self._replica,
-                token,
-                self._silent_ms,
-                _GONE_MS,
-                _TAKEN,
-                now,
-                now + CLAIM_SECONDS,
-            )
-            for message_id, chat_id, received_at, message in taken:
-                callback = KeptCallback(message_id.decode(), chat_id.decode(), float(received_at), message)
-                self._in_hand[callback.message_id] = token
-                callbacks.append(callback)
+        token = self._token()
+        taken = await self._run(
+            scripts.TAKE_OVER,
+            self._replica,
+            token,
+            self._silent_ms,
+            _GONE_MS,
+            min(most, _TAKEN),
+            now,
+            now + CLAIM_SECONDS,
+        )
+        callbacks = [
+            KeptCallback(message_id.decode(), chat_id.decode(), float(received_at), message)
+            for message_id, chat_id, received_at, message in taken
+        ]
+        for callback in callbacks:
+            self._in_hand[callback.message_id] = token
         return sorted(callbacks, key=lambda callback: callback.received_at)
 
     async def claim_window(
@@ -226,10 +228,15 @@ class RedisStateStore:
             if waited < between_beats and not (self._link.trouble or self._owed or self._full):
                 continue
             waited = 0.0
-            with suppress(StateUnavailable):
+            try:
                 await self._beat()
                 await self._owed.pay()
                 await self._look_for_room()
+            except StateUnavailable:
+                pass  # `health` tells it.
+            except Exception:
+                # A replica that is not heard loses its work, so whatever this is, the next beat is tried.
+                logger.exception("wecom state could not be kept")
 
     async def _beat(self, *, idle_ms: int = 0) -> None:
         messages = list(self._in_hand.items())

@@ -52,9 +52,14 @@ class SqliteStateStore:
         """See StateStore."""
         await self._writer.run(partial(self._entries.finish, message_id, now))
 
-    async def unfinished(self, now: float) -> list[KeptCallback]:  # noqa: ARG002 - nobody dies while the file is open
+    async def unfinished(
+        self,
+        now: float,  # noqa: ARG002 - nobody dies while the file is open
+        *,
+        most: int = 1_000,
+    ) -> list[KeptCallback]:
         """See StateStore. What earlier processes left was taken over when the file was opened."""
-        left, self._left = self._left, []
+        left, self._left = self._left[:most], self._left[most:]
         return left
 
     async def claim_window(

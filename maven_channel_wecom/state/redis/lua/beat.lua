@@ -3,6 +3,10 @@
 -- An `idle_ms` above 0 says the opposite: it gives them up, to be taken over at once.
 local replica, silent_ms, idle_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
+-- A stream that is none would refuse every admission, and nobody would say so before the next one.
+local kind = redis.call('TYPE', stream).ok
+if kind ~= 'stream' and kind ~= 'none' then return redis.error_reply('WRONGTYPE the stream is a ' .. kind) end
+
 steady_pulse(silent_ms)
 for i = 4, #ARGV, 2 do
   local owner, entry = unpack(redis.call('HMGET', message_key(ARGV[i]), 'owner', 'entry'))

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Takes over the callbacks of replicas that are silent or gave them up, oldest first, and reopens the windows these
--- were answering through. Returns how many windows are open, how many entries were looked at, then the callbacks.
+-- were answering through. Returns how many windows are open, then the callbacks.
 local replica, token, silent_ms, gone_ms, most, now, claim =
   ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 
@@ -8,7 +8,7 @@ drop_expired_windows(now, 500)
 -- Without a steady pulse only what was given up, which is marked by an idle time no silence reaches.
 local idle_ms = steady_pulse(silent_ms) and silent_ms or gone_ms
 local pending = redis.pcall('XPENDING', stream, group, 'IDLE', idle_ms, '-', '+', most)
-if pending.err then return {redis.call('ZCARD', windows), 0} end
+if pending.err then return {redis.call('ZCARD', windows)} end
 
 -- Returns whether the message is still to be worked on.
 local function take(id, entry, before)
@@ -38,7 +38,10 @@ local function take(id, entry, before)
   return true
 end
 
-local taken = {redis.call('ZCARD', windows), #pending}
+-- What is taken is bounded in bytes as well: an answer that does not arrive in time takes nothing over.
+local room_bytes = 262144
+
+local taken = {redis.call('ZCARD', windows)}
 for _, waiting in ipairs(pending) do
   local entry, before = waiting[1], waiting[2]
   local found = redis.call('XRANGE', stream, entry, entry)[1]
@@ -46,7 +49,11 @@ for _, waiting in ipairs(pending) do
     redis.call('XACK', stream, group, entry)
   else
     local kept = found[2]
-    if take(kept[2], entry, before) then taken[#taken + 1] = {kept[2], kept[4], kept[6], kept[8]} end
+    if take(kept[2], entry, before) then
+      taken[#taken + 1] = {kept[2], kept[4], kept[6], kept[8]}
+      room_bytes = room_bytes - #kept[8]
+      if room_bytes <= 0 then break end
+    end
   end
 end
 
