@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFIG ?= wecom.json
+URL ?= http://127.0.0.1:9886/wecom/bot
 
-.PHONY: demo test gateway lint format coverage proof-kill proof-drain proof-replicas bench-state clean
+.PHONY: demo test gateway simulator lint format coverage proof-kill proof-drain proof-replicas bench-state clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
-	@$(BIN)/maven-wecom demo
+	@$(BIN)/python -m maven_channel_wecom demo
 
 test: $(READY)  ## Run every test and every check.
 	@.ci/servers
@@ -19,7 +20,10 @@ test: $(READY)  ## Run every test and every check.
 	@$(BIN)/python -m pytest
 
 gateway: $(READY)  ## Run the gateway: make gateway CONFIG=wecom.json
-	@$(BIN)/maven-wecom gateway --config $(CONFIG)
+	@$(BIN)/python -m maven_channel_wecom gateway --config "$(CONFIG)"
+
+simulator: $(READY)  ## Play WeCom against a running gateway; token and key from WECOM_TOKEN and WECOM_ENCODING_AES_KEY.
+	@$(BIN)/python -m maven_channel_wecom simulator --callback-url "$(URL)"
 
 lint: $(READY)
 	@$(BIN)/ruff check .

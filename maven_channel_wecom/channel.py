@@ -76,6 +76,7 @@ class WeComChannel:
         self._close = close
         self._port: int | None = None
         self._taking_over: asyncio.Task[None] | None = None
+        self._trouble: str | None = None
 
     @property
     def name(self) -> str:
@@ -105,6 +106,7 @@ class WeComChannel:
             )
             raise ChannelStartError(message) from None
         logger.info("wecom callback server listening", extra={"fields": {"port": self._port}})
+        await self._tell_trouble()
         self._taking_over = asyncio.create_task(self._take_over_regularly())
 
     async def stop(self) -> None:
@@ -123,6 +125,7 @@ class WeComChannel:
         while True:
             await asyncio.sleep(TAKE_OVER_SECONDS)
             await self._take_over()
+            await self._tell_trouble()
 
     async def _take_over(self) -> None:
         try:
@@ -133,6 +136,17 @@ class WeComChannel:
             logger.error(  # noqa: TRY400 - the text of an error may hold what a user wrote
                 "wecom messages not taken up", extra={"fields": {"channel": self._name, "error": type(error).__name__}}
             )
+
+    async def _tell_trouble(self) -> None:
+        """Log when the state goes away and when it is back: whoever reads the log does not ask for the health."""
+        trouble = await self._state.health()
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble:
+            logger.warning("wecom state away", extra={"fields": {"channel": self._name, "detail": trouble}})
+        else:
+            logger.info("wecom state back", extra={"fields": {"channel": self._name}})
 
     async def health(self) -> Health:
         """See Channel."""

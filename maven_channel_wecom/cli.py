@@ -27,7 +27,7 @@ _COMMANDS = {
     "simulator": _Command("maven_channel_wecom.simulator.console", "play WeCom's side against a running gateway"),
     "demo": _Command(
         "maven_channel_wecom.simulator.demo",
-        "one question and its answer, on this machine alone",
+        "a whole conversation between a simulated WeCom and a real gateway, on this machine alone",
         takes_arguments=False,
     ),
 }

@@ -152,7 +152,14 @@ class Inbound:
             self._metrics.count_inbound_message("stream", "unsupported")
             return "accepted"
         if refused := admission.refusal(callback, self._config.rules):
-            self._log_limit.log(logger, logging.INFO, "wecom callback refused", channel=self._channel, reason=refused)
+            self._log_limit.log(
+                logger,
+                logging.INFO,
+                "wecom callback refused",
+                channel=self._channel,
+                reason=refused,
+                message_id=callback.message_id,
+            )
             return "refused"
         if callback.type == EVENT:
             return await self._admit_event(callback, message)

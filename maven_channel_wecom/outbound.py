@@ -190,6 +190,7 @@ class Outbound:
             verdict = delivery.judge_answer(*await self._client.post(window.url, body, timeout_seconds=seconds))
         except (RequestNotSent, AnswerLost) as failure:
             verdict = delivery.judge_failure(failure)
+            self._log(logging.WARNING, "wecom reply failed", window, reason=failure.reason, detail=str(failure))
         if errcode := verdict.errcode:
             meaning = delivery.meaning(errcode)
             self._log(logging.WARNING, "wecom reply not accepted", window, errcode=errcode, meaning=meaning)

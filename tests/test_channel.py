@@ -107,6 +107,24 @@ async def test_a_second_channel_on_one_file_does_not_start(tmp_path: Path) -> No
     await host.hook.maven_channel_stop(channel=first)
 
 
+async def test_a_state_that_goes_away_and_comes_back_is_two_lines_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever reads the log at night does not ask for the health."""
+    caplog.set_level("INFO")
+    host = Host()
+    channel = await host.start(state=f"sqlite:{tmp_path}/state.db")
+    (tmp_path / "state.db").rename(tmp_path / "moved.db")
+    await channel._tell_trouble()
+    await channel._tell_trouble()
+    (tmp_path / "moved.db").rename(tmp_path / "state.db")
+    await channel._tell_trouble()
+    await host.hook.maven_channel_stop(channel=channel)
+    told = [record for record in caplog.records if record.message.startswith("wecom state")]
+    assert [record.message for record in told] == ["wecom state away", "wecom state back"]
+    assert "removed or replaced" in told[0].__dict__["fields"]["detail"]
+
+
 async def test_a_host_can_start_and_stop_channels_without_end() -> None:
     """A reload leaves no task and no series behind."""
     host = Host()

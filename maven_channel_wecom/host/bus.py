@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
+from prometheus_client import Counter
+
 from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage, Receipt
 from maven_channel_wecom.host.agents.agent import AgentError
 
@@ -42,6 +44,10 @@ class Bus:
         self._metrics = metrics
         self._agent = agent
         self._turns = asyncio.Semaphore(turns)
+        turns_total = Counter(
+            "maven_agent_turns", "Turns of the agent by how they ended.", ["outcome"], registry=metrics
+        )
+        self._answered, self._failed = turns_total.labels("answered"), turns_total.labels("failed")
         loop = asyncio.get_running_loop()
         # A channel may publish what an earlier run left over before the host holds its handle; sending waits for it.
         self._channels: dict[str, asyncio.Future[Channel]] = {name: loop.create_future() for name in channels}
@@ -102,10 +108,14 @@ class Bus:
     async def _answer(self, message: InboundMessage) -> str:
         fields = {"channel": message.channel, "message_id": message.message_id}
         try:
-            return await self.ask(message)
+            answer = await self.ask(message)
         except AgentError as error:
+            self._failed.inc()
             logger.warning("agent failed", extra={"fields": fields | error.facts})
             return error.answer
         except Exception:
+            self._failed.inc()
             logger.exception("agent failed", extra={"fields": fields | {"reason": "fault"}})
             return FAULT_SENTENCE
+        self._answered.inc()
+        return answer

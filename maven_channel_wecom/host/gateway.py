@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from prometheus_client import disable_created_metrics
+
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.host import logs
 from maven_channel_wecom.host.configuration import Configuration, UnreadableConfiguration, interpret, read_document
@@ -29,6 +31,8 @@ EXIT_DRAINED: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2
 
+_SAME_WISH_SECONDS: Final = 0.5
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `gateway` takes on the command line."""
@@ -43,6 +47,8 @@ def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) 
         _say(str(error))
         return EXIT_CONFIGURATION
     logs.configure(configuration.logging.level, configuration.logging.format)
+    # A second series beside each counter, of no use to anybody here. The setting is the process's, so it is the host's.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client left it out
     try:
         plugins = plugins or load_plugins()
     except PluginProblems as error:
@@ -59,8 +65,9 @@ async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> in
     """Run a host until the first signal, drain it, and return the exit code. The second signal ends the process."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    ending = _Stop(stop)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _on_signal, stop)
+        loop.add_signal_handler(number, ending.on_signal)
     host = Host(configuration, plugins)
     if not configuration.channels:
         logger.warning("no channels enabled")
@@ -95,13 +102,23 @@ async def _start(host: Host, stop: asyncio.Event) -> bool:
     return True
 
 
-def _on_signal(stop: asyncio.Event) -> None:
-    if not stop.is_set():
-        stop.set()
-        return
-    logger.warning("gateway stopped without draining")
-    # Whatever still runs has been asked already; only the operating system does not ask.
-    os._exit(EXIT_FAILED)
+class _Stop:
+    """Drains at the first signal, and ends at once at the second."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+        self._first_at = 0.0
+
+    def on_signal(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if not self._stop.is_set():
+            self._stop.set()
+            self._first_at = now
+        # make, and supervisors that signal a whole group, send the same wish twice within a moment.
+        elif now - self._first_at > _SAME_WISH_SECONDS:
+            logger.warning("gateway stopped without draining")
+            # Whatever still runs has been asked already; only the operating system does not ask.
+            os._exit(EXIT_FAILED)
 
 
 def _say_all(path: Path, problems: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import aiohttp
 from yarl import URL
 
+from maven_channel_wecom.errors import WeComError
 from maven_channel_wecom.transport import addresses
 from maven_channel_wecom.transport.failures import ForbiddenAddress, lost, not_sent, not_sent_reason
 from maven_channel_wecom.transport.proxy import SOCKS_SCHEMES, read_proxy
@@ -37,7 +38,6 @@ KEEPALIVE_SECONDS: Final = 10.0
 
 # A backslash is a slash to some parsers, so a proxy might read another host than we did.
 _PLAIN_URL: Final = re.compile(r"[!-\[\]-~]+")
-_FAILURES: Final = (aiohttp.ClientError, OSError, ValueError)
 
 _Answer = TypeVar("_Answer")
 
@@ -124,7 +124,10 @@ class Egress:
                 return await read(response)
         except _Broken as broken:
             failure = self._failure(broken.__cause__ or broken, passage)
-        except _FAILURES as error:
+        except WeComError:
+            # What `read` makes of an answer.
+            raise
+        except Exception as error:  # noqa: BLE001 - below aiohttp all kinds come up: AttributeError from asyncio of 3.11.2
             failure = self._failure(error, passage)
         raise failure
 
@@ -233,7 +236,7 @@ def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
 async def _only_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     try:
         return await handler(request)
-    except _FAILURES as error:
+    except Exception as error:
         raise _Broken from error
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.host.agents.agent import Agent
 
 CANARY = "canary-4711"
+TURNS = ("answered", "failed")
 BUSY = Failure("http_429", "The agent is busy.")
 
 
@@ -182,3 +183,21 @@ async def test_a_wrapper_sees_every_answer() -> None:
     await bus.publish(message("hello"))
     assert audit.seen == ["hello"]
     assert len(plugin.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("agent", "outcome"),
+    [
+        pytest.param(EchoAgent(), "answered", id="answer"),
+        pytest.param(ScriptedAgent(AgentError(BUSY)), "failed", id="failure"),
+        pytest.param(ScriptedAgent(RuntimeError()), "failed", id="fault"),
+    ],
+)
+async def test_turns_of_the_agent_are_counted_by_how_they_ended(agent: Agent, outcome: str) -> None:
+    """An agent that is away looks like a delivered answer to everybody else: the apology arrives."""
+    bus = bus_with(agent, FakePlugin())
+    counts = {name: bus.metrics.get_sample_value("maven_agent_turns_total", {"outcome": name}) for name in TURNS}
+    assert counts == dict.fromkeys(TURNS, 0)
+    await bus.publish(message("hello"))
+    counts = {name: bus.metrics.get_sample_value("maven_agent_turns_total", {"outcome": name}) for name in TURNS}
+    assert counts == {**dict.fromkeys(TURNS, 0), outcome: 1}

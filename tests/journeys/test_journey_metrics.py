@@ -76,6 +76,7 @@ async def test_one_answered_message_moves_what_it_should(watch: Watch) -> None:
         ("answer_seconds_bucket",),
         ("answer_seconds_count",),
         ("answer_seconds_sum",),
+        ("maven_agent_turns_total", "answered"),
     }
 
 
