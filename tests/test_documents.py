@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 from maven_channel_wecom.config import problems
 from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.host.configuration import interpret
+from maven_channel_wecom.media_opening import OUTCOMES
+from maven_channel_wecom.metrics import REJECTIONS, UNAVAILABILITIES
+from maven_channel_wecom.policy.admission import REFUSALS
+from maven_channel_wecom.policy.delivery import REASONS
 
 if TYPE_CHECKING:
     import pytest
@@ -85,3 +89,12 @@ def test_every_link_inside_the_documents_leads_somewhere() -> None:
     for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_reason_is_explained_for_the_night() -> None:
+    """A word that appears in a log or a label stands in the page that says what to do."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    words = {*REJECTIONS, *UNAVAILABILITIES, *REFUSALS, *OUTCOMES, "duplicate", "refused"}
+    words |= {reason for reasons in REASONS.values() for reason in reasons} | set(REASONS)
+    explained = {word for word in words if f"`{word}`" in page or f"| {word} |" in page}
+    assert words - explained == {"ok", "opened", "delivered"}
