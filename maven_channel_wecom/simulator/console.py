@@ -26,7 +26,7 @@ KEY_VARIABLE: Final = "WECOM_ENCODING_AES_KEY"
 
 _EXIT_BAD_ARGUMENTS = 2
 _READ_BYTES = 65_536
-_LAST_REPLIES_SECONDS = 5.0
+_REPLY_SECONDS = 5.0
 _HELP = "text, or /image PATH  /file PATH  /voice TEXT  /group ID  /user ID  /again  /help  /quit"
 
 
@@ -102,6 +102,14 @@ async def run_console(
     await console.finish()
 
 
+_HINTS = {
+    400: ": does the key differ?",
+    401: ": does the token differ?",
+    404: ": does the path differ?",
+    503: ": it cannot take messages now; its log and /readyz say why",
+}
+
+
 class _Console:
     """Who is writing, where, and what was sent last."""
 
@@ -111,7 +119,7 @@ class _Console:
         self._user = user
         self._group = group
         self._last: SentCallback | None = None
-        self._acknowledged: list[SentCallback] = []
+        self._replies: set[asyncio.Task[None]] = set()
 
     async def obey(self, line: str) -> bool:
         """Do what one line says; false when it says to stop."""
@@ -142,10 +150,14 @@ class _Console:
 
     async def finish(self) -> None:
         """Wait a little for replies still to come, so that piped input gets its answers."""
-        waiting = (sent.reply(_LAST_REPLIES_SECONDS) for sent in self._acknowledged)
-        for outcome in await asyncio.gather(*waiting, return_exceptions=True):
-            if isinstance(outcome, TimeoutError):
-                self._say(str(outcome))
+        if self._replies:
+            await asyncio.wait(self._replies)
+
+    async def _wait_for_reply(self, sent: SentCallback) -> None:
+        try:
+            await sent.reply(_REPLY_SECONDS)
+        except TimeoutError as problem:
+            self._say(f"{problem}: does the agent answer, and has the channel allowPrivateNetwork?")
 
     async def _send_file(self, command: str, path: Path) -> None:
         try:
@@ -162,7 +174,9 @@ class _Console:
             self._say(f"{problem}; /group alone goes back to the single chat")
             return
         if self._last.acknowledged:
-            self._acknowledged.append(self._last)
+            waiting = asyncio.create_task(self._wait_for_reply(self._last))
+            self._replies.add(waiting)
+            waiting.add_done_callback(self._replies.discard)
         self._say(_describe_sent(self._last))
 
     async def _again(self) -> None:
@@ -224,7 +238,8 @@ def _describe_sent(sent: SentCallback) -> str:
         return "-> no answer: is the bot running, and is --callback-url its address?"
     milliseconds = sent.elapsed_seconds * 1000
     meaning = "acknowledged" if sent.acknowledged else f"not acknowledged, status {sent.status},"
-    return f"-> {meaning} in {milliseconds:.0f} ms"
+    hint = _HINTS.get(sent.status, "")
+    return f"-> {meaning} in {milliseconds:.0f} ms{hint}"
 
 
 def _print(line: str) -> None:
