@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 CONFIG ?= wecom.json
 URL ?= http://127.0.0.1:9886/wecom/bot
 
-.PHONY: demo test gateway simulator lint format coverage proof-kill proof-drain proof-replicas bench-state clean
+.PHONY: demo test gateway simulator lint format coverage proof-kill proof-drain proof-replicas proof-million bench-state clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
 	@$(BIN)/python -m maven_channel_wecom demo
@@ -47,6 +47,10 @@ proof-drain: $(READY)  ## Stop a gateway 100 times while people write to it.
 proof-replicas: $(READY)  ## Three replicas on one Redis, and everything that can break.
 	@.ci/servers
 	@$(BIN)/python -m tests.proofs.replicas
+
+proof-million: $(READY)  ## A million ids on each durable state: memory, and pauses while they expire.
+	@.ci/servers
+	@$(BIN)/python -m tests.proofs.million
 
 bench-state: $(READY)  ## Acknowledgements a second on each state, side by side.
 	@.ci/servers
