@@ -11,9 +11,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from maven_channel_wecom import plugin
 from maven_channel_wecom.channel import WeComChannel
+from maven_channel_wecom.config import read_config
 from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.messages import OutboundMessage
+from maven_channel_wecom.errors import StateUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +125,33 @@ async def test_a_state_that_goes_away_and_comes_back_is_two_lines_in_the_log(
     told = [record for record in caplog.records if record.message.startswith("wecom state")]
     assert [record.message for record in told] == ["wecom state away", "wecom state back"]
     assert "removed or replaced" in told[0].__dict__["fields"]["detail"]
+
+
+async def test_looking_for_old_messages_goes_on_whatever_it_meets(caplog: pytest.LogCaptureFixture) -> None:
+    """An error of one look must not be the end of all looks; its text stays out of the log."""
+    errors: list[Exception] = [RuntimeError("canary"), StateUnavailable()]
+
+    async def fail() -> None:
+        raise errors.pop(0)
+
+    unused: Any = None
+    channel = WeComChannel(
+        "wecom",
+        read_config("wecom", ENTRY),
+        server=unused,
+        inbound=unused,
+        inbox=unused,
+        media=unused,
+        outbound=unused,
+        state=unused,
+        recover=fail,
+        close=unused,
+    )
+    await channel._take_over()
+    await channel._take_over()
+    assert errors == []
+    assert "canary" not in caplog.text
+    assert [record.message for record in caplog.records] == ["wecom messages not taken up"]
 
 
 async def test_a_host_can_start_and_stop_channels_without_end() -> None:

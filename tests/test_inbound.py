@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -153,6 +154,21 @@ async def test_a_bug_of_ours_costs_no_message_and_says_nothing_it_should_not(
     assert gate.count("error") == 1
     assert caplog.records[-1].__dict__["fields"]["error"] == "RuntimeError"
     assert "canary" not in caplog.text
+
+
+async def test_a_state_that_hangs_costs_503_before_wecom_gives_up() -> None:
+    """A disk may not answer for minutes; whether it kept the message is found out later."""
+
+    class Hanging(MemoryStateStore):
+        async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
+            await asyncio.Event().wait()
+            return True
+
+    gate = Gate(Hanging())
+    async with asyncio.timeout(5):
+        assert (await gate.post(message("m1"))).status == 503
+    assert gate.count("state") == 1
+    assert gate.inbox.reserve()
 
 
 async def test_a_channel_that_stops_refuses_new_callbacks() -> None:

@@ -157,3 +157,8 @@ def test_one_part_is_rendering() -> None:
     """Splitting into one and rendering are the same thing."""
     assert split("x" * 5000, 1, 1000) == [render("x" * 5000, 1000)]
     assert split(" ", 3) == []
+
+
+def test_the_text_is_in_no_repr() -> None:
+    """It is what the agent told somebody."""
+    assert "canary" not in repr(render("canary"))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from maven_channel_wecom.errors import MalformedCallback
+from maven_channel_wecom.protocol import schema
 from maven_channel_wecom.protocol.callback import Callback, MediaItem, TextItem, UnknownItem, read_callback
 
 HEADER: dict[str, Any] = {
@@ -199,6 +200,6 @@ def test_what_an_event_says_of_itself_has_an_end() -> None:
 def test_no_repr_shows_what_a_user_sent() -> None:
     """Nor the URLs, which are as good as passwords."""
     callback = read(msgtype="text", text={"content": "private"}, quote={"msgtype": "image", "image": {"url": URL}})
-    shown = repr((callback, callback.items, callback.quoted_items))
+    shown = repr((callback, callback.items, callback.quoted_items, schema.Text("private"), schema.Media(URL)))
     assert "private" not in shown
     assert "http" not in shown
