@@ -128,12 +128,12 @@ class Inbound:
         callback = read_callback(opened.message)
         kind = "event" if callback.type == EVENT else "message"
         try:
-            outcome = await self._admit(callback, opened.message)
-        except StateUnavailable as unavailable:
-            outcome = unavailable.reason
-            self._log_limit.log(
-                logger, logging.ERROR, "wecom state unavailable", channel=self._channel, reason=unavailable.reason
-            )
+            # Cancelling it is safe: what was kept all the same is taken up again like the work of a dead process.
+            async with asyncio.timeout(ADMIT_SECONDS):
+                outcome = await self._admit(callback, opened.message)
+        except (StateUnavailable, TimeoutError) as error:
+            outcome = error.reason if isinstance(error, StateUnavailable) else StateUnavailable.reason
+            self._log_limit.log(logger, logging.ERROR, "wecom state unavailable", channel=self._channel, reason=outcome)
         return _Taken(kind, outcome, opened, signed.nonce)
 
     def _open(self, signed: envelope.SignedQuery, ciphertext: str) -> OpenedEnvelope:
@@ -176,15 +176,9 @@ class Inbound:
         now = self._clock.now()
         kept = KeptCallback(callback.message_id, callback.chat_id, now, message)
         try:
-            # Cancelling it is safe: what was kept all the same is taken up again like the work of a dead process.
-            async with asyncio.timeout(ADMIT_SECONDS):
-                new = await self._state.admit(kept, reply_window.open_window(callback, now), now)
-            if not new:
+            if not await self._state.admit(kept, reply_window.open_window(callback, now), now):
                 return self._duplicate(callback)
             self._inbox.put(AdmittedCallback(callback, now))
-        except TimeoutError:
-            sentence = "the state did not answer in time"
-            raise StateUnavailable(sentence) from None
         finally:
             self._inbox.give_back()
         return "accepted"
