@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 CONFIG ?= wecom.json
 URL ?= http://127.0.0.1:9886/wecom/bot
 
-.PHONY: demo test gateway simulator lint format coverage proof-kill proof-drain proof-replicas proof-million bench-state clean
+.PHONY: demo test gateway simulator doctor lint format coverage proof-kill proof-drain proof-replicas proof-million bench-state clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
 	@$(BIN)/python -m maven_channel_wecom demo
@@ -24,6 +24,9 @@ gateway: $(READY)  ## Run the gateway: make gateway CONFIG=wecom.json
 
 simulator: $(READY)  ## Play WeCom against a running gateway; token and key from WECOM_TOKEN and WECOM_ENCODING_AES_KEY.
 	@$(BIN)/python -m maven_channel_wecom simulator --callback-url "$(URL)"
+
+doctor: $(READY)  ## Say what is wrong with a configuration: make doctor CONFIG=wecom.json PUBLIC_URL=https://…/wecom/bot
+	@$(BIN)/python -m maven_channel_wecom doctor --config "$(CONFIG)" $(if $(PUBLIC_URL),--url "$(PUBLIC_URL)")
 
 lint: $(READY)
 	@$(BIN)/ruff check .

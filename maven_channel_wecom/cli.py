@@ -24,6 +24,9 @@ class _Command(NamedTuple):
 
 _COMMANDS = {
     "gateway": _Command("maven_channel_wecom.host.gateway", "run the channels of a configuration file"),
+    "doctor": _Command(
+        "maven_channel_wecom.doctor.command", "check a configuration, and the URL in WeCom's console as WeCom does"
+    ),
     "simulator": _Command("maven_channel_wecom.simulator.console", "play WeCom's side against a running gateway"),
     "demo": _Command(
         "maven_channel_wecom.simulator.demo",

@@ -75,6 +75,7 @@ def test_every_import_contract_holds() -> None:
     [
         ("host", {"contract"}),
         ("simulator", {"protocol", "errors"}),
+        ("doctor", {"host", "config", "state", "transport", "clock", "protocol", "errors"}),
         ("contract", set()),
         ("protocol", {"errors"}),
         ("policy", {"protocol", "contract", "errors"}),

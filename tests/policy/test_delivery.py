@@ -36,6 +36,7 @@ ANSWERS = [
     (200, answer(45009), "refused", "rate_limit", False),
     (200, answer(60140), "refused", "window_spent", False),
     (200, answer(99999), "refused", "errcode", False),
+    (300, answer(0), "refused", "http_3xx", False),
     (302, b"", "refused", "http_3xx", False),
     (400, answer(0), "refused", "http_4xx", False),
     (404, b"", "refused", "http_4xx", False),
@@ -62,6 +63,13 @@ def test_an_answer_has_one_of_four_outcomes(
     """First by status, then by errcode; a 2xx that is not WeCom's JSON is no success."""
     verdict = judge_answer(status, body)
     assert (verdict.outcome, verdict.reason, verdict.retry) == (outcome, reason, retry)
+
+
+@pytest.mark.parametrize("errcode", [-1, 6000, 45033, 44004, 60140, 99999])
+def test_a_verdict_on_an_errcode_keeps_it(errcode: int) -> None:
+    """Several share a reason, and the log says which it was; an answer without one has none."""
+    assert judge_answer(200, answer(errcode)).errcode == errcode
+    assert judge_answer(500, answer(errcode)).errcode is None
 
 
 @pytest.mark.parametrize("reason", delivery.NOT_SENT_REASONS)
@@ -125,6 +133,8 @@ def test_there_are_three_attempts_and_none_after_the_windows_end() -> None:
 
 
 def test_an_errcode_is_explained_for_the_log() -> None:
-    """In words, or with the page that has them."""
+    """In words, or with the page that has them; each that has a reason of its own has words."""
+    explained = (0, -1, 6000, 40008, 40033, 44004, 45002, 45009, 45033, 60140)
+    assert not [errcode for errcode in explained if "90313" in delivery.meaning(errcode)]
     assert delivery.meaning(44004) == "empty content"
-    assert "90313" in delivery.meaning(12345)
+    assert "see 90313" in delivery.meaning(12345)

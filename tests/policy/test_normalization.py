@@ -12,7 +12,7 @@ from maven_channel_wecom.contract.messages import (
     TextBlock,
     UnavailableBlock,
 )
-from maven_channel_wecom.policy.normalization import MEDIA_BYTES, media_block, normalize, strip_mentions
+from maven_channel_wecom.policy.normalization import media_block, normalize, strip_mentions
 from maven_channel_wecom.protocol.callback import Callback, Item, MediaItem, TextItem, UnknownItem
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -56,6 +56,14 @@ def test_a_message_names_its_channel_chat_and_sender() -> None:
     )
     assert message.timestamp == 1234
     assert message.transport_meta == {"bot_id": "aib1", "chat_type": "single", "message_type": "mixed"}
+
+
+def test_in_a_group_the_chat_is_the_group() -> None:
+    """An answer goes where the question was asked, and the host is told that others read it."""
+    message = normalized(TextItem("hi"), group=True)
+    assert message is not None
+    assert (message.chat_id, message.sender_id) == ("wr1", "alice")
+    assert message.transport_meta["chat_type"] == "group"
 
 
 def test_the_time_of_wecom_wins() -> None:
@@ -126,6 +134,13 @@ def test_a_mention_beside_a_picture_goes() -> None:
     assert message.content == ""
 
 
+def test_a_mention_before_a_picture_leaves_no_empty_line() -> None:
+    """The plain content begins with the user's first word."""
+    message = normalized(TextItem("@Maven "), IMAGE, TextItem("what is it?"), media=(PICTURE,), group=True)
+    assert message is not None
+    assert message.content == "what is it?"
+
+
 @pytest.mark.parametrize(
     ("text", "stripped"),
     [
@@ -144,6 +159,7 @@ def test_a_mention_beside_a_picture_goes() -> None:
         pytest.param("Maven hello", "Maven hello", id="no-sign"),
         pytest.param("@maven hello", "@maven hello", id="another-case"),
         pytest.param(" hello ", " hello ", id="nothing-to-strip"),
+        pytest.param("  ", "  ", id="blank"),
         pytest.param("@Maven /new a@b.c @Bob", "/new a@b.c @Bob", id="command"),
     ],
 )
@@ -152,16 +168,29 @@ def test_only_configured_names_at_the_ends_are_stripped(text: str, stripped: str
     assert strip_mentions(text, ("Maven", "Maven Bot")) == stripped
 
 
+def test_a_name_that_ends_like_another_is_stripped_whole() -> None:
+    """Half a name at the end of a question would be read as a part of it."""
+    assert strip_mentions("hi @Acme@Support", ("Support", "Acme@Support")) == "hi"
+
+
 def test_without_names_nothing_is_stripped() -> None:
     """WeCom does not say what the bot is called."""
     assert strip_mentions("@Maven hello", ()) == "@Maven hello"
 
 
-def test_an_opened_image_becomes_a_block_with_the_type_of_its_bytes() -> None:
-    """Base64, as every model takes it."""
-    assert media_block(IMAGE, PNG, "photo.jpg") == ImageBlock(
-        media_type="image/png", data=base64.b64encode(PNG).decode()
-    )
+@pytest.mark.parametrize(
+    ("content", "type_"),
+    [
+        pytest.param(PNG, "image/png", id="png"),
+        pytest.param(b"\xff\xd8\xff\xe0" + bytes(40), "image/jpeg", id="jpeg"),
+        pytest.param(b"GIF89a" + bytes(20), "image/gif", id="gif"),
+        pytest.param(b"RIFF\x00\x00\x00\x00WEBPVP8 " + bytes(20), "image/webp", id="webp"),
+    ],
+)
+def test_an_opened_image_becomes_a_block_with_the_type_of_its_bytes(content: bytes, type_: str) -> None:
+    """Base64, as every model takes it, whatever the name says."""
+    block = media_block(IMAGE, content, "photo.bmp")
+    assert block == ImageBlock(media_type=type_, data=base64.b64encode(content).decode())
 
 
 @pytest.mark.parametrize(
@@ -179,7 +208,7 @@ def test_an_image_that_is_none_is_unavailable(content: bytes) -> None:
     assert media_block(IMAGE, content, "") == UnavailableBlock(kind="image", reason="not_an_image")
 
 
-def test_a_file_has_name_and_type() -> None:
+def test_a_file_has_name_type_and_content() -> None:
     """The type is told by the bytes, and unknown ones are just bytes."""
     pdf = media_block(FILE, b"%PDF-1.7", "a.pdf")
     table = media_block(FILE, b"a,b\n", "t.csv")
@@ -187,12 +216,14 @@ def test_a_file_has_name_and_type() -> None:
     assert isinstance(table, FileBlock)
     assert (pdf.name, pdf.media_type) == ("a.pdf", "application/pdf")
     assert (table.name, table.media_type) == ("t.csv", "application/octet-stream")
+    assert base64.b64decode(table.data) == b"a,b\n"
 
 
 def test_ten_mebibytes_are_taken_and_one_byte_more_is_not() -> None:
     """The limit is on the opened bytes."""
-    assert isinstance(media_block(FILE, bytes(MEDIA_BYTES), ""), FileBlock)
-    assert media_block(FILE, bytes(MEDIA_BYTES + 1), "") == UnavailableBlock(kind="file", reason="too_large")
+    ten_mebibytes = 10 * 2**20
+    assert isinstance(media_block(FILE, bytes(ten_mebibytes), ""), FileBlock)
+    assert media_block(FILE, bytes(ten_mebibytes + 1), "") == UnavailableBlock(kind="file", reason="too_large")
 
 
 def test_no_repr_of_a_message_shows_what_it_says() -> None:

@@ -51,6 +51,8 @@ def unpadded(block: bytes) -> str:
         pytest.param("?", id="not-base64"),
         pytest.param("AAA", id="base64-without-padding"),
         pytest.param("é", id="not-ascii"),
+        pytest.param("\ud83d", id="half-an-emoji"),
+        pytest.param(encrypted(bytes(20))[:40] + "\n" + encrypted(bytes(20))[40:], id="line-break-inside"),
         pytest.param(base64.b64encode(bytes(15)).decode(), id="half-a-block"),
         pytest.param(base64.b64encode(bytes(32)).decode(), id="noise"),
         pytest.param(encrypted(b""), id="no-frame"),
@@ -79,11 +81,12 @@ def test_nothing_is_decrypted_before_the_signature_holds() -> None:
     assert raised.value.status == 401
 
 
-def test_a_signature_that_is_not_ascii_is_a_mismatch() -> None:
+@pytest.mark.parametrize("signed", ["签名", "\ud83d"], ids=["chinese", "half-an-emoji"])
+def test_a_signature_that_is_not_ascii_is_a_mismatch(signed: str) -> None:
     """Constant-time comparison refuses such text by itself; a caller must not notice."""
     sealed = sealed_by(CURRENT)
     with pytest.raises(SignatureMismatch):
-        envelope.open_envelope([CURRENT], SignedQuery("签名", str(TIMESTAMP), NONCE), sealed.encrypt)
+        envelope.open_envelope([CURRENT], SignedQuery(signed, str(TIMESTAMP), NONCE), sealed.encrypt)
 
 
 def test_a_receive_id_is_checked_only_when_one_is_configured() -> None:
@@ -124,6 +127,13 @@ def test_each_query_parameter_is_required_by_name(name: str) -> None:
         envelope.read_query({key: value for key, value in query.items() if key != name})
 
 
+@pytest.mark.parametrize("nonce", ["1", NONCE, "a-b_C", "x" * 128])
+def test_a_query_gives_what_was_signed(nonce: str) -> None:
+    """Each parameter under its own name, exactly as it was sent."""
+    query = {"nonce": nonce, "timestamp": str(TIMESTAMP), "msg_signature": "s", "echostr": "e"}
+    assert envelope.read_query(query) == SignedQuery(signature="s", timestamp="1700000000", nonce=nonce)
+
+
 @pytest.mark.parametrize(
     "timestamp", ["170000000", "17000000000", "abc", "-700000000", "1" * 400, "１７００００００００", "1700000000 "]
 )
@@ -157,12 +167,14 @@ def test_an_echo_may_have_lost_its_plus_signs_to_a_query_parser() -> None:
         pytest.param(b'{"Encrypt": "x"}', "malformed", id="other-name"),
         pytest.param(b'{"encrypt": "\xff"}', "malformed", id="not-utf-8"),
         pytest.param(b"[" * 100_000, "malformed", id="deep"),
+        pytest.param(b'{"a":' * 100_000, "malformed", id="deep-objects"),
         pytest.param(b" <xml><Encrypt>x</Encrypt></xml>", "xml", id="xml"),
     ],
 )
 def test_a_body_is_a_json_object_with_a_text(body: bytes, reason: str) -> None:
     """XML gets a reason of its own: the URL was entered at a self-built app."""
-    with pytest.raises(MalformedCallback) as raised:
+    clue = "self-built app, not at an AI bot" if reason == "xml" else "not a JSON object .* encrypt"
+    with pytest.raises(MalformedCallback, match=clue) as raised:
         envelope.read_body(body)
     assert raised.value.reason == reason
     assert raised.value.status == 400
@@ -199,7 +211,7 @@ def test_no_repr_shows_a_secret() -> None:
     """Tracebacks print locals."""
     sealed = sealed_by(CURRENT)
     opened = envelope.open_envelope([CURRENT], query_of(sealed), sealed.encrypt)
-    assert "token" not in repr(CURRENT)
+    assert repr(CURRENT) == "<Credentials>"
     assert "hello" not in repr(opened)
 
 

@@ -1,6 +1,7 @@
 """Opening what lies in WeCom's storage, and naming it."""
 
 import base64
+import contextlib
 
 import pytest
 
@@ -11,6 +12,16 @@ KEY, OTHER_KEY = bytes(range(32)), bytes(range(32, 64))
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
 TEXT = b"id,name\n1,alice\n"
+
+
+def fitting_by_chance(ciphertext: bytes) -> bytes:
+    """Return a wrong key under which a ciphertext has right padding, as one in 256 has."""
+    for number in range(10_000):
+        key = number.to_bytes(32, "big")
+        with contextlib.suppress(ValueError):
+            if media.media_type(cipher.decrypt(key, ciphertext)) is None:
+                return key
+    pytest.fail("no key fits by chance")
 
 
 @pytest.mark.parametrize(
@@ -80,6 +91,20 @@ def test_padding_that_fits_by_chance_does_not_make_an_image() -> None:
         media.open_media(looks_padded, [KEY], "image")
 
 
+def test_known_first_bytes_win_over_a_key_that_fits_by_chance() -> None:
+    """Whichever of the two is tried first."""
+    encrypted = cipher.encrypt(KEY, PNG)
+    chance = fitting_by_chance(encrypted)
+    assert media.open_media(encrypted, [chance, KEY], "file") == PNG
+    assert media.open_media(encrypted, [KEY, chance], "file") == PNG
+
+
+def test_of_two_keys_that_fit_a_file_of_no_known_type_the_first_is_believed() -> None:
+    """The current key comes first, and most files were encrypted with it."""
+    encrypted = cipher.encrypt(KEY, TEXT)
+    assert media.open_media(encrypted, [KEY, fitting_by_chance(encrypted)], "file") == TEXT
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -94,7 +119,12 @@ def test_a_key_of_an_item_comes_in_three_forms(text: str) -> None:
     assert media.decode_item_key(text) == KEY
 
 
-@pytest.mark.parametrize("text", ["", "?", "abc", "00" * 31, "é" * 43, "a" * 44])
+def test_stray_bits_at_the_end_of_a_key_are_no_error() -> None:
+    """WeCom's own keys carry them: 43 characters hold two bits more than 32 bytes."""
+    assert media.decode_item_key("A" * 42 + "X") == media.decode_item_key("A" * 42 + "U") == bytes(31) + b"\x05"
+
+
+@pytest.mark.parametrize("text", ["", "?", "abc", "00" * 31, "é" * 43, "a" * 44, "A" * 20 + "\n" + "A" * 23])
 def test_a_key_of_an_item_that_is_none_is_left_aside(text: str) -> None:
     """The bot's own key may still open the item."""
     assert media.decode_item_key(text) is None
@@ -108,9 +138,12 @@ def test_a_key_of_an_item_that_is_none_is_left_aside(text: str) -> None:
         pytest.param("attachment; filename*=UTF-8''%E6%8A%A5%E5%91%8A.pdf", "报告.pdf", id="extended"),
         pytest.param('attachment; filename="报告.pdf"', "报告.pdf", id="raw-utf-8"),
         pytest.param("attachment; filename=\"a.txt\"; filename*=UTF-8''b.txt", "b.txt", id="both"),
+        pytest.param("attachment; filename*=UTF-8''b.txt; filename=\"a.txt\"", "b.txt", id="both-the-other-way-round"),
         pytest.param('attachment; filename="../../etc/passwd"', "passwd", id="folders"),
         pytest.param('attachment; filename="C:\\\\x\\\\y.doc"', "y.doc", id="windows-folders"),
         pytest.param('attachment; filename=".."', "", id="dots"),
+        pytest.param('attachment; filename=" .X-ray.MAX. "', "X-ray.MAX", id="dots-and-spaces-around"),
+        pytest.param('attachment; filename="a\udcff.txt"', "a?.txt", id="raw-bytes"),
         pytest.param("attachment; filename*=UTF-8''a%0d%0ab%00.txt", "ab.txt", id="control-characters"),
         pytest.param("attachment; filename*=KLINGON''x", "x", id="unknown-charset"),
         pytest.param("attachment; filename*=UTF-8''%FF%FE", "\ufffd\ufffd", id="not-utf-8"),

@@ -24,7 +24,9 @@ def test_a_body_is_plain_json_in_raw_utf_8() -> None:
         pytest.param(b"{}", None, id="no-code"),
         pytest.param(b'{"errcode":"0"}', None, id="a-text"),
         pytest.param(b"\xff", None, id="not-utf-8"),
+        pytest.param(b'{"errcode":0,"errmsg":"\xff"}', 0, id="errmsg-in-another-encoding"),
         pytest.param(b"[" * 100_000, None, id="deep"),
+        pytest.param(b'{"a":' * 100_000, None, id="deep-objects"),
     ],
 )
 def test_only_a_whole_number_under_errcode_is_an_answer(body: bytes, errcode: int | None) -> None:

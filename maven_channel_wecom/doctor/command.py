@@ -1,0 +1,95 @@
+"""The command `doctor`: from a configuration file to a report and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from yarl import URL
+
+from maven_channel_wecom.clock import SystemClock
+from maven_channel_wecom.config import read_config
+from maven_channel_wecom.doctor import report
+from maven_channel_wecom.doctor.checks import Check
+from maven_channel_wecom.doctor.examination import examine_channel, examine_entry, examine_host, is_wecom
+from maven_channel_wecom.doctor.probing import UrlProbe
+from maven_channel_wecom.host.configuration import UnreadableConfiguration, interpret, read_document
+from maven_channel_wecom.host.logs import printable
+from maven_channel_wecom.host.plugins import PluginProblems, load_plugins
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXIT_WELL: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_CONFIGURATION: Final = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `doctor` takes on the command line."""
+    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="the JSON configuration file")
+    parser.add_argument("--url", type=_public_url, help="the URL in WeCom's console, to be checked as WeCom does")
+    parser.add_argument("--channel", metavar="NAME", help="examine this entry of channels alone")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+
+
+def main(args: argparse.Namespace, probe: UrlProbe | None = None) -> int:
+    """Examine, print the report and return the exit code. `probe` sends the URL checks, by default for real."""
+    try:
+        document = read_document(args.config)
+    except UnreadableConfiguration as error:
+        return _refuse(str(error))
+    configuration, problems = interpret(document)
+    entries = configuration.channels
+    if args.channel is not None:
+        entries = {name: entry for name, entry in entries.items() if name == args.channel}
+        if not entries:
+            return _refuse("--channel names no enabled entry of channels")
+    bots = [name for name, entry in entries.items() if is_wecom(name, entry)]
+    if args.url is not None and len(bots) > 1:
+        return _refuse(f"--url belongs to one channel: say with --channel to which of {', '.join(bots)}")
+    found = [Check(name="configuration", channel="", outcome="fail", detail=problem) for problem in problems]
+    if not bots:
+        detail = "channels has no enabled entry of type wecom: write one"
+        found.append(Check(name="configuration", channel="", outcome="fail", detail=detail))
+    found += examine_host(args.config, document.get("agent") if isinstance(document, dict) else None)
+    found += _examine(entries, args.config, probe or UrlProbe(SystemClock()), args.url)
+    sys.stdout.write(report.as_json(found) if args.json else report.as_text(found))
+    return EXIT_WELL if report.all_well(found) else EXIT_FAILED
+
+
+def _examine(entries: Mapping[str, Mapping[str, Any]], path: Path, probe: UrlProbe, url: URL | None) -> list[Check]:
+    """Check every entry by itself, and what surrounds those of ours that have no problem."""
+    try:
+        plugins = load_plugins()
+    except PluginProblems as error:
+        return [Check(name="plugins", channel="", outcome="fail", detail=problem) for problem in error.problems]
+    found = []
+    for name, entry in entries.items():
+        of_entry = list(examine_entry(name, entry, path, plugins))
+        found += of_entry
+        if is_wecom(name, entry) and report.all_well(of_entry):
+            found += asyncio.run(examine_channel(name, read_config(name, entry), probe, url))
+    return found
+
+
+def _public_url(text: str) -> URL:
+    problem = "must be a URL such as https://bot.example.com/wecom/bot, without user, password or #"
+    # Never repeated, as a password may be in it.
+    try:
+        url = URL(text)
+        usable = url.scheme in {"http", "https"} and url.raw_host and url.explicit_port != 0
+    except (ValueError, IndexError):  # yarl trips over `[::1]@`
+        raise argparse.ArgumentTypeError(problem) from None
+    if not usable or "@" in url.raw_authority or url.raw_fragment or not re.fullmatch(r"\S+", text):
+        raise argparse.ArgumentTypeError(problem)
+    return url
+
+
+def _refuse(sentence: str) -> int:
+    sys.stderr.write(f"maven-wecom: {printable(sentence)}\n")
+    return EXIT_CONFIGURATION

@@ -1,0 +1,94 @@
+"""The edges of the doctor towards what is kept: the state, and the files that hold secrets.
+
+Nothing in them is changed, but for a key in Redis that is gone at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from maven_channel_wecom.doctor.checks import StateSeen
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.state.opening import SQLITE
+from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
+from maven_channel_wecom.state.sqlite.entries import STEPS
+from maven_channel_wecom.state.sqlite.file import open_file
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.state.redis.link import RedisLink
+
+_PROBE_SECONDS: Final = 10
+"""How long the key that tried a Redis lives, should deleting it fail."""
+
+
+def readers(path: Path) -> str:
+    """Return who may read a file beside its owner, empty when nobody may. For a thread: it looks at the disk."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return ""
+    return " and by ".join(
+        who for right, who in ((stat.S_IRGRP, "its group"), (stat.S_IROTH, "everybody")) if mode & right
+    )
+
+
+async def probe_state(address: str, *, channel: str) -> StateSeen:
+    """Look at the state an address names, of one channel. The address has no problem in it."""
+    try:
+        if address.startswith(SQLITE):
+            return await asyncio.to_thread(_probe_file, address.removeprefix(SQLITE))
+        if is_redis(address):
+            return await _probe_redis(address, channel)
+    except StateUnavailable as unavailable:
+        return StateSeen(kind="unusable", detail=str(unavailable))
+    return StateSeen(kind="memory")
+
+
+def _probe_file(name: str) -> StateSeen:
+    # Absolute, so that its sentences say where it is.
+    path = Path(name).absolute()
+    folder = path.parent
+    if not path.exists():
+        # The file is not made: it would belong to whoever asks, who need not be the user the gateway runs as.
+        if not folder.is_dir():
+            return StateSeen(kind="unusable", detail=f"there is no folder {folder} for the state file: create it")
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            return StateSeen(kind="unusable", detail=f"this user may not write in {folder}: give the right to")
+        return StateSeen(kind="new_file")
+    try:
+        open_file(path, STEPS).close()
+    except StateUnavailable as refusal:
+        # Its context is what SQLite said.
+        code = getattr(refusal.__context__, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return StateSeen(kind="locked")
+        raise
+    return StateSeen(kind="file")
+
+
+async def _probe_redis(address: str, channel: str) -> StateSeen:
+    try:
+        link = await asyncio.to_thread(_open_link, address)
+    except OSError:
+        detail = "the files for TLS in the address cannot be read, or are no certificates and keys in PEM"
+        return StateSeen(kind="unusable", detail=detail)
+    key = f"maven-wecom:{{{channel}}}:doctor"
+    try:
+        await link.run("SET", key, "1", "EX", str(_PROBE_SECONDS))
+        await link.run("DEL", key)
+    finally:
+        await link.close()
+    return StateSeen(kind="redis")
+
+
+def _open_link(address: str) -> RedisLink:
+    """Make a link. For a thread: it reads the files for TLS, and the package its scripts."""
+    # Only here: the package comes with the extra.
+    from maven_channel_wecom.state.redis.link import RedisLink  # noqa: PLC0415
+
+    return RedisLink(parse_redis_address(address))

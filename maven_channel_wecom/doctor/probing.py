@@ -1,0 +1,168 @@
+"""The edges of the doctor towards the network: one HTTP request, one connection, one look at a port. Judges nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+from yarl import URL
+
+from maven_channel_wecom.doctor.url_check import Answer, NoAnswer
+from maven_channel_wecom.transport.proxy import SOCKS_PORT, SOCKS_SCHEMES, read_proxy
+
+if TYPE_CHECKING:
+    import ssl
+
+    from aiohttp.abc import AbstractResolver
+
+    from maven_channel_wecom.clock import Clock
+    from maven_channel_wecom.doctor.checks import PortSeen, ProxySeen
+    from maven_channel_wecom.doctor.url_check import NoAnswerReason
+
+ANSWER_SECONDS: Final = 10.0
+"""For a whole exchange. WeCom waits one; what takes longer than this is told as no answer."""
+
+CONNECT_SECONDS: Final = 5.0
+
+# An echo has some twenty bytes; of what is not one, the beginning tells enough.
+_BODY_BYTES: Final = 64 * 1024
+_CHUNK_BYTES: Final = 4096
+_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to find who listens on all of them
+
+
+class UrlProbe:
+    """Sends URL checks: each on a connection of its own, no redirect followed, no proxy used, as WeCom comes directly.
+
+    Args:
+        clock: times the exchange, and is compared with the `Date` of the answer.
+        resolver: looks up names; aiohttp's own by default.
+        tls: whom to trust; the system's authorities by default.
+        answer_seconds: limit for a whole exchange.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        resolver: AbstractResolver | None = None,
+        tls: ssl.SSLContext | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self.clock = clock
+        self._resolver = resolver
+        self._tls: ssl.SSLContext | bool = tls or True
+        self._answer_seconds = answer_seconds
+
+    async def ask(self, url: URL, query: str) -> Answer | NoAnswer:
+        """Send one GET with a query that is encoded already, and return what came."""
+        target = URL(f"{url}{'&' if url.raw_query_string else '?'}{query}", encoded=True)
+        started = self.clock.now()
+        try:
+            async with (
+                asyncio.timeout(self._answer_seconds),
+                aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(resolver=self._resolver, ssl=self._tls),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    headers={"User-Agent": "maven-wecom-doctor", "Accept-Encoding": "identity"},
+                    trust_env=False,
+                ) as session,
+                session.get(target, allow_redirects=False) as response,
+            ):
+                return await self._read(response, started)
+        except TimeoutError:
+            return NoAnswer(reason="timeout", seconds=self._answer_seconds)
+        except aiohttp.ClientConnectorCertificateError as error:
+            return NoAnswer(reason="certificate", certificate=getattr(error.certificate_error, "verify_code", 0))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return NoAnswer(reason=_reason(error))
+
+    async def _read(self, response: aiohttp.ClientResponse, started: float) -> Answer:
+        wall = self.clock.wall()
+        body = bytearray()
+        while len(body) < _BODY_BYTES and (chunk := await response.content.read(_CHUNK_BYTES)):
+            body += chunk
+        return Answer(
+            status=response.status,
+            body=bytes(body),
+            seconds=self.clock.now() - started,
+            html=response.content_type == "text/html",
+            wants_login="WWW-Authenticate" in response.headers,
+            location=response.headers.get("Location", ""),
+            skew_seconds=_skew(response.headers.get("Date", ""), wall),
+        )
+
+
+def local_url(host: str, port: int, path: str) -> URL:
+    """Return where a listener on `host` is found from this machine."""
+    return URL.build(scheme="http", host=_ANY_ADDRESS.get(host, host), port=port, path=path)
+
+
+def probe_port(host: str, port: int) -> PortSeen:
+    """Look at who listens, by binding for a moment and then by connecting. For a thread: it waits.
+
+    An address that is not of this machine is never connected to.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError):
+        return "not_here"
+    try:
+        with socket.socket(family, kind, protocol) as probe:
+            # A gateway that starts at this moment is not in the way of this one, nor the reverse.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        # Without the right to a low port, only connecting tells whether somebody has it.
+        if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+            return "not_here"
+        if _connects(_ANY_ADDRESS.get(host, host), port):
+            return "answers"
+        return "silent" if error.errno == errno.EADDRINUSE else "not_allowed"
+    return "free"
+
+
+async def probe_proxy(proxy: str) -> ProxySeen:
+    """Connect to a proxy, say nothing, and hang up."""
+    url = read_proxy(proxy)
+    port = url.port or (SOCKS_PORT if url.scheme in SOCKS_SCHEMES else 0)
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(url.host, port)
+    except TimeoutError:
+        return "timeout"
+    except (socket.gaierror, UnicodeError):
+        return "no_name"
+    except OSError:
+        return "refused"
+    writer.transport.abort()
+    return "answers"
+
+
+def _connects(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _skew(date: str, wall: float) -> float | None:
+    try:
+        # Whole seconds, cut off: half a one is right on average.
+        return parsedate_to_datetime(date).timestamp() + 0.5 - wall
+    except (ValueError, OverflowError):
+        return None
+
+
+def _reason(error: Exception) -> NoAnswerReason:
+    if isinstance(error, aiohttp.ClientConnectorDNSError | UnicodeError):
+        return "name"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "tls"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return "refused" if error.os_error.errno == errno.ECONNREFUSED else "unreachable"
+    return "not_http" if isinstance(error, aiohttp.ClientResponseError) else "broken"

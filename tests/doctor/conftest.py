@@ -1,0 +1,73 @@
+"""A doctor to ask, who is listened to for secrets."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from maven_channel_wecom.doctor import command
+from maven_channel_wecom.doctor.probing import UrlProbe
+from tests.doctor.patients import CANARIES
+from tests.fakes.clock import FakeClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What came of one run with `--json`."""
+
+    code: int
+    checks: list[dict[str, str]]
+
+    def outcome(self, name: str) -> str:
+        return self._one(name)["outcome"]
+
+    def detail(self, name: str) -> str:
+        return self._one(name)["detail"]
+
+    def names(self) -> list[str]:
+        return [check["name"] for check in self.checks]
+
+    def _one(self, name: str) -> dict[str, str]:
+        (found,) = (check for check in self.checks if check["name"] == name)
+        return found
+
+
+@dataclass
+class Doctor:
+    """Runs the command in this process, on a clock that only the test moves."""
+
+    capsys: pytest.CaptureFixture[str]
+    clock: FakeClock = field(default_factory=lambda: FakeClock(time.time()))
+
+    async def run(self, path: Path, *more: str, **probe: Any) -> tuple[int, str, str]:  # noqa: ANN401 - as UrlProbe
+        """Return exit code, output and errors; `probe` is what UrlProbe takes beside the clock."""
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        args = parser.parse_args(["--config", str(path), *more])
+        code = await asyncio.to_thread(command.main, args, UrlProbe(self.clock, **probe))
+        out, err = self.capsys.readouterr()
+        assert [canary for canary in CANARIES if canary in out + err] == []
+        return code, out, err
+
+    async def ask(self, path: Path, *more: str, **probe: Any) -> Diagnosis:  # noqa: ANN401 - as UrlProbe
+        """Return the diagnosis."""
+        code, out, err = await self.run(path, "--json", *more, **probe)
+        assert err == ""
+        told = json.loads(out)
+        assert told.keys() == {"ok", "checks"}
+        assert (code == 0) == told["ok"] == all(check["outcome"] != "fail" for check in told["checks"])
+        return Diagnosis(code, told["checks"])
+
+
+@pytest.fixture
+def doctor(capsys: pytest.CaptureFixture[str]) -> Doctor:
+    return Doctor(capsys)

@@ -1,0 +1,166 @@
+"""The command itself: what it refuses, what it prints, and a real gateway it finds healthy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from maven_channel_wecom.cli import main
+from maven_channel_wecom.doctor import report
+from maven_channel_wecom.doctor.checks import Check
+from maven_channel_wecom.doctor.examination import PUBLIC_URL
+from maven_channel_wecom.simulator.demo_gateway import free_port
+from tests.doctor.patients import KEY, PASSWORD, FakeBot, entry, with_bot, written
+from tests.journeys.gateway_process import GatewayProcess
+from tests.journeys.watching import Watch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.doctor.conftest import Doctor
+
+OTHER_KEY = KEY[::-1]
+
+
+async def test_a_running_gateway_is_well(doctor: Doctor, tmp_path: Path) -> None:
+    """As it was started, with a receive id, an odd path and a state it holds; by other credentials it is not."""
+    settings: dict[str, Any] = entry(
+        port=free_port(), path="/企业/bot", receiveId="ww1", state=f"sqlite:{tmp_path}/wecom.db", maxSkewSeconds=600
+    )
+    url = f"http://127.0.0.1:{settings['port']}/企业/bot"
+    document = {"gateway": {"port": 0}, "channels": {"bot": settings | {"type": "wecom"}}}
+    async with GatewayProcess(Watch(), tmp_path, document) as gateway:
+        await gateway.until("gateway channels started")
+        found = await doctor.ask(gateway.config, "--url", url)
+        assert [check for check in found.checks if check["outcome"] == "fail"] == []
+        assert found.code == 0
+        assert {check["channel"] for check in found.checks} == {"bot"}
+        assert (found.outcome("local_url"), found.outcome("public_url"), found.outcome("clock")) == ("ok", "ok", "ok")
+        assert found.detail("state") == "the file is in use, as it is while the gateway runs"
+        for wrong, sentence in (
+            ({"token": "canary-other"}, "401: whoever answers has another token"),
+            ({"encodingAESKey": OTHER_KEY}, "400: the token fits and EncodingAESKey does not"),
+            ({"path": "/elsewhere"}, "404: the path differs"),
+        ):
+            found = await doctor.ask(with_bot(tmp_path, **settings | wrong))
+            assert sentence in found.detail("local_url")
+
+
+async def test_every_problem_of_the_configuration_is_told_at_once(doctor: Doctor, tmp_path: Path) -> None:
+    """Of host and channels; a channel with one is not looked at any further, the others are."""
+    document = {
+        "gateway": {"port": 70_000},
+        "channels": {
+            "wecom": {"tokne": "canary", "encodingAESKey": "canary"},
+            "other": entry(type="wecom"),
+            "pigeon": {},
+        },
+    }
+    found = await doctor.ask(written(tmp_path, document))
+    assert found.code == 1
+    failed = [(check["channel"], check["detail"]) for check in found.checks if check["outcome"] == "fail"]
+    assert failed[0] == ("", "gateway.port must be a whole number from 0 to 65535")
+    assert [channel for channel, _ in failed] == ["", "wecom", "wecom", "wecom", "pigeon"]
+    assert any("encodingAESKey must have 43 characters, this one has 6" in detail for _, detail in failed)
+    assert [check["name"] for check in found.checks if check["channel"] == "wecom"] == ["configuration"] * 3
+    assert [check["name"] for check in found.checks if check["channel"] == "other"][-1] == "state"
+
+
+async def test_a_file_without_a_bot_is_a_failure(doctor: Doctor, tmp_path: Path) -> None:
+    """An entry that is not enabled does not count."""
+    found = await doctor.ask(written(tmp_path, {"channels": {"wecom": entry(enabled=False)}}))
+    assert (found.code, found.detail("configuration")) == (1, "channels has no enabled entry of type wecom: write one")
+
+
+@pytest.mark.parametrize("document", [[], "text", {"channels": []}, {"channels": {"wecom": 7}}, {"agent": 7}])
+async def test_a_file_of_another_shape_is_a_failure(doctor: Doctor, tmp_path: Path, document: object) -> None:
+    """It is JSON, so its problems are told."""
+    assert (await doctor.ask(written(tmp_path, document))).code == 1
+
+
+async def test_where_the_key_of_the_agent_is_kept_is_looked_at(doctor: Doctor, tmp_path: Path) -> None:
+    """It concerns no channel."""
+    agent = {"type": "responses", "url": "http://127.0.0.1:1/", "model": "m", "apiKey": PASSWORD}
+    path = written(tmp_path, {"agent": agent, "channels": {"wecom": entry()}})
+    path.chmod(0o640)
+    found = await doctor.ask(path)
+    assert ("", "warn") in {(check["channel"], check["outcome"]) for check in found.checks}
+
+
+async def test_an_unreadable_file_exits_2_with_one_sentence(doctor: Doctor, tmp_path: Path) -> None:
+    """As the gateway does, with `--json` or without."""
+    path = tmp_path / "config.json"
+    missing = f"maven-wecom: the configuration {path} cannot be read: No such file or directory\n"
+    assert await doctor.run(path, "--json") == (2, "", missing)
+    path.write_text('{"token": "canary",}', encoding="utf-8")
+    code, out, err = await doctor.run(path)
+    assert (code, out) == (2, "")
+    assert "is not JSON" in err
+
+
+async def test_one_of_several_bots_is_chosen_for_a_url(doctor: Doctor, tmp_path: Path) -> None:
+    """Nobody can know to which a URL leads."""
+    async with FakeBot() as bot:
+        document = {"channels": {name: entry(type="wecom", port=bot.port) for name in ("a", "b")}}
+        path = written(tmp_path, document)
+        code, out, err = await doctor.run(path, "--url", bot.url)
+        assert (code, out) == (2, "")
+        assert "say with --channel to which of a, b" in err
+        found = await doctor.ask(path, "--url", bot.url, "--channel", "b")
+    assert {check["channel"] for check in found.checks} == {"b"}
+    assert found.outcome("public_url") == "ok"
+    assert (await doctor.run(path, "--channel", "c"))[0] == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["canary", "ftp://canary/", "https://", "https://canary:canary@h/", "https://h/#canary", "https://h/ canary"],
+)
+def test_a_url_that_is_none_exits_2_and_is_not_repeated(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, url: str
+) -> None:
+    """It may hold a password."""
+    with pytest.raises(SystemExit) as caught:
+        main(["doctor", "--config", str(tmp_path / "config.json"), "--url", url])
+    assert caught.value.code == 2
+    printed = capsys.readouterr().err
+    assert "argument --url: must be a URL such as https://" in printed
+    assert "canary" not in printed
+
+
+def test_the_command_is_on_the_command_line(tmp_path: Path) -> None:
+    """In a process of its own, with the exit code of its report."""
+    command = [sys.executable, "-m", "maven_channel_wecom", "doctor", "--config", str(with_bot(tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("with --url the address that WeCom calls is checked too.\n")
+
+
+async def test_lines_are_aligned_and_end_in_a_verdict(doctor: Doctor, tmp_path: Path) -> None:
+    """A person reads one line for each check, and what it amounts to."""
+    async with FakeBot(lambda echo: echo + b"\n") as bot:
+        path = with_bot(tmp_path, port=bot.port)
+        code, out, _ = await doctor.run(path)
+    *lines, blank, verdict = out.splitlines()
+    assert (code, blank) == (1, "")
+    assert [line[:4] for line in lines] == ["ok  ", "ok  ", "ok  ", "warn", "FAIL", "warn"]
+    assert {line[:13] for line in lines} == {f"{word:4}  wecom  " for word in ("ok", "warn", "FAIL")}
+    assert {line[26:28] for line in lines} == {"  "}
+    assert verdict == "1 check failed; as long as the URL does not pass, the console says 回调地址请求不通过."
+
+
+def test_a_verdict_speaks_of_the_console_only_when_the_url_is_concerned() -> None:
+    """And of the public address only when it was asked."""
+    state = Check(name="state", channel="a", outcome="fail", detail="no")
+    public = Check(name=PUBLIC_URL, channel="a", outcome="ok", detail="yes")
+    assert report.verdict([state, state]) == "2 checks failed; the lines above say what to do."
+    assert report.verdict([public]) == "Nothing failed: from here, the URL answers as WeCom wants it."
+
+
+def test_what_could_steer_a_terminal_is_escaped() -> None:
+    """A host of a redirect comes from outside."""
+    check = Check(name="public_url", channel="a", outcome="fail", detail="to \x1b[2J\u202e")
+    assert "to \\u001b[2J\\u202e" in report.as_text([check])
