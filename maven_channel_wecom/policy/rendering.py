@@ -14,6 +14,9 @@ CONTINUED_NOTICE: Final = "\n\n> …未完，见下一条。(Continued in the ne
 # A fence is up to three spaces and at least three of one mark; a backtick fence has no backtick in its info string.
 _FENCE = re.compile(r"(?P<indent> {0,3})(?P<mark>`{3,}|~{3,})(?P<info>.*)")
 
+# Markdown knows these; Python's own splitlines knows more.
+_LINE_END = re.compile(r"\r\n|\n|\r")
+
 # A language has a short name; a longer line would be repeated in every part and leave no room for the text.
 _INFO_CHARACTERS = 32
 
@@ -73,7 +76,7 @@ def _cut(text: str, limit_bytes: int) -> tuple[str, str]:
         overflow = len(kept.encode()) + len(closing.encode()) - limit_bytes
         if overflow <= 0:
             return kept, closing
-        budget -= overflow
+        budget = max(budget - overflow, 0)
 
 
 def _beginning(text: str, size_bytes: int) -> str:
@@ -105,7 +108,7 @@ def _inside_cluster(text: str, cut: int) -> bool:
 def _open_fence(text: str) -> re.Match[str] | None:
     """Return the fence line that is still open at the end of a text."""
     opened: re.Match[str] | None = None
-    for line in text.splitlines():
+    for line in _LINE_END.split(text):
         fence = _FENCE.fullmatch(line)
         if not fence:
             continue

@@ -147,6 +147,7 @@ def test_a_closing_mark_has_its_line_inside_the_limit(code: str) -> None:
         pytest.param("use ```inline``` code " + "text " * 100, id="inline"),
         pytest.param("    ```\n" + "text " * 100, id="indented-code"),
         pytest.param("``` a`b\n" + "text " * 100, id="backtick-after-the-mark"),
+        pytest.param("a\u2028```\n" + "text " * 100, id="after-a-line-separator-that-markdown-does-not-know"),
     ],
 )
 def test_what_is_no_open_fence_is_not_closed(text: str) -> None:

@@ -9,7 +9,26 @@ from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, r
 
 # Made of what makes cutting hard: fences, marks, wide characters, joined ones.
 pieces = st.sampled_from(
-    ["```", "````", "~~~", "`", "\n", "\r\n", "  ", "- ", "> ", "汉", "e\u0301", "👨‍👩‍👧", "🇨🇳", "x", " ", "word"]
+    [
+        "```",
+        "````",
+        "~~~",
+        "`",
+        "\n",
+        "\r\n",
+        "\r",
+        "\u2028",
+        "  ",
+        "- ",
+        "> ",
+        "汉",
+        "e\u0301",
+        "👨‍👩‍👧",
+        "🇨🇳",
+        "x",
+        " ",
+        "word",
+    ]
 )
 markdown = st.lists(pieces | st.text(max_size=5), max_size=120).map("".join)
 limits = st.integers(250, 600)
@@ -18,7 +37,7 @@ limits = st.integers(250, 600)
 def open_fences(text: str) -> bool:
     """Tell, by CommonMark's rule and not by our code, whether a fence is open at the end."""
     mark = ""
-    for line in text.splitlines():
+    for line in re.split(r"\r\n|\n|\r", text):
         found = re.match(r" {0,3}(`{3,}|~{3,})(.*)$", line)
         if not found:
             continue
