@@ -31,6 +31,7 @@ EXIT_DRAINED: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2
 
+_ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _SAME_WISH_SECONDS: Final = 0.5
 
 
@@ -66,7 +67,7 @@ async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> in
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     ending = _Stop(stop)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING_SIGNALS:
         loop.add_signal_handler(number, ending.on_signal)
     host = Host(configuration, plugins)
     if not configuration.channels:
@@ -84,6 +85,8 @@ async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> in
         _say(f"a part of the gateway failed to start with {type(error).__name__}; the log shows where")
         return EXIT_FAILED
     logger.info("gateway stopped")
+    # Nothing is left to ask for, and a late repeat must not make a death by signal of a clean end.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
     return EXIT_DRAINED
 
 
