@@ -88,7 +88,6 @@ async def _probe_redis(address: str, channel: str) -> StateSeen:
 
 def _open_link(address: str) -> RedisLink:
     """Make a link. For a thread: it reads the files for TLS, and the package its scripts."""
-    # Only here: the package comes with the extra.
-    from maven_channel_wecom.state.redis.link import RedisLink  # noqa: PLC0415
+    from maven_channel_wecom.state.redis.link import RedisLink  # noqa: PLC0415 - the package comes with the extra
 
     return RedisLink(parse_redis_address(address))

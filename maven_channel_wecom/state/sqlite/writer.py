@@ -58,7 +58,14 @@ class Writer:
         Raises:
             StateUnavailable: nothing of it was kept.
         """
-        return await self.submit(operation, abandoned)
+        result = self.submit(operation, abandoned)
+        try:
+            return await result
+        except asyncio.CancelledError:
+            # Canceled in the very moment the result came: the future has it, and nobody will take it from there.
+            if abandoned and result.done() and not result.cancelled() and result.exception() is None:
+                abandoned(result.result())
+            raise
 
     def submit(
         self, operation: Callable[[], _T], abandoned: Callable[[_T], object] | None = None
