@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -104,7 +105,9 @@ class Inbound:
                 logger, logging.ERROR, "wecom callback failed", channel=self._channel, error=type(error).__name__
             )
         self._metrics.count_callback(kind, outcome)
-        self._metrics.callback_seconds.observe(self._clock.now() - started)
+        if answer.status == HTTPStatus.OK:
+            # Others would hide in it: a flood of refusals is fast, and a body that never ends is slow.
+            self._metrics.callback_seconds.observe(self._clock.now() - started)
         return answer
 
     def _check_url(self, query: Mapping[str, str]) -> CallbackAnswer:

@@ -64,7 +64,7 @@ class _Families:
         self.callback_seconds: Histogram = add(
             Histogram,
             "callback_seconds",
-            "Seconds from the arrival of a callback to its answer.",
+            "Seconds from the arrival of a callback to its acknowledgement.",
             buckets=_CALLBACK_BUCKETS,
         )
         self.dedup_hits: Counter = add(Counter, "dedup_hits", "Repeated callbacks answered without work.")

@@ -80,6 +80,15 @@ async def test_one_answered_message_moves_what_it_should(watch: Watch) -> None:
     }
 
 
+async def test_only_acknowledgements_are_timed(watch: Watch) -> None:
+    """A stranger's requests, however many and however slow, say nothing about how WeCom is served."""
+    async with Journey(watch) as journey:
+        await journey.wecom.request("POST", query="msg_signature=0&timestamp=1700000000&nonce=n", body=b"{}")
+        assert await journey.metric("callback_seconds_count") == 0
+        await journey.ask("time this one")
+        assert await journey.metric("callback_seconds_count") == 1
+
+
 async def test_the_gauges_show_what_is_in_hand(watch: Watch) -> None:
     """Messages that are not finished, and how many can still be answered."""
     agent = Listener()
