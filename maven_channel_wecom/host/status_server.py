@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from prometheus_client import generate_latest
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from aiohttp.typedefs import Handler
     from prometheus_client import CollectorRegistry
 
     from maven_channel_wecom.host.configuration import Gateway
@@ -29,6 +31,9 @@ _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SHUTDOWN_SECONDS = 1
 _KEEPALIVE_SECONDS = 15
 
+ANSWER_SECONDS: Final = 10.0
+"""For a reader to take an answer. aiohttp itself waits for ever, with the answer in memory."""
+
 
 class StatusServerError(Exception):
     """The status server could not start. The text is one sentence that names the key to change."""
@@ -38,17 +43,23 @@ class StatusServer:
     """Listens on `gateway.host` and `gateway.port`; `reasons` returns why the host is not ready, nothing when it is."""
 
     def __init__(
-        self, settings: Gateway, metrics: CollectorRegistry, reasons: Callable[[], Awaitable[Sequence[str]]]
+        self,
+        settings: Gateway,
+        metrics: CollectorRegistry,
+        reasons: Callable[[], Awaitable[Sequence[str]]],
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._reasons = reasons
+        self._answer_seconds = answer_seconds
         self._runner: web.AppRunner | None = None
         self.port = settings.port
 
     async def start(self) -> None:
         """Listen; `port` is the real one afterwards. Raises StatusServerError."""
-        app = web.Application()
+        app = web.Application(middlewares=[self._answer_in_time])
         app.router.add_get("/metrics", self._show_metrics)
         app.router.add_get("/healthz", self._show_health)
         app.router.add_get("/readyz", self._show_readiness)
@@ -73,6 +84,22 @@ class StatusServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    @web.middleware
+    async def _answer_in_time(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer, and hang up on who does not take the answer."""
+        try:
+            response = await handler(request)
+        except web.HTTPException as refusal:
+            response = refusal
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                await response.prepare(request)
+                await response.write_eof()
+        except (TimeoutError, ConnectionError):
+            if request.transport is not None:
+                request.transport.abort()
+        return response
 
     async def _show_metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": _METRICS_TYPE})
