@@ -1,0 +1,111 @@
+"""Acknowledgements a second: our channel on each state, between two floors, through real sockets.
+
+The servers are in `servers.py`: each one on the first core, the generator (and Redis) on the last. Every request is
+sealed before the clock runs, is a new message with a valid signature, and goes over one of 32 kept-alive connections,
+each of which waits for its answer. Rounds take all servers in turn, and a server is compared with the bare aiohttp
+application of the same round. A sample of the answers is opened and verified; at the end every acknowledged message
+must have reached the host.
+
+On a busy machine read the columns of CPU: they count what the server itself computed, whoever else was working.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.figures import Figure, figure, ratios
+from tests.benchmarks.load import load_core, pinned, put_under_load
+from tests.benchmarks.sealing import Bot, as_http, check_answers
+from tests.benchmarks.servers import Server, Settings
+from tests.proofs.replicas import durable_redis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.benchmarks.figures import Rows
+
+AIOHTTP = "bare aiohttp application"
+PROTOCOL = "bare asyncio protocol"
+REACH = {"memory:": 2.0, "sqlite:": 0.8, "redis:": 0.35}
+
+_WARMING = 200
+
+
+@dataclass
+class Rounds:
+    """What the rounds of one server gave."""
+
+    per_second: list[float] = field(default_factory=list)
+    p99_seconds: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+
+
+def servers(bot: Bot, folder: Path, redis: str) -> dict[str, Settings]:
+    """Return every server by the name of its row."""
+    found = {
+        AIOHTTP: Settings(kind="aiohttp"),
+        PROTOCOL: Settings(kind="protocol"),
+        "memory:": Settings(kind="channel", entry=bot.entry(state="memory:")),
+        "sqlite:": Settings(kind="channel", entry=bot.entry(state=f"sqlite:{folder / 'state.db'}")),
+        "redis:": Settings(kind="channel", entry=bot.entry(state=redis)),
+        "memory:, logging warnings only": Settings(kind="channel", entry=bot.entry(state="memory:"), level="warning"),
+    }
+    if find_spec("uvloop"):
+        found["memory:, uvloop"] = Settings(kind="channel", entry=bot.entry(state="memory:"), uvloop=True)
+        found[f"{AIOHTTP}, uvloop"] = Settings(kind="aiohttp", uvloop=True)
+    return found
+
+
+def measure(*, messages: int, rounds: int, tell: Callable[[str], None]) -> Rows:
+    """Return the figures of each server; RuntimeError when an answer is wrong or a message did not reach the host."""
+    bot = Bot()
+    found: dict[str, Rounds] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        with pinned(load_core()):
+            redis = stack.enter_context(durable_redis())
+        started = {
+            name: stack.enter_context(Server(settings))
+            for name, settings in servers(bot, folder, redis.address()).items()
+        }
+        stack.enter_context(pinned(load_core()))
+        for server in started.values():
+            put_under_load(server.port, [as_http(bot.seal()) for _ in range(min(_WARMING, messages))])
+        for number in range(rounds):
+            sealed = [bot.seal() for _ in range(messages)]
+            requests = [as_http(each) for each in sealed]
+            for name, server in started.items():
+                cpu_before = server.cpu_seconds()
+                load = put_under_load(server.port, requests)
+                cpu_seconds = (server.cpu_seconds() - cpu_before) / messages
+                if name.split(",")[0] in REACH:
+                    check_answers(sealed, load.sample)
+                each = found.setdefault(name, Rounds())
+                each.per_second.append(load.per_second)
+                each.p99_seconds.append(load.p99_seconds)
+                each.busy.append(load.busy)
+                each.cpu_seconds.append(cpu_seconds)
+            tell(f"round {number + 1} of {rounds}")
+    for name, server in started.items():
+        sent = min(_WARMING, messages) + rounds * messages
+        if server.counted.get("published", sent) != sent:
+            message = f"{name}: of {sent} acknowledged messages {server.counted['published']} reached the host"
+            raise RuntimeError(message)
+    return {name: _figures(name, each, found[AIOHTTP]) for name, each in found.items()}
+
+
+def _figures(name: str, rounds: Rounds, floor: Rounds) -> dict[str, Figure]:
+    return {
+        "of aiohttp": figure(ratios(rounds.per_second, floor.per_second), "x", at_least=REACH.get(name)),
+        "per second": figure(rounds.per_second),
+        "of aiohttp by CPU": figure(ratios(floor.cpu_seconds, rounds.cpu_seconds), "x"),
+        "p99": figure([seconds * 1000 for seconds in rounds.p99_seconds], "ms"),
+        "CPU each": figure([seconds * 1e6 for seconds in rounds.cpu_seconds], "µs"),
+        "generator busy": figure(rounds.busy),
+    }

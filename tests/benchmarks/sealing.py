@@ -1,0 +1,89 @@
+"""Callbacks sealed before the clock runs, and the check that their answers were made for them."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from maven_channel_wecom.protocol import cipher
+from maven_channel_wecom.protocol.envelope import Credentials
+from maven_channel_wecom.simulator.acknowledgements import read_acknowledgement
+from maven_channel_wecom.simulator.callbacks import seal_callback
+from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from maven_channel_wecom.simulator.callbacks import SealedRequest
+
+PATH = "/wecom/bot"
+_USERS = 500
+_TEXT = "请问今天下午三点的会议在哪个会议室？ Please send me the agenda, too."
+
+
+class Bot:
+    """A token and a key, what a channel's entry says about them, and callbacks sealed with them."""
+
+    def __init__(self) -> None:
+        self._token, self._encoding_aes_key = new_token(), new_encoding_aes_key()
+        self.credentials = Credentials(self._token, cipher.decode_key(self._encoding_aes_key))
+        self._sealed_before = 0
+
+    def entry(self, **settings: object) -> dict[str, object]:
+        return {
+            "token": self._token,
+            "encodingAESKey": self._encoding_aes_key,
+            "host": "127.0.0.1",
+            "port": 0,
+            "allowPrivateNetwork": True,
+            **settings,
+        }
+
+    def seal(self, *, picture_url: str = "", response_url: str = "") -> SealedRequest:
+        """Seal one new message: a text of some 400 bytes as JSON, or a picture."""
+        self._sealed_before += 1
+        number = self._sealed_before
+        content: dict[str, Any] = {"msgtype": "text", "text": {"content": _TEXT}}
+        if picture_url:
+            content = {"msgtype": "image", "image": {"url": picture_url}}
+        message = {
+            "msgid": f"{os.urandom(12).hex()}{number}",
+            "aibotid": "aib1",
+            "chattype": "single",
+            "from": {"userid": f"user{number % _USERS}"},
+            "response_url": response_url
+            or f"http://127.0.0.1:1/cgi-bin/aibot/response?response_code={os.urandom(24).hex()}",
+            **content,
+        }
+        return seal_callback(
+            msgspec.json.encode(message),
+            self.credentials,
+            receive_id="",
+            timestamp=int(time.time()),
+            random=os.urandom,
+        )
+
+
+def as_http(sealed: SealedRequest) -> bytes:
+    """Return a whole request. The host's name is the same for every server, so that all get the same bytes."""
+    head = (
+        f"POST {PATH}?{sealed.query} HTTP/1.1\r\nHost: wecom.example\r\nUser-Agent: Mozilla/4.0\r\nAccept: */*\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(sealed.body)}\r\n\r\n"
+    )
+    return head.encode() + sealed.body
+
+
+def check_answers(requests: Sequence[SealedRequest], sample: Mapping[int, bytes]) -> None:
+    """Open each answer of a sample as WeCom would: right signature, right nonce, and "success" inside.
+
+    Raises:
+        RuntimeError: one is not the acknowledgement of its request.
+    """
+    for number, body in sample.items():
+        found = read_acknowledgement(body, requests[number], "")
+        if found.form != "success":
+            message = f"the answer to request {number} is wrong: {found}"
+            raise RuntimeError(message)
