@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.messages import Capabilities, Health
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.loop_lag import measure_loop_lag
 from maven_channel_wecom.policy.normalization import normalize
 from maven_channel_wecom.protocol.callback import MediaItem
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.inbound import Inbound
     from maven_channel_wecom.inbox import AdmittedCallback, Inbox
     from maven_channel_wecom.media_opening import MediaOpener
+    from maven_channel_wecom.metrics.series import ChannelMetrics
     from maven_channel_wecom.outbound import Outbound
     from maven_channel_wecom.state.port import StateStore
     from maven_channel_wecom.transport.callback_server import CallbackServer
@@ -46,6 +48,7 @@ class WeComChannel:
         media: opens media.
         outbound: delivers replies.
         state: the claims and windows.
+        metrics: the channel's.
         recover: takes up what processes that are gone left.
         close: closes what the parts were given, after everything else has stopped.
     """
@@ -61,6 +64,7 @@ class WeComChannel:
         media: MediaOpener,
         outbound: Outbound,
         state: StateStore,
+        metrics: ChannelMetrics,
         recover: Callable[[], Awaitable[None]],
         close: Callable[[], Awaitable[None]],
     ) -> None:
@@ -72,10 +76,11 @@ class WeComChannel:
         self._media = media
         self._outbound = outbound
         self._state = state
+        self._metrics = metrics
         self._recover = recover
         self._close = close
         self._port: int | None = None
-        self._taking_over: asyncio.Task[None] | None = None
+        self._regular: list[asyncio.Task[None]] = []
         self._trouble: str | None = None
 
     @property
@@ -107,18 +112,25 @@ class WeComChannel:
             raise ChannelStartError(message) from None
         logger.info("wecom callback server listening", extra={"fields": {"port": self._port}})
         await self._tell_trouble()
-        self._taking_over = asyncio.create_task(self._take_over_regularly())
+        self._regular = [
+            asyncio.create_task(self._take_over_regularly()),
+            asyncio.create_task(measure_loop_lag(self._measure)),
+        ]
 
     async def stop(self) -> None:
         """Refuse new callbacks, finish work in hand within `drainSeconds`, close everything."""
         self._inbound.refuse_new()
-        if self._taking_over:
-            self._taking_over.cancel()
+        for task in self._regular:
+            task.cancel()
         left = await self._inbox.drain(self._config.drain_seconds)
         await self._server.stop()
         self._port = None
         await self._close()
         logger.info("wecom channel stopped", extra={"fields": {"channel": self._name, "unfinished": left}})
+
+    def _measure(self, lag_seconds: float) -> None:
+        self._metrics.loop_lag_seconds.observe(lag_seconds)
+        self._metrics.count_expired_windows(self._state.expired_windows)
 
     async def _take_over_regularly(self) -> None:
         """Take up what other replicas leave when they die."""

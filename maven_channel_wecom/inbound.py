@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from maven_channel_wecom.errors import CallbackRejected, MalformedCallback, StaleCallback, StateUnavailable
+from maven_channel_wecom.errors import (
+    CallbackRejected,
+    MalformedCallback,
+    StaleCallback,
+    StateUnavailable,
+    UndecipherableEnvelope,
+    WrongReceiver,
+)
 from maven_channel_wecom.inbox import AdmittedCallback
 from maven_channel_wecom.policy import admission, reply_window
 from maven_channel_wecom.protocol import envelope, limits
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.config import WeComConfig
     from maven_channel_wecom.inbox import Inbox
     from maven_channel_wecom.log_limit import LogLimit
-    from maven_channel_wecom.metrics import ChannelMetrics
+    from maven_channel_wecom.metrics.series import ChannelMetrics
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import OpenedEnvelope
     from maven_channel_wecom.state.port import StateStore
@@ -137,12 +144,20 @@ class Inbound:
         except (StateUnavailable, TimeoutError) as error:
             outcome = error.reason if isinstance(error, StateUnavailable) else StateUnavailable.reason
             self._log_limit.log(logger, logging.ERROR, "wecom state unavailable", channel=self._channel, reason=outcome)
+        if outcome == "accepted":
+            # Not of a repeat, which WeCom signed earlier.
+            self._metrics.clock_skew_seconds = self._clock.wall() - int(signed.timestamp)
         return _Taken(kind, outcome, opened, signed.nonce)
 
     def _open(self, signed: envelope.SignedQuery, ciphertext: str) -> OpenedEnvelope:
-        opened = envelope.open_envelope(
-            self._config.credentials, signed, ciphertext, receive_id=self._config.receive_id
-        )
+        try:
+            opened = envelope.open_envelope(
+                self._config.credentials, signed, ciphertext, receive_id=self._config.receive_id
+            )
+        except (UndecipherableEnvelope, WrongReceiver):
+            self._metrics.last_callback_at = self._clock.wall()
+            raise
+        self._metrics.last_callback_at = self._clock.wall()
         skew = self._config.max_skew_seconds
         if skew and abs(self._clock.wall() - int(signed.timestamp)) > skew:
             raise StaleCallback

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.contract.messages import InboundMessage
-    from maven_channel_wecom.metrics import ChannelMetrics
+    from maven_channel_wecom.metrics.series import ChannelMetrics
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.state.port import StateStore
 

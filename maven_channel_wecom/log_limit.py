@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Callable
 
     from maven_channel_wecom.clock import Clock
 
@@ -20,10 +21,15 @@ class LogLimit:
     """Writes the first lines of each kind in a period; the first one after that says how many were left out.
 
     A kind is the event together with its reason, both from closed sets, so what is remembered here cannot grow.
+
+    Args:
+        clock: the channel's.
+        on_suppressed: called for each line that is left out.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, on_suppressed: Callable[[], object]) -> None:
         self._clock = clock
+        self._on_suppressed = on_suppressed
         self._periods: dict[tuple[str, object], tuple[float, int]] = {}
 
     def log(self, logger: logging.Logger, level: int, event: str, **fields: object) -> None:
@@ -39,3 +45,5 @@ class LogLimit:
         self._periods[kind] = (started, lines + 1)
         if lines < LINES_PER_PERIOD:
             logger.log(level, event, extra={"fields": fields})
+        else:
+            self._on_suppressed()

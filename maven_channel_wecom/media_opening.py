@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.contract.messages import ContentBlock
-    from maven_channel_wecom.metrics import ChannelMetrics
+    from maven_channel_wecom.metrics.series import ChannelMetrics
     from maven_channel_wecom.protocol.callback import MediaItem
     from maven_channel_wecom.transport.media_client import Download, MediaClient
 

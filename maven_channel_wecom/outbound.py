@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.config import Overflow
     from maven_channel_wecom.contract.messages import OutboundMessage
-    from maven_channel_wecom.metrics import ChannelMetrics
+    from maven_channel_wecom.metrics.series import ChannelMetrics
     from maven_channel_wecom.policy.delivery import Verdict
     from maven_channel_wecom.policy.rendering import Rendered
     from maven_channel_wecom.policy.reply_window import ReplyWindow

@@ -18,8 +18,9 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.inbound import Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.log_limit import LogLimit
+from maven_channel_wecom.measured_state import MeasuredState
 from maven_channel_wecom.media_opening import OUTCOMES, MediaOpener
-from maven_channel_wecom.metrics import ChannelMetrics
+from maven_channel_wecom.metrics.series import ChannelMetrics
 from maven_channel_wecom.outbound import Outbound
 from maven_channel_wecom.policy import delivery
 from maven_channel_wecom.recovery import recover
@@ -100,7 +101,7 @@ async def build_channel(
 ) -> WeComChannel:
     """Build a channel that does not listen yet, on a clock, a way out and a source of jitter from 0 to 1."""
     try:
-        state = await open_state(config.state, channel=name)
+        opened = await open_state(config.state, channel=name)
     except StateUnavailable as unavailable:
         message = f"channels.{name}.state cannot be opened: {unavailable}"
         raise ChannelStartError(message) from None
@@ -112,6 +113,7 @@ async def build_channel(
         retry_reasons=delivery.RETRY_REASONS,
         version=__version__,
     )
+    state = MeasuredState(opened, metrics, clock)
 
     async def close() -> None:
         await egress.close()
@@ -128,7 +130,13 @@ async def build_channel(
         metrics=metrics,
         clock=clock,
     )
-    metrics.watch(lambda: len(inbox), inbox.oldest_seconds, lambda: state.open_windows)
+    metrics.inbox_limit.set(config.inbox_limit)
+    metrics.watch(
+        inbox_messages=lambda: len(inbox),
+        inbox_oldest_seconds=inbox.oldest_seconds,
+        reply_windows=lambda: state.open_windows,
+        state_up=lambda: state.up,
+    )
     inbound = Inbound(
         name,
         config,
@@ -136,7 +144,7 @@ async def build_channel(
         state=state,
         metrics=metrics,
         clock=clock,
-        log_limit=LogLimit(clock),
+        log_limit=LogLimit(clock, metrics.log_lines_suppressed.inc),
         random=os.urandom,
     )
     channel = WeComChannel(
@@ -162,6 +170,7 @@ async def build_channel(
             overflow=config.overflow,
         ),
         state=state,
+        metrics=metrics,
         recover=partial(recover, name, state=state, inbox=inbox, clock=clock),
         close=close,
     )

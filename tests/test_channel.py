@@ -144,6 +144,7 @@ async def test_looking_for_old_messages_goes_on_whatever_it_meets(caplog: pytest
         media=unused,
         outbound=unused,
         state=unused,
+        metrics=unused,
         recover=fail,
         close=unused,
     )

@@ -12,7 +12,7 @@ from maven_channel_wecom.config import problems
 from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.host.configuration import interpret
 from maven_channel_wecom.media_opening import OUTCOMES
-from maven_channel_wecom.metrics import REJECTIONS, UNAVAILABILITIES
+from maven_channel_wecom.metrics.labels import REJECTIONS, UNAVAILABILITIES
 from maven_channel_wecom.policy.admission import REFUSALS
 from maven_channel_wecom.policy.delivery import REASONS
 

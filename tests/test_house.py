@@ -19,7 +19,7 @@ from maven_channel_wecom.channel import CAPABILITIES
 from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.host.configuration import interpret
 from maven_channel_wecom.media_opening import OUTCOMES
-from maven_channel_wecom.metrics import ChannelMetrics
+from maven_channel_wecom.metrics.series import ChannelMetrics
 from maven_channel_wecom.policy import delivery
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def test_every_import_contract_holds() -> None:
         ("state", {"policy", "protocol", "errors"}),
         ("transport", {"errors"}),
         ("metrics", set()),
+        ("loop_lag", set()),
         ("clock", set()),
         ("errors", set()),
     ],
@@ -212,7 +213,7 @@ def exposed() -> Iterator[Metric]:
         reply_reasons=delivery.REASONS,
         retry_reasons=delivery.RETRY_REASONS,
         version=maven_channel_wecom.__version__,
-    ).watch(lambda: 0, lambda: 0, lambda: 0)
+    )
     yield from registry.collect()
 
 

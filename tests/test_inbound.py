@@ -44,7 +44,7 @@ class Gate:
         self.registry = CollectorRegistry()
         self.published: list[str] = []
         self.state = state = state or MemoryStateStore()
-        metrics = channel_metrics(self.registry)
+        self.metrics = metrics = channel_metrics(self.registry)
         self.inbox = Inbox(
             "wecom",
             limit=10,
@@ -61,7 +61,7 @@ class Gate:
             state=state,
             metrics=metrics,
             clock=self.clock,
-            log_limit=LogLimit(self.clock),
+            log_limit=LogLimit(self.clock, metrics.log_lines_suppressed.inc),
             random=bytes,
         )
 
@@ -272,3 +272,24 @@ async def test_one_that_cannot_be_finished_does_not_hold_up_the_others() -> None
         await gate.recover()
     await gate.inbox.drain(1)
     assert gate.published == ["m1"]
+
+
+async def test_the_last_signed_callback_and_the_clocks_difference_are_seen() -> None:
+    """Whoever signs it wrongly moves neither; a repeat, signed earlier, does not move the difference."""
+    gate = Gate()
+    gate.clock.time = 1_700_000_003.0
+
+    def value(name: str) -> float | None:
+        return gate.registry.get_sample_value(f"maven_wecom_{name}", {"channel": "wecom"})
+
+    async def read_body() -> bytes:
+        return b'{"encrypt": "bm90IG91cnM="}'
+
+    query = {"msg_signature": "0" * 40, "timestamp": "1700000000", "nonce": "n"}
+    assert (await gate.inbound.receive("POST", query, read_body)).status == 401
+    assert value("last_callback_timestamp_seconds") == 0
+    await gate.post(message("m1"))
+    gate.clock.time += 60
+    await gate.post(message("m1"))
+    assert value("last_callback_timestamp_seconds") == 1_700_000_063
+    assert value("clock_skew_seconds") == 3

@@ -18,7 +18,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
 def test_the_first_lines_of_each_kind_pass_and_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:
     """A kind is the event with its reason; the next period says how many were left out."""
     clock = FakeClock()
-    limit = LogLimit(clock)
+    limit = LogLimit(clock, lambda: None)
     for _ in range(10_000):
         limit.log(logger, logging.WARNING, "rejected", reason="signature")
     limit.log(logger, logging.WARNING, "rejected", reason="malformed")
@@ -31,7 +31,7 @@ def test_the_first_lines_of_each_kind_pass_and_the_rest_is_counted(caplog: pytes
 def test_a_quiet_kind_reports_nothing_left_out(caplog: pytest.LogCaptureFixture) -> None:
     """There is no field when there was nothing to count."""
     clock = FakeClock()
-    limit = LogLimit(clock)
+    limit = LogLimit(clock, lambda: None)
     limit.log(logger, logging.WARNING, "rejected", reason="signature")
     clock.time += PERIOD_SECONDS
     limit.log(logger, logging.WARNING, "rejected", reason="signature")

@@ -7,7 +7,13 @@ from tests.fakes.host import channel_metrics
 
 
 def series(registry: CollectorRegistry) -> list[str]:
-    return [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
+    """Without when each began, which the host switches off."""
+    lines = generate_latest(registry).decode().splitlines()
+    return [line for line in lines if not line.startswith("#") and "_created{" not in line]
+
+
+def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
+    return registry.get_sample_value(f"maven_wecom_{name}", {"channel": "wecom", **labels})
 
 
 def test_every_series_exists_before_anything_happened() -> None:
@@ -30,16 +36,44 @@ def test_counting_is_seen_on_the_registry() -> None:
     registry = CollectorRegistry()
     metrics = channel_metrics(registry)
     metrics.count_callback("verify", "accepted")
-    metrics.watch(lambda: 3, lambda: 1.5, lambda: 7)
-    assert (
-        registry.get_sample_value(
-            "maven_wecom_callbacks_total", {"channel": "wecom", "kind": "verify", "outcome": "accepted"}
-        )
-        == 1
-    )
-    assert registry.get_sample_value("maven_wecom_inbox_messages", {"channel": "wecom"}) == 3
-    assert registry.get_sample_value("maven_wecom_inbox_oldest_seconds", {"channel": "wecom"}) == 1.5
-    assert registry.get_sample_value("maven_wecom_reply_windows", {"channel": "wecom"}) == 7
+    metrics.count_dropped_connection("slow")
+    metrics.count_state_failure("admit", "state_full")
+    metrics.watch(inbox_messages=lambda: 3, inbox_oldest_seconds=lambda: 1.5, reply_windows=lambda: 7)
+    assert value(registry, "callbacks_total", kind="verify", outcome="accepted") == 1
+    assert value(registry, "connections_dropped_total", reason="slow") == 1
+    assert value(registry, "state_failures_total", operation="admit", reason="state_full") == 1
+    assert value(registry, "inbox_messages") == 3
+    assert value(registry, "inbox_oldest_seconds") == 1.5
+    assert value(registry, "reply_windows") == 7
+
+
+def test_a_number_that_is_set_for_every_callback_is_read_when_somebody_asks() -> None:
+    """Zero before the first."""
+    registry = CollectorRegistry()
+    metrics = channel_metrics(registry)
+    assert value(registry, "last_callback_timestamp_seconds") == value(registry, "clock_skew_seconds") == 0
+    metrics.last_callback_at, metrics.clock_skew_seconds = 1_800_000_000.5, -7.0
+    assert value(registry, "last_callback_timestamp_seconds") == 1_800_000_000.5
+    assert value(registry, "clock_skew_seconds") == -7
+
+
+def test_windows_that_expired_are_counted_once() -> None:
+    """The state tells how many there were so far."""
+    registry = CollectorRegistry()
+    metrics = channel_metrics(registry)
+    for so_far in (2, 2, 5):
+        metrics.count_expired_windows(so_far)
+    assert value(registry, "reply_windows_expired_total") == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "objectives"), [("callback_seconds", ("1.0", "5.0")), ("answer_seconds", ("60.0", "3600.0"))]
+)
+def test_a_bucket_stands_at_each_objective(name: str, objectives: tuple[str, ...]) -> None:
+    """So that the share within it is counted and not guessed."""
+    registry = CollectorRegistry()
+    channel_metrics(registry)
+    assert [value(registry, f"{name}_bucket", le=objective) for objective in objectives] == [0, 0]
 
 
 def test_a_label_value_nobody_declared_is_an_error() -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 from prometheus_client import generate_latest
 
+from maven_channel_wecom.host.process_metrics import ProcessMetrics
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
@@ -52,6 +54,7 @@ class StatusServer:
     ) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._process = ProcessMetrics(metrics)
         self._reasons = reasons
         self._answer_seconds = answer_seconds
         self._runner: web.AppRunner | None = None
@@ -102,6 +105,7 @@ class StatusServer:
         return response
 
     async def _show_metrics(self, _request: web.Request) -> web.Response:
+        await self._process.refresh()
         return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": _METRICS_TYPE})
 
     async def _show_health(self, _request: web.Request) -> web.Response:

@@ -30,6 +30,7 @@ class MemoryStateStore:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._bytes = 0
+        self._expired_windows = 0
         self._claims: OrderedDict[str, float] = OrderedDict()
         self._windows: OrderedDict[str, ReplyWindow] = OrderedDict()
         self._chats: dict[str, set[str]] = {}
@@ -113,6 +114,11 @@ class MemoryStateStore:
         """See StateStore."""
         return len(self._windows)
 
+    @property
+    def expired_windows(self) -> int:
+        """See StateStore."""
+        return self._expired_windows
+
     async def health(self) -> str | None:
         """See StateStore."""
         return None
@@ -151,6 +157,7 @@ class MemoryStateStore:
             if oldest_window is None or oldest_window.expires_at > now:
                 break
             self._remove_window(oldest_window.message_id)
+            self._expired_windows += 1
 
 
 def _claim_bytes(message_id: str) -> int:

@@ -86,6 +86,11 @@ class StateStore(Protocol):
         """How many windows are open, as far as this process knows, give or take some that have just expired."""
         ...
 
+    @property
+    def expired_windows(self) -> int:
+        """How many windows this process has seen expire with no reply sent through them. It only rises."""
+        ...
+
     async def health(self) -> str | None:
         """Return None when promises can be made, else a sentence that says why not."""
         ...

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.media_opening import OUTCOMES
-from maven_channel_wecom.metrics import ChannelMetrics
+from maven_channel_wecom.metrics.series import ChannelMetrics
 from maven_channel_wecom.policy import delivery
 
 

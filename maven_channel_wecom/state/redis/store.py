@@ -185,6 +185,11 @@ class RedisStateStore:
         """See StateStore. Of all replicas, as of the last step, or the last beat."""
         return self._open_windows
 
+    @property
+    def expired_windows(self) -> int:
+        """See StateStore. Not seen by a replica yet."""
+        return 0
+
     async def health(self) -> str | None:
         """See StateStore."""
         trouble = self._link.trouble or self._full

@@ -85,6 +85,7 @@ class Entries:
         self._execute: Callable[..., sqlite3.Cursor] = connection.execute
         self._now = 0.0
         self.open_windows = 0
+        self.expired_windows = 0
 
     def take_over(self) -> list[KeptCallback]:
         """Take over what earlier processes left, oldest first; see StateStore.unfinished."""
@@ -180,6 +181,7 @@ class Entries:
         for message_id, claimed in expired:
             self._delete("windows", message_id)
             self.open_windows -= not claimed
+            self.expired_windows += not claimed
 
     def _insert_window(self, window: ReplyWindow) -> None:
         row = (*msgspec.structs.astuple(window), False, _window_checksum(window, claimed=False))

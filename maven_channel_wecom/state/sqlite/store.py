@@ -86,6 +86,11 @@ class SqliteStateStore:
         """See StateStore."""
         return self._entries.open_windows
 
+    @property
+    def expired_windows(self) -> int:
+        """See StateStore."""
+        return self._entries.expired_windows
+
     async def health(self) -> str | None:
         """See StateStore. It writes, so it tells what an admission would meet."""
         try:

@@ -40,12 +40,12 @@ class Transactions:
         A StateUnavailable in place of a result says that nothing of this operation was kept. An operation that fails by
         itself does not take the others with it, nor does one for which there is no room; a disk that fails does.
         """
-        open_windows = self.entries.open_windows
+        counted = self.entries.open_windows, self.entries.expired_windows
         try:
             return self._try_commit(operations)
         except Exception as error:  # noqa: BLE001 - each caller gets a StateUnavailable, whatever went wrong
             self._roll_back()
-            self.entries.open_windows = open_windows
+            self.entries.open_windows, self.entries.expired_windows = counted
             failure = self._judge(error)
         if len(operations) > 1 and (failure is None or failure.reason == "state_full"):
             # An operation may be to blame, or may need no room: one that finishes a message even makes some.
