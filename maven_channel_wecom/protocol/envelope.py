@@ -4,11 +4,11 @@ Both directions belong to the protocol and live here together; vectors of implem
 to the truth.
 """
 
-import base64
 import binascii
 import re
 import struct
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -18,7 +18,8 @@ from maven_channel_wecom.errors import (
     UndecipherableEnvelope,
     WrongReceiver,
 )
-from maven_channel_wecom.protocol import cipher, limits, signature
+from maven_channel_wecom.protocol import limits, signature
+from maven_channel_wecom.protocol.cipher import RunningCipher
 
 # The signature covers its parts joined without a separator, so digits could wander from timestamp to nonce and back
 # under one signature. A strict grammar leaves them nowhere to go, and shuts out SHA-1 length extension as well.
@@ -29,11 +30,16 @@ _LENGTH = struct.Struct(">I")
 _HEAD_BYTES = limits.FRAME_RANDOM_BYTES + limits.FRAME_LENGTH_BYTES
 
 
-class Credentials(msgspec.Struct, frozen=True):
-    """A token and an AES key (32 bytes) that belong together."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Credentials:
+    """A token and an AES key (32 bytes) that belong together, and the cipher that runs with the key."""
 
     token: str
     key: bytes
+    cipher: RunningCipher = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cipher", RunningCipher(self.key))
 
     def __repr__(self) -> str:
         return "<Credentials>"
@@ -69,6 +75,9 @@ class SealedEnvelope(msgspec.Struct, frozen=True):
 
 class _Body(msgspec.Struct, frozen=True):
     encrypt: str
+
+
+_BODY = msgspec.json.Decoder(_Body)
 
 
 def read_query(query: Mapping[str, str]) -> SignedQuery:
@@ -113,7 +122,7 @@ def read_body(body: bytes) -> str:
             `xml`: WeCom sends one when the URL was entered at a self-built app and not at an AI bot.
     """
     try:
-        return msgspec.json.decode(body, type=_Body).encrypt
+        return _BODY.decode(body).encrypt
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     if body.lstrip().startswith(b"<"):
@@ -143,22 +152,26 @@ def open_envelope(
         WrongReceiver: it opened and names another receiver.
     """
     # https://developer.work.weixin.qq.com/document/path/101033
-    signers = [candidate for candidate in credentials if _signed_by(candidate, query, ciphertext)]
-    if not signers:
-        raise SignatureMismatch
-    try:
-        encrypted = base64.b64decode(ciphertext, validate=True)
-    except (binascii.Error, ValueError):
-        raise UndecipherableEnvelope from None
-    for candidate in signers:
+    signed = False
+    for candidate in credentials:
+        if not signature.matches(
+            query.signature,
+            token=candidate.token,
+            timestamp=query.timestamp,
+            nonce=query.nonce,
+            ciphertext=ciphertext,
+        ):
+            continue
+        signed = True
         try:
-            message, found_id = _unframe(cipher.decrypt(candidate.key, encrypted))
+            encrypted = binascii.a2b_base64(ciphertext, strict_mode=True)
+            message, found_id = _unframe(candidate.cipher.decrypt(encrypted))
         except ValueError:
             continue
         if receive_id and found_id != receive_id:
             raise WrongReceiver
         return OpenedEnvelope(message, found_id, candidate)
-    raise UndecipherableEnvelope
+    raise UndecipherableEnvelope if signed else SignatureMismatch
 
 
 def seal(
@@ -173,19 +186,9 @@ def seal(
         text = f"random must have {limits.FRAME_RANDOM_BYTES} bytes"
         raise ValueError(text)
     frame = b"".join((random, _LENGTH.pack(len(message)), message, receive_id.encode()))
-    encrypted = base64.b64encode(cipher.encrypt(credentials.key, frame)).decode()
+    encrypted = binascii.b2a_base64(credentials.cipher.encrypt(frame), newline=False).decode()
     signed = signature.sign(credentials.token, str(timestamp), nonce, encrypted)
     return SealedEnvelope(encrypted, signed, timestamp, nonce)
-
-
-def _signed_by(candidate: Credentials, query: SignedQuery, ciphertext: str) -> bool:
-    return signature.matches(
-        query.signature,
-        token=candidate.token,
-        timestamp=query.timestamp,
-        nonce=query.nonce,
-        ciphertext=ciphertext,
-    )
 
 
 def _unframe(frame: bytes) -> tuple[bytes, str]:

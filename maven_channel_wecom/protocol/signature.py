@@ -10,12 +10,12 @@ def sign(token: str, timestamp: str, nonce: str, ciphertext: str) -> str:
     `timestamp` and `nonce` are the exact strings sent or received. SHA-1 is WeCom's choice, not ours.
     """
     # https://developer.work.weixin.qq.com/document/path/91144
-    parts = sorted(part.encode("utf-8", "surrogatepass") for part in (token, timestamp, nonce, ciphertext))
-    return hashlib.sha1(b"".join(parts), usedforsecurity=False).hexdigest()
+    # Characters sort like their UTF-8 bytes.
+    joined = "".join(sorted((token, timestamp, nonce, ciphertext)))
+    return hashlib.sha1(joined.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
 def matches(signature: str, *, token: str, timestamp: str, nonce: str, ciphertext: str) -> bool:
     """Tell whether a signature is right, in time that does not depend on how wrong it is."""
-    expected = sign(token, timestamp, nonce, ciphertext)
-    # compare_digest refuses non-ASCII text, so bytes are compared.
-    return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogatepass"))
+    # compare_digest refuses text that is not ASCII, and such text is no signature.
+    return signature.isascii() and hmac.compare_digest(sign(token, timestamp, nonce, ciphertext), signature)

@@ -56,6 +56,24 @@ def test_any_signed_ciphertext_opens_or_is_rejected(used: Credentials, ciphertex
         assert opened.credentials is used
 
 
+@given(keys, st.lists(st.tuples(st.booleans(), st.binary(max_size=200)), max_size=8))
+def test_a_running_cipher_does_what_a_new_one_does(key: bytes, messages: list[tuple[bool, bytes]]) -> None:
+    """Whatever it encrypted and decrypted before, noise and cut messages included."""
+    running = cipher.RunningCipher(key)
+    for cut, message in messages:
+        ciphertext = cipher.encrypt(key, message)
+        assert running.encrypt(message) == ciphertext
+        if cut:
+            ciphertext = message + ciphertext[:-1]
+        try:
+            expected = cipher.decrypt(key, ciphertext)
+        except ValueError:
+            with pytest.raises(ValueError, match=r"."):
+                running.decrypt(ciphertext)
+        else:
+            assert running.decrypt(ciphertext) == expected
+
+
 @given(st.binary(max_size=500))
 def test_any_bytes_are_a_body_or_rejected(body: bytes) -> None:
     """Nobody has to be authenticated to send them."""
