@@ -15,6 +15,8 @@ MAX_BYTES: Final = 512 * 1024 * 1024
 
 _OVERHEAD_BYTES: Final = 200
 
+_FULL: Final = "the state in memory is full"
+
 # Each call drops at most this many expired entries of a kind: faster than one call can add them, and never a pause.
 _EXPIRIES_PER_CALL: Final = 4
 
@@ -39,14 +41,17 @@ class MemoryStateStore:
 
     async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
         """See StateStore."""
+        return self.try_admit(callback, window, now)
+
+    def try_admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float, /) -> bool:
+        """See StateStore. It never takes waiting."""
         self._expire(now)
         message_id = callback.message_id
         if message_id in self._in_hand or self._claims.get(message_id, 0.0) > now:
             return False
         size = _claim_bytes(message_id) + (_window_bytes(window) if window else 0)
         if len(self._claims) + len(self._windows) >= self._max_entries or self._bytes + size > self._max_bytes:
-            message = "the state in memory is full"
-            raise StateUnavailable(message, reason="state_full")
+            raise StateUnavailable(_FULL, reason="state_full")
         self._remove_claim(message_id)
         self._claims[message_id] = now + CLAIM_SECONDS
         self._bytes += _claim_bytes(message_id)
@@ -108,6 +113,8 @@ class MemoryStateStore:
             self._in_hand[window.message_id] = False
         if window.expires_at > now:
             self._insert_window(window)
+        else:
+            self._expired_windows += 1
 
     @property
     def open_windows(self) -> int:
@@ -121,7 +128,7 @@ class MemoryStateStore:
 
     async def health(self) -> str | None:
         """See StateStore."""
-        return None
+        return _FULL if len(self._claims) + len(self._windows) >= self._max_entries else None
 
     async def close(self) -> None:
         """See StateStore."""

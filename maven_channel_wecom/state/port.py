@@ -38,6 +38,14 @@ class StateStore(Protocol):
         """
         ...
 
+    def try_admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float, /) -> bool | None:
+        """Do what `admit` does, at once.
+
+        Returns:
+            What `admit` returns; None when it takes waiting, and nothing was done: then `admit` is to be asked.
+        """
+        ...
+
     async def release(self, message_id: str, now: float) -> None:
         """Give a claim back: forget the message and close its window, so that a repeat is new again.
 
@@ -88,11 +96,15 @@ class StateStore(Protocol):
 
     @property
     def expired_windows(self) -> int:
-        """How many windows this process has seen expire with no reply sent through them. It only rises."""
+        """How many windows this process saw expire unspent. It only rises.
+
+        A window counts when it is dropped, some time after its end, or when it is restored after its end. What several
+        processes share is counted by the one that drops it, and not at all when its answer is lost.
+        """
         ...
 
     async def health(self) -> str | None:
-        """Return None when promises can be made, else a sentence that says why not."""
+        """Return None when promises can be made, else a sentence that says why not. Within a second."""
         ...
 
     async def close(self) -> None:

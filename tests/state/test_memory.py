@@ -23,9 +23,11 @@ async def test_too_many_entries_are_refused_and_fit_again_later() -> None:
     with pytest.raises(StateUnavailable) as raised:
         await admit(store, 5)
     assert raised.value.reason == "state_full"
+    assert await store.health() == str(raised.value)
     assert not await admit(store, 4)
     await store.claim_window("chat", "m0", NOW)
     await store.release("m1", NOW)
+    assert await store.health() is None
     assert await admit(store, 5)
 
 

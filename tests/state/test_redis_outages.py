@@ -193,6 +193,22 @@ async def test_a_wrong_password_is_told_without_showing_it(server: RedisServer, 
     await healed(without)
 
 
+async def test_a_redis_that_fills_up_is_unhealthy_before_anybody_is_refused(
+    server: RedisServer, opened: Replicas
+) -> None:
+    """Who asks whether the state can be written is not told of a time when it could."""
+    store = await opened.open(server.address(), silent_seconds=0.2)
+    assert await store.health() is None
+    await server.command("CONFIG", "SET", "maxmemory", 1)
+    try:
+        async with asyncio.timeout(10):
+            while await store.health() != "the Redis of the state is full; raise its maxmemory":
+                await asyncio.sleep(0.01)
+    finally:
+        await server.command("CONFIG", "SET", "maxmemory", 0)
+    await healed(store)
+
+
 async def test_a_full_redis_admits_nothing_and_lets_work_end(server: RedisServer, opened: Replicas) -> None:
     """Ends make room, so they are let through; the reason is a label of its own, and room is noticed by itself."""
     store = await opened.open(server.address())

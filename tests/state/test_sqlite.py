@@ -9,6 +9,7 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -229,6 +230,24 @@ async def test_a_disk_that_takes_no_more_refuses_and_heals(store: SqliteStateSto
     assert await store.health() is None
     assert await admit(store, "m2")
     assert not await admit(store, "m1")
+
+
+async def test_a_disk_that_hangs_is_unhealthy_and_is_asked_once(path: Path) -> None:
+    """However many ask meanwhile, one write waits; when the disk moves again, all is well."""
+    store = await SqliteStateStore.open(str(path), patience_seconds=0.05)
+    hangs, moves = threading.Event(), threading.Event()
+    hanging = store._writer.submit(lambda: (hangs.set(), moves.wait()))
+    await asyncio.to_thread(hangs.wait)
+    for _ in range(3):
+        told = await asyncio.gather(*(store.health() for _ in range(20)))
+        assert set(told) == {"the state file is not written in time: check its disk"}
+    assert store._writer._orders.qsize() == 1
+    moves.set()
+    await hanging
+    async with asyncio.timeout(10):
+        while await store.health():
+            pass
+    await store.close()
 
 
 async def test_a_file_taken_away_promises_nothing_more(store: SqliteStateStore, path: Path) -> None:

@@ -213,8 +213,42 @@ async def test_a_spare_window_is_one_of_the_same_sender_that_nobody_is_answering
     assert await state.claim_window("chat", None, NOW + 5, spare_of="alice") is None
 
 
+async def test_windows_that_expire_unspent_are_counted_once(state: StateStore) -> None:
+    """Not those that were spent or closed; one that comes back after its end is one of them."""
+    for message_id in ("open", "spent", "released", "restored", "restored late"):
+        await admit(state, message_id)
+    await state.release("released", NOW)
+    claimed = {}
+    for message_id in ("spent", "restored", "restored late"):
+        claimed[message_id] = await state.claim_window("chat", message_id, NOW)
+        assert claimed[message_id] is not None
+        await state.finish(message_id, NOW)
+    assert claimed["spent"] is not None
+    assert claimed["restored"] is not None
+    assert claimed["restored late"] is not None
+    await state.spend_window(claimed["spent"], NOW)
+    await state.restore_window(claimed["restored"], NOW + 1)
+    assert state.expired_windows == 0
+    await state.restore_window(claimed["restored late"], NOW + HOUR)
+    await admit(state, "later", now=NOW + HOUR)
+    assert state.expired_windows == 3
+    await admit(state, "much later", now=NOW + HOUR + 1)
+    assert state.expired_windows == 3
+    assert state.open_windows == 2
+
+
+async def test_admitting_at_once_is_admitting_or_takes_waiting(state: StateStore) -> None:
+    """A backend that has to wait has done nothing; all agree on what is claimed."""
+    at_once = state.try_admit(kept("m1"), window("m1"), NOW)
+    assert at_once in {True, None}
+    assert await admit(state, "m1") is (at_once is None)
+    assert state.try_admit(kept("m1"), window("m1"), NOW) in {False, None}
+    assert await state.claim_window("chat", "m1", NOW) == window("m1")
+
+
 async def test_a_fresh_state_is_healthy_and_empty(state: StateStore) -> None:
     """It can promise, and owes nothing."""
     assert await state.health() is None
     assert await state.unfinished(NOW) == []
     assert state.open_windows == 0
+    assert state.expired_windows == 0

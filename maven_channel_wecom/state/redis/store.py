@@ -20,6 +20,7 @@ from maven_channel_wecom.state.redis import scripts
 from maven_channel_wecom.state.redis.address import parse_redis_address
 from maven_channel_wecom.state.redis.link import RedisLink
 from maven_channel_wecom.state.redis.owed import OwedSteps
+from maven_channel_wecom.state.redis.room import RedisRoom
 from maven_channel_wecom.state.redis.windows import RedisWindows
 
 logger = logging.getLogger(__name__)
@@ -88,8 +89,9 @@ class RedisStateStore:
         self._in_hand: dict[str, str] = {}
         self._owed = OwedSteps(self._run)
         self._windows = RedisWindows(self._run, owed=self._owed, token=self._token)
-        self._full: StateUnavailable | None = None
+        self._room = RedisRoom(link.run, key=f"{self._prefix}room")
         self._open_windows = 0
+        self._expired_windows = 0
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -108,29 +110,21 @@ class RedisStateStore:
         if message_id in self._in_hand:
             return False
         token = self._token()
+        kept = (self._replica, token, message_id, callback.chat_id, callback.received_at, callback.message)
         opened = (window.sender_id, window.url, window.opened_at, window.expires_at) if window else ()
         try:
-            answer = await self._run(
-                scripts.ADMIT,
-                self._replica,
-                token,
-                message_id,
-                callback.chat_id,
-                callback.received_at,
-                callback.message,
-                now + CLAIM_SECONDS,
-                now,
-                *opened,
-            )
+            answer = await self._run(scripts.ADMIT, *kept, now + CLAIM_SECONDS, now, *opened)
         except StateUnavailable as unavailable:
-            if unavailable.reason == "state_full":
-                self._full = unavailable
+            self._room.note(unavailable)
             raise
-        self._full = None
+        self._room.note(None)
         admitted = bool(answer[0])
         if admitted:
             self._in_hand[message_id] = token
         return admitted
+
+    def try_admit(self, *_: object) -> None:
+        """See StateStore. A network takes waiting."""
 
     async def release(self, message_id: str, now: float) -> None:
         """See StateStore."""
@@ -187,12 +181,12 @@ class RedisStateStore:
 
     @property
     def expired_windows(self) -> int:
-        """See StateStore. Not seen by a replica yet."""
-        return 0
+        """See StateStore."""
+        return self._expired_windows
 
     async def health(self) -> str | None:
-        """See StateStore."""
-        trouble = self._link.trouble or self._full
+        """See StateStore. As of the last step, or the last beat: nothing is sent."""
+        trouble = self._link.trouble or self._room.trouble
         return str(trouble) if trouble else None
 
     async def close(self) -> None:
@@ -209,11 +203,12 @@ class RedisStateStore:
         return f"{self._replica}:{next(self._numbers)}"
 
     async def _run(self, script: Script, *arguments: str | bytes | float) -> list[Any]:
-        # Every script answers with how many windows are open, then with what is its own.
+        # Every script answers with how many windows are open, how many it found expired, then with what is its own.
         answer: list[Any]
-        self._open_windows, *answer = await self._link.run(
+        self._open_windows, expired, *answer = await self._link.run(
             "EVALSHA", script.sha, 1, f"{self._prefix}unfinished", *arguments
         )
+        self._expired_windows += expired
         return answer
 
     async def _settle(self, message_id: str, now: float, *, released: bool) -> None:
@@ -230,13 +225,13 @@ class RedisStateStore:
         while True:
             await asyncio.sleep(tick)
             waited += tick
-            if waited < between_beats and not (self._link.trouble or self._owed or self._full):
+            if waited < between_beats and not (self._link.trouble or self._owed or self._room.trouble):
                 continue
             waited = 0.0
             try:
                 await self._beat()
                 await self._owed.pay()
-                await self._look_for_room()
+                await self._room.look()
             except StateUnavailable:
                 pass  # `health` tells it.
             except Exception:
@@ -248,8 +243,3 @@ class RedisStateStore:
         for start in range(0, max(1, len(messages)), _BEAT_MESSAGES):
             pairs = itertools.chain.from_iterable(messages[start : start + _BEAT_MESSAGES])
             await self._run(scripts.BEAT, self._replica, self._silent_ms, idle_ms, *pairs)
-
-    async def _look_for_room(self) -> None:
-        if self._full is not None:
-            await self._link.run("SET", f"{self._prefix}room", "", "PX", 1)
-            self._full = None

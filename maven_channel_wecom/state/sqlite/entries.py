@@ -163,7 +163,10 @@ class Entries:
     def restore_window(self, window: ReplyWindow, now: float) -> None:
         """See StateStore."""
         self._now = now
-        self.open_windows += self._mark(window, claimed=False)
+        restored = self._mark(window, claimed=False)
+        self.open_windows += restored
+        if not restored and window.expires_at <= now:
+            self.expired_windows += 1
 
     def probe(self) -> None:
         """Write something that changes nothing, so that its commit tells whether writing works."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from asyncio import Future
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.writer import Writer
@@ -15,24 +17,34 @@ if TYPE_CHECKING:
     from maven_channel_wecom.state.port import KeptCallback
     from maven_channel_wecom.state.sqlite.transactions import Transactions
 
+PATIENCE_SECONDS: Final = 0.8
+"""Those who ask for the health of a program often give it a second. Lower: a slow disk counts as failing."""
+
 
 class SqliteStateStore:
     """A StateStore in a file. A method returns when what it did is on the disk; those of one moment share a commit."""
 
-    def __init__(self, writer: Writer, transactions: Transactions) -> None:
+    def __init__(self, writer: Writer, transactions: Transactions, *, patience_seconds: float) -> None:
         self._writer = writer
+        self._transactions = transactions
         self._entries = transactions.entries
         self._left = transactions.left
+        self._patience_seconds = patience_seconds
+        self._probe: Future[None] | None = None
 
     @classmethod
-    async def open(cls, path: str) -> Self:
+    async def open(cls, path: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Self:
         """Open the store in a file, made when there is none.
+
+        Args:
+            path: the file.
+            patience_seconds: how long `health` waits for the disk.
 
         Raises:
             StateUnavailable: a sentence that says why not and what to do.
         """
         writer = Writer(Path(path))
-        return cls(writer, await writer.open())
+        return cls(writer, await writer.open(), patience_seconds=patience_seconds)
 
     async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
         """See StateStore. Admitted for a caller who was canceled meanwhile, it is unfinished and in nobody's hand."""
@@ -43,6 +55,9 @@ class SqliteStateStore:
                 self._left.append(callback)
 
         return await self._writer.run(partial(self._entries.admit, callback, window, now), abandoned)
+
+    def try_admit(self, *_: object) -> None:
+        """See StateStore. A disk takes waiting."""
 
     async def release(self, message_id: str, now: float) -> None:
         """See StateStore."""
@@ -84,20 +99,26 @@ class SqliteStateStore:
     @property
     def open_windows(self) -> int:
         """See StateStore."""
-        return self._entries.open_windows
+        return self._transactions.open_windows
 
     @property
     def expired_windows(self) -> int:
         """See StateStore."""
-        return self._entries.expired_windows
+        return self._transactions.expired_windows
 
     async def health(self) -> str | None:
-        """See StateStore. It writes, so it tells what an admission would meet."""
-        try:
-            await self._writer.run(self._entries.probe)
-        except StateUnavailable as unavailable:
-            return str(unavailable)
-        return None
+        """See StateStore. It writes, so it tells what an admission would meet; one write for all who ask meanwhile."""
+        if self._probe is None or self._probe.done():
+            try:
+                self._probe = self._writer.submit(self._entries.probe)
+            except StateUnavailable as unavailable:
+                return str(unavailable)
+            self._probe.add_done_callback(Future.exception)
+        done, _ = await asyncio.wait([self._probe], timeout=self._patience_seconds)
+        if not done:
+            return "the state file is not written in time: check its disk"
+        failure = self._probe.exception()
+        return str(failure) if failure else None
 
     async def close(self) -> None:
         """See StateStore. What is queued is carried out before."""

@@ -27,6 +27,8 @@ class Transactions:
         self._connection = open_file(self._path, STEPS)
         self._inode = self._path.stat().st_ino
         self._damage: StateUnavailable | None = None
+        self.open_windows = 0
+        self.expired_windows = 0
         self.entries = Entries(self._connection)
         (left,) = self.commit([self.entries.take_over])
         if isinstance(left, StateUnavailable):
@@ -40,12 +42,12 @@ class Transactions:
         A StateUnavailable in place of a result says that nothing of this operation was kept. An operation that fails by
         itself does not take the others with it, nor does one for which there is no room; a disk that fails does.
         """
-        counted = self.entries.open_windows, self.entries.expired_windows
         try:
             return self._try_commit(operations)
         except Exception as error:  # noqa: BLE001 - each caller gets a StateUnavailable, whatever went wrong
             self._roll_back()
-            self.entries.open_windows, self.entries.expired_windows = counted
+            self.entries.open_windows = self.open_windows
+            self.entries.expired_windows = self.expired_windows
             failure = self._judge(error)
         if len(operations) > 1 and (failure is None or failure.reason == "state_full"):
             # An operation may be to blame, or may need no room: one that finishes a message even makes some.
@@ -66,6 +68,8 @@ class Transactions:
         results = [operation() for operation in operations]
         self.entries.expire(len(operations))
         self._connection.execute("COMMIT")
+        self.open_windows = self.entries.open_windows
+        self.expired_windows = self.entries.expired_windows
         return results
 
     def _check_place(self) -> None:

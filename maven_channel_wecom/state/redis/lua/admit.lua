@@ -6,8 +6,8 @@ now = tonumber(now)
 
 local key = message_key(id)
 local owner, claimed_until = unpack(redis.call('HMGET', key, 'owner', 'until'))
-if owner == token then return {redis.call('ZCARD', windows), 1} end
-if owner or tonumber(claimed_until or 0) > now then return {redis.call('ZCARD', windows), 0} end
+if owner == token then return answer(1) end
+if owner or tonumber(claimed_until or 0) > now then return answer(0) end
 redis.call('DEL', key)
 drop_expired_windows(now, 4)
 
@@ -26,4 +26,4 @@ if url then
   redis.call('ZREMRANGEBYSCORE', chat_key(chat), '-inf', 2 * tonumber(opened) - tonumber(expires))
   list_window(id, chat, opened, expires, now)
 end
-return {redis.call('ZCARD', windows), 1}
+return answer(1)

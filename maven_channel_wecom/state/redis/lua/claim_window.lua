@@ -11,7 +11,7 @@ end
 
 local function claimed(candidate)
   local fields = redis.call('HMGET', message_key(candidate), 'sender', 'url', 'opened', 'expires', 'repeated')
-  return {redis.call('ZCARD', windows), candidate, chat, unpack(fields)}
+  return answer(candidate, chat, unpack(fields))
 end
 
 -- How many windows of a chat are looked at, so that no chat can keep Redis busy.
@@ -25,7 +25,7 @@ if id ~= '' then
     claim(id)
     return claimed(id)
   end
-  return {redis.call('ZCARD', windows)}
+  return answer()
 end
 
 -- Only this finds a repeat: which window is the newest may have changed meanwhile.
@@ -35,12 +35,14 @@ if before then return claimed(before) end
 for _, candidate in ipairs(redis.call('ZREVRANGE', chat_key(chat), 0, most - 1)) do
   local window, sender, expires, owned_by =
     unpack(redis.call('HMGET', message_key(candidate), 'window', 'sender', 'expires', 'owner'))
-  if window ~= 'open' or tonumber(expires) <= now then
+  if window ~= 'open' then
     unlist_window(candidate, chat)
+  elseif tonumber(expires) <= now then
+    expired_windows = expired_windows + unlist_window(candidate, chat)
   elseif spare_of == '' or (sender == spare_of and not owned_by) then
     claim(candidate)
     redis.call('SET', note, candidate, 'PX', margin_ms)
     return claimed(candidate)
   end
 end
-return {redis.call('ZCARD', windows)}
+return answer()

@@ -13,6 +13,6 @@ if window and spent then
 elseif window == 'claimed' and held_by == holder then
   redis.call('HSET', key, 'window', 'open')
   redis.call('HDEL', key, 'holder')
-  if tonumber(expires) > now then list_window(id, chat, opened, expires, now) end
+  list_window(id, chat, opened, expires, now)
 end
-return {redis.call('ZCARD', windows)}
+return answer()

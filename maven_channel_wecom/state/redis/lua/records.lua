@@ -22,7 +22,15 @@ local function keep_until(key, ends, now)
   redis.call('PEXPIRE', key, math.ceil((ends - now) * 1000) + margin_ms)
 end
 
+-- How many windows a script found expired and unspent.
+local expired_windows = 0
+
+-- Lists a window among those to claim; one that is over counts as expired instead.
 local function list_window(id, chat, opened, expires, now)
+  if tonumber(expires) <= now then
+    expired_windows = expired_windows + 1
+    return
+  end
   redis.call('ZADD', chat_key(chat), opened, id)
   redis.call('ZADD', windows, expires, id)
   local ends_in_ms = math.ceil((tonumber(expires) - now) * 1000) + margin_ms
@@ -31,13 +39,16 @@ end
 
 local function unlist_window(id, chat)
   redis.call('ZREM', chat_key(chat), id)
-  redis.call('ZREM', windows, id)
+  return redis.call('ZREM', windows, id)
 end
 
 local function drop_expired_windows(now, most)
   local expired = redis.call('ZRANGEBYSCORE', windows, '-inf', now, 'LIMIT', 0, most)
-  if #expired > 0 then redis.call('ZREM', windows, unpack(expired)) end
+  if #expired > 0 then expired_windows = expired_windows + redis.call('ZREM', windows, unpack(expired)) end
 end
+
+-- What every script answers with: how many windows are open, how many it found expired, then what is its own.
+local function answer(...) return {redis.call('ZCARD', windows), expired_windows, ...} end
 
 local function drop_entry(entry)
   redis.call('XACK', stream, group, entry)

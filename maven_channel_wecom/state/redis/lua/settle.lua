@@ -13,4 +13,4 @@ if owner == token then
     finish(id, now)
   end
 end
-return {redis.call('ZCARD', windows)}
+return answer()

@@ -8,7 +8,7 @@ drop_expired_windows(now, 500)
 -- Without a steady pulse only what was given up, which is marked by an idle time no silence reaches.
 local idle_ms = steady_pulse(silent_ms) and silent_ms or gone_ms
 local pending = redis.pcall('XPENDING', stream, group, 'IDLE', idle_ms, '-', '+', most)
-if pending.err then return {redis.call('ZCARD', windows)} end
+if pending.err then return answer() end
 
 -- Returns whether the message is still to be worked on.
 local function take(id, entry, before)
@@ -27,7 +27,7 @@ local function take(id, entry, before)
   if died_answering then
     redis.call('HSET', key, 'window', 'open', 'repeated', 1)
     redis.call('HDEL', key, 'holder')
-    if tonumber(expires) > now then list_window(id, chat, opened, expires, now) end
+    list_window(id, chat, opened, expires, now)
   end
   redis.call('XCLAIM', stream, group, replica, 0, entry, 'JUSTID')
   redis.call('HSET', key, 'owner', token)
@@ -41,7 +41,7 @@ end
 -- What is taken is bounded in bytes as well: an answer that does not arrive in time takes nothing over.
 local room_bytes = 262144
 
-local taken = {redis.call('ZCARD', windows)}
+local taken = {}
 for _, waiting in ipairs(pending) do
   local entry, before = waiting[1], waiting[2]
   local found = redis.call('XRANGE', stream, entry, entry)[1]
@@ -63,4 +63,4 @@ for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
     redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer[2])
   end
 end
-return taken
+return answer(unpack(taken))
