@@ -43,6 +43,19 @@ class MeasuredState:
         self.up = True
         return new
 
+    def try_admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float, /) -> bool | None:
+        """See StateStore. Timed like `admit`, unless it takes waiting: then `admit` is."""
+        started = self._clock.now()
+        try:
+            new = self._state.try_admit(callback, window, now)
+        except StateUnavailable as unavailable:
+            self._count_failure("admit", unavailable.reason)
+            raise
+        if new is not None:
+            self._metrics.state_seconds["admit"].observe(self._clock.now() - started)
+            self.up = True
+        return new
+
     async def release(self, message_id: str, now: float) -> None:
         """See StateStore."""
         await self._measure("release", self._state.release(message_id, now))

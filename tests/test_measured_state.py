@@ -21,7 +21,7 @@ WINDOW = ReplyWindow("m1", "alice", "alice", "https://example.invalid", 1_000.0,
 
 
 class Moody(MemoryStateStore):
-    """A state that takes its time, or refuses, or does not answer."""
+    """A state that takes waiting, takes its time, or refuses, or does not answer."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
@@ -30,6 +30,12 @@ class Moody(MemoryStateStore):
         self.error: StateUnavailable | None = None
         self.trouble: str | None = None
         self.hangs = False
+        self.waits = True
+
+    def try_admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float, /) -> bool | None:
+        if self.error:
+            raise self.error
+        return None if self.waits else super().try_admit(callback, window, now)
 
     async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
         self.clock.time += self.takes_seconds
@@ -100,6 +106,24 @@ async def test_a_refused_step_is_counted_with_its_reason() -> None:
     await bench.state.admit(CALLBACK, None, 1_000.0)
     assert bench.is_up()
     assert bench.value("seconds_count", operation="admit") == 2
+
+
+async def test_admitting_at_once_is_an_admission() -> None:
+    """Timed and counted as one, and not at all when it takes waiting."""
+    bench = Bench()
+    assert bench.state.try_admit(CALLBACK, WINDOW, 1_000.0) is None
+    assert bench.value("seconds_count", operation="admit") == 0
+    bench.moody.waits = False
+    assert bench.state.try_admit(CALLBACK, WINDOW, 1_000.0)
+    assert bench.value("seconds_count", operation="admit") == 1
+    bench.moody.error = StateUnavailable(reason="state_full")
+    with pytest.raises(StateUnavailable):
+        bench.state.try_admit(CALLBACK, WINDOW, 1_000.0)
+    assert bench.value("failures_total", operation="admit", reason="state_full") == 1
+    assert not bench.is_up()
+    bench.moody.error = None
+    assert bench.state.try_admit(CALLBACK, WINDOW, 1_000.0) is False
+    assert bench.is_up()
 
 
 async def test_an_admission_that_was_given_up_is_a_failure_of_the_state() -> None:

@@ -41,24 +41,11 @@ class MemoryStateStore:
 
     async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
         """See StateStore."""
-        return self.try_admit(callback, window, now)
+        return self._admit(callback, window, now)
 
-    def try_admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float, /) -> bool:
+    def try_admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float, /) -> bool | None:
         """See StateStore. It never takes waiting."""
-        self._expire(now)
-        message_id = callback.message_id
-        if message_id in self._in_hand or self._claims.get(message_id, 0.0) > now:
-            return False
-        size = _claim_bytes(message_id) + (_window_bytes(window) if window else 0)
-        if len(self._claims) + len(self._windows) >= self._max_entries or self._bytes + size > self._max_bytes:
-            raise StateUnavailable(_FULL, reason="state_full")
-        self._remove_claim(message_id)
-        self._claims[message_id] = now + CLAIM_SECONDS
-        self._bytes += _claim_bytes(message_id)
-        self._in_hand[message_id] = False
-        if window:
-            self._insert_window(window)
-        return True
+        return self._admit(callback, window, now)
 
     async def release(self, message_id: str, now: float) -> None:
         """See StateStore."""
@@ -132,6 +119,22 @@ class MemoryStateStore:
 
     async def close(self) -> None:
         """See StateStore."""
+
+    def _admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
+        self._expire(now)
+        message_id = callback.message_id
+        if message_id in self._in_hand or self._claims.get(message_id, 0.0) > now:
+            return False
+        size = _claim_bytes(message_id) + (_window_bytes(window) if window else 0)
+        if len(self._claims) + len(self._windows) >= self._max_entries or self._bytes + size > self._max_bytes:
+            raise StateUnavailable(_FULL, reason="state_full")
+        self._remove_claim(message_id)
+        self._claims[message_id] = now + CLAIM_SECONDS
+        self._bytes += _claim_bytes(message_id)
+        self._in_hand[message_id] = False
+        if window:
+            self._insert_window(window)
+        return True
 
     def _insert_window(self, window: ReplyWindow) -> None:
         self._remove_window(window.message_id)

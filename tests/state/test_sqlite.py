@@ -236,7 +236,12 @@ async def test_a_disk_that_hangs_is_unhealthy_and_is_asked_once(path: Path) -> N
     """However many ask meanwhile, one write waits; when the disk moves again, all is well."""
     store = await SqliteStateStore.open(str(path), patience_seconds=0.05)
     hangs, moves = threading.Event(), threading.Event()
-    hanging = store._writer.submit(lambda: (hangs.set(), moves.wait()))
+
+    def hang() -> None:
+        hangs.set()
+        moves.wait()
+
+    hanging = store._writer.submit(hang)
     await asyncio.to_thread(hangs.wait)
     for _ in range(3):
         told = await asyncio.gather(*(store.health() for _ in range(20)))
