@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFIG ?= wecom.json
 URL ?= http://127.0.0.1:9886/wecom/bot
+SECONDS ?= 600
+TARGETS ?= envelope cipher callback media cutting
 
-.PHONY: demo test gateway simulator doctor lint format coverage proof-kill proof-drain proof-replicas proof-million bench-state clean
+.PHONY: demo test gateway simulator doctor lint format coverage proof-kill proof-drain proof-replicas proof-million proof-hostile bench-state fuzz clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
 	@$(BIN)/python -m maven_channel_wecom demo
@@ -55,12 +57,19 @@ proof-million: $(READY)  ## A million ids on each durable state: memory, and pau
 	@.ci/servers
 	@$(BIN)/python -m tests.proofs.million
 
+proof-hostile: $(READY)  ## Send a gateway a million mutated requests while people write to it.
+	@$(BIN)/python -m tests.proofs.hostile --requests 1000000
+
 bench-state: $(READY)  ## Acknowledgements a second on each state, side by side.
 	@.ci/servers
 	@$(BIN)/python -m tests.proofs.cost
 
+fuzz: $(READY)  ## Fuzz what strangers can reach, guided by coverage: make fuzz SECONDS=600, for each target.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
+	@for target in $(TARGETS); do $(BIN)/python -m tests.fuzz.run $$target --seconds $(SECONDS) || exit 1; done
+
 clean:
-	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .coverage .fuzz .hostile .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(READY): pyproject.toml .ci/environment
 	@.ci/environment $(VENV)

@@ -24,7 +24,7 @@ class CountingAgent:
 
     async def handle(self, request: web.Request) -> web.Response:
         question: dict[str, Any] = await request.json()
-        text: str = question["input"][0]["content"][0]["text"]
+        text: str = question["input"][0]["content"][0].get("text", "")
         self.turns[text] += 1
         if self._slowest_seconds:
             await asyncio.sleep(random.uniform(0, self._slowest_seconds))  # noqa: S311 - a pace, not a secret

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -17,8 +18,7 @@ from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 from tests.proofs.agent import counting_agent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Mapping
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 30.0
@@ -26,10 +26,22 @@ _POLL_SECONDS = 0.02
 
 
 class Gateway:
-    """One replica. Its ports and its configuration stay the same over restarts; without `agent_url` it echoes."""
+    """One replica. Its ports and its configuration stay the same over restarts; without `agent_url` it echoes.
+
+    `settings` are further keys of its channel.
+    """
 
     def __init__(
-        self, folder: Path, number: int, *, token: str, encoding_aes_key: str, agent_url: str, state: str
+        self,
+        folder: Path,
+        number: int,
+        *,
+        token: str,
+        encoding_aes_key: str,
+        agent_url: str,
+        state: str,
+        settings: Mapping[str, object] | None = None,
+        log_level: str = "error",
     ) -> None:
         self._status_port, callback_port = free_port(), free_port()
         self.callback_url = f"http://127.0.0.1:{callback_port}/wecom/bot"
@@ -42,6 +54,7 @@ class Gateway:
             "port": callback_port,
             "allowPrivateNetwork": True,
             "state": state,
+            **(settings or {}),
         }
         self._config.write_text(
             json.dumps(
@@ -51,7 +64,7 @@ class Gateway:
                     if agent_url
                     else {"type": "echo"},
                     "channels": {"wecom": wecom},
-                    "logging": {"level": "error"},
+                    "logging": {"level": log_level},
                 }
             ),
             encoding="utf-8",
@@ -88,6 +101,12 @@ class Gateway:
         async with asyncio.timeout(STOP_SECONDS):
             return await self._process.wait()
 
+    def resident_bytes(self) -> int:
+        """Return the memory it has."""
+        assert self._process is not None
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()[1])
+        return pages * 4096
+
     async def _answers(self, session: aiohttp.ClientSession, lowest: int) -> bool:
         try:
             async with session.get(f"http://127.0.0.1:{self._status_port}/readyz") as response:
@@ -97,7 +116,9 @@ class Gateway:
 
 
 @asynccontextmanager
-async def lone_gateway(folder: Path) -> AsyncIterator[tuple[SimulatedWeCom, Gateway]]:
+async def lone_gateway(
+    folder: Path, *, settings: Mapping[str, object] | None = None, log_level: str = "error"
+) -> AsyncIterator[tuple[SimulatedWeCom, Gateway]]:
     """Run one gateway on a SQLite file, with people to write to it and an agent that takes up to 0.3 s."""
     token, key = new_token(), new_encoding_aes_key()
     async with (
@@ -105,7 +126,16 @@ async def lone_gateway(folder: Path) -> AsyncIterator[tuple[SimulatedWeCom, Gate
         counting_agent(slowest_seconds=0.3) as agent,
     ):
         state = f"sqlite:{folder / 'state.db'}"
-        gateway = Gateway(folder, 1, token=token, encoding_aes_key=key, agent_url=agent.url, state=state)
+        gateway = Gateway(
+            folder,
+            1,
+            token=token,
+            encoding_aes_key=key,
+            agent_url=agent.url,
+            state=state,
+            settings=settings,
+            log_level=log_level,
+        )
         await gateway.start()
         try:
             yield wecom, gateway

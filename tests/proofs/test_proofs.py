@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.proofs.drain import stop_again_and_again
+from tests.proofs.hostile import MAX_LINES_PER_BATCH
+from tests.proofs.hostile import run as run_hostile
 from tests.proofs.kill import kill_again_and_again
 from tests.proofs.replicas import deliver_each_three_times, durable_redis, go_without, roll, stage
 
@@ -52,3 +54,17 @@ async def test_a_redis_that_goes_away_costs_nothing_acknowledged(tmp_path: Path)
     assert 503 in outage.statuses
     assert outage.messages.lost == []
     assert outage.messages.answered_twice == []
+
+
+async def test_mutated_requests_get_no_server_error_and_cost_nobody_a_message(tmp_path: Path) -> None:
+    """No traceback either, and hardly a line in the log."""
+    found = await run_hostile(tmp_path, seed=5, requests=20_000)
+    assert found.requests == 20_000
+    assert found.failures == []
+    assert {status for status in found.statuses if status >= 500} <= {503}
+    assert found.tracebacks == 0
+    assert found.most_lines <= MAX_LINES_PER_BATCH
+    assert found.messages
+    assert found.messages.acknowledged > 0
+    assert found.messages.lost == []
+    assert found.messages.answered_twice == []

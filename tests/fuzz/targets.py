@@ -1,0 +1,134 @@
+"""What is fuzzed: each target takes bytes and returns when the code behind gave a value or its documented error.
+
+Anything else that is raised, and anything here that does not hold, is a finding. Where a stranger would be stopped by
+the signature, the target signs for him: what lies behind has to hold by itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from maven_channel_wecom.errors import CallbackRejected, MalformedCallback, MediaUnavailable
+from maven_channel_wecom.policy import admission, reply_window
+from maven_channel_wecom.policy.normalization import media_block, normalize
+from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, render, split
+from maven_channel_wecom.protocol import cipher, envelope, media, signature
+from maven_channel_wecom.protocol.callback import MediaItem, read_callback
+from maven_channel_wecom.protocol.envelope import Credentials, SignedQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from maven_channel_wecom.protocol.callback import MediaKind
+
+CORPORA: Final = Path(__file__).with_name("corpora")
+FOUND: Final = Path(".fuzz")
+
+_KEY: Final = bytes(range(32))
+_OTHER_KEY: Final = bytes(range(32, 64))
+_CREDENTIALS: Final = (Credentials("token", _KEY), Credentials("token", _OTHER_KEY), Credentials("other", _KEY))
+_TIMESTAMP: Final = "1700000000"
+_KINDS: Final[tuple[MediaKind, ...]] = ("image", "file", "video")
+# Shorter than any text WeCom would refuse, so that most inputs are cut; room for a notice and a fence.
+_LIMITS_BYTES: Final = range(160, 416)
+
+
+def fuzz_envelope(data: bytes) -> None:
+    """Take the input as a body, as the parts of a query, as a signed ciphertext, and as a frame inside one."""
+    with contextlib.suppress(MalformedCallback):
+        _open(envelope.read_body(data))
+    parts = [part.decode("utf-8", "surrogateescape") for part in data.split(b"&", 3)]
+    query = dict(zip(("msg_signature", "timestamp", "nonce", "echostr"), parts, strict=False))
+    with contextlib.suppress(CallbackRejected):
+        _open(envelope.read_echo(query))
+    with contextlib.suppress(CallbackRejected):
+        envelope.open_envelope(_CREDENTIALS, envelope.read_query(query), parts[-1])
+    _open(data.decode("utf-8", "surrogateescape"))
+    _open(base64.b64encode(data).decode())
+    _open(base64.b64encode(cipher.encrypt(_KEY, data)).decode())
+
+
+def _open(ciphertext: str) -> None:
+    signed = SignedQuery(signature.sign("token", _TIMESTAMP, "n", ciphertext), _TIMESTAMP, "n")
+    for receive_id in ("", "corp"):
+        with contextlib.suppress(CallbackRejected):
+            opened = envelope.open_envelope(_CREDENTIALS, signed, ciphertext, receive_id=receive_id)
+            assert opened.message.decode().encode() == opened.message
+            assert opened.receive_id == receive_id or not receive_id
+
+
+def fuzz_cipher(data: bytes) -> None:
+    """Take the input as a plaintext, as a ciphertext, and as an EncodingAESKey."""
+    encrypted = cipher.encrypt(_KEY, data)
+    assert len(encrypted) % 32 == 0
+    assert len(encrypted) > len(data)
+    assert cipher.decrypt(_KEY, encrypted) == data
+    with contextlib.suppress(ValueError):
+        assert cipher.encrypt(_KEY, cipher.decrypt(_KEY, data)) == data
+    text = data.decode("utf-8", "surrogateescape")
+    for spelling in (text, text[:43], base64.b64encode(data)[:43].decode()):
+        with contextlib.suppress(ValueError):
+            assert len(cipher.decode_key(spelling)) == 32
+
+
+def fuzz_callback(data: bytes) -> None:
+    """Take the input as an opened callback, and go with it as far as the message an agent reads."""
+    try:
+        callback = read_callback(data)
+    except MalformedCallback:
+        return
+    assert callback.message_id
+    admission.refusal(callback, admission.AdmissionRules(senders=frozenset({"user"}), groups=frozenset({"group"})))
+    reply_window.open_window(callback, 0.0)
+    items = [item for item in (*callback.quoted_items, *callback.items) if isinstance(item, MediaItem)]
+    blocks = [media_block(item, b"\xff\xd8\xff", "name") for item in items]
+    message = normalize(callback, blocks, channel="wecom", received_at=0.0, mention_names=("bot", "Maven"))
+    # What a host sends on and keeps has to be Unicode without holes.
+    msgspec.json.decode(msgspec.json.encode((message, callback.event, callback.message_id, callback.chat_id)))
+
+
+def fuzz_media(data: bytes) -> None:
+    """Take the input as a download, as what is inside one, as a header with a name, and as the key of an item."""
+    for content in (data, cipher.encrypt(_KEY, data)):
+        for kind in _KINDS:
+            with contextlib.suppress(MediaUnavailable):
+                opened = media.open_media(content, (_OTHER_KEY, _KEY), kind)
+                media_block(MediaItem(kind=kind, url=""), opened, "name")
+    text = data.decode("utf-8", "surrogateescape")
+    for header in (text, data.decode("latin-1"), f"attachment; filename*=UTF-8''{text}", f'inline; filename="{text}"'):
+        name = media.file_name(header)
+        assert len(name) <= 255
+        assert not re.search(r"[/\\\x00-\x1f\x7f]", name)
+        name.encode()
+    key = media.decode_item_key(text)
+    assert key is None or len(key) == 32
+
+
+def fuzz_cutting(data: bytes) -> None:
+    """Take the input as an answer that is too long. The first byte chooses the limit."""
+    text = data[1:].decode("utf-8", "surrogateescape")
+    limit = _LIMITS_BYTES[data[0]] if data else _LIMITS_BYTES[0]
+    rendered = render(text, limit)
+    assert len(rendered.content.encode()) <= limit
+    assert bool(rendered.truncated_bytes) == (rendered.content.endswith(CUT_NOTICE) and rendered.content != text)
+    assert render(rendered.content, limit).content == rendered.content
+    parts = split(text, 3, limit)
+    assert len(parts) <= 3
+    assert all(len(part.content.encode()) <= limit for part in parts)
+    assert all(part.content.endswith(CONTINUED_NOTICE) for part in parts[:-1])
+    assert not any(part.truncated_bytes for part in parts[:-1])
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "envelope": fuzz_envelope,
+    "cipher": fuzz_cipher,
+    "callback": fuzz_callback,
+    "media": fuzz_media,
+    "cutting": fuzz_cutting,
+}

@@ -1,0 +1,569 @@
+"""Callbacks gone wrong at every level, from the JSON inside to the segments outside, each named by seed and number.
+
+What is inside the signature is signed rightly, so that the mutation gets as far as it can.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import random
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote_from_bytes
+
+import msgspec
+
+from maven_channel_wecom.protocol import cipher, signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from maven_channel_wecom.protocol.envelope import Credentials
+
+GUEST: Final = "guest"
+"""The only sender of a mutated message whom the gateway lets in."""
+
+_TIMESTAMP: Final = "1700000000"
+_MEBIBYTE: Final = 1024 * 1024
+
+# Where one stands for a value, a key or a character, it has broken something somewhere.
+_ODD_JSON: Final = (
+    b"null",
+    b"true",
+    b"-1",
+    b"0",
+    b"1e999",
+    b"-0.0",
+    b"9" * 400,
+    b"NaN",
+    b"[]",
+    b"{}",
+    b'""',
+    b'"\\ud800"',
+    b'"\\u0000"',
+    b'"\x00\x1f"',
+    b'"\xff\xfe"',
+    b'"\xf0\x9f\x92"',
+    b'"' + b"a" * 5000 + b'"',
+    b"[" * 2000 + b"]" * 2000,
+    b'{"a":' * 600 + b"1" + b"}" * 600,
+    b"[" * 5000,
+    b'"http://127.0.0.1:1/x "',
+    b'"file:///etc/passwd"',
+    b'"../../etc/passwd"',
+    b'{"content":{"content":[1]}}',
+)
+_ODD_BYTES: Final = (
+    *(
+        b"\x00",
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\r\n\r\n",
+        b" ",
+        b"\t",
+        b"%",
+        b"%00",
+        b"%0d%0a",
+        b"%zz",
+        b"\xff",
+        b"\xe2\x80\xa8",
+    ),
+    *(b"&", b"=", b"?", b"#", b"/", b"//", b"..", b":", b";", b"@", b"\\", b'"', b"'", b"<", b"{", b"[", b"]", b"\x7f"),
+)
+_ODD_NUMBERS: Final = (
+    *(b"", b"-1", b"+5", b"0x10", b"1e3", b"1_000", b" 5", b"5 ", b"5, 5", b"5, 6", b"\xb2", b"\xd9\xa1", b"00000005"),
+    *(b"9" * 19, b"9" * 400, b"18446744073709551616", b"1048577", b"104857600", b"abc", b"5;5", b"5\x00"),
+)
+_ODD_DIGITS: Final = (
+    *("１７００００００００", "1700000000 ", "+170000000", "170000000", "17000000000", "1700000000.0", "-170000000"),
+    *("٠١٢٣٤٥٦٧٨٩", "1e9", "", "9" * 400, "0x6553f100", "1700000000\x00"),
+)
+_METHODS: Final = (
+    b"GET",
+    b"PUT",
+    b"HEAD",
+    b"OPTIONS",
+    b"DELETE",
+    b"TRACE",
+    b"CONNECT",
+    b"PRI",
+    b"post",
+    b"BREW",
+    b"P" * 300,
+)
+_VERSIONS: Final = (
+    b"HTTP/1.0",
+    b"HTTP/0.9",
+    b"HTTP/2.0",
+    b"HTTP/1.10",
+    b"HTTP/1",
+    b"http/1.1",
+    b"HTTP/9.9",
+    b"ICY/1.1",
+    b"",
+)
+_ODD_HEADERS: Final = (
+    (b"Expect", b"100-continue"),
+    (b"Expect", b"200-maybe"),
+    (b"Upgrade", b"websocket"),
+    (b"Upgrade", b"h2c"),
+    (b"Connection", b"upgrade"),
+    (b"Connection", b"close"),
+    (b"Connection", b"keep-alive, keep-alive, x"),
+    (b"Host", b""),
+    (b"Host", b"[::1"),
+    (b"Host", b"a b"),
+    (b"Host", b"\xff\xfe"),
+    (b"Host", b"host.example:99999"),
+    (b"Content-Type", b"application/json; charset=utf-99"),
+    (b"Content-Type", b"multipart/form-data; boundary="),
+    (b"Content-Type", b"\xff/\xff; charset=\xff"),
+    (b"Content-Encoding", b"gzip"),
+    (b"Content-Encoding", b"deflate, br, zstd"),
+    (b"Content-Encoding", b"\xff"),
+    (b"Transfer-Encoding", b"chunked"),
+    (b"Transfer-Encoding", b"identity"),
+    (b"Transfer-Encoding", b"chunked, chunked"),
+    (b"Transfer-Encoding", b"xchunked"),
+    (b"Transfer-Encoding", b"\x0bchunked"),
+    (b"Transfer-Encoding", b"gzip, chunked"),
+    (b"Cookie", b"a=b; " * 200),
+    (b"Cookie", b"=;=;\xff=\x01"),
+    (b"Sec-WebSocket-Key", b"x"),
+    (b"X", b"y" * 7000),
+    (b"X", b"y" * 9000),
+    (b"X", b"folded\r\n and folded"),
+    (b"X" * 9000, b"y"),
+    (b"X Y", b"z"),
+    (b"", b"z"),
+    (b"X\x00", b"\x00"),
+    (b"Content-Length ", b"5"),
+    (b"Range", b"bytes=0-" + b"9" * 400),
+    (b"If-Modified-Since", b"99 Foo 99999 99:99:99 XYZ"),
+    (b"Forwarded", b'for=_;by=\xff;;="'),
+)
+_NONSENSE: Final = (
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
+    b"SSH-2.0-OpenSSH_9.9\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
+    b"*1\r\n$4\r\nPING\r\n",
+    b"\r\n" * 500,
+    b"\x05\x01\x00",
+    b"GET\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"\n" * 2000 + b"GET / HTTP/1.1\r\n\r\n",
+    b" GET / HTTP/1.1\r\n\r\n",
+)
+
+
+class Mutation(msgspec.Struct, frozen=True):
+    """What is sent, and at least how many `answers` it gets.
+
+    `good` says that the first of them must be 200, `whole` that all of it is HTTP, so that the connection stays usable.
+    """
+
+    layer: str
+    segments: tuple[bytes, ...]
+    answers: int
+    good: bool
+    whole: bool
+
+
+class _Draft(msgspec.Struct):
+    """A request in its parts, each of which can go wrong."""
+
+    query: list[tuple[bytes, bytes]]
+    body: bytes
+    headers: list[tuple[bytes, bytes]]
+    method: bytes = b"POST"
+    target: bytes = b"/wecom/bot"
+    version: bytes = b"HTTP/1.1"
+    length: bytes | None = None
+    framed: bool = False
+
+    def encode(self) -> bytes:
+        pairs = b"&".join(name + b"=" + value for name, value in self.query)
+        line = b"%s %s%s %s\r\n" % (self.method, self.target, b"?" + pairs if pairs else b"", self.version)
+        length = b"%d" % len(self.body) if self.length is None else self.length
+        headers = self.headers if self.framed else [*self.headers, (b"Content-Length", length)]
+        return line + b"".join(b"%s: %s\r\n" % header for header in headers) + b"\r\n" + self.body
+
+
+def mutate(seed: int, number: int, credentials: Credentials) -> Mutation:
+    """Return one mutation: the same for the same seed, number and credentials."""
+    mutant = _Mutant(random.Random((seed << 40) + number), credentials)  # noqa: S311 - repeatable is the point
+    layer = mutant.chance.choices(tuple(_LAYERS), _WEIGHTS)[0]
+    return mutant.transported(layer, _LAYERS[layer](mutant))
+
+
+class _Mutant:
+    """One mutation in the making."""
+
+    def __init__(self, chance: random.Random, credentials: Credentials) -> None:
+        self.chance = chance
+        self._token = credentials.token
+        self._key = credentials.key
+
+    # From the inside outwards.
+
+    def plaintext(self) -> bytes:
+        chance, message = self.chance, self._message()
+        for _ in range(chance.randint(1, 3)):
+            message = chance.choice((_with_odd_value, _with_odd_value, _with_odd_bytes, _damaged, _with_many_keys))(
+                chance, message
+            )
+        if chance.random() < 0.02:
+            message = chance.choice((b"", b"null", b"[]", chance.randbytes(100), b"\xff\xfe" + message, b"[" * 100_000))
+        return self._sealed(self._framed(message)).encode()
+
+    def frame(self) -> bytes:
+        chance = self.chance
+        message = self._message()
+        how = chance.randrange(8)
+        if how == 0:
+            lie = chance.choice((0, 1, len(message) - 1, len(message) + 1, 2**31, 2**32 - 1))
+            return self._sealed(bytes(16) + struct.pack(">I", lie) + message).encode()
+        if how == 1:
+            return self._sealed(chance.randbytes(chance.randint(0, 80))).encode()
+        if how == 2:
+            return self._sealed(self._framed(message) + chance.choice((b"other", b"\xff\xfe", bytes(5000)))).encode()
+        if how == 3:
+            return self._sealed(self._framed(message[:-1] + b"\xff")).encode()
+        encrypted = cipher.encrypt(self._key if how != 4 else bytes(32), self._framed(message))
+        if how == 5:
+            encrypted = encrypted[: chance.randrange(len(encrypted))]
+        elif how == 6:
+            encrypted = chance.randbytes(chance.choice((0, 16, 32, 64, 4096)))
+        elif how == 7:
+            encrypted = _damaged(chance, encrypted)
+        return self._signed(base64.b64encode(encrypted)).encode()
+
+    def ciphertext(self) -> bytes:
+        chance = self.chance
+        text = base64.b64encode(cipher.encrypt(self._key, self._framed(self._message())))
+        how = chance.randrange(7)
+        if how == 0:
+            text = chance.choice((b"", b"=", b"====", b"A", b"AAAA", b"A" * 100_001, b"\xe6\xb1\x89", text * 50))
+        elif how == 1:
+            text = text.replace(b"+", b"-").replace(b"/", b"_")
+        elif how == 2:
+            text = text.rstrip(b"=") + b"=" * chance.randint(0, 4)
+        elif how == 3:
+            text = chance.choice((b"\n", b" ", b"\r\n", b"\t")).join((text[:40], text[40:]))
+        elif how == 4:
+            text = base64.b85encode(text)
+        else:
+            text = _damaged(chance, text)
+        return self._signed(text).encode()
+
+    def body(self) -> bytes:
+        chance, draft = self.chance, self._callback()
+        how = chance.randrange(8)
+        if how == 0:
+            draft.body = _with_odd_value(chance, draft.body)
+        elif how == 1:
+            draft.body = _damaged(chance, draft.body)
+        elif how == 2:
+            draft.body = _with_odd_bytes(chance, draft.body)
+        elif how == 3:
+            draft.body = chance.choice((b'{"encrypt":1,', b'{"encrypt":"x",', b'{"Encrypt":null,')) + draft.body[1:]
+        elif how == 4:
+            draft.body = _with_many_keys(chance, draft.body)
+        elif how == 5:
+            wrap = chance.choice(
+                (b"[%s]", b"\xef\xbb\xbf%s", b"%s%s", b"%s garbage", b'"%s"', b"<xml>%s</xml>", b"a=%s")
+            )
+            draft.body = wrap.replace(b"%s", draft.body)
+        elif how == 6:
+            draft.body = draft.body.decode("latin-1").encode(chance.choice(("utf-16", "utf-32", "utf-7", "cp037")))
+        else:
+            draft.body = chance.choice((b"", b" ", chance.randbytes(300), b"[" * 50_000, b'{"a":' * 9000, *_ODD_JSON))
+        return draft.encode()
+
+    def query(self) -> bytes:
+        chance, draft = self.chance, self._callback()
+        if chance.random() < 0.2:
+            draft = self._url_check()
+        at = chance.randrange(len(draft.query))
+        how = chance.randrange(8)
+        if how == 0:
+            del draft.query[at]
+        elif how == 1:
+            name, value = draft.query[at]
+            draft.query.insert(chance.randrange(4), (name, chance.choice((b"", b"x", value))))
+        elif how == 2:
+            values = [value for _, value in draft.query]
+            chance.shuffle(values)
+            draft.query = [(name, value) for (name, _), value in zip(draft.query, values, strict=True)]
+        elif how == 3:
+            draft.query += [(b"a%d" % number, b"b") for number in range(chance.choice((10, 300, 900)))]
+        elif how == 4:
+            draft.target = b"/wecom/bot?" + b";".join(b"%s=%s" % pair for pair in draft.query)
+            draft.query = []
+        else:
+            draft.query[at] = _odd_parameter(chance, *draft.query[at])
+        return draft.encode()
+
+    def request_line(self) -> bytes:
+        chance, draft = self.chance, self._callback()
+        how = chance.randrange(6)
+        if how == 0:
+            draft.method = chance.choice(_METHODS)
+        elif how == 1:
+            draft.version = chance.choice(_VERSIONS)
+        elif how == 2:
+            draft.target = chance.choice(
+                (
+                    *(b"http://127.0.0.1/wecom/bot", b"https://elsewhere.example/wecom/bot", b"*", b"", b"wecom/bot"),
+                    *(
+                        b"//wecom/bot",
+                        b"/wecom/./bot",
+                        b"/wecom/x/../bot",
+                        b"/wecom%2fbot",
+                        b"/wecom/bot/",
+                        b"/%77ecom/bot",
+                    ),
+                    *(
+                        b"/wecom/bot#x",
+                        b"/wecom/bot;x=y",
+                        b"/wecom/bot%00",
+                        b"http://[::1",
+                        b"http://a:b:c/",
+                        b"/\xff\xfe",
+                    ),
+                    *(
+                        b"/" + b"a" * 7000,
+                        b"/" + b"a" * 20_000,
+                        b"/" + b"%41" * 2700,
+                        b"/" * 5000,
+                        b"?",
+                        b"/wecom/bot?" + b"&" * 4000,
+                    ),
+                )
+            )
+        elif how == 3:
+            draft.target, draft.method = b"127.0.0.1:443", b"CONNECT"
+        elif how == 4:
+            draft.target = _with_odd_bytes(chance, draft.target)
+        else:
+            data = draft.encode()
+            end = data.index(b"\r\n")
+            return _damaged(chance, data[:end]) + data[end:]
+        return draft.encode()
+
+    def headers(self) -> bytes:
+        chance, draft = self.chance, self._callback()
+        how = chance.randrange(5)
+        if how == 0:
+            draft.headers += [(b"X-%d" % number, b"y" * 20) for number in range(chance.choice((20, 90, 200, 1000)))]
+        elif how == 1:
+            draft.headers = draft.headers[1:]
+        elif how == 2:
+            data = draft.encode()
+            start, end = data.index(b"\r\n") + 2, data.index(b"\r\n\r\n")
+            return data[:start] + _damaged(chance, data[start:end]) + data[end:]
+        else:
+            for _ in range(how - 2):
+                draft.headers.insert(chance.randint(0, len(draft.headers)), chance.choice(_ODD_HEADERS))
+        return draft.encode()
+
+    def framing(self) -> bytes:
+        chance, draft = self.chance, self._callback()
+        how = chance.randrange(9)
+        if how == 0:
+            draft.length = chance.choice(_ODD_NUMBERS)
+        elif how == 1:
+            draft.length = b"%d" % max(0, len(draft.body) + chance.choice((-200, -1, 1, 1000)))
+        elif how == 2:
+            draft.headers += [(b"Content-Length", b"%d" % (len(draft.body) + chance.choice((0, 1))))]
+        elif how in {3, 4}:
+            draft.headers += [(b"Transfer-Encoding", b"chunked")]
+            draft.framed = how == 3 or chance.random() < 0.7
+            draft.body = self._chunked(draft.body)
+        elif how == 5:
+            draft.headers += [(b"Content-Encoding", chance.choice((b"gzip", b"deflate")))]
+            draft.body = chance.choice(
+                (_gzip(draft.body), zlib.compress(draft.body), draft.body, _gzip(draft.body)[:-9])
+            )
+        elif how == 6 and chance.random() < 0.01:
+            draft.headers += [(b"Content-Encoding", b"gzip")]
+            draft.body = _gzip(bytes(20 * _MEBIBYTE))
+        elif how == 6 and chance.random() < 0.02:
+            draft.body += bytes(_MEBIBYTE)
+        elif how == 7:
+            draft.framed = True
+        else:
+            draft.headers.insert(0, (b"Expect", b"100-continue"))
+        return draft.encode()
+
+    def anywhere(self) -> bytes:
+        data = self._callback().encode()
+        for _ in range(self.chance.randint(1, 4)):
+            data = _damaged(self.chance, data)
+        return data
+
+    def nonsense(self) -> bytes:
+        chance = self.chance
+        return chance.choice((*_NONSENSE, chance.randbytes(chance.randint(1, 3000)))) or b"\x00"
+
+    def untouched(self) -> bytes:
+        """Return a good one: what is done to its segments is enough."""
+        return self._callback().encode()
+
+    def transported(self, layer: str, data: bytes) -> Mutation:
+        """Send others before or after it, break it off, cut it into segments."""
+        chance = self.chance
+        whole = layer in _WHOLE
+        answers, good = int(whole), layer == "untouched"
+        how = chance.random()
+        if how < 0.05:
+            more = chance.randint(1, 4)
+            data += b"".join(self._callback().encode() for _ in range(more))
+            answers += more if whole else 0
+        elif how < 0.10:
+            # A server may give up on all that comes in one segment when some of it is no HTTP.
+            data, answers = self._callback().encode() + data, answers + 1
+        elif how < 0.12:
+            data, answers, good, whole = data[: chance.randrange(len(data))] or b"P", 0, False, False
+        cuts = 0 if chance.random() < 0.7 else chance.randint(1, 5)
+        places = [0, *sorted(chance.randrange(len(data) + 1) for _ in range(cuts)), len(data)]
+        pieces = (data[start:end] for start, end in itertools.pairwise(places))
+        return Mutation(layer, tuple(piece for piece in pieces if piece), answers, good, whole)
+
+    # What mutations start from.
+
+    def _message(self) -> bytes:
+        chance = self.chance
+        content, number = {"content": chance.choice(("hello", "@bot 汉字", "a\tb", "```"))}, chance.getrandbits(64)
+        media = {"url": "http://127.0.0.1:1/a?b "}
+        fields: dict[str, Any] = {
+            "msgid": f"m{number}",
+            "aibotid": "aib1",
+            "chattype": chance.choice(("single", "group")),
+        }
+        fields |= {"chatid": "chat", "from": {"userid": GUEST if chance.random() < 0.05 else "stranger"}}
+        type_ = chance.choice(("text", "text", "voice", "image", "file", "video", "mixed", "event", "stream", "news"))
+        parts = [{"msgtype": "text", "text": content}, {"msgtype": "image", "image": media}]
+        event = {"eventtype": "feedback_event", "feedback_event": {"id": "f", "type": 2, "inaccurate_reason_list": [1]}}
+        payloads = {"text": content, "voice": content, "mixed": {"msg_item": parts}, "event": event}
+        fields |= {"msgtype": type_, type_: payloads.get(type_, media)}
+        if chance.random() < 0.2:
+            fields["quote"] = {"msgtype": "text", "text": content}
+        return msgspec.json.encode(fields)
+
+    def _framed(self, message: bytes) -> bytes:
+        return self.chance.randbytes(16) + struct.pack(">I", len(message)) + message
+
+    def _sealed(self, frame: bytes) -> _Draft:
+        return self._signed(base64.b64encode(cipher.encrypt(self._key, frame)))
+
+    def _signed(self, ciphertext: bytes) -> _Draft:
+        text = ciphertext.decode("utf-8", "replace")
+        return _Draft(self._query(text), msgspec.json.encode({"encrypt": text}), [(b"Host", b"127.0.0.1")])
+
+    def _callback(self) -> _Draft:
+        return self._sealed(self._framed(self._message()))
+
+    def _url_check(self) -> _Draft:
+        text = base64.b64encode(cipher.encrypt(self._key, self._framed(b"1234567890123456789"))).decode()
+        query = [*self._query(text), (b"echostr", text.replace("+", "%2B").encode())]
+        return _Draft(query, b"", [(b"Host", b"127.0.0.1")], method=b"GET")
+
+    def _query(self, ciphertext: str) -> list[tuple[bytes, bytes]]:
+        nonce = str(self.chance.getrandbits(32))
+        signed = signature.sign(self._token, _TIMESTAMP, nonce, ciphertext)
+        return [(b"msg_signature", signed.encode()), (b"timestamp", _TIMESTAMP.encode()), (b"nonce", nonce.encode())]
+
+    def _chunked(self, body: bytes) -> bytes:
+        chance = self.chance
+        size = chance.choice((1, 7, 100, 5000))
+        pieces = [body[at : at + size] for at in range(0, len(body), size)]
+        ending = chance.choice((b"0\r\n\r\n",) * 4 + (b"0\r\nX: y\r\n\r\n", b"0\r\n", b"-1\r\n\r\n", b"00\n\n", b""))
+        return b"".join(self._chunk(piece) for piece in pieces) + ending
+
+    def _chunk(self, piece: bytes) -> bytes:
+        if self.chance.random() > 0.01:
+            return b"%x\r\n%s\r\n" % (len(piece), piece)
+        size = self.chance.choice(
+            (b"-%x", b"0x%x", b"%x;ext=1", b"%x;" + b"e" * 3000, b"ffffffffffffffff%x", b" %x", b"%x\n")
+        )
+        return size % len(piece) + b"\r\n" + piece + self.chance.choice((b"\r\n", b"\n", b""))
+
+
+_LAYERS: Final[dict[str, Callable[[_Mutant], bytes]]] = {
+    "plaintext": _Mutant.plaintext,
+    "frame": _Mutant.frame,
+    "ciphertext": _Mutant.ciphertext,
+    "body": _Mutant.body,
+    "query": _Mutant.query,
+    "request line": _Mutant.request_line,
+    "headers": _Mutant.headers,
+    "framing": _Mutant.framing,
+    "anywhere": _Mutant.anywhere,
+    "nonsense": _Mutant.nonsense,
+    "untouched": _Mutant.untouched,
+}
+_WEIGHTS: Final = (20, 8, 7, 12, 14, 8, 9, 9, 8, 2, 3)
+# Whole HTTP, whatever is inside, so that there must be an answer.
+_WHOLE: Final = frozenset({"plaintext", "frame", "ciphertext", "body", "untouched"})
+
+
+def _damaged(chance: random.Random, data: bytes) -> bytes:
+    """Return bytes with one flipped, taken out, put in, or a stretch of them doubled or gone."""
+    if not data:
+        return chance.choice(_ODD_BYTES)
+    at = chance.randrange(len(data))
+    end = min(len(data), at + chance.choice((1, 1, 4, 30)))
+    how = chance.randrange(5)
+    if how == 0:
+        return data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
+    if how == 1:
+        return data[:at] + data[end:]
+    if how == 2:
+        return data[:at] + chance.choice(_ODD_BYTES) + data[at:]
+    if how == 3:
+        return data[:end] + data[at:]
+    return data[:at] + chance.randbytes(end - at) + data[end:]
+
+
+def _odd_parameter(chance: random.Random, name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """Return a parameter of a query in another spelling, or with another value."""
+    how = chance.randrange(5)
+    if how == 0:
+        return b"".join(b"%%%02X" % byte for byte in name), b"".join(b"%%%02x" % byte for byte in value)
+    if how == 1:
+        return name, quote_from_bytes(chance.choice(_ODD_DIGITS).encode()).encode()
+    if how == 2:
+        return name, value.upper()
+    if how == 3:
+        return name, chance.choice((b"a" * 129, b"a" * 5000, b"%ff%fe", b"%", b"%e6%b1", b"\xe6\xb1\x89", b""))
+    return name, b"+".join(_damaged(chance, value).split())
+
+
+def _with_odd_bytes(chance: random.Random, data: bytes) -> bytes:
+    at = chance.randint(0, len(data))
+    return data[:at] + chance.choice(_ODD_BYTES) + data[at:]
+
+
+def _with_odd_value(chance: random.Random, document: bytes) -> bytes:
+    """Return a JSON text with something else behind one of its colons."""
+    colons = [at for at, byte in enumerate(document) if byte == ord(":")]
+    if not colons:
+        return chance.choice(_ODD_JSON)
+    at = chance.choice(colons) + 1
+    ends = [end for end in (document.find(b",", at), document.find(b"}", at)) if end > 0]
+    return document[:at] + chance.choice(_ODD_JSON) + document[min(ends, default=len(document)) :]
+
+
+def _with_many_keys(chance: random.Random, document: bytes) -> bytes:
+    key = chance.choice((b'"k%d":%d,', b'"msgid":"%d%d",', b'"%d":{"%d":[]},'))
+    many = b"".join(key % (number, number) for number in range(chance.choice((1, 20, 300))))
+    return document[:1] + many + document[1:]
+
+
+def _gzip(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=31)
+    return packer.compress(data) + packer.flush()
