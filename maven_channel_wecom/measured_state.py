@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from maven_channel_wecom.errors import StateUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Callable, Coroutine
 
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.metrics.series import ChannelMetrics
@@ -20,6 +20,7 @@ HEALTH_SECONDS: Final = 1.0
 
 _SILENT: Final = "the state does not answer"
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -29,13 +30,20 @@ class MeasuredState:
     def __init__(self, state: StateStore, metrics: ChannelMetrics, clock: Clock) -> None:
         self._state = state
         self._metrics = metrics
-        self._clock = clock
+        self._now = clock.now
         self.up = True
+        self._admit = self._measured("admit", state.admit)
+        self.release = self._measured("release", state.release)
+        self.finish = self._measured("finish", state.finish)
+        self.unfinished = self._measured("unfinished", state.unfinished)
+        self.claim_window = self._measured("claim_window", state.claim_window)
+        self.spend_window = self._measured("spend_window", state.spend_window)
+        self.restore_window = self._measured("restore_window", state.restore_window)
 
     async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
         """See StateStore. One whose caller lost patience counts as refused: the state did not answer."""
         try:
-            new = await self._measure("admit", self._state.admit(callback, window, now))
+            new = await self._admit(callback, window, now)
         except asyncio.CancelledError:
             self._count_failure("admit", StateUnavailable.reason)
             raise
@@ -45,43 +53,16 @@ class MeasuredState:
 
     def try_admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float, /) -> bool | None:
         """See StateStore. Timed like `admit`, unless it takes waiting: then `admit` is."""
-        started = self._clock.now()
+        started = self._now()
         try:
             new = self._state.try_admit(callback, window, now)
         except StateUnavailable as unavailable:
             self._count_failure("admit", unavailable.reason)
             raise
         if new is not None:
-            self._metrics.state_seconds["admit"].observe(self._clock.now() - started)
+            self._metrics.state_seconds["admit"].observe(self._now() - started)
             self.up = True
         return new
-
-    async def release(self, message_id: str, now: float) -> None:
-        """See StateStore."""
-        await self._measure("release", self._state.release(message_id, now))
-
-    async def finish(self, message_id: str, now: float) -> None:
-        """See StateStore."""
-        await self._measure("finish", self._state.finish(message_id, now))
-
-    async def unfinished(self, now: float, *, most: int = 1_000) -> list[KeptCallback]:
-        """See StateStore."""
-        return await self._measure("unfinished", self._state.unfinished(now, most=most))
-
-    async def claim_window(
-        self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
-    ) -> ReplyWindow | None:
-        """See StateStore."""
-        claiming = self._state.claim_window(chat_id, reply_to, now, spare_of=spare_of)
-        return await self._measure("claim_window", claiming)
-
-    async def spend_window(self, window: ReplyWindow, now: float) -> None:
-        """See StateStore."""
-        await self._measure("spend_window", self._state.spend_window(window, now))
-
-    async def restore_window(self, window: ReplyWindow, now: float) -> None:
-        """See StateStore."""
-        await self._measure("restore_window", self._state.restore_window(window, now))
 
     @property
     def open_windows(self) -> int:
@@ -107,15 +88,22 @@ class MeasuredState:
         """See StateStore."""
         await self._state.close()
 
-    async def _measure(self, operation: str, step: Awaitable[_T]) -> _T:
-        started = self._clock.now()
-        try:
-            return await step
-        except StateUnavailable as unavailable:
-            self._count_failure(operation, unavailable.reason)
-            raise
-        finally:
-            self._metrics.state_seconds[operation].observe(self._clock.now() - started)
+    def _measured(
+        self, operation: str, step: Callable[_P, Coroutine[None, None, _T]]
+    ) -> Callable[_P, Coroutine[None, None, _T]]:
+        now, observe = self._now, self._metrics.state_seconds[operation].observe
+
+        async def measured(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+            started = now()
+            try:
+                return await step(*args, **kwargs)
+            except StateUnavailable as unavailable:
+                self._count_failure(operation, unavailable.reason)
+                raise
+            finally:
+                observe(now() - started)
+
+        return measured
 
     def _count_failure(self, operation: str, reason: str) -> None:
         self.up = False
