@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from maven_channel_wecom.errors import StateUnavailable
 
@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from maven_channel_wecom.metrics.series import ChannelMetrics
     from maven_channel_wecom.policy.reply_window import ReplyWindow
     from maven_channel_wecom.state.port import KeptCallback, StateStore
-
-HEALTH_SECONDS: Final = 1.0
-"""A disk that hangs must not hang those who ask. Shorter than the host waits for the health of a channel."""
-
-_SILENT: Final = "the state does not answer"
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -75,12 +70,8 @@ class MeasuredState:
         return self._state.expired_windows
 
     async def health(self) -> str | None:
-        """See StateStore. A state that does not answer within HEALTH_SECONDS is not healthy."""
-        try:
-            async with asyncio.timeout(HEALTH_SECONDS):
-                trouble = await self._state.health()
-        except TimeoutError:
-            trouble = _SILENT
+        """See StateStore."""
+        trouble = await self._state.health()
         self.up = trouble is None
         return trouble
 

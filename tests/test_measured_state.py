@@ -46,8 +46,6 @@ class Moody(MemoryStateStore):
         return await super().admit(callback, window, now)
 
     async def health(self) -> str | None:
-        if self.hangs:
-            await asyncio.Event().wait()
         return self.trouble
 
 
@@ -146,11 +144,3 @@ async def test_health_tells_what_the_state_tells() -> None:
     bench.moody.trouble = None
     assert await bench.state.health() is None
     assert bench.is_up()
-
-
-async def test_a_state_that_hangs_says_so_in_time() -> None:
-    """Whoever asks for the health gets an answer."""
-    bench = Bench()
-    bench.moody.hangs = True
-    assert await bench.state.health() == "the state does not answer"
-    assert not bench.is_up()
