@@ -17,6 +17,9 @@ _FENCE = re.compile(r"(?P<indent> {0,3})(?P<mark>`{3,}|~{3,})(?P<info>.*)")
 # Markdown knows these; Python's own splitlines knows more.
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
+# The category Cc without what lays out a text.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]+")
+
 # A language has a short name; a longer line would be repeated in every part and leave no room for the text.
 _INFO_CHARACTERS = 32
 
@@ -136,7 +139,5 @@ def _reopening(text: str) -> str:
 
 def _sendable(text: str) -> str:
     """Replace lone surrogates and take out control characters, which WeCom refuses (90313, 40033)."""
-    well_formed = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return "".join(
-        character for character in well_formed if character in "\n\r\t" or unicodedata.category(character) != "Cc"
-    )
+    well_formed = text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return _CONTROL.sub("", well_formed)

@@ -9,7 +9,6 @@ import asyncio
 import errno
 import re
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiohttp
@@ -24,9 +23,9 @@ from maven_channel_wecom.transport.resolving import JudgingResolver
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Mapping
-    from types import SimpleNamespace
 
     from aiohttp.abc import AbstractResolver
+    from aiohttp.connector import Connection
 
     from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 
@@ -42,15 +41,41 @@ _PLAIN_URL: Final = re.compile(r"[!-\[\]-~]+")
 _Answer = TypeVar("_Answer")
 
 
-@dataclass(slots=True)
-class _Passage:
-    """How far one request came. From the moment it has a connection it may have left."""
-
-    left: bool = False
-
-
 class _Broken(Exception):
     """Carries a failure past aiohttp, which would repeat a GET of its own accord."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """Knows whether it may have left: aiohttp calls `send` once there is a connection."""
+
+    left = False
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """See aiohttp.ClientRequest."""
+        self.left = True
+        return await super().send(conn)
+
+
+class _Passage:
+    """One request's way through aiohttp, once."""
+
+    def __init__(self) -> None:
+        self._request: aiohttp.ClientRequest | None = None
+
+    @property
+    def left(self) -> bool:
+        """Whether the request may have left this machine."""
+        return isinstance(self._request, _Request) and self._request.left
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Be the middleware that no second attempt comes through."""
+        self._request = request
+        try:
+            return await handler(request)
+        except Exception as error:
+            raise _Broken from error
 
 
 class Egress:
@@ -117,8 +142,7 @@ class Egress:
                     headers=headers,
                     proxy=self._http_proxy,
                     allow_redirects=False,
-                    middlewares=(_only_once,),
-                    trace_request_ctx=passage,
+                    middlewares=(passage,),
                 ) as response,
             ):
                 return await read(response)
@@ -170,16 +194,13 @@ class Egress:
         if self._closed:
             raise ConnectionError(errno.ESHUTDOWN, "the way out is closed")
         if self._session is None:
-            trace = aiohttp.TraceConfig()
-            trace.on_connection_create_end.append(_note_leaving)
-            trace.on_connection_reuseconn.append(_note_leaving)
             self._session = aiohttp.ClientSession(
                 connector=self._new_connector(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_seconds),
                 headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trace_configs=[trace],
+                request_class=_Request,
                 trust_env=False,
             )
         return self._session
@@ -231,14 +252,3 @@ def _parse(url: str) -> URL | None:
 def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     family, kind, protocol, *_ = address
     return socket.socket(family, kind, protocol)
-
-
-async def _only_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    try:
-        return await handler(request)
-    except Exception as error:
-        raise _Broken from error
-
-
-async def _note_leaving(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
-    context.trace_request_ctx.left = True

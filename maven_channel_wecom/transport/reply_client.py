@@ -40,7 +40,7 @@ class ReplyClient:
 
 
 async def _read_answer(response: aiohttp.ClientResponse) -> tuple[int, bytes]:
-    answer = bytearray()
-    while len(answer) < _ANSWER_BYTES and (chunk := await response.content.read(_ANSWER_BYTES - len(answer))):
-        answer += chunk
-    return response.status, bytes(answer)
+    answer = b""
+    while len(answer) < _ANSWER_BYTES and not response.content.at_eof():
+        answer += await response.content.read(_ANSWER_BYTES - len(answer))
+    return response.status, answer

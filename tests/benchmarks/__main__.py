@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import callbacks
+from tests.benchmarks import callbacks, delivery
 from tests.benchmarks.figures import read_result, taken, write_result
 
 if TYPE_CHECKING:
     from tests.benchmarks.figures import Rows
 
-PARTS = {"callbacks": callbacks}
+PARTS = {"callbacks": callbacks, "delivery": delivery}
 
 
 def main() -> int:

@@ -3,7 +3,8 @@
 `aiohttp` is a bare aiohttp application with a constant answer, its access log off. `protocol` is a bare asyncio
 protocol that has httptools parse the request and writes a constant answer. `channel` is ours: the installed plugin
 found by its entry point, the channel started through `maven_channel_start` with a fresh metrics registry and the
-embedded host's logging, and a host whose `publish` takes each message, counts it and returns.
+embedded host's logging, and a host whose `publish` takes each message, counts it and returns. `wecom` takes what is
+POSTed to a `response_url` and says that it is well; it belongs on the other core.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 _ANSWER = b"x" * 200
 """As long as a sealed acknowledgement."""
 
+_ACCEPTED = b'{"errcode":0,"errmsg":"ok"}'
+
 _STOP_SECONDS = 30.0
 
 
@@ -49,18 +52,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Server:
-    """A server process. Use as a context manager; `counted` is known after it ended."""
+    """A server process on a core. Use as a context manager; `counted` is known after it ended."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, core: int | None = None) -> None:
         self.port = 0
         self.counted: dict[str, int] = {}
         self._settings = settings
+        self._core = server_core() if core is None else core
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "tests.benchmarks.servers"]
         # Log lines go to a file, as under a supervisor.
-        with pinned(server_core()), tempfile.TemporaryFile() as log:
+        with pinned(self._core), tempfile.TemporaryFile() as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own words
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
             )
@@ -119,11 +123,11 @@ async def _serve_aiohttp(settings: Settings) -> tuple[int, Callable[[], Awaitabl
 
 
 class _BareProtocol(asyncio.Protocol):
-    """Has the request parsed and does nothing else."""
+    """Has the request parsed, answers always the same, and does nothing else."""
 
-    _ANSWER = (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_ANSWER)
-    ) + _ANSWER
+    def __init__(self, answer: bytes) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(answer)
+        self._answer = head + answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -134,11 +138,12 @@ class _BareProtocol(asyncio.Protocol):
         self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
-        self._transport.write(self._ANSWER)
+        self._transport.write(self._answer)
 
 
 async def _serve_protocol(settings: Settings) -> tuple[int, Callable[[], Awaitable[dict[str, int]]]]:
-    server = await asyncio.get_running_loop().create_server(_BareProtocol, "127.0.0.1", 0)
+    answer = _ACCEPTED if settings.kind == "wecom" else _ANSWER
+    server = await asyncio.get_running_loop().create_server(lambda: _BareProtocol(answer), "127.0.0.1", 0)
 
     async def stop() -> dict[str, int]:
         server.close()
@@ -161,7 +166,7 @@ async def _serve_channel(settings: Settings) -> tuple[int, Callable[[], Awaitabl
     return channel.port, stop
 
 
-_KINDS = {"aiohttp": _serve_aiohttp, "protocol": _serve_protocol, "channel": _serve_channel}
+_KINDS = {"aiohttp": _serve_aiohttp, "protocol": _serve_protocol, "wecom": _serve_protocol, "channel": _serve_channel}
 
 
 async def _serve(settings: Settings) -> None:

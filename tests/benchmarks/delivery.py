@@ -1,0 +1,162 @@
+"""Answers delivered a second through a `response_url`, against a bare aiohttp session that POSTs the same bodies.
+
+Client and server have a core each, and one process runs the ways in turn. `maven_outbound_send` is the whole way out, from
+the hook to the receipt: rendered, its window claimed, POSTed, judged, recorded, counted and logged. `reply client` is the
+POST alone. The windows come from callbacks that the channel took before the clock runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import aiohttp
+from prometheus_client import CollectorRegistry
+
+from maven_channel_wecom.contract.messages import OutboundMessage
+from maven_channel_wecom.host import logs
+from maven_channel_wecom.host.plugins import load_plugins
+from maven_channel_wecom.protocol.reply import markdown_body
+from maven_channel_wecom.transport.egress import Egress
+from maven_channel_wecom.transport.reply_client import ReplyClient
+from tests.benchmarks.figures import figure, ratios
+from tests.benchmarks.load import load_core, pinned, put_under_load, server_core
+from tests.benchmarks.sealing import Bot, as_http
+from tests.benchmarks.servers import Server, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+    import pluggy
+
+    from maven_channel_wecom.contract.messages import InboundMessage
+    from tests.benchmarks.figures import Figure, Rows
+
+SESSION = "bare aiohttp session"
+CLIENT = "reply client"
+HOOK = "maven_outbound_send"
+REACH = {HOOK: 0.85}
+
+_AT_ONCE = 16
+_ANSWER = "**会议室 B12**，三点开始。\n\n1. Minutes of last week\n2. Budget\n3. Anything else\n\n" * 6
+_BODY = markdown_body(_ANSWER)
+
+
+@dataclass
+class _Rounds:
+    per_second: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+
+
+class _Host:
+    """Keeps what the channel hands over."""
+
+    def __init__(self, hook: pluggy.HookRelay) -> None:
+        self.hook = hook
+        self.metrics = CollectorRegistry()
+        self.messages: list[InboundMessage] = []
+
+    async def publish(self, message: InboundMessage) -> None:
+        self.messages.append(message)
+
+
+def measure(*, messages: int, rounds: int, tell: Callable[[str], None]) -> Rows:
+    """Return deliveries a second of each way; RuntimeError when one was not delivered."""
+    with (
+        Server(Settings(kind="wecom"), core=load_core()) as wecom,
+        pinned(server_core()),
+        tempfile.TemporaryFile("w", encoding="utf-8") as log,
+    ):
+        root = logging.getLogger()
+        before, level = root.handlers, root.level
+        logs.configure("info", "text", log)
+        try:
+            found = asyncio.run(_measure(wecom.port, messages=messages, rounds=rounds, tell=tell))
+        finally:
+            root.handlers = before
+            root.setLevel(level)
+    return {name: _figures(name, each, found[SESSION]) for name, each in found.items()}
+
+
+async def _measure(port: int, *, messages: int, rounds: int, tell: Callable[[str], None]) -> dict[str, _Rounds]:
+    found = {name: _Rounds() for name in (SESSION, CLIENT, HOOK)}
+    plugins = load_plugins()
+    host = _Host(plugins.hook)
+    bot = Bot()
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        egress = Egress(allow_private_network=True)
+        stack.push_async_callback(egress.close)
+        client = ReplyClient(egress)
+        channel = await plugins.hook.maven_channel_start(name="wecom", config=bot.entry(), host=host)
+        stack.push_async_callback(lambda: plugins.hook.maven_channel_stop(channel=channel))
+
+        async def post(url: str) -> None:
+            async with session.post(url, data=_BODY, headers={"Content-Type": "application/json"}) as response:
+                await response.read()
+
+        async def reply(url: str) -> None:
+            await client.post(url, _BODY, timeout_seconds=15)
+
+        async def send(message: InboundMessage) -> None:
+            answer = OutboundMessage(
+                channel="wecom", chat_id=message.chat_id, content=_ANSWER, reply_to=message.message_id
+            )
+            receipt = await plugins.hook.maven_outbound_send(channel=channel, message=answer)
+            if receipt.outcome != "delivered":
+                text = f"not delivered: {receipt}"
+                raise RuntimeError(text)
+
+        # The first round warms up.
+        for number in range(rounds + 1):
+            urls = [
+                f"http://127.0.0.1:{port}/cgi-bin/aibot/response?response_code={number:08x}{i:056x}"
+                for i in range(messages)
+            ]
+            host.messages.clear()
+            callbacks = [as_http(bot.seal(response_url=url)) for url in urls]
+            await asyncio.to_thread(put_under_load, channel.port, callbacks)
+            if len(host.messages) != messages:
+                text = f"{len(host.messages)} of {messages} messages arrived"
+                raise RuntimeError(text)
+            ways = {
+                SESSION: (post(url) for url in urls),
+                CLIENT: (reply(url) for url in urls),
+                HOOK: (send(message) for message in host.messages),
+            }
+            for name, steps in ways.items():
+                cpu_before, began = time.process_time(), time.perf_counter()
+                await _run(steps)
+                elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu_before
+                if number:
+                    found[name].per_second.append(messages / elapsed)
+                    found[name].cpu_seconds.append(cpu / messages)
+            tell(f"round {number} of {rounds}")
+    return found
+
+
+async def _run(steps: Iterable[Awaitable[None]]) -> None:
+    """Take every step, a few at a time."""
+    remaining: Iterator[Awaitable[None]] = iter(steps)
+
+    async def one_after_another() -> None:
+        for step in remaining:
+            await step
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_AT_ONCE):
+            group.create_task(one_after_another())
+
+
+def _figures(name: str, rounds: _Rounds, floor: _Rounds) -> dict[str, Figure]:
+    return {
+        "of the session": figure(ratios(rounds.per_second, floor.per_second), "x", at_least=REACH.get(name)),
+        "per second": figure(rounds.per_second),
+        "of the session by CPU": figure(ratios(floor.cpu_seconds, rounds.cpu_seconds), "x"),
+        "CPU each": figure([seconds * 1e6 for seconds in rounds.cpu_seconds], "µs"),
+    }
