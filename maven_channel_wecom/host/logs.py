@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 """The values of `logging.level`."""
 
+# A value that holds one of them could be read as two fields.
+_QUOTED = frozenset(' "=')
+
 LogFormat = Literal["text", "json"]
 
 
@@ -30,6 +33,8 @@ def configure(level: str, style: LogFormat, stream: TextIO | None = None) -> log
 
 def printable(text: str) -> str:
     r"""Escape as `\uXXXX` whatever could break a line, steer a terminal or reorder what is shown."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
 
 
@@ -75,7 +80,7 @@ def _event(record: logging.LogRecord) -> str:
 
 def _text(value: object) -> str:
     text = _go(value)
-    if text and not any(character in ' "=' or not character.isprintable() for character in text):
+    if text and text.isprintable() and _QUOTED.isdisjoint(text):
         return text
     return printable(json.dumps(text, ensure_ascii=False))
 

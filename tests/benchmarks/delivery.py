@@ -1,8 +1,8 @@
 """Answers delivered a second through a `response_url`, against a bare aiohttp session that POSTs the same bodies.
 
-Client and server have a core each, and one process runs the ways in turn. `maven_outbound_send` is the whole way out, from
-the hook to the receipt: rendered, its window claimed, POSTed, judged, recorded, counted and logged. `reply client` is the
-POST alone. The windows come from callbacks that the channel took before the clock runs.
+Client and server have a core each, and one process runs the ways in turn. `maven_outbound_send` is the whole way out,
+from the hook to the receipt: rendered, its window claimed, POSTed, judged, recorded, counted and logged. `reply client`
+is the POST alone. The windows come from callbacks that the channel took before the clock runs.
 """
 
 from __future__ import annotations
