@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -11,6 +12,10 @@ from maven_channel_wecom.protocol import cipher
 
 _T = TypeVar("_T")
 _MAX_PORT: Final = 65_535
+
+# What is meant for {"env": …} or {"file": …} and is neither: most likely the secret itself, put in the wrong place.
+_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
+_PATH: Final = re.compile(r".*[/.].*")
 
 
 class Entry:
@@ -153,17 +158,19 @@ def _secret(value: object) -> str:
         case {"env": str(name), **rest} if not rest:
             text = os.environ.get(name, "").strip()
             if not text:
-                message = f"takes its value from the environment variable {name}, which is not set or empty"
+                shown = f"the environment variable {name}" if _VARIABLE.fullmatch(name) else "an environment variable"
+                message = f"takes its value from {shown}, which is not set or empty: set it for this process"
                 raise ValueError(message)
         case {"file": str(path), **rest} if not rest:
+            shown = f"the file {path}" if _PATH.fullmatch(path) else "a file"
             try:
                 text = Path(path).read_text(encoding="utf-8").strip()
             except (OSError, ValueError) as error:
                 why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-                message = f"takes its value from the file {path}, which cannot be read: {why}"
+                message = f"takes its value from {shown}, which cannot be read: {why}"
                 raise ValueError(message) from None
             if not text:
-                message = f"takes its value from the file {path}, which is empty"
+                message = f"takes its value from {shown}, which is empty"
                 raise ValueError(message)
         case _:
             message = 'must be a text, {"env": "NAME"} or {"file": "PATH"}'

@@ -20,7 +20,14 @@ CLOCK_SECONDS: Final = 30.0
 """How far two clocks may be apart without a word. Lower: the whole seconds of `Date` and slow answers raise alarm."""
 
 PortSeen = Literal["answers", "free", "silent", "not_allowed", "not_here"]
-ProxySeen = Literal["answers", "no_name", "refused", "timeout"]
+
+ProxySeen = Literal[
+    # Only connected to:
+    "answers", "no_name", "refused", "timeout",
+    # A request was sent through it:
+    "carries", "rewrites", "refuses", "too_slow", "breaks_tls", "loses",
+]  # fmt: skip
+"""How the proxy was found. `rewrites`: an answer came, and not the right one."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +107,24 @@ def judge_port(channel: str, seen: PortSeen, config: WeComConfig) -> Check:
     return Check(name="port", channel=channel, outcome="ok" if seen == "answers" else "fail", detail=detail)
 
 
+def judge_gateway(channel: str, port: int, reasons: Sequence[str] | None) -> Check:
+    """Judge what the gateway says of itself.
+
+    Args:
+        channel: one whose port somebody listens on.
+        port: `gateway.port`.
+        reasons: why it is not ready, nothing when it is; None when nobody answered as it does.
+    """
+    if reasons is None:
+        detail = f"nobody answers on gateway.port {port}: was the gateway that runs started with this configuration?"
+        return Check(name="gateway", channel=channel, outcome="warn", detail=detail)
+    if reasons:
+        detail = f"it says that it is not ready: {'; '.join(reasons)}"
+        return Check(name="gateway", channel=channel, outcome="fail", detail=detail)
+    detail = "it says that it is ready: it listens, and its state can be written"
+    return Check(name="gateway", channel=channel, outcome="ok", detail=detail)
+
+
 def judge_state(channel: str, seen: StateSeen, *, gateway_listens: bool) -> Check:
     """Judge the state; a file in use is right while the gateway runs."""
     outcome: Outcome = "ok"
@@ -124,12 +149,33 @@ def judge_state(channel: str, seen: StateSeen, *, gateway_listens: bool) -> Chec
 def judge_proxy(channel: str, seen: ProxySeen) -> Check:
     """Judge the proxy of replies and media. Its address is a secret."""
     detail = {
-        "answers": "the proxy takes connections; all replies and media go through it, none goes around it",
+        "answers": "the proxy takes connections, nothing was sent through it (with --url a request is); replies and"
+        " media go through it or not at all",
+        "carries": "the URL check went through the proxy too, on the way that replies and media take, and the right"
+        " text came back; none goes around it",
+        "rewrites": "another answer than the right one came through the proxy: if public_url is ok, the proxy answers"
+        " in its place; look at its log",
+        "refuses": "the proxy does not pass a request on: compare its user and password, and see in its log what it"
+        " lets through",
+        "too_slow": "the proxy takes connections and does not get on in time: look at it and the way out from there",
+        "breaks_tls": "TLS through the proxy fails: if public_url is ok, the proxy breaks it open; leave WeCom's hosts"
+        " out of that, or let this machine trust the authority of the proxy",
+        "loses": "a request went out through the proxy and no answer came back: look at its log",
         "no_name": "the name of the proxy cannot be resolved: correct it, or look at the name server",
         "refused": "the proxy takes no connection, so no reply would leave: start it, or correct its address",
         "timeout": "the proxy takes no connection in time, so no reply would leave: look at it and the way there",
     }[seen]
-    return Check(name="proxy", channel=channel, outcome="ok" if seen == "answers" else "fail", detail=detail)
+    outcome: Outcome = "ok" if seen in {"answers", "carries"} else "warn" if seen == "rewrites" else "fail"
+    return Check(name="proxy", channel=channel, outcome=outcome, detail=detail)
+
+
+def judge_address(channel: str, address: str) -> Check:
+    """Judge an address that the public URL leads to and that is not public."""
+    detail = (
+        f"from here the public URL leads to {address}, which WeCom cannot reach: fine only if the name leads others"
+        " to a public address"
+    )
+    return Check(name="address", channel=channel, outcome="warn", detail=detail)
 
 
 def judge_clock(channel: str, skew_seconds: float | None, *, of_public: bool, max_skew_seconds: int) -> Check:

@@ -24,6 +24,8 @@ from maven_channel_wecom.host.plugins import PluginProblems, load_plugins
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from maven_channel_wecom.host.configuration import Gateway
+
 EXIT_WELL: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2
@@ -54,15 +56,19 @@ def main(args: argparse.Namespace, probe: UrlProbe | None = None) -> int:
         return _refuse(f"--url belongs to one channel: say with --channel to which of {', '.join(bots)}")
     found = [Check(name="configuration", channel="", outcome="fail", detail=problem) for problem in problems]
     if not bots:
-        detail = "channels has no enabled entry of type wecom: write one"
+        detail = 'channels has no enabled entry of type wecom: write one named wecom, or one with "type": "wecom"'
         found.append(Check(name="configuration", channel="", outcome="fail", detail=detail))
-    found += examine_host(args.config, document.get("agent") if isinstance(document, dict) else None)
-    found += _examine(entries, args.config, probe or UrlProbe(SystemClock()), args.url)
+    # A secret that could not be had is a problem already, and what is named in its place may be the secret itself.
+    if isinstance(document, dict) and not any(problem.startswith("agent.") for problem in problems):
+        found += examine_host(args.config, document.get("agent"))
+    found += _examine(entries, configuration.gateway, args.config, probe or UrlProbe(SystemClock()), args.url)
     sys.stdout.write(report.as_json(found) if args.json else report.as_text(found))
     return EXIT_WELL if report.all_well(found) else EXIT_FAILED
 
 
-def _examine(entries: Mapping[str, Mapping[str, Any]], path: Path, probe: UrlProbe, url: URL | None) -> list[Check]:
+def _examine(
+    entries: Mapping[str, Mapping[str, Any]], gateway: Gateway, path: Path, probe: UrlProbe, url: URL | None
+) -> list[Check]:
     """Check every entry by itself, and what surrounds those of ours that have no problem."""
     try:
         plugins = load_plugins()
@@ -73,7 +79,7 @@ def _examine(entries: Mapping[str, Mapping[str, Any]], path: Path, probe: UrlPro
         of_entry = list(examine_entry(name, entry, path, plugins))
         found += of_entry
         if is_wecom(name, entry) and report.all_well(of_entry):
-            found += asyncio.run(examine_channel(name, read_config(name, entry), probe, url))
+            found += asyncio.run(examine_channel(name, read_config(name, entry), gateway, probe, url))
     return found
 
 

@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from maven_channel_wecom.config import TYPE
-from maven_channel_wecom.doctor import checks, keeping, probing
+from maven_channel_wecom.config import TYPE, read_config
+from maven_channel_wecom.doctor import checks, keeping, passage, probing
 from maven_channel_wecom.doctor.checks import Check
 from maven_channel_wecom.doctor.url_check import Answer, judge_url_check, seal_check
 from maven_channel_wecom.host.plugins import channel_problems
 from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
+from maven_channel_wecom.transport.addresses import is_forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.config import WeComConfig
     from maven_channel_wecom.doctor.url_check import NoAnswer
+    from maven_channel_wecom.host.configuration import Gateway
 
 LOCAL_URL: Final = "local_url"
 PUBLIC_URL: Final = "public_url"
@@ -51,8 +53,11 @@ def examine_entry(name: str, entry: Mapping[str, Any], path: Path, plugins: plug
         detail = "no problem; it is not of type wecom, so that is all there is to say"
         yield Check(name="configuration", channel=name, outcome="ok", detail=detail)
         return
-    detail = "no problem; EncodingAESKey decodes to 32 bytes"
+    detail = "no problem; EncodingAESKey has 43 characters and decodes to 32 bytes"
     yield Check(name="configuration", channel=name, outcome="ok", detail=detail)
+    if not read_config(name, entry).credentials[0].token.isalnum():
+        detail = "it has other characters than letters and digits, as no token of the console has: a placeholder?"
+        yield Check(name="token", channel=name, outcome="warn", detail=detail)
     secrets = checks.find_secrets(entry, _SECRETS)
     state = entry.get("state", "")
     if is_redis(state) and parse_redis_address(state).password:
@@ -60,7 +65,9 @@ def examine_entry(name: str, entry: Mapping[str, Any], path: Path, plugins: plug
     yield checks.judge_secrets(name, secrets, _readers(path, secrets))
 
 
-async def examine_channel(name: str, config: WeComConfig, probe: probing.UrlProbe, public: URL | None) -> list[Check]:
+async def examine_channel(
+    name: str, config: WeComConfig, gateway: Gateway, probe: probing.UrlProbe, public: URL | None
+) -> list[Check]:
     """Check what surrounds a channel whose configuration has no problem; `public` is the URL the console knows."""
     found: list[Check] = []
     answers: dict[str, Answer | NoAnswer] = {}
@@ -72,10 +79,11 @@ async def examine_channel(name: str, config: WeComConfig, probe: probing.UrlProb
     else:
         detail = "port is 0, so only the gateway's log knows it and the local URL was not checked: choose one"
         found.append(Check(name="port", channel=name, outcome="warn", detail=detail))
+    if listens and gateway.port:
+        reasons = await probe.ask_readiness(gateway.host, gateway.port)
+        found.append(checks.judge_gateway(name, gateway.port, reasons))
     state = await keeping.probe_state(config.state, channel=name)
     found.append(checks.judge_state(name, state, gateway_listens=listens or not config.port))
-    if config.proxy:
-        found.append(checks.judge_proxy(name, await probing.probe_proxy(config.proxy)))
     urls = {LOCAL_URL: probing.local_url(config.host, config.port, config.path)} if listens else {}
     if public is not None:
         urls[PUBLIC_URL] = public
@@ -83,8 +91,21 @@ async def examine_channel(name: str, config: WeComConfig, probe: probing.UrlProb
         check = seal_check(config, timestamp=int(probe.clock.wall()), random=os.urandom)
         answers[check_name] = seen = await probe.ask(url, check.query)
         found.append(judge_url_check(check_name, name, check.echo, seen, path=config.path))
+        if check_name == PUBLIC_URL and isinstance(seen, Answer) and is_forbidden(seen.address):
+            found.append(checks.judge_address(name, seen.address))
+    if config.proxy:
+        found.append(checks.judge_proxy(name, await _see_proxy(config, config.proxy, probe, public)))
     found += _judge_clock(name, config, answers)
     return found
+
+
+async def _see_proxy(config: WeComConfig, proxy: str, probe: probing.UrlProbe, public: URL | None) -> checks.ProxySeen:
+    """Connect to the proxy, and send a request through it when there is an address that may be asked for."""
+    seen = await passage.connect_to_proxy(proxy)
+    if seen != "answers" or public is None:
+        return seen
+    check = seal_check(config, timestamp=int(probe.clock.wall()), random=os.urandom)
+    return await passage.ask_through_proxy(proxy, probe, public, check)
 
 
 def _judge_clock(name: str, config: WeComConfig, answers: Mapping[str, Answer | NoAnswer]) -> Iterator[Check]:

@@ -1,6 +1,7 @@
 """The edges of the doctor towards what is kept: the state, and the files that hold secrets.
 
-Nothing in them is changed, but for a key in Redis that is gone at once.
+Nothing in them is changed but what the gateway itself would change when it starts: the file is written what it holds
+already, and the key in Redis is gone at once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import os
 import sqlite3
 import stat
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,10 +19,13 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.opening import SQLITE
 from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
 from maven_channel_wecom.state.sqlite.entries import STEPS
+from maven_channel_wecom.state.sqlite.failures import explain
 from maven_channel_wecom.state.sqlite.file import open_file
 
 if TYPE_CHECKING:
     from maven_channel_wecom.state.redis.link import RedisLink
+
+_PAGE_BYTES: Final = 4096
 
 _PROBE_SECONDS: Final = 10
 """How long the key that tried a Redis lives, should deleting it fail."""
@@ -57,11 +62,9 @@ def _probe_file(name: str) -> StateSeen:
         # The file is not made: it would belong to whoever asks, who need not be the user the gateway runs as.
         if not folder.is_dir():
             return StateSeen(kind="unusable", detail=f"there is no folder {folder} for the state file: create it")
-        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-            return StateSeen(kind="unusable", detail=f"this user may not write in {folder}: give the right to")
-        return StateSeen(kind="new_file")
+        return _probe_folder(folder)
     try:
-        open_file(path, STEPS).close()
+        _write_to(open_file(path, STEPS), path)
     except StateUnavailable as refusal:
         # Its context is what SQLite said.
         code = getattr(refusal.__context__, "sqlite_errorcode", 0) & 0xFF
@@ -69,6 +72,31 @@ def _probe_file(name: str) -> StateSeen:
             return StateSeen(kind="locked")
         raise
     return StateSeen(kind="file")
+
+
+def _write_to(connection: sqlite3.Connection, path: Path) -> None:
+    """Write the version that stands there already, and close the file."""
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {version}")
+    except sqlite3.Error as error:
+        raise explain(error, path) or error from None
+    finally:
+        connection.close()
+
+
+def _probe_folder(folder: Path) -> StateSeen:
+    """Write a page to a file that has no name, so that a full or read-only disk is seen."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+            probe.write(bytes(_PAGE_BYTES))
+            os.fsync(probe.fileno())
+    except PermissionError:
+        return StateSeen(kind="unusable", detail=f"this user may not write in {folder}: give the right to")
+    except OSError as error:
+        detail = f"nothing can be written in {folder} ({error.strerror}): look at its disk, its quota and limits"
+        return StateSeen(kind="unusable", detail=detail)
+    return StateSeen(kind="new_file")
 
 
 async def _probe_redis(address: str, channel: str) -> StateSeen:

@@ -1,4 +1,4 @@
-"""The edges of the doctor towards the network: one HTTP request, one connection, one look at a port. Judges nothing."""
+"""The edges of the doctor towards the network: one HTTP request, one look at a port. Judges nothing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from maven_channel_wecom.doctor.url_check import Answer, NoAnswer
-from maven_channel_wecom.transport.proxy import SOCKS_PORT, SOCKS_SCHEMES, read_proxy
 
 if TYPE_CHECKING:
     import ssl
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aiohttp.abc import AbstractResolver
 
     from maven_channel_wecom.clock import Clock
-    from maven_channel_wecom.doctor.checks import PortSeen, ProxySeen
+    from maven_channel_wecom.doctor.checks import PortSeen
     from maven_channel_wecom.doctor.url_check import NoAnswerReason
 
 ANSWER_SECONDS: Final = 10.0
@@ -32,6 +32,12 @@ CONNECT_SECONDS: Final = 5.0
 _BODY_BYTES: Final = 64 * 1024
 _CHUNK_BYTES: Final = 4096
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to find who listens on all of them
+
+
+class _Readiness(msgspec.Struct):
+    """What a gateway says at `/readyz`."""
+
+    reasons: list[str]
 
 
 class UrlProbe:
@@ -53,34 +59,56 @@ class UrlProbe:
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self.clock = clock
-        self._resolver = resolver
-        self._tls: ssl.SSLContext | bool = tls or True
-        self._answer_seconds = answer_seconds
+        self.resolver = resolver
+        self.tls = tls
+        self.answer_seconds = answer_seconds
 
-    async def ask(self, url: URL, query: str) -> Answer | NoAnswer:
+    async def ask(self, url: URL, query: str = "") -> Answer | NoAnswer:
         """Send one GET with a query that is encoded already, and return what came."""
-        target = URL(f"{url}{'&' if url.raw_query_string else '?'}{query}", encoded=True)
+        target = with_query(url, query)
+        connected: list[str] = []
+
+        def make_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+            family, kind, protocol, *_ = address
+            connected.append(str(address[4][0]))
+            return socket.socket(family, kind, protocol)
+
         started = self.clock.now()
         try:
             async with (
-                asyncio.timeout(self._answer_seconds),
+                asyncio.timeout(self.answer_seconds),
                 aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(resolver=self._resolver, ssl=self._tls),
+                    connector=aiohttp.TCPConnector(
+                        resolver=self.resolver, ssl=self.tls or True, socket_factory=make_socket
+                    ),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     headers={"User-Agent": "maven-wecom-doctor", "Accept-Encoding": "identity"},
                     trust_env=False,
                 ) as session,
                 session.get(target, allow_redirects=False) as response,
             ):
-                return await self._read(response, started)
+                return await self._read(response, started, connected[-1])
         except TimeoutError:
-            return NoAnswer(reason="timeout", seconds=self._answer_seconds)
+            return NoAnswer(reason="timeout", seconds=self.answer_seconds)
         except aiohttp.ClientConnectorCertificateError as error:
             return NoAnswer(reason="certificate", certificate=getattr(error.certificate_error, "verify_code", 0))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return NoAnswer(reason=_reason(error))
 
-    async def _read(self, response: aiohttp.ClientResponse, started: float) -> Answer:
+    async def ask_readiness(self, host: str, port: int) -> list[str] | None:
+        """Return why the gateway says it is not ready, nothing when it is; None when nobody answers as a gateway does.
+
+        Args:
+            host: `gateway.host`.
+            port: `gateway.port`.
+        """
+        answer = await self.ask(local_url(host, port, "/readyz"))
+        try:
+            return msgspec.json.decode(answer.body, type=_Readiness).reasons if isinstance(answer, Answer) else None
+        except (ValueError, RecursionError):
+            return None
+
+    async def _read(self, response: aiohttp.ClientResponse, started: float, address: str) -> Answer:
         wall = self.clock.wall()
         body = bytearray()
         while len(body) < _BODY_BYTES and (chunk := await response.content.read(_CHUNK_BYTES)):
@@ -93,7 +121,15 @@ class UrlProbe:
             wants_login="WWW-Authenticate" in response.headers,
             location=response.headers.get("Location", ""),
             skew_seconds=_skew(response.headers.get("Date", ""), wall),
+            address=address,
         )
+
+
+def with_query(url: URL, query: str) -> URL:
+    """Return a URL with a query that is encoded already at its end."""
+    if not query:
+        return url
+    return URL(f"{url}{'&' if url.raw_query_string else '?'}{query}", encoded=True)
 
 
 def local_url(host: str, port: int, path: str) -> URL:
@@ -123,23 +159,6 @@ def probe_port(host: str, port: int) -> PortSeen:
             return "answers"
         return "silent" if error.errno == errno.EADDRINUSE else "not_allowed"
     return "free"
-
-
-async def probe_proxy(proxy: str) -> ProxySeen:
-    """Connect to a proxy, say nothing, and hang up."""
-    url = read_proxy(proxy)
-    port = url.port or (SOCKS_PORT if url.scheme in SOCKS_SCHEMES else 0)
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(url.host, port)
-    except TimeoutError:
-        return "timeout"
-    except (socket.gaierror, UnicodeError):
-        return "no_name"
-    except OSError:
-        return "refused"
-    writer.transport.abort()
-    return "answers"
 
 
 def _connects(host: str, port: int) -> bool:

@@ -50,9 +50,9 @@ _CERTIFICATES: Final = {
 }
 
 _STATUSES: Final = {
-    400: "400: the token fits and EncodingAESKey does not, or something in front of the gateway rewrites the query;"
-    " a gateway that was started before the key was changed needs a restart",
-    401: "401: whoever answers has another token; compare it, and restart a gateway started before it was changed",
+    400: "400: the token fits and EncodingAESKey or receiveId does not, or something in front of the gateway rewrites"
+    " the query; compare them, and restart a gateway that was started before they were changed",
+    401: "401: whoever answers has another token: compare it, and restart a gateway started before it was changed",
     403: "403: something in front of the gateway refuses, such as a firewall or a list of addresses",
     404: "404: the path differs, or another program answers; this channel answers to {path} alone",
     405: "405: no GET is taken there, so it is not the gateway that answers: let GET and POST through",
@@ -76,6 +76,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """An HTTP answer, at least its beginning.
 
     `location` is where a redirect leads. `skew_seconds` is how far its `Date` was ahead of our clock, None without one.
+    `address` is the one it came from.
     """
 
     status: int
@@ -85,6 +86,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     wants_login: bool = False
     location: str = ""
     skew_seconds: float | None = None
+    address: str = ""
 
     def __repr__(self) -> str:
         return f"<Answer {self.status}, {len(self.body)} bytes>"

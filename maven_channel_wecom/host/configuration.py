@@ -105,7 +105,10 @@ def read_document(path: Path) -> object:
     except UnicodeDecodeError as error:
         reason = f"is not UTF-8 text: see byte {error.start}"
     except json.JSONDecodeError as error:
-        reason = f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        reason = (
+            f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}; "
+            "look there and just before it for a comma or a quote too many or too few"
+        )
     except (ValueError, RecursionError):
         reason = "is not JSON that can be read: it holds an endless number or is nested too deep"
     sentence = f"the configuration {path} {reason}"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+# What is meant for {"env": …} or {"file": …} and is neither: most likely the secret itself, put in the wrong place.
+_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
+_PATH: Final = re.compile(r".*[/.].*")
 
 
 class Keys:
@@ -80,11 +85,13 @@ class Keys:
             case str(secret):
                 source = "is"
             case {"env": str(name), **rest} if not rest:
-                secret, source = environment.get(name), f"names the environment variable {name}, which is"
+                shown = f"the environment variable {name}" if _VARIABLE.fullmatch(name) else "an environment variable"
+                secret, source = environment.get(name), f"names {shown}, which is"
                 if secret is None:
-                    self.problem(key, f"{source} not set")
+                    self.problem(key, f"{source} not set: set it for this process")
             case {"file": str(name), **rest} if not rest:
-                secret, source = self._file(key, name), f"names the file {name}, which is"
+                shown = f"the file {name}" if _PATH.fullmatch(name) else "a file"
+                secret, source = self._file(key, name, shown), f"names {shown}, which is"
             case _:
                 self.problem(key, 'must be a string, {"env": "NAME"} or {"file": "PATH"}')
                 return None
@@ -92,13 +99,13 @@ class Keys:
             self.problem(key, f"{source} empty")
         return secret.strip() if secret else None
 
-    def _file(self, key: str, name: str) -> str | None:
+    def _file(self, key: str, name: str, shown: str) -> str | None:
         try:
             return Path(name).read_text(encoding="utf-8")
         except OSError as error:
-            self.problem(key, f"names the file {name}, which cannot be read: {error.strerror}")
+            self.problem(key, f"names {shown}, which cannot be read: {error.strerror}")
         except ValueError:
-            self.problem(key, f"names the file {name}, which cannot be read as UTF-8 text")
+            self.problem(key, f"names {shown}, which cannot be read as UTF-8 text")
         return None
 
     def _name(self, key: str) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-TOKEN = "canary-token-4711"
+TOKEN = "canarytoken4711"
 KEY = "canaryKeyabcdefghijklmnopqrstuvwxyz01234567"
 PASSWORD = "canary-password-4711"
 CANARIES = (TOKEN, KEY, PASSWORD, "canary")
@@ -37,7 +37,7 @@ def written(folder: Path, document: object) -> Path:
 
 def with_bot(folder: Path, **settings: Any) -> Path:  # noqa: ANN401 - see entry
     """Write a configuration with one bot."""
-    return written(folder, {"channels": {"wecom": entry(**settings)}})
+    return written(folder, {"gateway": {"port": 0}, "channels": {"wecom": entry(**settings)}})
 
 
 class FakeBot(Site):

@@ -35,7 +35,7 @@ async def test_the_right_text_is_right(doctor: Doctor, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        ("400 Bad Request", "400: the token fits and EncodingAESKey does not"),
+        ("400 Bad Request", "400: the token fits and EncodingAESKey or receiveId does not"),
         ("401 Unauthorized", "401: whoever answers has another token"),
         ("403 Forbidden", "403: something in front of the gateway refuses"),
         ("404 Not Found", "this channel answers to /a/{b} alone"),

@@ -13,7 +13,7 @@ from maven_channel_wecom.doctor import report
 from maven_channel_wecom.doctor.checks import Check
 from maven_channel_wecom.doctor.examination import PUBLIC_URL
 from maven_channel_wecom.simulator.demo_gateway import free_port
-from tests.doctor.patients import KEY, PASSWORD, FakeBot, entry, with_bot, written
+from tests.doctor.patients import KEY, PASSWORD, TOKEN, FakeBot, entry, with_bot, written
 from tests.journeys.gateway_process import GatewayProcess
 from tests.journeys.watching import Watch
 
@@ -42,7 +42,7 @@ async def test_a_running_gateway_is_well(doctor: Doctor, tmp_path: Path) -> None
         assert found.detail("state") == "the file is in use, as it is while the gateway runs"
         for wrong, sentence in (
             ({"token": "canary-other"}, "401: whoever answers has another token"),
-            ({"encodingAESKey": OTHER_KEY}, "400: the token fits and EncodingAESKey does not"),
+            ({"encodingAESKey": OTHER_KEY}, "400: the token fits and EncodingAESKey or receiveId does not"),
             ({"path": "/elsewhere"}, "404: the path differs"),
         ):
             found = await doctor.ask(with_bot(tmp_path, **settings | wrong))
@@ -69,10 +69,73 @@ async def test_every_problem_of_the_configuration_is_told_at_once(doctor: Doctor
     assert [check["name"] for check in found.checks if check["channel"] == "other"][-1] == "state"
 
 
+ENTRIES = [
+    {"token": {"env": TOKEN}},
+    {"token": {"file": TOKEN}},
+    {"token": {"env": TOKEN, "file": TOKEN}},
+    {"token": [TOKEN]},
+    {"token": f"{TOKEN} {PASSWORD}"},
+    {"encodingAESKey": {"env": KEY}},
+    {"encodingAESKey": {"file": KEY}},
+    {"encodingAESKey": KEY + PASSWORD},
+    {"encodingAESKey": TOKEN, "token": KEY},
+    {"previousToken": {"env": TOKEN}, "previousEncodingAESKey": PASSWORD},
+    {"proxy": f"user:{PASSWORD}@127.0.0.1:9"},
+    {"proxy": f"http://user:{PASSWORD}@127.0.0.1:0"},
+    {"proxy": f"http://user:{PASSWORD}/@127.0.0.1:9"},
+    {"proxy": {"env": f"http://user:{PASSWORD}@127.0.0.1:9"}},
+    {"proxy": f"socks4://user:{PASSWORD}@127.0.0.1:9"},
+    {"proxy": f"socks5://{PASSWORD}@127.0.0.1:9"},
+    {"state": f"redis://:{PASSWORD}#@127.0.0.1:9"},
+    {"state": f"redis://:{PASSWORD}@127.0.0.1:9/{PASSWORD}"},
+    {"state": f"redis://:{PASSWORD}@127.0.0.1:9?password={PASSWORD}"},
+    {"state": f"redis://:{PASSWORD}@127.0.0.1:{PASSWORD}"},
+    {"state": f"rediss://:{PASSWORD}@127.0.0.1:9"},
+    {"state": f"postgres://:{PASSWORD}@127.0.0.1:9"},
+    {"host": PASSWORD, "port": PASSWORD, "path": PASSWORD},
+    {"allowFrom": PASSWORD, "receiveId": [PASSWORD], "overflow": PASSWORD, "maxSkewSeconds": PASSWORD},
+]
+AGENTS = [
+    {"type": "responses", "url": f"http://user:{PASSWORD}@127.0.0.1:9/", "model": "m"},
+    {"type": "responses", "url": f"http://user:{PASSWORD}@[", "model": "m"},
+    {"type": "responses", "url": "http://127.0.0.1:9/", "model": "m", "apiKey": {"env": PASSWORD.replace("-", "")}},
+    {"type": "responses", "url": "http://127.0.0.1:9/", "model": "m", "apiKey": {"file": PASSWORD}},
+    {"type": "responses", "url": "http://127.0.0.1:9/", "model": "m", "apiKey": f"{PASSWORD}\n"},
+    {"type": PASSWORD},
+    {"type": "responses", "apiKey": [PASSWORD]},
+]
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "text"])
+@pytest.mark.parametrize("number", range(len(ENTRIES) + len(AGENTS)))
+async def test_a_secret_in_the_wrong_place_is_not_repeated(
+    doctor: Doctor, tmp_path: Path, number: int, *, as_json: bool
+) -> None:
+    """Every output is listened to for canaries; there is one, it is a report, and it has no traceback in it."""
+    document: dict[str, Any] = {"gateway": {"port": 0}, "channels": {"wecom": entry()}}
+    if number < len(ENTRIES):
+        document["channels"]["wecom"] |= ENTRIES[number]
+    else:
+        document["agent"] = AGENTS[number - len(ENTRIES)]
+    code, out, err = await doctor.run(written(tmp_path, document), *(["--json"] if as_json else []))
+    assert (code in {0, 1}, err) == (True, "")
+    assert out
+
+
+async def test_a_token_that_looks_like_a_placeholder_is_a_warning(doctor: Doctor, tmp_path: Path) -> None:
+    """Nobody puts a variable into a JSON file; a gateway would start with it, and answer 401 to everything."""
+    found = await doctor.ask(with_bot(tmp_path, token="${WECOM_TOKEN}"))
+    assert (found.code, found.outcome("token")) == (0, "warn")
+    assert "token" not in (await doctor.ask(with_bot(tmp_path))).names()
+
+
 async def test_a_file_without_a_bot_is_a_failure(doctor: Doctor, tmp_path: Path) -> None:
     """An entry that is not enabled does not count."""
     found = await doctor.ask(written(tmp_path, {"channels": {"wecom": entry(enabled=False)}}))
-    assert (found.code, found.detail("configuration")) == (1, "channels has no enabled entry of type wecom: write one")
+    assert (found.code, found.detail("configuration")) == (
+        1,
+        'channels has no enabled entry of type wecom: write one named wecom, or one with "type": "wecom"',
+    )
 
 
 @pytest.mark.parametrize("document", [[], "text", {"channels": []}, {"channels": {"wecom": 7}}, {"agent": 7}])

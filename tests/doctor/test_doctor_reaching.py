@@ -48,6 +48,15 @@ async def test_a_trusted_certificate_is_fine(doctor: Doctor, tmp_path: Path) -> 
     assert (found.code, found.outcome("public_url")) == (0, "ok")
 
 
+async def test_a_url_that_leads_to_a_private_address_is_a_warning(doctor: Doctor, tmp_path: Path) -> None:
+    """WeCom cannot come there, whatever came back to this machine."""
+    async with FakeBot() as bot:
+        found = await doctor.ask(with_bot(tmp_path, port=bot.port), "--url", bot.url)
+    assert (found.code, found.outcome("address"), found.outcome("public_url")) == (0, "warn", "ok")
+    assert "leads to 127.0.0.1, which WeCom cannot reach" in found.detail("address")
+    assert found.names().count("address") == 1
+
+
 async def told_of(url: str, **probe: Any) -> str:  # noqa: ANN401 - as UrlProbe
     """Send one check from the loop of the test, which lives until both ends of a broken handshake have hung up."""
     seen = await UrlProbe(FakeClock(), **probe).ask(URL(url), "a=b")

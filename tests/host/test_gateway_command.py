@@ -89,7 +89,7 @@ async def test_broken_json_exits_2_and_names_the_place(tmp_path: Path) -> None:
     path.write_text(f'{{\n "token": "{CANARY}",\n}}', encoding="utf-8")
     code, printed = await run(INSTALLED, path)
     assert code == 2
-    assert re.search(r"is not JSON: .* at line \d+ column \d+\n$", printed)
+    assert re.search(r"is not JSON: .* at line \d+ column \d+; look there .* for a comma .*\n$", printed)
     assert CANARY not in printed
 
 

@@ -43,7 +43,10 @@ def redis_address_problem(address: str) -> str | None:
         parts = urlsplit(address)
         port = parts.port
     except ValueError:
-        return "is not a Redis address: redis://[user:password@]host[:port][/database], or rediss:// for TLS"
+        return (
+            "is not a Redis address: redis://[user:password@]host[:port][/database], or rediss:// for TLS; "
+            "a user or password with :/?#[]@ must be percent-encoded"
+        )
     if not parts.hostname:
         return "has no host: redis://[user:password@]host[:port][/database]"
     if port == 0:
