@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import tracemalloc
 from typing import TYPE_CHECKING, cast
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.contract.messages import FileBlock, ImageBlock, UnavailableBlock
 from maven_channel_wecom.media_opening import ITEMS, MediaOpener
+from maven_channel_wecom.policy.media_blocks import MEDIA_BYTES
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.transport.media_client import Download
@@ -15,9 +19,10 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.host import channel_metrics
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable, Sequence
 
-    from maven_channel_wecom.transport.media_client import MediaClient
+    from maven_channel_wecom.protocol.callback import MediaKind
+    from maven_channel_wecom.transport.media_client import MediaClient, Sink
 
 KEY, ITEM_KEY = bytes(range(32)), bytes(range(32, 64))
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -31,16 +36,23 @@ class Storage:
         self.error = error
         self.downloads = 0
 
-    async def get(self, url: str, *, limit_bytes: int, timeout_seconds: float) -> Download:
+    async def get(
+        self, url: str, new_sink: Callable[[], Sink], *, limit_bytes: int, timeout_seconds: float
+    ) -> Download[Sink]:
         self.downloads += 1
         if self.error:
             raise self.error
-        return Download(self.content, 'attachment; filename="a.bin"')
+        sink = new_sink()
+        for start in range(0, len(self.content), 65_536):
+            sink.write(self.content[start : start + 65_536])
+        return Download(sink, 'attachment; filename="a.bin"')
 
 
-def opener(storage: Storage, registry: CollectorRegistry | None = None) -> MediaOpener:
+def opener(
+    storage: Storage, registry: CollectorRegistry | None = None, *, keys: Sequence[bytes] = (KEY,)
+) -> MediaOpener:
     metrics = channel_metrics(registry or CollectorRegistry())
-    return MediaOpener("wecom", cast("MediaClient", storage), [KEY], metrics=metrics, clock=FakeClock())
+    return MediaOpener("wecom", cast("MediaClient", storage), keys, metrics=metrics, clock=FakeClock())
 
 
 def image(aes_key: str = "") -> MediaItem:
@@ -73,6 +85,27 @@ async def test_a_file_has_the_name_storage_gives_it() -> None:
     block = await media.open(item, received_at=FakeClock().now(), message_id="m")
     assert isinstance(block, FileBlock)
     assert block.name == "a.bin"
+
+
+@pytest.mark.parametrize(
+    ("kind", "beginning", "keys"),
+    [
+        pytest.param("image", PNG, [KEY], id="image"),
+        pytest.param("file", b"a,b\n", [ITEM_KEY, KEY], id="file-whose-key-shows-at-its-end"),
+    ],
+)
+async def test_ten_mebibytes_are_not_kept_twice(kind: MediaKind, beginning: bytes, keys: list[bytes]) -> None:
+    """Opened and encoded as they come: the most in use at any time is little more than the block itself."""
+    content = beginning + bytes(MEDIA_BYTES - len(beginning))
+    storage = Storage(cipher.encrypt(KEY, content))
+    item = MediaItem(kind=kind, url="https://canary/")
+    tracemalloc.start()
+    block = await opener(storage, keys=keys).open(item, received_at=FakeClock().now(), message_id="m")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(block, ImageBlock | FileBlock)
+    assert block.data == base64.b64encode(content).decode()
+    assert peak_bytes <= 2.2 * len(block.data)
 
 
 async def test_a_bug_met_by_a_picture_costs_the_picture_alone(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,27 +1,18 @@
 """From a callback to the message an agent reads."""
 
-import base64
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 import msgspec
 
 from maven_channel_wecom.contract.messages import (
     ContentBlock,
-    FileBlock,
-    ImageBlock,
     InboundMessage,
     TextBlock,
     UnavailableBlock,
 )
 from maven_channel_wecom.protocol.callback import Callback, Item, MediaItem, TextItem
-from maven_channel_wecom.protocol.media import IMAGE_TYPES, media_type
-
-MEDIA_BYTES: Final = 10 * 1024 * 1024
-"""The largest image or file passed on. Higher: one message costs more memory, and models refuse it anyway."""
 
 _AT_SIGNS = ("@", "＠")
-_UNKNOWN_FILE_TYPE = "application/octet-stream"
 
 
 def normalize(
@@ -62,24 +53,6 @@ def normalize(
             "message_type": callback.type,
         },
     )
-
-
-def media_block(item: MediaItem, content: bytes, name: str) -> ContentBlock:
-    """Return the block of an opened media item. Its type is decided by its bytes; an image must be a usable one."""
-    if len(content) > MEDIA_BYTES:
-        return unavailable_block(item, "too_large")
-    found = media_type(content)
-    if item.kind == "image" and found not in IMAGE_TYPES:
-        return unavailable_block(item, "not_an_image")
-    data = base64.b64encode(content).decode()
-    if item.kind == "image" and found is not None:
-        return ImageBlock(media_type=found, data=data)
-    return FileBlock(media_type=found or _UNKNOWN_FILE_TYPE, name=name, data=data)
-
-
-def unavailable_block(item: MediaItem, reason: str) -> UnavailableBlock:
-    """Return the block that says a media item could not be had."""
-    return UnavailableBlock(kind=item.kind, reason=reason)
 
 
 def strip_mentions(text: str, names: Sequence[str]) -> str:

@@ -88,13 +88,24 @@ def decrypt(key: bytes, ciphertext: bytes) -> bytes:
     Raises:
         ValueError: the length is zero or no multiple of the block, or the padding is not PKCS#7 to 32 bytes.
     """
-    if not ciphertext:
-        message = "nothing to decrypt"
-        raise ValueError(message)
-    decryptor = _cipher(key).decryptor()
-    unpadder = _PADDING.unpadder()
-    padded = decryptor.update(ciphertext) + decryptor.finalize()
-    return unpadder.update(padded) + unpadder.finalize()
+    decryption = Decryption(key)
+    return decryption.update(ciphertext) + decryption.finalize()
+
+
+class Decryption:
+    """Decrypts as the bytes arrive. The last block is held back until `finalize` has looked at its padding."""
+
+    def __init__(self, key: bytes) -> None:
+        self._decryptor = _cipher(key).decryptor()
+        self._unpadder = _PADDING.unpadder()
+
+    def update(self, ciphertext: bytes) -> bytes:
+        """Take the next bytes and return what is decrypted by now."""
+        return self._unpadder.update(self._decryptor.update(ciphertext))
+
+    def finalize(self) -> bytes:
+        """Return the rest without its padding; ValueError as from the function `decrypt`, about all that came."""
+        return self._unpadder.update(self._decryptor.finalize()) + self._unpadder.finalize()
 
 
 def _cipher(key: bytes) -> Cipher[modes.CBC]:

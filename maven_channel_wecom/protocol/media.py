@@ -5,7 +5,8 @@ import binascii
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Final
 
@@ -18,6 +19,9 @@ from maven_channel_wecom.protocol.callback import MediaKind
 IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 """The image types every multimodal model takes."""
 
+# `filetype` looks at 8,192 bytes, and the last block of what came may be padding.
+_TELLING_BYTES = 8_192 + limits.PADDING_BLOCK_BYTES
+_PIECE_BYTES = 64 * 1024
 _NAME_CHARACTERS = 255
 # RFC 6266 prefers filename* when both are there; the standard library takes whichever comes first.
 _PLAIN_NAME = re.compile(r';\s*filename\s*=\s*("[^"]*"|[^;]*)', re.IGNORECASE)
@@ -32,30 +36,126 @@ def media_type(content: bytes) -> str | None:
     return "image/png" if mime == "image/apng" else mime
 
 
-def open_media(content: bytes, keys: Iterable[bytes], kind: MediaKind) -> bytes:
-    """Decrypt what was downloaded.
+class _Plain:
+    """Reads bytes that are not encrypted."""
 
-    The padding alone lets one wrong key in 256 pass, so a result whose first bytes are known wins over one whose
-    bytes are not, and plain bytes with a known beginning are taken as they are. An image must be one.
+    def update(self, content: bytes) -> bytes:
+        return content
+
+    def finalize(self) -> bytes:
+        return b""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Way:
+    """How an item may be read: the key, None for plain bytes, and the type that comes out."""
+
+    key: bytes | None
+    media_type: str | None
+
+    def reader(self) -> cipher.Decryption | _Plain:
+        return _Plain() if self.key is None else cipher.Decryption(self.key)
+
+    def fits(self, content: bytearray) -> bool:
+        try:
+            for _ in _read(self.reader(), content):
+                pass
+        except ValueError:
+            return False
+        return True
+
+
+def _read(reader: cipher.Decryption | _Plain, content: bytearray) -> Iterator[bytes]:
+    for start in range(0, len(content), _PIECE_BYTES):
+        yield reader.update(bytes(content[start : start + _PIECE_BYTES]))
+    yield reader.finalize()
+
+
+def open_media(content: bytes, keys: Iterable[bytes], kind: MediaKind) -> bytes:
+    """Decrypt what was downloaded, all at once; see Opening.
 
     Raises:
         MediaUnavailable: nothing opens it, with reason `undecipherable`.
     """
-    # https://developer.work.weixin.qq.com/document/path/100719
-    unrecognized = None
-    for key in keys:
+    opening = Opening(keys, kind)
+    return b"".join((opening.update(content), *opening.finalize()))
+
+
+class Opening:
+    """Decrypts one media item as its bytes arrive: `update` with each part of them, `finalize` when all came.
+
+    The padding alone lets one wrong key in 256 pass, so a result whose first bytes are known wins over one whose
+    bytes are not, and plain bytes with a known beginning are taken as they are. An image must be one. So the first
+    bytes tell how to read the others. Where they leave a choice, as for a file of no known type while keys are being
+    changed, what comes is kept until the padding at its end tells.
+
+    Args:
+        keys: the AES keys that may be right, the likeliest first.
+        kind: what the item is said to be.
+    """
+
+    def __init__(self, keys: Iterable[bytes], kind: MediaKind) -> None:
+        self._keys = tuple(dict.fromkeys(keys))
+        self._kind = kind
+        self._kept = bytearray()
+        self._ways: list[_Way] | None = None
+        self._reader: cipher.Decryption | _Plain | None = None
+        self.media_type: str | None = None
+        """What the first bytes say, as `media_type` tells it. Certain once `finalize` has ended."""
+
+    def update(self, content: bytes) -> bytes:
+        """Take the next bytes and return what is opened by now."""
+        if self._reader is not None:
+            return self._reader.update(content)
+        self._kept += content
+        if self._ways is None and len(self._kept) >= _TELLING_BYTES:
+            self._ways = self._find_ways(whole=False)
+            if len(self._ways) == 1:
+                first, self._kept = bytes(self._kept), bytearray()
+                return self._start(self._ways[0]).update(first)
+        return b""
+
+    def finalize(self) -> Iterator[bytes]:
+        """Return the rest, in pieces.
+
+        Raises:
+            MediaUnavailable: nothing opens the item, with reason `undecipherable`.
+        """
+        reader = self._reader
+        if reader is None:
+            ways = self._find_ways(whole=True) if self._ways is None else self._ways
+            reader = next((self._start(way) for way in ways if way.fits(self._kept)), None)
         try:
-            opened = cipher.decrypt(key, content)
+            if reader is not None:
+                yield from _read(reader, self._kept)
+                return
         except ValueError:
-            continue
-        if media_type(opened) is not None:
-            return opened
-        unrecognized = opened if unrecognized is None else unrecognized
-    if media_type(content) is not None:
-        return content
-    if unrecognized is not None and kind != "image":
-        return unrecognized
-    raise MediaUnavailable(reason="undecipherable")
+            pass
+        raise MediaUnavailable(reason="undecipherable")
+
+    # https://developer.work.weixin.qq.com/document/path/100719
+    def _find_ways(self, *, whole: bool) -> list[_Way]:
+        """Return how the bytes kept can be read, the most trustworthy way first; `whole`: there are no others."""
+        known: list[_Way] = []
+        unknown: list[_Way] = []
+        kept = bytes(self._kept)
+        for key in self._keys:
+            decryption = cipher.Decryption(key)
+            try:
+                opened = decryption.update(kept) + (decryption.finalize() if whole else b"")
+            except ValueError:
+                continue
+            type_ = media_type(opened)
+            (unknown if type_ is None else known).append(_Way(key, type_))
+        plain_type = media_type(kept)
+        if plain_type is not None:
+            known.append(_Way(None, plain_type))
+        return known if self._kind == "image" else known + unknown
+
+    def _start(self, way: _Way) -> cipher.Decryption | _Plain:
+        self.media_type = way.media_type
+        self._reader = way.reader()
+        return self._reader
 
 
 def decode_item_key(aes_key: str) -> bytes | None:

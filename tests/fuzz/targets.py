@@ -16,7 +16,8 @@ import msgspec
 
 from maven_channel_wecom.errors import CallbackRejected, MalformedCallback, MediaUnavailable
 from maven_channel_wecom.policy import admission, reply_window
-from maven_channel_wecom.policy.normalization import media_block, normalize
+from maven_channel_wecom.policy.media_blocks import BlockData, media_block
+from maven_channel_wecom.policy.normalization import normalize
 from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, render, split
 from maven_channel_wecom.protocol import cipher, envelope, media, signature
 from maven_channel_wecom.protocol.callback import MediaItem, read_callback
@@ -87,7 +88,7 @@ def fuzz_callback(data: bytes) -> None:
     admission.refusal(callback, admission.AdmissionRules(senders=frozenset({"user"}), groups=frozenset({"group"})))
     reply_window.open_window(callback, 0.0)
     items = [item for item in (*callback.quoted_items, *callback.items) if isinstance(item, MediaItem)]
-    blocks = [media_block(item, b"\xff\xd8\xff", "name") for item in items]
+    blocks = [media_block(item, BlockData(), "image/jpeg", "name") for item in items]
     message = normalize(callback, blocks, channel="wecom", received_at=0.0, mention_names=("bot", "Maven"))
     # What a host sends on and keeps has to be Unicode without holes.
     msgspec.json.decode(msgspec.json.encode((message, callback.event, callback.message_id, callback.chat_id)))
@@ -98,8 +99,16 @@ def fuzz_media(data: bytes) -> None:
     for content in (data, cipher.encrypt(_KEY, data)):
         for kind in _KINDS:
             with contextlib.suppress(MediaUnavailable):
-                opened = media.open_media(content, (_OTHER_KEY, _KEY), kind)
-                media_block(MediaItem(kind=kind, url=""), opened, "name")
+                whole = media.open_media(content, (_OTHER_KEY, _KEY), kind)
+                opening = media.Opening((_OTHER_KEY, _KEY), kind)
+                parts = [opening.update(content[start : start + 1_000]) for start in range(0, len(content), 1_000)]
+                parts += opening.finalize()
+                assert b"".join(parts) == whole
+                assert opening.media_type == media.media_type(whole)
+                block_data = BlockData()
+                for part in parts:
+                    block_data.add(part)
+                media_block(MediaItem(kind=kind, url=""), block_data, opening.media_type, "name")
     text = data.decode("utf-8", "surrogateescape")
     for header in (text, data.decode("latin-1"), f"attachment; filename*=UTF-8''{text}", f'inline; filename="{text}"'):
         name = media.file_name(header)

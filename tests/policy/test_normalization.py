@@ -1,18 +1,15 @@
 """What an agent gets to read."""
 
-import base64
-
 import pytest
 
 from maven_channel_wecom.contract.messages import (
     ContentBlock,
-    FileBlock,
     ImageBlock,
     InboundMessage,
     TextBlock,
     UnavailableBlock,
 )
-from maven_channel_wecom.policy.normalization import media_block, normalize, strip_mentions
+from maven_channel_wecom.policy.normalization import normalize, strip_mentions
 from maven_channel_wecom.protocol.callback import Callback, Item, MediaItem, TextItem, UnknownItem
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -176,54 +173,6 @@ def test_a_name_that_ends_like_another_is_stripped_whole() -> None:
 def test_without_names_nothing_is_stripped() -> None:
     """WeCom does not say what the bot is called."""
     assert strip_mentions("@Maven hello", ()) == "@Maven hello"
-
-
-@pytest.mark.parametrize(
-    ("content", "type_"),
-    [
-        pytest.param(PNG, "image/png", id="png"),
-        pytest.param(b"\xff\xd8\xff\xe0" + bytes(40), "image/jpeg", id="jpeg"),
-        pytest.param(b"GIF89a" + bytes(20), "image/gif", id="gif"),
-        pytest.param(b"RIFF\x00\x00\x00\x00WEBPVP8 " + bytes(20), "image/webp", id="webp"),
-    ],
-)
-def test_an_opened_image_becomes_a_block_with_the_type_of_its_bytes(content: bytes, type_: str) -> None:
-    """Base64, as every model takes it, whatever the name says."""
-    block = media_block(IMAGE, content, "photo.bmp")
-    assert block == ImageBlock(media_type=type_, data=base64.b64encode(content).decode())
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(b"%PDF-1.7", id="pdf"),
-        pytest.param(b"BM" + bytes(30), id="bitmap"),
-        pytest.param(b"<svg/>", id="svg"),
-        pytest.param(b"", id="empty"),
-        pytest.param(b"MZ" + bytes(30), id="program"),
-    ],
-)
-def test_an_image_that_is_none_is_unavailable(content: bytes) -> None:
-    """No model is handed something else under that name."""
-    assert media_block(IMAGE, content, "") == UnavailableBlock(kind="image", reason="not_an_image")
-
-
-def test_a_file_has_name_type_and_content() -> None:
-    """The type is told by the bytes, and unknown ones are just bytes."""
-    pdf = media_block(FILE, b"%PDF-1.7", "a.pdf")
-    table = media_block(FILE, b"a,b\n", "t.csv")
-    assert isinstance(pdf, FileBlock)
-    assert isinstance(table, FileBlock)
-    assert (pdf.name, pdf.media_type) == ("a.pdf", "application/pdf")
-    assert (table.name, table.media_type) == ("t.csv", "application/octet-stream")
-    assert base64.b64decode(table.data) == b"a,b\n"
-
-
-def test_ten_mebibytes_are_taken_and_one_byte_more_is_not() -> None:
-    """The limit is on the opened bytes."""
-    ten_mebibytes = 10 * 2**20
-    assert isinstance(media_block(FILE, bytes(ten_mebibytes), ""), FileBlock)
-    assert media_block(FILE, bytes(ten_mebibytes + 1), "") == UnavailableBlock(kind="file", reason="too_large")
 
 
 def test_no_repr_of_a_message_shows_what_it_says() -> None:

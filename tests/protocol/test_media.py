@@ -91,18 +91,30 @@ def test_padding_that_fits_by_chance_does_not_make_an_image() -> None:
         media.open_media(looks_padded, [KEY], "image")
 
 
-def test_known_first_bytes_win_over_a_key_that_fits_by_chance() -> None:
+@pytest.mark.parametrize("content", [PNG, PNG + bytes(20_000)], ids=["short", "long"])
+def test_known_first_bytes_win_over_a_key_that_fits_by_chance(content: bytes) -> None:
     """Whichever of the two is tried first."""
-    encrypted = cipher.encrypt(KEY, PNG)
+    encrypted = cipher.encrypt(KEY, content)
     chance = fitting_by_chance(encrypted)
-    assert media.open_media(encrypted, [chance, KEY], "file") == PNG
-    assert media.open_media(encrypted, [KEY, chance], "file") == PNG
+    assert media.open_media(encrypted, [chance, KEY], "file") == content
+    assert media.open_media(encrypted, [KEY, chance], "file") == content
 
 
-def test_of_two_keys_that_fit_a_file_of_no_known_type_the_first_is_believed() -> None:
+@pytest.mark.parametrize("content", [TEXT, TEXT * 2_000], ids=["short", "long"])
+def test_of_two_keys_that_fit_a_file_of_no_known_type_the_first_is_believed(content: bytes) -> None:
     """The current key comes first, and most files were encrypted with it."""
-    encrypted = cipher.encrypt(KEY, TEXT)
-    assert media.open_media(encrypted, [KEY, fitting_by_chance(encrypted)], "file") == TEXT
+    encrypted = cipher.encrypt(KEY, content)
+    assert media.open_media(encrypted, [KEY, fitting_by_chance(encrypted)], "file") == content
+
+
+def test_a_long_item_is_opened_while_it_comes() -> None:
+    """All but its last bytes are there before its end is."""
+    opening = media.Opening([KEY], "image")
+    encrypted = cipher.encrypt(KEY, PNG + bytes(20_000))
+    assert len(opening.update(encrypted[:8_223])) == 0
+    assert len(opening.update(encrypted[8_223:-1])) >= 20_000
+    with pytest.raises(MediaUnavailable):
+        list(opening.finalize())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import string
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -102,7 +103,7 @@ async def test_no_download_reaches_a_forbidden_address(kind: str, authority: Aut
         media = MediaClient(way.egress, sleep=sleep)
         for url in URLS:
             with pytest.raises(MediaUnavailable) as caught:
-                await media.get(url, limit_bytes=100, timeout_seconds=5)
+                await media.get(url, io.BytesIO, limit_bytes=100, timeout_seconds=5)
             assert (url, caught.value.reason) in {(url, "forbidden_address"), (url, "bad_url")}
             assert (url, way.reached) == (url, [])
     assert waits == []

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import traceback
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,10 +47,15 @@ async def storage(script: Script, waits: Waits | None = None) -> AsyncIterator[t
             await egress.close()
 
 
-async def fetch(site: Site, media: MediaClient, *, limit_bytes: int = 1_000, timeout_seconds: float = 5) -> Download:
-    return await media.get(
-        f"{site.url}f?sign={CANARY}%3D%26x%3dy", limit_bytes=limit_bytes, timeout_seconds=timeout_seconds
-    )
+async def fetch(
+    site: Site, media: MediaClient, *, limit_bytes: int = 1_000, timeout_seconds: float = 5
+) -> Download[io.BytesIO]:
+    url = f"{site.url}f?sign={CANARY}%3D%26x%3dy"
+    return await media.get(url, io.BytesIO, limit_bytes=limit_bytes, timeout_seconds=timeout_seconds)
+
+
+async def content(site: Site, media: MediaClient, *, limit_bytes: int = 1_000) -> bytes:
+    return (await fetch(site, media, limit_bytes=limit_bytes)).sink.getvalue()
 
 
 async def test_a_download_holds_the_bytes_and_the_name_header() -> None:
@@ -57,7 +64,7 @@ async def test_a_download_holds_the_bytes_and_the_name_header() -> None:
     script = answer(b"\x00cipher", headers=f"Content-Disposition: {header}\r\n")
     async with storage(script) as (site, media):
         download = await fetch(site, media)
-    assert (download.content, download.content_disposition) == (b"\x00cipher", header)
+    assert (download.sink.getvalue(), download.content_disposition) == (b"\x00cipher", header)
     assert site.requests[0].line == f"GET /f?sign={CANARY}%3D%26x%3dy HTTP/1.1"
     assert site.requests[0].headers["accept-encoding"] == "identity"
     assert "cipher" not in repr(download)
@@ -68,13 +75,13 @@ async def test_a_download_without_a_name_header_has_an_empty_one() -> None:
     """Nobody has to ask for None."""
     async with storage(answer(b"")) as (site, media):
         download = await fetch(site, media)
-    assert (download.content, download.content_disposition) == (b"", "")
+    assert (download.sink.getvalue(), download.content_disposition) == (b"", "")
 
 
 async def test_a_download_of_exactly_the_limit_passes() -> None:
     """The limit itself is allowed."""
     async with storage(answer(b"x" * 1_000)) as (site, media):
-        assert len((await fetch(site, media)).content) == 1_000
+        assert len(await content(site, media)) == 1_000
 
 
 async def announced(writer: asyncio.StreamWriter) -> None:
@@ -105,15 +112,85 @@ async def test_a_download_past_the_limit_is_refused(script: Script) -> None:
     assert (len(site.requests), waits.seconds) == (1, [])
 
 
+def in_chunks(body: bytes) -> Script:
+    async def script(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for start in range(0, len(body), 300):
+            part = body[start : start + 300]
+            writer.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+    return script
+
+
+async def test_a_download_without_a_length_may_have_exactly_the_limit() -> None:
+    """One byte more is too many, as it is with a length."""
+    async with storage(in_turn(in_chunks(b"x" * 1_000), in_chunks(b"x" * 1_001))) as (site, media):
+        assert len(await content(site, media)) == 1_000
+        with pytest.raises(MediaUnavailable) as caught:
+            await fetch(site, media)
+    assert caught.value.reason == "too_large"
+
+
+async def test_an_answer_longer_than_announced_is_a_broken_one() -> None:
+    """Nobody knows which of the two to believe; the next attempt may be right."""
+    async with storage(in_turn(answer(b"whole and more", length=5), answer(b"whole"))) as (site, media):
+        assert await content(site, media) == b"whole"
+    assert len(site.requests) == 2
+
+
+async def test_a_large_download_comes_in_small_parts() -> None:
+    """None is so large that what is done with it would hold up the event loop."""
+    sizes = []
+
+    class Parts(io.BytesIO):
+        def write(self, part: bytes, /) -> int:  # type: ignore[override]
+            sizes.append(len(part))
+            return super().write(part)
+
+    async with storage(answer(b"x" * 1_000_000)) as (site, media):
+        download = await media.get(site.url, Parts, limit_bytes=1_000_000, timeout_seconds=5)
+    assert len(download.sink.getvalue()) == sum(sizes) == 1_000_000
+    assert max(sizes) <= 64 * 1024
+
+
+async def test_downloads_take_turns_however_fast_they_come() -> None:
+    """Between two parts of any of them, everything else that waits has its turn."""
+    order = []
+
+    class Parts(io.BytesIO):
+        def write(self, part: bytes, /) -> int:  # type: ignore[override]
+            order.append("part")
+            return super().write(part)
+
+    async def everything_else() -> None:
+        while True:
+            order.append("turn")
+            await asyncio.sleep(0)
+
+    async with storage(answer(b"x" * 1_000_000)) as (site, media):
+        others = asyncio.create_task(everything_else())
+        await asyncio.gather(*(media.get(site.url, Parts, limit_bytes=1_000_000, timeout_seconds=5) for _ in range(4)))
+        others.cancel()
+    assert ("part", "part") not in set(pairwise(order))
+
+
 async def test_a_compressed_answer_is_not_unpacked() -> None:
     """Nobody asked for compression; a few bytes stay a few bytes."""
     bomb = gzip.compress(bytes(1_000_000))
     async with storage(answer(bomb, headers="Content-Encoding: gzip\r\n")) as (site, media):
-        assert (await fetch(site, media, limit_bytes=len(bomb))).content == bomb
+        assert await content(site, media, limit_bytes=len(bomb)) == bomb
 
 
 async def cut(writer: asyncio.StreamWriter) -> None:
     await answer(b"half", length=8)(writer)
+
+
+async def torn(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
+    await writer.drain()
+    await reset(writer)
 
 
 async def stalled(writer: asyncio.StreamWriter) -> None:
@@ -122,13 +199,15 @@ async def stalled(writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [reset, hang_up, cut, answer(b"", status="503 Busy")], ids=["reset", "hang_up", "cut", "503"]
+    "broken",
+    [reset, hang_up, cut, torn, answer(b"", status="503 Busy")],
+    ids=["reset", "hang_up", "cut", "torn", "503"],
 )
 async def test_a_passing_failure_is_tried_three_times_in_all(broken: Script) -> None:
-    """Each attempt is one request: aiohttp does not add its own."""
+    """Each attempt is one request, as aiohttp does not add its own, and begins again with nothing."""
     waits = Waits()
     async with storage(in_turn(broken, broken, answer(b"whole")), waits) as (site, media):
-        assert (await fetch(site, media)).content == b"whole"
+        assert await content(site, media) == b"whole"
     assert len(site.requests) == 3
     assert waits.seconds == [0.25, 1.0]
 
@@ -174,7 +253,7 @@ async def test_without_a_connection_a_download_has_its_word_too(url: str, reason
     names = Names({})
     egress = Egress(resolver=names, socket_factory=Diversion())
     with pytest.raises(MediaUnavailable) as caught:
-        await MediaClient(egress, sleep=Waits()).get(url, limit_bytes=1, timeout_seconds=5)
+        await MediaClient(egress, sleep=Waits()).get(url, io.BytesIO, limit_bytes=1, timeout_seconds=5)
     await egress.close()
     assert (caught.value.reason, len(names.asked)) == (reason, attempts)
     assert_tells_nothing(caught.value)

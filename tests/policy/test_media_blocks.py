@@ -1,0 +1,81 @@
+"""What becomes of an opened media item."""
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, UnavailableBlock
+from maven_channel_wecom.policy.media_blocks import BlockData, media_block
+from maven_channel_wecom.protocol.callback import MediaItem
+from maven_channel_wecom.protocol.media import media_type
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
+IMAGE = MediaItem(kind="image", url="https://x/")
+FILE = MediaItem(kind="file", url="https://x/")
+
+
+def block(item: MediaItem, content: bytes, name: str) -> ContentBlock:
+    data = BlockData()
+    data.add(content)
+    return media_block(item, data, media_type(content), name)
+
+
+@pytest.mark.parametrize(
+    ("content", "type_"),
+    [
+        pytest.param(PNG, "image/png", id="png"),
+        pytest.param(b"\xff\xd8\xff\xe0" + bytes(40), "image/jpeg", id="jpeg"),
+        pytest.param(b"GIF89a" + bytes(20), "image/gif", id="gif"),
+        pytest.param(b"RIFF\x00\x00\x00\x00WEBPVP8 " + bytes(20), "image/webp", id="webp"),
+    ],
+)
+def test_an_opened_image_becomes_a_block_with_the_type_of_its_bytes(content: bytes, type_: str) -> None:
+    """Base64, as every model takes it, whatever the name says."""
+    made = block(IMAGE, content, "photo.bmp")
+    assert made == ImageBlock(media_type=type_, data=base64.b64encode(content).decode())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"%PDF-1.7", id="pdf"),
+        pytest.param(b"BM" + bytes(30), id="bitmap"),
+        pytest.param(b"<svg/>", id="svg"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"MZ" + bytes(30), id="program"),
+    ],
+)
+def test_an_image_that_is_none_is_unavailable(content: bytes) -> None:
+    """No model is handed something else under that name."""
+    assert block(IMAGE, content, "") == UnavailableBlock(kind="image", reason="not_an_image")
+
+
+def test_a_file_has_name_type_and_content() -> None:
+    """The type is told by the bytes, and unknown ones are just bytes."""
+    pdf = block(FILE, b"%PDF-1.7", "a.pdf")
+    table = block(FILE, b"a,b\n", "t.csv")
+    assert isinstance(pdf, FileBlock)
+    assert isinstance(table, FileBlock)
+    assert (pdf.name, pdf.media_type) == ("a.pdf", "application/pdf")
+    assert (table.name, table.media_type) == ("t.csv", "application/octet-stream")
+    assert base64.b64decode(table.data) == b"a,b\n"
+
+
+def test_ten_mebibytes_are_taken_and_one_byte_more_is_not() -> None:
+    """The limit is on the opened bytes."""
+    ten_mebibytes = 10 * 2**20
+    assert isinstance(block(FILE, bytes(ten_mebibytes), ""), FileBlock)
+    assert block(FILE, bytes(ten_mebibytes + 1), "") == UnavailableBlock(kind="file", reason="too_large")
+
+
+@given(st.lists(st.tuples(st.binary(max_size=200), st.sampled_from([1, 2, 1_000, 5_000])), max_size=20))
+def test_data_is_the_base64_of_all_that_was_added(parts: list[tuple[bytes, int]]) -> None:
+    """Whatever the lengths of the parts are, and however many of them there were."""
+    data = BlockData()
+    contents = [part * times for part, times in parts]
+    for content in contents:
+        data.add(content)
+    whole = b"".join(contents)
+    assert (data.finish(), data.size_bytes) == (base64.b64encode(whole).decode(), len(whole))
