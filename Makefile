@@ -9,7 +9,7 @@ URL ?= http://127.0.0.1:9886/wecom/bot
 SECONDS ?= 600
 TARGETS ?= envelope cipher callback media cutting
 
-.PHONY: demo test gateway simulator doctor lint format coverage proof-kill proof-drain proof-replicas proof-million proof-hostile bench-state fuzz clean
+.PHONY: demo test gateway simulator doctor lint format coverage proof-kill proof-drain proof-replicas proof-million proof-hostile proof-slow proof-overload bench-state fuzz clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
 	@$(BIN)/python -m maven_channel_wecom demo
@@ -59,6 +59,12 @@ proof-million: $(READY)  ## A million ids on each durable state: memory, and pau
 
 proof-hostile: $(READY)  ## Send a gateway a million mutated requests while people write to it.
 	@$(BIN)/python -m tests.proofs.hostile --requests 1000000
+
+proof-slow: $(READY)  ## Hold two thousand slow connections for a minute, and see what good callers notice.
+	@$(BIN)/python -m tests.proofs.slow --connections 2000 --seconds 60
+
+proof-overload: $(READY)  ## Send ten times what a gateway sustains for a minute.
+	@$(BIN)/python -m tests.proofs.overload --seconds 60
 
 bench-state: $(READY)  ## Acknowledgements a second on each state, side by side.
 	@.ci/servers

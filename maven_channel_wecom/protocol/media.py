@@ -7,8 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from email.message import EmailMessage
 from typing import Final
+from urllib.parse import unquote
 
 import filetype
 
@@ -23,9 +23,9 @@ IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/w
 _TELLING_BYTES = 8_192 + limits.PADDING_BLOCK_BYTES
 _PIECE_BYTES = 64 * 1024
 _NAME_CHARACTERS = 255
-# RFC 6266 prefers filename* when both are there; the standard library takes whichever comes first.
-_PLAIN_NAME = re.compile(r';\s*filename\s*=\s*("[^"]*"|[^;]*)', re.IGNORECASE)
-_EXTENDED_NAME = re.compile(r";\s*filename\*\s*=", re.IGNORECASE)
+# RFC 6266. Not the standard library's email: it trips over what is no header, and takes its time over long ones.
+_EXTENDED_NAME = re.compile(r";\s*filename\*\s*=\s*([^';]*)'[^';]*'([^;\s]*)", re.IGNORECASE)
+_PLAIN_NAME = re.compile(r';\s*filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s"]*))', re.IGNORECASE)
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 
 
@@ -178,19 +178,21 @@ def file_name(content_disposition: str) -> str:
 
     UNDOCUMENTED: the JSON of a callback holds no name, WeCom's storage sends it in this header.
     """
-    if not content_disposition:
-        return ""
     header = _one_line(content_disposition)
-    if _EXTENDED_NAME.search(header):
-        header = _PLAIN_NAME.sub("", header)
-    message = EmailMessage()
-    try:
-        message["Content-Disposition"] = header
-        name = message.get_filename() or ""
-    except (ValueError, LookupError, RecursionError):
-        return ""
+    name = ""
+    if extended := _EXTENDED_NAME.search(header):
+        name = _unquoted(extended[2], extended[1])
+    elif plain := _PLAIN_NAME.search(header):
+        name = re.sub(r'\\(["\\])', r"\1", plain[1] or plain[2] or "")
     name = posixpath.basename(_one_line(name).replace("\\", "/")).strip(". ")
     return name[:_NAME_CHARACTERS]
+
+
+def _unquoted(value: str, charset: str) -> str:
+    try:
+        return unquote(value, charset, "replace")
+    except (LookupError, ValueError):
+        return unquote(value)
 
 
 def _one_line(text: str) -> str:

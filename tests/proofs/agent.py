@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 
 class CountingAgent:
-    """Answers what it was asked after up to `slowest_seconds`; `turns` counts by the text of the question."""
+    """Answers what it was asked after up to `slowest_seconds`; `turns` counts by the text of the question.
+
+    `reply_url` takes the replies of a bot, for who has no use for a whole WeCom.
+    """
 
     def __init__(self, slowest_seconds: float) -> None:
         self.url = ""
+        self.reply_url = ""
         self.turns: Counter[str] = Counter()
         self._slowest_seconds = slowest_seconds
 
@@ -30,16 +34,21 @@ class CountingAgent:
             await asyncio.sleep(random.uniform(0, self._slowest_seconds))  # noqa: S311 - a pace, not a secret
         return web.json_response({"output_text": f"answer to {text}"})
 
+    async def take_reply(self, _request: web.Request) -> web.Response:
+        return web.json_response({"errcode": 0, "errmsg": "ok"})
+
 
 @asynccontextmanager
 async def counting_agent(slowest_seconds: float = 0.0) -> AsyncIterator[CountingAgent]:
     agent = CountingAgent(slowest_seconds)
     app = web.Application()
     app.router.add_post("/v1/responses", agent.handle)
+    app.router.add_post("/reply", agent.take_reply)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-    agent.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/responses"
+    base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    agent.url, agent.reply_url = f"{base}/v1/responses", f"{base}/reply"
     try:
         yield agent
     finally:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from maven_channel_wecom.protocol.cipher import decode_key
+from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.demo_gateway import free_port
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
@@ -141,3 +143,19 @@ async def lone_gateway(
             yield wecom, gateway
         finally:
             await gateway.kill()
+
+
+@asynccontextmanager
+async def plain_gateway(
+    folder: Path, *, agent_url: str = "", settings: Mapping[str, object] | None = None
+) -> AsyncIterator[tuple[Credentials, Gateway]]:
+    """Run one gateway as it is by default, with its state in memory; it echoes without an agent."""
+    token, key = new_token(), new_encoding_aes_key()
+    gateway = Gateway(
+        folder, 1, token=token, encoding_aes_key=key, agent_url=agent_url, state="memory:", settings=settings
+    )
+    await gateway.start()
+    try:
+        yield Credentials(token, decode_key(key)), gateway
+    finally:
+        await gateway.kill()

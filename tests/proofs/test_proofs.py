@@ -8,6 +8,7 @@ from tests.proofs.drain import stop_again_and_again
 from tests.proofs.hostile import MAX_LINES_PER_BATCH
 from tests.proofs.hostile import run as run_hostile
 from tests.proofs.kill import kill_again_and_again
+from tests.proofs.overload import run as run_overload
 from tests.proofs.replicas import deliver_each_three_times, durable_redis, go_without, roll, stage
 
 if TYPE_CHECKING:
@@ -68,3 +69,14 @@ async def test_mutated_requests_get_no_server_error_and_cost_nobody_a_message(tm
     assert found.messages.acknowledged > 0
     assert found.messages.lost == []
     assert found.messages.answered_twice == []
+
+
+async def test_ten_times_the_load_is_refused_and_loses_nothing(tmp_path: Path) -> None:
+    """Each refusal says when to come again, and soon after it callers are taken as ever."""
+    found = await run_overload(tmp_path, seconds=1, settings={"inboxLimit": 100})
+    assert found.unanswered == 0
+    assert set(found.statuses) == {200, 503}
+    assert found.without_retry_after == 0
+    assert found.lost == []
+    assert found.after
+    assert found.after.failed == 0

@@ -1,0 +1,119 @@
+"""Good callers, close to the wire: a sealed text, a connection, the time an acknowledgement takes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+
+from maven_channel_wecom.simulator.callbacks import seal_callback
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.protocol.envelope import Credentials
+
+PATIENCE_SECONDS = 5.0
+"""WeCom's own."""
+
+_KEPT_CONNECTIONS = 8
+
+
+def sealed_text(credentials: Credentials, url: str, *, message_id: str, text: str, response_url: str = "") -> bytes:
+    """Return the whole HTTP request of one text message; a blank one has an agent say nothing."""
+    parts = urlsplit(url)
+    message = {"msgid": message_id, "aibotid": "aib1", "chattype": "single", "from": {"userid": message_id[-3:]}}
+    message |= {"response_url": response_url, "msgtype": "text", "text": {"content": text}}
+    sealed = seal_callback(
+        msgspec.json.encode(message), credentials, receive_id="", timestamp=int(time.time()), random=os.urandom
+    )
+    head = (
+        f"POST {parts.path}?{sealed.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(sealed.body)}\r\n\r\n"
+    )
+    return head.encode() + sealed.body
+
+
+class Line:
+    """One connection to a gateway; closes with `close`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, url: str) -> Line:
+        parts = urlsplit(url)
+        return cls(*await asyncio.open_connection(parts.hostname, parts.port))
+
+    async def call(self, request: bytes) -> bytes:
+        """Send a request and return the head of its answer. TimeoutError or OSError, EOFError among them."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            self._writer.write(request)
+            try:
+                head = await self._reader.readuntil(b"\r\n\r\n")
+                await self._reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
+            except EOFError as error:
+                raise ConnectionResetError from error
+        return head
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@dataclass(kw_only=True)
+class Calls:
+    """How long each acknowledgement took, and how many callbacks got none."""
+
+    seconds: list[float] = field(default_factory=list)
+    failed: int = 0
+
+    @property
+    def p99_seconds(self) -> float:
+        return statistics.quantiles(self.seconds, n=100)[98]
+
+
+class GoodCallers:
+    """Call at a steady rate: every other time on a connection of its own, else on one that is kept."""
+
+    def __init__(self, credentials: Credentials, url: str) -> None:
+        self._credentials = credentials
+        self._url = url
+        self._kept: list[Line] = []
+
+    async def call(self, *, seconds: float, per_second: float) -> Calls:
+        """Call for that long."""
+        calls, loop = Calls(), asyncio.get_running_loop()
+        began = loop.time()
+        async with asyncio.TaskGroup() as group:
+            for number in range(int(seconds * per_second)):
+                await asyncio.sleep(max(0.0, began + number / per_second - loop.time()))
+                group.create_task(self._call_once(calls, keep=number % 2 == 0))
+        return calls
+
+    def close(self) -> None:
+        for line in self._kept:
+            line.close()
+
+    async def _call_once(self, calls: Calls, *, keep: bool) -> None:
+        request = sealed_text(self._credentials, self._url, message_id=os.urandom(12).hex(), text=" ")
+        began = time.perf_counter()
+        line = None
+        try:
+            line = self._kept.pop(0) if keep and self._kept else await Line.open(self._url)
+            head = await line.call(request)
+        except (TimeoutError, OSError):
+            calls.failed += 1
+            keep = False
+        else:
+            calls.seconds.append(time.perf_counter() - began)
+            calls.failed += not head.startswith(b"HTTP/1.1 200 ")
+        if line is not None:
+            if keep and len(self._kept) < _KEPT_CONNECTIONS:
+                self._kept.append(line)
+            else:
+                line.close()
