@@ -179,6 +179,17 @@ async def test_a_restored_window_can_be_claimed_again(state: StateStore) -> None
     assert await state.claim_window("chat", "m1", NOW + 1) is None
 
 
+async def test_a_restored_window_is_no_newer_than_it_was(state: StateStore) -> None:
+    """Among the windows of its chat it has its old place."""
+    for number in range(3):
+        await admit(state, f"m{number}", now=NOW + number)
+    claimed = await state.claim_window("chat", "m1", NOW + 3)
+    assert claimed is not None
+    await state.restore_window(claimed, NOW + 4)
+    taken = [await state.claim_window("chat", None, NOW + 5) for _ in range(4)]
+    assert [found and found.message_id for found in taken] == ["m2", "m1", "m0", None]
+
+
 async def test_a_message_whose_window_was_restored_counts_as_unanswered(state: StateStore) -> None:
     """Releasing it makes it new again."""
     await admit(state, "m1")
