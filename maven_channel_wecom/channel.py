@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from maven_channel_wecom.config import WeComConfig
-    from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage, Receipt
+    from maven_channel_wecom.contract.messages import ContentBlock, InboundMessage, OutboundMessage, Receipt
     from maven_channel_wecom.inbound import Inbound
     from maven_channel_wecom.inbox import AdmittedCallback, Inbox
     from maven_channel_wecom.media_opening import MediaOpener
@@ -122,6 +122,7 @@ class WeComChannel:
         self._inbound.refuse_new()
         for task in self._regular:
             task.cancel()
+        await asyncio.gather(*self._regular, return_exceptions=True)
         left = await self._inbox.drain(self._config.drain_seconds)
         await self._server.stop()
         self._port = None
@@ -175,7 +176,9 @@ class WeComChannel:
         """Fetch the media of a callback, all at once, and put its message together."""
         callback = admitted.callback
         items = [item for item in (*callback.quoted_items, *callback.items) if isinstance(item, MediaItem)]
-        blocks = await self._media.open_all(items, received_at=admitted.received_at, message_id=callback.message_id)
+        blocks: list[ContentBlock] = []
+        if items:
+            blocks = await self._media.open_all(items, received_at=admitted.received_at, message_id=callback.message_id)
         return normalize(
             callback,
             blocks,

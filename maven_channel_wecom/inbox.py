@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.patience import keep_trying
+from maven_channel_wecom.patience import in_time, keep_trying
 from maven_channel_wecom.protocol import limits
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Inbox:
         self._metrics = metrics
         self._clock = clock
         self._reserved = 0
-        self._work: dict[asyncio.Task[None], float] = {}
+        # By what their successors wait for: the task, and when the message was received.
+        self._work: dict[asyncio.Future[None], tuple[asyncio.Task[None], float]] = {}
         self._done = asyncio.Event()
         # The end of each chat's line: done when the last message put in has been published.
         self._tails: dict[str, asyncio.Future[None]] = {}
@@ -81,11 +82,16 @@ class Inbox:
     def oldest_seconds(self) -> float:
         """Return the age of the message longest in hand, 0 when there is none."""
         oldest = next(iter(self._work.values()), None)
-        return 0.0 if oldest is None else max(0.0, self._clock.now() - oldest)
+        return 0.0 if oldest is None else max(0.0, self._clock.now() - oldest[1])
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no place for another message."""
+        return len(self._work) + self._reserved >= self._limit
 
     def reserve(self) -> bool:
         """Hold a place for a message about to be admitted; False when there is none."""
-        if len(self._work) + self._reserved >= self._limit:
+        if self.is_full:
             return False
         self._reserved += 1
         return True
@@ -106,8 +112,7 @@ class Inbox:
         published = asyncio.get_running_loop().create_future()
         self._tails[chat_id] = published
         task = asyncio.create_task(self._carry(admitted, before, published))
-        self._work[task] = admitted.received_at
-        task.add_done_callback(self._end_work)
+        self._work[published] = (task, admitted.received_at)
 
     async def drain(self, seconds: float) -> int:
         """Wait until all work is done, at most that long, then end the rest; return how many were left.
@@ -119,26 +124,24 @@ class Inbox:
                 while self._work or self._reserved:
                     self._done.clear()
                     await self._done.wait()
-        left = list(self._work)
+        left = [task for task, _ in self._work.values()]
+        self._work.clear()
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         return len(left)
-
-    def _end_work(self, task: asyncio.Task[None]) -> None:
-        del self._work[task]
-        self._done.set()
 
     async def _carry(
         self, admitted: AdmittedCallback, before: asyncio.Future[None] | None, published: asyncio.Future[None]
     ) -> None:
         callback = admitted.callback
         try:
-            turn = await self._start_turn(admitted, before)
+            message = await self._message(admitted, before)
+            # Those behind it are called no sooner than at their next turn of the loop, so the host is called in order.
             self._leave_line(callback.chat_id, published)
-            if turn is not None:
-                await turn
-            self._metrics.count_inbound_message(callback.type, "published" if turn else "unsupported")
+            if message is not None:
+                await self._publish(message)
+            self._metrics.count_inbound_message(callback.type, "unsupported" if message is None else "published")
             await keep_trying(lambda: self._state.finish(callback.message_id, self._clock.now()), self._clock)
         except StateUnavailable as unavailable:
             self._log_failure(callback, unavailable.reason)
@@ -150,21 +153,16 @@ class Inbox:
             await self._fail(callback, type(error).__name__)
         finally:
             self._leave_line(callback.chat_id, published)
+            self._work.pop(published, None)
+            self._done.set()
 
-    async def _start_turn(
-        self, admitted: AdmittedCallback, before: asyncio.Future[None] | None
-    ) -> asyncio.Task[None] | None:
+    async def _message(self, admitted: AdmittedCallback, before: asyncio.Future[None] | None) -> InboundMessage | None:
         try:
-            async with asyncio.timeout(NORMALIZE_SECONDS):
-                message = await self._normalize(admitted)
+            return await in_time(self._normalize(admitted), NORMALIZE_SECONDS)
         finally:
             # Also when it failed: those behind it wait for this one alone.
             if before is not None:
                 await asyncio.wait([before])
-        if message is None:
-            return None
-        # Tasks start in the order they are made, so the host is called in order though nobody waits for it here.
-        return asyncio.create_task(self._publish(message))
 
     def _leave_line(self, chat_id: str, published: asyncio.Future[None]) -> None:
         if not published.done():

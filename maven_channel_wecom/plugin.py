@@ -17,6 +17,7 @@ from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.inbound import Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
+from maven_channel_wecom.intake import Intake
 from maven_channel_wecom.log_limit import LogLimit
 from maven_channel_wecom.measured_state import MeasuredState
 from maven_channel_wecom.media_opening import OUTCOMES, MediaOpener
@@ -137,20 +138,17 @@ async def build_channel(
         reply_windows=lambda: state.open_windows,
         state_up=lambda: state.up,
     )
-    inbound = Inbound(
-        name,
-        config,
-        inbox=inbox,
-        state=state,
-        metrics=metrics,
-        clock=clock,
-        log_limit=LogLimit(clock, metrics.log_lines_suppressed.inc),
-        random=os.urandom,
+    log_limit = LogLimit(clock, metrics.log_lines_suppressed.inc)
+    intake = Intake(name, config.rules, inbox=inbox, state=state, metrics=metrics, clock=clock, log_limit=log_limit)
+    inbound = Inbound(name, config, intake=intake, metrics=metrics, clock=clock, log_limit=log_limit, random=os.urandom)
+    server = CallbackServer(
+        inbound, host=config.host, port=config.port, path=config.path, dropped=metrics.count_dropped_connection
     )
+    metrics.watch(connections=lambda: len(server.connections))
     channel = WeComChannel(
         name,
         config,
-        server=CallbackServer(inbound.receive, host=config.host, port=config.port, path=config.path),
+        server=server,
         inbound=inbound,
         inbox=inbox,
         media=MediaOpener(

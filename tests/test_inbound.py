@@ -14,6 +14,7 @@ from maven_channel_wecom.contract.messages import InboundMessage
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.inbound import Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
+from maven_channel_wecom.intake import Intake
 from maven_channel_wecom.log_limit import LogLimit
 from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.recovery import recover
@@ -24,7 +25,7 @@ from tests.fakes.host import channel_metrics
 
 if TYPE_CHECKING:
     from maven_channel_wecom.policy.reply_window import ReplyWindow
-    from maven_channel_wecom.transport.callback_server import CallbackAnswer
+    from maven_channel_wecom.transport.callback_answer import CallbackAnswer
 
 CONFIG = read_config("wecom", {"token": "t", "encodingAESKey": "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"})
 
@@ -54,15 +55,18 @@ class Gate:
             metrics=metrics,
             clock=self.clock,
         )
-        self.inbound = Inbound(
+        log_limit = LogLimit(self.clock, lambda: None)
+        intake = Intake(
             "wecom",
-            CONFIG,
+            CONFIG.rules,
             inbox=self.inbox,
             state=state,
             metrics=metrics,
             clock=self.clock,
-            log_limit=LogLimit(self.clock, metrics.log_lines_suppressed.inc),
-            random=bytes,
+            log_limit=log_limit,
+        )
+        self.inbound = Inbound(
+            "wecom", CONFIG, intake=intake, metrics=metrics, clock=self.clock, log_limit=log_limit, random=bytes
         )
 
     async def post(self, plaintext: bytes) -> CallbackAnswer:
@@ -97,7 +101,14 @@ class Gate:
         self.published.append(published.message_id)
 
 
-class Failing(MemoryStateStore):
+class Elsewhere(MemoryStateStore):
+    """A state that has to be waited for."""
+
+    def try_admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float, /) -> None:
+        return None
+
+
+class Failing(Elsewhere):
     """A state that raises what it is told to."""
 
     error: Exception | None = None
@@ -159,7 +170,7 @@ async def test_a_bug_of_ours_costs_no_message_and_says_nothing_it_should_not(
 async def test_a_state_that_hangs_costs_503_before_wecom_gives_up() -> None:
     """A disk may not answer for minutes; whether it kept the message is found out later."""
 
-    class Hanging(MemoryStateStore):
+    class Hanging(Elsewhere):
         async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
             await asyncio.Event().wait()
             return True

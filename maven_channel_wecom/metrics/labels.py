@@ -13,6 +13,7 @@ REJECTIONS: Final = (
     "undecipherable",
     "receiver",
     "stale",
+    "crowded",
 )
 UNAVAILABILITIES: Final = ("inbox_full", "draining", "state", "state_full", "error")
 

@@ -26,6 +26,12 @@ from maven_channel_wecom.protocol.cipher import RunningCipher
 _TIMESTAMP = re.compile(rf"[0-9]{{{limits.TIMESTAMP_DIGITS}}}", re.ASCII)
 _NONCE = re.compile(rf"[A-Za-z0-9_-]{{1,{limits.NONCE_CHARACTERS}}}", re.ASCII)
 
+# WeCom's own order, which needs no decoding.
+_PLAIN_QUERY = re.compile(
+    rf"msg_signature=([0-9a-f]{{40}})&timestamp=([0-9]{{{limits.TIMESTAMP_DIGITS}}})"
+    rf"&nonce=([A-Za-z0-9_-]{{1,{limits.NONCE_CHARACTERS}}})".encode()
+)
+
 _LENGTH = struct.Struct(">I")
 _HEAD_BYTES = limits.FRAME_RANDOM_BYTES + limits.FRAME_LENGTH_BYTES
 
@@ -98,6 +104,12 @@ def read_query(query: Mapping[str, str]) -> SignedQuery:
         message = "the query parameter nonce is missing or not a short alphanumeric"
         raise MalformedCallback(message)
     return found
+
+
+def read_plain_query(query: bytes) -> SignedQuery | None:
+    """Take the parameters from a raw query string as WeCom writes it; None when it is any other, right or wrong."""
+    found = _PLAIN_QUERY.fullmatch(query)
+    return SignedQuery(*(part.decode() for part in found.groups())) if found else None
 
 
 def read_echo(query: Mapping[str, str]) -> str:
@@ -181,12 +193,21 @@ def seal(
 
     `random` is 16 bytes nobody can guess; `timestamp` is in seconds; `nonce` is the one of the callback answered.
     """
+    return sign(credentials, encrypt(credentials, receive_id, message, random), timestamp=timestamp, nonce=nonce)
+
+
+def encrypt(credentials: Credentials, receive_id: str, message: bytes, random: bytes) -> str:
+    """Frame and encrypt a message, as `seal` does; the result is standard base64."""
     # https://developer.work.weixin.qq.com/document/path/101033
     if len(random) != limits.FRAME_RANDOM_BYTES:
         text = f"random must have {limits.FRAME_RANDOM_BYTES} bytes"
         raise ValueError(text)
     frame = b"".join((random, _LENGTH.pack(len(message)), message, receive_id.encode()))
-    encrypted = binascii.b2a_base64(credentials.cipher.encrypt(frame), newline=False).decode()
+    return binascii.b2a_base64(credentials.cipher.encrypt(frame), newline=False).decode()
+
+
+def sign(credentials: Credentials, encrypted: str, *, timestamp: int, nonce: str) -> SealedEnvelope:
+    """Sign what `encrypt` returned, as `seal` does."""
     signed = signature.sign(credentials.token, str(timestamp), nonce, encrypted)
     return SealedEnvelope(encrypted, signed, timestamp, nonce)
 

@@ -1,21 +1,28 @@
 """The HTTP server WeCom calls: reads a request within its limits, hands it on, writes the answer.
 
-It serves one path, and says as little as possible to whoever calls another one.
+It serves one path, and says as little as possible to whoever calls another one. A connection begins on the short path;
+at the first request that is not ordinary it becomes aiohttp's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Protocol
 
-import msgspec
 from aiohttp import web
 
 from maven_channel_wecom.errors import MalformedCallback
+from maven_channel_wecom.transport.callback_answer import SERVER, Wire, dull_answer
+from maven_channel_wecom.transport.connections import IDLE_SECONDS, MOST, STRANGER_SECONDS, Connections
+from maven_channel_wecom.transport.short_path import Connection, ShortPath
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+
+    from maven_channel_wecom.transport.callback_answer import CallbackAnswer
+    from maven_channel_wecom.transport.connections import Peer
 
 BODY_BYTES: Final = 1024 * 1024
 """As in the original. Media travel by URL, so a genuine body has a few kilobytes."""
@@ -23,104 +30,153 @@ BODY_BYTES: Final = 1024 * 1024
 BODY_SECONDS: Final = 10.0
 """For the whole body. WeCom gives up after five; aiohttp itself sets no limit here."""
 
-_KEEPALIVE_SECONDS: Final = 30.0
+BODIES_BYTES: Final = 32 * 1024 * 1024
+"""Of all bodies being received, which anybody can begin to send. Lower: large bodies crowd each other out sooner."""
+
+# Connections that come at once wait here until they are taken in.
+_BACKLOG: Final = 1024
 _LINGERING_SECONDS: Final = 1.0
 _SHUTDOWN_SECONDS: Final = 1.0
 
 
-class CallbackAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """An HTTP answer."""
+class Receiver(Protocol):
+    """Answers the requests to one path. What a caller sends makes no method raise."""
 
-    status: int
-    body: bytes = b""
-    content_type: str = "text/plain"
-    headers: dict[str, str] = {}
+    async def receive(
+        self, method: str, query: Mapping[str, str], read_body: Callable[[], Awaitable[bytes]]
+    ) -> CallbackAnswer:
+        """Answer any request; `read_body` raises MalformedCallback."""
+        ...
 
-
-_RETRY_AFTER_SECONDS: Final = 5
-
-# A caller learns nothing from a body: every cause with the same status gets the same one.
-_DULL_BODIES: Final = {
-    400: b"bad request",
-    401: b"unauthorized",
-    404: b"not found",
-    405: b"method not allowed",
-    408: b"request timeout",
-    413: b"payload too large",
-    503: b"service unavailable",
-}
-
-
-def dull_answer(status: int) -> CallbackAnswer:
-    """Return the answer to whatever is not taken: its status and nothing about why."""
-    headers = {}
-    if status == 503:  # noqa: PLR2004 - service unavailable
-        headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
-    elif status == 405:  # noqa: PLR2004 - method not allowed
-        headers["Allow"] = "GET, POST"
-    return CallbackAnswer(status=status, body=_DULL_BODIES.get(status, _DULL_BODIES[400]), headers=headers)
+    def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer | Awaitable[CallbackAnswer] | None:
+        """Answer a POST that came whole, its query raw; at once if it can, None when `receive` must judge it."""
+        ...
 
 
 class CallbackServer:
     """A server on one path.
 
-    `receive` gets the method, the decoded query and a function that reads the body; it answers and never raises.
+    Args:
+        receiver: answers.
+        host: address to listen on.
+        port: port to listen on; 0 for any free one.
+        path: the one path.
+        dropped: told why a connection was closed; one of DROP_REASONS.
+        short_path: whether ordinary callbacks take it.
+        most_connections: see `connections`.
+        stranger_seconds: see `connections`.
     """
 
     def __init__(
         self,
-        receive: Callable[[str, Mapping[str, str], Callable[[], Awaitable[bytes]]], Awaitable[CallbackAnswer]],
+        receiver: Receiver,
         *,
         host: str,
         port: int,
         path: str,
+        dropped: Callable[[str], None],
+        short_path: bool = True,
+        most_connections: int = MOST,
+        stranger_seconds: float = STRANGER_SECONDS,
     ) -> None:
-        self._receive = receive
+        self.connections = Connections(dropped, most=most_connections, stranger_seconds=stranger_seconds)
+        self._receiver = receiver
         self._host = host
         self._port = port
         self._path = path
-        self._runner = web.ServerRunner(_DullServer(self._handle), shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._read_ordinary = ShortPath(path).read if short_path else _nothing_is_ordinary
+        self._wire = Wire()
+        self._body_bytes = 0
+        self._aiohttp = web.Server(self._handle)
+        self._listener: asyncio.Server | None = None
 
     async def start(self) -> int:
         """Listen, and return the port. OSError or ValueError when the address cannot be had."""
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
-        except (OSError, ValueError):
-            await self._runner.cleanup()
-            raise
-        port: int = self._runner.addresses[0][1]
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._connect, self._host, self._port, backlog=_BACKLOG
+        )
+        self.connections.start()
+        port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
     async def stop(self) -> None:
         """Stop listening, let requests being answered finish for a moment, and close every connection."""
-        await self._runner.cleanup()
+        if self._listener is not None:
+            self._listener.close()
+        await self._aiohttp.shutdown(_SHUTDOWN_SECONDS)
+        self.connections.stop()
+
+    def _connect(self) -> Connection:
+        return Connection(
+            self.connections, self._read_ordinary, self._receiver.receive_ordinary, self._hand_over, self._wire
+        )
+
+    def _hand_over(self, connection: Connection, data: bytes) -> None:
+        handler = _DullRequestHandler(self._aiohttp, connection.peer, self.connections)
+        connection.transport.set_protocol(handler)
+        handler.connection_made(connection.transport)
+        handler.data_received(data)
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
         async def read_body() -> bytes:
-            return await _read_body(request)
+            return await self._read_body(request)
 
         if request.path != self._path:
             return _response(dull_answer(404))
-        return _response(await self._receive(request.method, request.query, read_body))
+        answer = await self._receiver.receive(request.method, request.query, read_body)
+        if answer.status == HTTPStatus.OK and isinstance(request.protocol, _DullRequestHandler):
+            request.protocol.trust()
+        return _response(answer)
 
-
-class _DullServer(web.Server):
-    """aiohttp's server, with a handler of ours for each connection."""
-
-    def __call__(self) -> web.RequestHandler:
-        return _DullRequestHandler(
-            self,
-            loop=asyncio.get_running_loop(),
-            access_log=_quiet_logger(),
-            logger=_quiet_logger(),
-            keepalive_timeout=_KEEPALIVE_SECONDS,
-            lingering_time=_LINGERING_SECONDS,
-        )
+    async def _read_body(self, request: web.BaseRequest) -> bytes:
+        """Read a body; MalformedCallback when it is too large, too slow, one too many, or its sender hung up."""
+        if (request.content_length or 0) > BODY_BYTES:
+            raise _too_large()
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for chunk in request.content.iter_any():
+                    body += chunk
+                    self._body_bytes += len(chunk)
+                    if len(body) > BODY_BYTES:
+                        raise _too_large()
+                    if self._body_bytes > BODIES_BYTES:
+                        message = "too many bodies are being received"
+                        raise MalformedCallback(message, reason="crowded", status=503)
+        except TimeoutError:
+            message = "the body took too long"
+            raise MalformedCallback(message, reason="slow", status=408) from None
+        except (ConnectionError, web.RequestPayloadError):
+            message = "the body ended early or could not be decoded"
+            raise MalformedCallback(message, reason="aborted") from None
+        finally:
+            self._body_bytes -= len(body)
+        return bytes(body)
 
 
 class _DullRequestHandler(web.RequestHandler):
     """Answers what is no HTTP without repeating it: aiohttp's own page quotes the request."""
+
+    def __init__(self, manager: web.Server, peer: Peer, connections: Connections) -> None:
+        super().__init__(
+            manager,
+            loop=asyncio.get_running_loop(),
+            access_log=_quiet_logger(),
+            logger=_quiet_logger(),
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=_LINGERING_SECONDS,
+        )
+        self._peer = peer
+        self._connections = connections
+
+    def trust(self) -> None:
+        """Note that a genuine callback came here."""
+        self._connections.trust(self._peer)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See Protocol."""
+        self._connections.remove(self._peer)
+        super().connection_lost(exc)
 
     def handle_error(
         self,
@@ -136,28 +192,17 @@ class _DullRequestHandler(web.RequestHandler):
 
 
 def _response(answer: CallbackAnswer) -> web.Response:
-    # Without a Server header of ours aiohttp tells its own version and that of Python.
-    headers = {"Server": "maven", **answer.headers}
+    headers = {"Server": SERVER, **answer.headers}
     return web.Response(status=answer.status, body=answer.body, content_type=answer.content_type, headers=headers)
 
 
-async def _read_body(request: web.BaseRequest) -> bytes:
-    """Read a body; MalformedCallback when it is too large, too slow, or its sender hung up."""
-    if (request.content_length or 0) > BODY_BYTES:
-        message = "the body is too large"
-        raise MalformedCallback(message, reason="too_large", status=413)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        message = "the body is too large"
-        raise MalformedCallback(message, reason="too_large", status=413) from None
-    except TimeoutError:
-        message = "the body took too long"
-        raise MalformedCallback(message, reason="slow", status=408) from None
-    except (ConnectionError, web.RequestPayloadError):
-        message = "the body ended early or could not be decoded"
-        raise MalformedCallback(message, reason="aborted") from None
+def _too_large() -> MalformedCallback:
+    message = "the body is too large"
+    return MalformedCallback(message, reason="too_large", status=413)
+
+
+def _nothing_is_ordinary(_data: bytes) -> None:
+    """Have aiohttp answer everything."""
 
 
 def _quiet_logger() -> logging.Logger:

@@ -81,6 +81,7 @@ async def test_one_answered_message_moves_what_it_should(watch: Watch) -> None:
         ("reply_attempts_total",),
         ("last_callback_timestamp_seconds",),
         ("clock_skew_seconds",),
+        ("connections",),
         *((f"state_seconds_{part}", step) for part in ("bucket", "count", "sum") for step in steps),
         ("answer_seconds_bucket",),
         ("answer_seconds_count",),

@@ -1,0 +1,149 @@
+"""What becomes of a callback that opened: admitted into the state and the inbox, or not."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.inbox import AdmittedCallback
+from maven_channel_wecom.policy import admission, reply_window
+from maven_channel_wecom.protocol.callback import EVENT, EVENT_TYPES, MESSAGE_TYPES, STREAM
+from maven_channel_wecom.state.port import KeptCallback
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from maven_channel_wecom.clock import Clock
+    from maven_channel_wecom.inbox import Inbox
+    from maven_channel_wecom.log_limit import LogLimit
+    from maven_channel_wecom.metrics.series import ChannelMetrics
+    from maven_channel_wecom.policy.admission import AdmissionRules
+    from maven_channel_wecom.policy.reply_window import ReplyWindow
+    from maven_channel_wecom.protocol.callback import Callback
+    from maven_channel_wecom.state.port import StateStore
+
+logger = logging.getLogger(__name__)
+
+
+class Intake:
+    """Admits the callbacks of one channel. Only what is in the state is acknowledged.
+
+    Args:
+        channel: the name of the channel.
+        rules: who may talk to the bot.
+        inbox: where messages go.
+        state: where they are kept.
+        metrics: the channel's.
+        clock: the channel's.
+        log_limit: the channel's.
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        rules: AdmissionRules,
+        *,
+        inbox: Inbox,
+        state: StateStore,
+        metrics: ChannelMetrics,
+        clock: Clock,
+        log_limit: LogLimit,
+    ) -> None:
+        self._channel = channel
+        self._rules = rules
+        self._inbox = inbox
+        self._state = state
+        self._metrics = metrics
+        self._clock = clock
+        self._log_limit = log_limit
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no place for another message."""
+        return self._inbox.is_full
+
+    def take(self, callback: Callback, message: bytes) -> str | Awaitable[str]:
+        """Admit a callback and return the outcome: only what is in the state is acknowledged."""
+        if callback.type == STREAM:
+            # WeCom asks for more of an answer streamed by passive reply, which this channel never starts.
+            self._metrics.count_inbound_message("stream", "unsupported")
+            return "accepted"
+        if refused := admission.refusal(callback, self._rules):
+            self._log_limit.log(
+                logger,
+                logging.INFO,
+                "wecom callback refused",
+                channel=self._channel,
+                reason=refused,
+                message_id=callback.message_id,
+            )
+            return "refused"
+        if callback.type == EVENT:
+            return self._admit_event(callback, message)
+        if callback.type not in MESSAGE_TYPES:
+            self._metrics.count_inbound_message("unknown", "unsupported")
+            self._log_limit.log(logger, logging.WARNING, "wecom message type unknown", channel=self._channel)
+            return "accepted"
+        return self._admit_message(callback, message)
+
+    def _admit_message(self, callback: Callback, message: bytes) -> str | Awaitable[str]:
+        # A place is taken before the claim: a message refused for lack of one leaves no claim to give back.
+        if not self._inbox.reserve():
+            return "inbox_full"
+        now = self._clock.now()
+        kept = KeptCallback(callback.message_id, callback.chat_id, now, message)
+        window = reply_window.open_window(callback, now)
+        waiting = False
+        try:
+            new = self._state.try_admit(kept, window, now)
+            if new is None:
+                waiting = True
+                return self._admit_message_patiently(callback, kept, window)
+            return self._put(callback, now, new=new)
+        except StateUnavailable as unavailable:
+            return self.refused_by_state(unavailable)
+        finally:
+            if not waiting:
+                self._inbox.give_back()
+
+    async def _admit_message_patiently(self, callback: Callback, kept: KeptCallback, window: ReplyWindow | None) -> str:
+        now = kept.received_at
+        try:
+            return self._put(callback, now, new=await self._state.admit(kept, window, now))
+        finally:
+            self._inbox.give_back()
+
+    def _put(self, callback: Callback, now: float, *, new: bool) -> str:
+        if not new:
+            return self._duplicate(callback)
+        self._inbox.put(AdmittedCallback(callback, now))
+        return "accepted"
+
+    def refused_by_state(self, error: StateUnavailable | TimeoutError) -> str:
+        """Return the outcome of a callback that the state could not keep, or not in time."""
+        reason = error.reason if isinstance(error, StateUnavailable) else StateUnavailable.reason
+        self._log_limit.log(logger, logging.ERROR, "wecom state unavailable", channel=self._channel, reason=reason)
+        return reason
+
+    async def _admit_event(self, callback: Callback, message: bytes) -> str:
+        now = self._clock.now()
+        if not await self._state.admit(KeptCallback(callback.message_id, callback.chat_id, now, message), None, now):
+            return self._duplicate(callback)
+        event = callback.event
+        type_ = event.type if event and event.type in EVENT_TYPES else "other_event"
+        self._metrics.count_inbound_message(type_, "acknowledged")
+        details = event.details if event else {}
+        logger.info(
+            "wecom event acknowledged",
+            extra={"fields": {"channel": self._channel, "event": type_, "message_id": callback.message_id, **details}},
+        )
+        await self._state.finish(callback.message_id, now)
+        return "accepted"
+
+    def _duplicate(self, callback: Callback) -> str:
+        self._metrics.dedup_hits.inc()
+        self._log_limit.log(
+            logger, logging.INFO, "wecom callback repeated", channel=self._channel, message_id=callback.message_id
+        )
+        return "duplicate"
