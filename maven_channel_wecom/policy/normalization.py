@@ -62,21 +62,32 @@ def strip_mentions(text: str, names: Sequence[str]) -> str:
     the end it may follow a word directly, as real callbacks do.
     """
     mentions = sorted((sign + name for name in names for sign in _AT_SIGNS), key=len, reverse=True)
-    stripped = text
-    while (shorter := _strip_one(stripped, mentions)) != stripped:
-        stripped = shorter
-    return stripped
+    start, end = 0, len(text)
+    # The same without the white space around it. Nothing is copied on the way: a text may be nothing but mentions.
+    first, last = _after_space(text, start, end), _before_space(text, start, end)
+    while True:
+        for mention in mentions:
+            after = first + len(mention)
+            if text.startswith(mention, first, end) and (after == end or text[after].isspace()):
+                start = first = _after_space(text, after, end)
+                break
+            if text.endswith(mention, start, last):
+                end = last = _before_space(text, start, last - len(mention))
+                break
+        else:
+            return text[start:end]
 
 
-def _strip_one(text: str, mentions: Sequence[str]) -> str:
-    leading, trailing = text.lstrip(), text.rstrip()
-    for mention in mentions:
-        rest = leading.removeprefix(mention)
-        if rest != leading and (not rest or rest[0].isspace()):
-            return rest.lstrip()
-        if trailing.endswith(mention):
-            return trailing.removesuffix(mention).rstrip()
-    return text
+def _after_space(text: str, start: int, end: int) -> int:
+    while start < end and text[start].isspace():
+        start += 1
+    return start
+
+
+def _before_space(text: str, start: int, end: int) -> int:
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    return end
 
 
 def _without_mentions(items: Sequence[Item], names: Sequence[str]) -> Sequence[Item]:

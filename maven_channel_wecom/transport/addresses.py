@@ -50,6 +50,7 @@ _FORBIDDEN_IPV6: Final = tuple(
 # RFC 6052. An IPv6-only network reaches the IPv4 internet through it.
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
+# RFC 6761 and what local networks use: no public name ends like this. Then the metadata of clouds under public names.
 _FORBIDDEN_SUFFIXES: Final = (
     "localhost",
     "localdomain",
@@ -61,7 +62,14 @@ _FORBIDDEN_SUFFIXES: Final = (
     "home",
     "lan",
     "svc",
-    "home.arpa",
+    "consul",
+    "test",
+    "invalid",
+    "onion",
+    "alt",
+    "arpa",
+    "fritz.box",
+    "metadata.goog",
     "metadata.tencentyun.com",
 )
 

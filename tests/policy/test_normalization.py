@@ -170,6 +170,15 @@ def test_a_name_that_ends_like_another_is_stripped_whole() -> None:
     assert strip_mentions("hi @Acme@Support", ("Support", "Acme@Support")) == "hi"
 
 
+@pytest.mark.parametrize(
+    "wall", ["@Maven " * 150_000, "@Maven" * 150_000, " " * 500_000 + "@Maven " * 70_000 + " " * 500_000]
+)
+def test_a_wall_of_mentions_is_stripped_at_once(wall: str) -> None:
+    """As large as a body may be: going through the rest of the text for each of them would stop everybody else."""
+    assert strip_mentions(wall, ("Maven",)) == ""
+    assert strip_mentions("hello " + wall, ("Maven",)) == "hello"
+
+
 def test_without_names_nothing_is_stripped() -> None:
     """WeCom does not say what the bot is called."""
     assert strip_mentions("@Maven hello", ()) == "@Maven hello"
