@@ -1,6 +1,9 @@
-"""Measure everything, or some parts, and write the figures as JSON; `make bench` also draws the page and picture anew.
+"""Measure everything, or some parts, and keep the figures as JSON; with --page the table and picture are made anew.
 
 python -m tests.benchmarks callbacks --rounds 3 --messages 5000
+
+A machine that does something else at the same time tells nothing about speed: look at the spread of the rounds, which
+is printed with each median.
 """
 
 from __future__ import annotations
@@ -11,33 +14,52 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import callbacks, delivery
+from tests.benchmarks import callbacks, calm, codec, delivery, media, state
 from tests.benchmarks.figures import read_result, taken, write_result
+from tests.benchmarks.scale import Scale
 
 if TYPE_CHECKING:
     from tests.benchmarks.figures import Rows
 
-PARTS = {"callbacks": callbacks, "delivery": delivery}
+PARTS = {
+    "callbacks": callbacks,
+    "calm": calm,
+    "delivery": delivery,
+    "media": media,
+    "codec": codec,
+    "state": state,
+}
 
 
 def main() -> int:
     """Measure, print a table for each part, and keep the figures."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    ordinary = Scale()
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"out of {', '.join(PARTS)}; all of them by default")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--messages", type=int, default=10_000, help="in one round (default: 10000)")
+    parser.add_argument("--rounds", type=int, default=ordinary.rounds)
+    parser.add_argument("--messages", type=int, default=ordinary.messages, help="in one round")
+    parser.add_argument("--entries", type=int, default=ordinary.entries, help="live at once in the state")
+    parser.add_argument("--seconds", type=float, default=ordinary.seconds, help="of the steady load")
     parser.add_argument("--json", type=Path, help="where the figures are kept; parts not measured stay as they are")
     arguments = parser.parse_args()
+    scale = Scale(
+        messages=arguments.messages,
+        rounds=arguments.rounds,
+        entries=arguments.entries,
+        seconds=arguments.seconds,
+        tell=_tell,
+    )
     for name in arguments.parts or PARTS:
         if name not in PARTS:
             parser.error(f"no part {name}: choose from {', '.join(PARTS)}")
         load_before = os.getloadavg()[0]
-        rows = PARTS[name].measure(messages=arguments.messages, rounds=arguments.rounds, tell=_tell)
-        sys.stdout.write(f"\n{name}\n{_table(rows)}")
+        rows = PARTS[name].measure(scale)
+        sys.stdout.write(f"{name}\n{_lines(rows)}\n")
+        sys.stdout.flush()
         if arguments.json:
-            result = read_result(arguments.json)
-            result[name] = taken(rows, load_before=load_before)
-            write_result(arguments.json, result)
+            write_result(arguments.json, read_result(arguments.json) | {name: taken(rows, load_before=load_before)})
     return 0
 
 
@@ -48,15 +70,16 @@ def _tell(sentence: str) -> None:
         sys.stderr.flush()
 
 
-def _table(rows: Rows) -> str:
-    lines = []
-    for subject, measures in rows.items():
-        cells = [
-            f"{measure} {found.value:g} {found.unit} ({found.low:g} to {found.high:g})"
+def _lines(rows: Rows) -> str:
+    return "".join(
+        f"  {subject}\n"
+        + "".join(
+            f"    {measure:<32} {found.value:>10g} {found.unit:<3} ({found.low:g} to {found.high:g})"
+            f"{'' if found.reached is None else '  reached' if found.reached else '  not reached'}\n"
             for measure, found in measures.items()
-        ]
-        lines.append(f"  {subject:<32} {'; '.join(cells)}\n")
-    return "".join(lines)
+        )
+        for subject, measures in rows.items()
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Acknowledgements a second: our channel on each state, between two floors, through real sockets.
 
-The servers are in `servers.py`: each one on the first core, the generator (and Redis) on the last. Every request is
+The servers are in `serving.py`: each one on the first core, the generator (and Redis) on the last. Every request is
 sealed before the clock runs, is a new message with a valid signature, and goes over one of 32 kept-alive connections,
 each of which waits for its answer. Rounds take all servers in turn, and a server is compared with the bare aiohttp
 application of the same round. A sample of the answers is opened and verified; at the end every acknowledged message
@@ -25,9 +25,8 @@ from tests.benchmarks.servers import Server, Settings
 from tests.proofs.replicas import durable_redis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.benchmarks.figures import Rows
+    from tests.benchmarks.scale import Scale
 
 AIOHTTP = "bare aiohttp application"
 PROTOCOL = "bare asyncio protocol"
@@ -62,7 +61,7 @@ def servers(bot: Bot, folder: Path, redis: str) -> dict[str, Settings]:
     return found
 
 
-def measure(*, messages: int, rounds: int, tell: Callable[[str], None]) -> Rows:
+def measure(scale: Scale) -> Rows:
     """Return the figures of each server; RuntimeError when an answer is wrong or a message did not reach the host."""
     bot = Bot()
     found: dict[str, Rounds] = {}
@@ -75,15 +74,16 @@ def measure(*, messages: int, rounds: int, tell: Callable[[str], None]) -> Rows:
             for name, settings in servers(bot, folder, redis.address()).items()
         }
         stack.enter_context(pinned(load_core()))
+        warming = min(_WARMING, scale.messages)
         for server in started.values():
-            put_under_load(server.port, [as_http(bot.seal()) for _ in range(min(_WARMING, messages))])
-        for number in range(rounds):
-            sealed = [bot.seal() for _ in range(messages)]
+            put_under_load(server.port, [as_http(bot.seal()) for _ in range(warming)])
+        for number in range(scale.rounds):
+            sealed = [bot.seal() for _ in range(scale.messages)]
             requests = [as_http(each) for each in sealed]
             for name, server in started.items():
                 cpu_before = server.cpu_seconds()
                 load = put_under_load(server.port, requests)
-                cpu_seconds = (server.cpu_seconds() - cpu_before) / messages
+                cpu_seconds = (server.cpu_seconds() - cpu_before) / scale.messages
                 if name.split(",")[0] in REACH:
                     check_answers(sealed, load.sample)
                 each = found.setdefault(name, Rounds())
@@ -91,11 +91,12 @@ def measure(*, messages: int, rounds: int, tell: Callable[[str], None]) -> Rows:
                 each.p99_seconds.append(load.p99_seconds)
                 each.busy.append(load.busy)
                 each.cpu_seconds.append(cpu_seconds)
-            tell(f"round {number + 1} of {rounds}")
+            scale.tell(f"round {number + 1} of {scale.rounds}")
     for name, server in started.items():
-        sent = min(_WARMING, messages) + rounds * messages
-        if server.counted.get("published", sent) != sent:
-            message = f"{name}: of {sent} acknowledged messages {server.counted['published']} reached the host"
+        sent = warming + scale.rounds * scale.messages
+        published = server.summary.published
+        if published not in {None, sent}:
+            message = f"{name}: of {sent} acknowledged messages {published} reached the host"
             raise RuntimeError(message)
     return {name: _figures(name, each, found[AIOHTTP]) for name, each in found.items()}
 

@@ -30,12 +30,13 @@ from tests.benchmarks.sealing import Bot, as_http
 from tests.benchmarks.servers import Server, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Iterable, Iterator
 
     import pluggy
 
     from maven_channel_wecom.contract.messages import InboundMessage
     from tests.benchmarks.figures import Figure, Rows
+    from tests.benchmarks.scale import Scale
 
 SESSION = "bare aiohttp session"
 CLIENT = "reply client"
@@ -65,36 +66,37 @@ class _Host:
         self.messages.append(message)
 
 
-def measure(*, messages: int, rounds: int, tell: Callable[[str], None]) -> Rows:
+def measure(scale: Scale) -> Rows:
     """Return deliveries a second of each way; RuntimeError when one was not delivered."""
     with (
         Server(Settings(kind="wecom"), core=load_core()) as wecom,
         pinned(server_core()),
         tempfile.TemporaryFile("w", encoding="utf-8") as log,
     ):
+        plugins = load_plugins()
         root = logging.getLogger()
         before, level = root.handlers, root.level
         logs.configure("info", "text", log)
         try:
-            found = asyncio.run(_measure(wecom.port, messages=messages, rounds=rounds, tell=tell))
+            found = asyncio.run(_measure(wecom.port, plugins.hook, scale))
         finally:
             root.handlers = before
             root.setLevel(level)
     return {name: _figures(name, each, found[SESSION]) for name, each in found.items()}
 
 
-async def _measure(port: int, *, messages: int, rounds: int, tell: Callable[[str], None]) -> dict[str, _Rounds]:
+async def _measure(port: int, hook: pluggy.HookRelay, scale: Scale) -> dict[str, _Rounds]:
+    messages = scale.messages // 4
     found = {name: _Rounds() for name in (SESSION, CLIENT, HOOK)}
-    plugins = load_plugins()
-    host = _Host(plugins.hook)
+    host = _Host(hook)
     bot = Bot()
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         egress = Egress(allow_private_network=True)
         stack.push_async_callback(egress.close)
         client = ReplyClient(egress)
-        channel = await plugins.hook.maven_channel_start(name="wecom", config=bot.entry(), host=host)
-        stack.push_async_callback(lambda: plugins.hook.maven_channel_stop(channel=channel))
+        channel = await hook.maven_channel_start(name="wecom", config=bot.entry(), host=host)
+        stack.push_async_callback(lambda: hook.maven_channel_stop(channel=channel))
 
         async def post(url: str) -> None:
             async with session.post(url, data=_BODY, headers={"Content-Type": "application/json"}) as response:
@@ -107,13 +109,13 @@ async def _measure(port: int, *, messages: int, rounds: int, tell: Callable[[str
             answer = OutboundMessage(
                 channel="wecom", chat_id=message.chat_id, content=_ANSWER, reply_to=message.message_id
             )
-            receipt = await plugins.hook.maven_outbound_send(channel=channel, message=answer)
+            receipt = await hook.maven_outbound_send(channel=channel, message=answer)
             if receipt.outcome != "delivered":
                 text = f"not delivered: {receipt}"
                 raise RuntimeError(text)
 
         # The first round warms up.
-        for number in range(rounds + 1):
+        for number in range(scale.rounds + 1):
             urls = [
                 f"http://127.0.0.1:{port}/cgi-bin/aibot/response?response_code={number:08x}{i:056x}"
                 for i in range(messages)
@@ -136,7 +138,7 @@ async def _measure(port: int, *, messages: int, rounds: int, tell: Callable[[str
                 if number:
                     found[name].per_second.append(messages / elapsed)
                     found[name].cpu_seconds.append(cpu / messages)
-            tell(f"round {number} of {rounds}")
+            scale.tell(f"round {number} of {scale.rounds}")
     return found
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _CONNECTIONS = 32
 _RECEIVE_BYTES = 65536
 _SILENCE_SECONDS = 30.0
+_SILENT = f"no answer for {_SILENCE_SECONDS:.0f} s"
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,20 @@ def put_under_load(
         RuntimeError: an answer is not 200, or the server hung up or fell silent.
     """
     with ExitStack() as stack:
-        poll = stack.enter_context(select.epoll())
-        callers = {}
-        for _ in range(min(connections, len(requests))):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            poll.register(connection, select.EPOLLIN)
-            callers[connection.fileno()] = _Caller(connection)
+        poll, callers = _connect(stack, port, min(connections, len(requests)))
         return _run(poll, callers, requests, sample_every)
+
+
+def _connect(stack: ExitStack, port: int, connections: int) -> tuple[select.epoll, dict[int, _Caller]]:
+    """Return a poll and the callers that wait in it, by file descriptor."""
+    poll = stack.enter_context(select.epoll())
+    callers = {}
+    for _ in range(connections):
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        poll.register(connection, select.EPOLLIN)
+        callers[connection.fileno()] = _Caller(connection)
+    return poll, callers
 
 
 def _run(poll: select.epoll, callers: dict[int, _Caller], requests: Sequence[bytes], sample_every: int) -> Load:
@@ -95,8 +102,7 @@ def _run(poll: select.epoll, callers: dict[int, _Caller], requests: Sequence[byt
     while len(seconds) < len(requests):
         ready = poll.poll(_SILENCE_SECONDS)
         if not ready:
-            message = f"no answer for {_SILENCE_SECONDS:.0f} s"
-            raise RuntimeError(message)
+            raise RuntimeError(_SILENT)
         for descriptor, _ in ready:
             caller = callers[descriptor]
             body = _receive(caller)
@@ -118,6 +124,53 @@ def _run(poll: select.epoll, callers: dict[int, _Caller], requests: Sequence[byt
         busy=(time.thread_time() - busy_before) / elapsed,
         sample=sample,
     )
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a server bore a steady load: seconds from the moment each caller came to its answer, and some answers."""
+
+    seconds: list[float]
+    sample: dict[int, bytes]
+
+
+def put_under_pace(
+    port: int, requests: Sequence[bytes], *, per_second: float, connections: int = _CONNECTIONS, sample_every: int = 100
+) -> Pace:
+    """Send the requests at a steady rate, each on the first free connection; waiting for one counts.
+
+    Raises:
+        RuntimeError: as from `put_under_load`.
+    """
+    seconds: list[float] = []
+    sample: dict[int, bytes] = {}
+    with ExitStack() as stack:
+        poll, callers = _connect(stack, port, connections)
+        idle = list(callers.values())
+        began = time.perf_counter()
+        number = 0
+        while len(seconds) < len(requests):
+            now = time.perf_counter()
+            while idle and number < len(requests) and began + number / per_second <= now:
+                caller = idle.pop()
+                caller.number, caller.began = number, began + number / per_second
+                caller.connection.sendall(requests[number])
+                number += 1
+            # Without a free connection, or another request, only an answer helps.
+            due = bool(idle) and number < len(requests)
+            pause = max(0.0, began + number / per_second - time.perf_counter()) if due else _SILENCE_SECONDS
+            ready = poll.poll(pause)
+            if not ready and not due:
+                raise RuntimeError(_SILENT)
+            for descriptor, _ in ready:
+                caller = callers[descriptor]
+                body = _receive(caller)
+                if body is not None:
+                    seconds.append(time.perf_counter() - caller.began)
+                    idle.append(caller)
+                    if caller.number % sample_every == 0:
+                        sample[caller.number] = body
+    return Pace(seconds, sample)
 
 
 def p99(seconds: Sequence[float]) -> float:

@@ -1,0 +1,164 @@
+"""A million live entries on each state: memory for each, pauses while they expire, and whether a message costs more.
+
+Every measurement has a process of its own, so that none finds what another left. Memory is what that process has over
+the empty state; what the file of `sqlite:` and the server of `redis:` hold is theirs. The cost is that of a message's
+life in the state: admitted with its window, every other one answered, finished. On `memory:` one hour's worth of
+messages is alive all the time, so that with each one that comes one expires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import multiprocessing
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from maven_channel_wecom.policy.reply_window import ReplyWindow
+from maven_channel_wecom.protocol import limits
+from maven_channel_wecom.state.memory import MemoryStateStore
+from maven_channel_wecom.state.opening import open_state
+from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
+from tests.benchmarks.figures import figure, ratios
+from tests.benchmarks.load import load_core, pinned, server_core
+from tests.benchmarks.stalls import watched
+from tests.proofs.replicas import durable_redis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from maven_channel_wecom.state.port import StateStore
+    from tests.benchmarks.figures import Rows
+    from tests.benchmarks.scale import Scale
+
+_T = TypeVar("_T")
+
+_START = 1_700_000_000.0
+_AT_ONCE = 200
+_USERS = 500
+_FEW, _SOME = 1, 1_000
+
+
+def measure(scale: Scale) -> Rows:
+    """Return the figures of each state."""
+    scale.tell("memory:")
+    ids, ids_stall = _alone(partial(_fill, "memory:", scale.entries, with_windows=False))
+    both, both_stall = _alone(partial(_fill, "memory:", scale.entries, with_windows=True))
+    costs = _alone(partial(_costs, scale.entries, scale.messages, scale.rounds))
+    rows: Rows = {
+        "memory:": {
+            "bytes for an id": figure([ids], "B", at_most=160.0),
+            "bytes for a window": figure([both - ids], "B", at_most=400.0),
+            "longest pause while all expire": figure([max(ids_stall, both_stall) * 1000], "ms", at_most=5.0),
+            f"cost at {_SOME:,}, of {_FEW}": figure(ratios(costs[1], costs[0]), "x"),
+            f"cost at {scale.entries:,}, of {_FEW}": figure(ratios(costs[2], costs[0]), "x", at_most=1.15),
+            f"cost at {_FEW}": figure([seconds * 1e6 for seconds in costs[0]], "µs"),
+        }
+    }
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        with pinned(load_core()):
+            redis = stack.enter_context(durable_redis())
+        for name, address in (("sqlite:", f"sqlite:{Path(folder) / 'state.db'}"), ("redis:", redis.address())):
+            scale.tell(name)
+            grown, stall = _alone(partial(_fill, address, scale.entries, with_windows=False))
+            rows[name] = {
+                "bytes for an id": figure([grown], "B"),
+                "longest pause while all expire": figure([stall * 1000], "ms"),
+            }
+    return rows
+
+
+def _alone(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
+    """Run a measurement in a process of its own, on the servers' core."""
+    with (
+        pinned(server_core()),
+        ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
+        return pool.submit(_run, measurement).result()
+
+
+def _run(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
+    return asyncio.run(measurement())
+
+
+async def _open(address: str, entries: int) -> StateStore:
+    if address == "memory:":
+        # Its own limit would end the measurement.
+        return MemoryStateStore(max_entries=4 * entries, max_bytes=4096 * entries)
+    return await open_state(address, channel="bench")
+
+
+async def _fill(address: str, entries: int, *, with_windows: bool) -> tuple[float, float]:
+    """Return the bytes for each of many entries, and the longest stall in seconds while an hour later all expire."""
+    state = await _open(address, entries)
+    await _admit_all(state, 0, min(entries, 1_000), _START - 2 * CLAIM_SECONDS, with_windows=with_windows)
+    gc.collect()
+    empty = _resident_bytes()
+    await _admit_all(state, entries, entries, _START, with_windows=with_windows)
+    gc.collect()
+    grown = _resident_bytes() - empty
+    # While new messages come, fewer of them than of the old ones.
+    later = _START + CLAIM_SECONDS + 1
+    async with watched() as stall:
+        await _admit_all(state, 2 * entries, min(entries, 20_000) if address != "memory:" else entries // 3, later)
+    await state.close()
+    return grown / entries, stall.longest_seconds
+
+
+async def _admit_all(state: StateStore, first: int, count: int, now: float, *, with_windows: bool = False) -> None:
+    for start in range(first, first + count, _AT_ONCE):
+        numbers = range(start, min(start + _AT_ONCE, first + count))
+        await asyncio.gather(*(_live(state, number, now, with_window=with_windows) for number in numbers))
+
+
+async def _live(
+    state: StateStore, number: int, now: float, *, with_window: bool = True, answered: bool = False
+) -> None:
+    """Take one message through its life."""
+    message_id, chat_id = f"{number:032x}", f"user{number % _USERS}"
+    window = ReplyWindow(
+        message_id=message_id,
+        chat_id=chat_id,
+        sender_id=chat_id,
+        url=f"https://qyapi.weixin.qq.com/cgi-bin/aibot/response?response_code={number:048x}",
+        opened_at=now,
+        expires_at=now + limits.RESPONSE_URL_SECONDS,
+    )
+    await state.admit(KeptCallback(message_id, chat_id, now, b"{}"), window if with_window else None, now)
+    if answered and (claimed := await state.claim_window(chat_id, message_id, now)):
+        await state.spend_window(claimed, now)
+    await state.finish(message_id, now)
+
+
+async def _costs(entries: int, messages: int, rounds: int) -> list[list[float]]:
+    """Return for each number of live entries, round by round, the seconds of computing that a message costs."""
+    levels = (_FEW, _SOME, entries)
+    states = [await _open("memory:", entries) for _ in levels]
+    numbers = [0, 0, 0]
+
+    async def go_on(which: int, count: int) -> float:
+        state, pause = states[which], CLAIM_SECONDS / levels[which]
+        began = time.thread_time()
+        for number in range(numbers[which], numbers[which] + count):
+            await _live(state, number, _START + number * pause, answered=number % 2 == 0)
+        numbers[which] += count
+        return (time.thread_time() - began) / count
+
+    for which, level in enumerate(levels):
+        await go_on(which, level)
+    found: list[list[float]] = [[], [], []]
+    for _ in range(rounds):
+        for which in range(3):
+            found[which].append(await go_on(which, messages))
+    return found
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * 4096
