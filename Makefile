@@ -9,7 +9,7 @@ URL ?= http://127.0.0.1:9886/wecom/bot
 SECONDS ?= 600
 TARGETS ?= envelope cipher callback media cutting
 
-.PHONY: demo test gateway simulator doctor lint format coverage proof-kill proof-drain proof-replicas proof-million proof-hostile proof-slow proof-overload bench-state fuzz clean
+.PHONY: demo test gateway simulator doctor lint format coverage proof-kill proof-drain proof-replicas proof-hostile proof-slow proof-overload bench fuzz clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
 	@$(BIN)/python -m maven_channel_wecom demo
@@ -53,10 +53,6 @@ proof-replicas: $(READY)  ## Three replicas on one Redis, and everything that ca
 	@.ci/servers
 	@$(BIN)/python -m tests.proofs.replicas
 
-proof-million: $(READY)  ## A million ids on each durable state: memory, and pauses while they expire.
-	@.ci/servers
-	@$(BIN)/python -m tests.proofs.million
-
 proof-hostile: $(READY)  ## Send a gateway a million mutated requests while people write to it.
 	@$(BIN)/python -m tests.proofs.hostile --requests 1000000
 
@@ -66,9 +62,13 @@ proof-slow: $(READY)  ## Hold two thousand slow connections for a minute, and se
 proof-overload: $(READY)  ## Send ten times what a gateway sustains for a minute.
 	@$(BIN)/python -m tests.proofs.overload --seconds 60
 
-bench-state: $(READY)  ## Acknowledgements a second on each state, side by side.
+bench: $(READY)  ## Measure everything, and put it on docs/performance.md. Needs two cores with nothing else to do.
 	@.ci/servers
-	@$(BIN)/python -m tests.proofs.cost
+	@$(BIN)/python -m tests.benchmarks --json docs/performance.json --page docs/performance.md
+
+bench-%: $(READY)  ## Measure one part and print it: make bench-callbacks, -calm, -delivery, -media, -codec, -state
+	@.ci/servers
+	@$(BIN)/python -m tests.benchmarks $*
 
 fuzz: $(READY)  ## Fuzz what strangers can reach, guided by coverage: make fuzz SECONDS=600, for each target.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz

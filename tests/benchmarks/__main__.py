@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import callbacks, calm, codec, delivery, media, state
+from tests.benchmarks import callbacks, calm, codec, delivery, media, page, picture, state
 from tests.benchmarks.figures import read_result, taken, write_result
 from tests.benchmarks.scale import Scale
 
@@ -43,6 +43,8 @@ def main() -> int:
     parser.add_argument("--entries", type=int, default=ordinary.entries, help="live at once in the state")
     parser.add_argument("--seconds", type=float, default=ordinary.seconds, help="of the steady load")
     parser.add_argument("--json", type=Path, help="where the figures are kept; parts not measured stay as they are")
+    parser.add_argument("--page", type=Path, help="a page to put the figures of --json on; its picture lies beside it")
+    parser.add_argument("--redraw", action="store_true", help="measure nothing: make the page anew from --json")
     arguments = parser.parse_args()
     scale = Scale(
         messages=arguments.messages,
@@ -51,15 +53,22 @@ def main() -> int:
         seconds=arguments.seconds,
         tell=_tell,
     )
-    for name in arguments.parts or PARTS:
-        if name not in PARTS:
-            parser.error(f"no part {name}: choose from {', '.join(PARTS)}")
+    if arguments.page and not arguments.json:
+        parser.error("--page shows what --json holds: give both")
+    parts = [] if arguments.redraw else arguments.parts or list(PARTS)
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
+    for name in parts:
         load_before = os.getloadavg()[0]
         rows = PARTS[name].measure(scale)
         sys.stdout.write(f"{name}\n{_lines(rows)}\n")
         sys.stdout.flush()
         if arguments.json:
             write_result(arguments.json, read_result(arguments.json) | {name: taken(rows, load_before=load_before)})
+    if arguments.page:
+        result = read_result(arguments.json)
+        page.rewrite(arguments.page, result)
+        arguments.page.with_suffix(".svg").write_text(picture.draw(result), encoding="utf-8")
     return 0
 
 
