@@ -178,7 +178,9 @@ class WeComChannel:
         items = [item for item in (*callback.quoted_items, *callback.items) if isinstance(item, MediaItem)]
         blocks: list[ContentBlock] = []
         if items:
-            blocks = await self._media.open_all(items, received_at=admitted.received_at, message_id=callback.message_id)
+            blocks = await self._media.open_all(
+                items, admitted.media_share, received_at=admitted.received_at, message_id=callback.message_id
+            )
         return normalize(
             callback,
             blocks,

@@ -11,6 +11,7 @@ import msgspec
 from maven_channel_wecom import config_values as values
 from maven_channel_wecom.errors import ConfigError
 from maven_channel_wecom.policy.admission import AdmissionRules
+from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.state.opening import MEMORY, address_problem
 from maven_channel_wecom.transport.proxy import proxy_problem
@@ -41,6 +42,7 @@ _KEYS: Final = (
     "previousToken",
     "previousEncodingAESKey",
     "inboxLimit",
+    "mediaLimitBytes",
     "drainSeconds",
 )
 
@@ -62,8 +64,10 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     overflow: Overflow = "truncate"
     # Off: WeCom documents no limit, and a repeat is recognized by its id. On, a clock that is wrong loses messages.
     max_skew_seconds: int = 0
-    # Higher: more memory while an agent hangs (a message holds at most 1 MiB before its media). Lower: 503 sooner.
+    # Higher: more memory while an agent hangs (a message holds at most 1 MiB beside its media). Lower: 503 sooner.
     inbox_limit: int = 1_000
+    # Higher: more memory while an agent hangs. Lower: pictures wait, and are not to be had after five minutes of it.
+    media_limit_bytes: int = 256 * 1024 * 1024
     # Lower: answers being written at a stop are cut off; higher: a stop takes longer than its supervisor waits.
     drain_seconds: float = 10.0
 
@@ -126,10 +130,18 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
         overflow=entry.take("overflow", _overflow, default="truncate"),
         max_skew_seconds=entry.take("maxSkewSeconds", values.count, default=0),
         inbox_limit=entry.take("inboxLimit", values.positive_count, default=1_000),
+        media_limit_bytes=entry.take("mediaLimitBytes", _media_limit, default=256 * 1024 * 1024),
         drain_seconds=entry.take("drainSeconds", values.seconds, default=10.0),
     )
     entry.raise_problems()
     return config
+
+
+def _media_limit(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < BLOCK_BYTES:
+        message = f"must be a whole number, {BLOCK_BYTES} or more: what one picture of the largest size takes"
+        raise ValueError(message)
+    return value
 
 
 def _overflow(value: object) -> Overflow:

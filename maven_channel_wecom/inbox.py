@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.media_room import MediaShare
 from maven_channel_wecom.patience import in_time, keep_trying
 from maven_channel_wecom.protocol import limits
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.contract.messages import InboundMessage
+    from maven_channel_wecom.media_room import MediaRoom
     from maven_channel_wecom.metrics.series import ChannelMetrics
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.state.port import StateStore
@@ -33,6 +35,7 @@ class AdmittedCallback(msgspec.Struct, frozen=True):
 
     callback: Callback
     received_at: float
+    media_share: MediaShare = msgspec.field(default_factory=MediaShare)
 
 
 class Inbox:
@@ -46,6 +49,7 @@ class Inbox:
         limit: how many messages may be in hand.
         normalize: turns a callback into a message; None when there is nothing to say.
         publish: hands a message to the host, and returns when the host has dealt with it.
+        media_room: where a message gives back what its media took up.
         state: where finished callbacks are forgotten.
         metrics: the channel's.
         clock: the channel's.
@@ -58,6 +62,7 @@ class Inbox:
         limit: int,
         normalize: Callable[[AdmittedCallback], Awaitable[InboundMessage | None]],
         publish: Callable[[InboundMessage], Coroutine[None, None, None]],
+        media_room: MediaRoom,
         state: StateStore,
         metrics: ChannelMetrics,
         clock: Clock,
@@ -66,6 +71,7 @@ class Inbox:
         self._limit = limit
         self._normalize = normalize
         self._publish = publish
+        self._media_room = media_room
         self._state = state
         self._metrics = metrics
         self._clock = clock
@@ -153,6 +159,7 @@ class Inbox:
             await self._fail(callback, type(error).__name__)
         finally:
             self._leave_line(callback.chat_id, published)
+            self._media_room.leave(admitted.media_share)
             self._work.pop(published, None)
             self._done.set()
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.contract.messages import ContentBlock
+    from maven_channel_wecom.media_room import MediaRoom, MediaShare
     from maven_channel_wecom.metrics.series import ChannelMetrics
+    from maven_channel_wecom.policy.media_blocks import MediaBlock
     from maven_channel_wecom.protocol.callback import MediaItem, MediaKind
     from maven_channel_wecom.transport.media_client import MediaClient
 
@@ -33,14 +35,12 @@ FETCH_SECONDS: Final = 60.0
 ITEMS: Final = 32
 """Of one message. Nobody sends more; whoever forges a message could name ten thousand."""
 
-_FETCHES_AT_ONCE: Final = 16
-"""Each holds up to 14 MiB when it ends. Texts never wait for this."""
-
 OUTCOMES: Final = (
     "opened",
     "unsupported",
     "no_url",
     "expired",
+    "no_room",
     "error",
     "not_an_image",
     "undecipherable",
@@ -52,26 +52,38 @@ class MediaOpener:
     """Fetches, decrypts and recognizes the media of one channel."""
 
     def __init__(
-        self, channel: str, client: MediaClient, keys: Sequence[bytes], *, metrics: ChannelMetrics, clock: Clock
+        self,
+        channel: str,
+        client: MediaClient,
+        keys: Sequence[bytes],
+        *,
+        room: MediaRoom,
+        metrics: ChannelMetrics,
+        clock: Clock,
     ) -> None:
         self._channel = channel
         self._client = client
         self._keys = tuple(keys)
+        self._room = room
         self._metrics = metrics
         self._clock = clock
-        self._places = asyncio.Semaphore(_FETCHES_AT_ONCE)
 
-    async def open_all(self, items: Sequence[MediaItem], *, received_at: float, message_id: str) -> list[ContentBlock]:
-        """Return the block of each media item of a message, all fetched at once; beyond ITEMS they are left out."""
+    async def open_all(
+        self, items: Sequence[MediaItem], share: MediaShare, *, received_at: float, message_id: str
+    ) -> list[ContentBlock]:
+        """Return the block of each media item of a message, all fetched at once; beyond ITEMS they are left out.
+
+        They take up their room in `share` until the message leaves.
+        """
         opened = await asyncio.gather(
-            *(self.open(item, received_at=received_at, message_id=message_id) for item in items[:ITEMS])
+            *(self.open(item, share, received_at=received_at, message_id=message_id) for item in items[:ITEMS])
         )
         return [*opened, *(unavailable_block(item, "too_many") for item in items[ITEMS:])]
 
-    async def open(self, item: MediaItem, *, received_at: float, message_id: str) -> ContentBlock:
+    async def open(self, item: MediaItem, share: MediaShare, *, received_at: float, message_id: str) -> ContentBlock:
         """Return the block of a media item; `received_at`, in seconds since the epoch, is when its URL began to age."""
         try:
-            block: ContentBlock = await self._open(item, received_at)
+            block: ContentBlock = await self._open(item, share, received_at)
         except MediaUnavailable as unavailable:
             block = unavailable_block(item, unavailable.reason)
         except Exception as error:  # noqa: BLE001 - a bug met by one picture must not cost the words around it
@@ -88,7 +100,7 @@ class MediaOpener:
             logger.warning("wecom media unavailable", extra={"fields": fields})
         return block
 
-    async def _open(self, item: MediaItem, received_at: float) -> ContentBlock:
+    async def _open(self, item: MediaItem, share: MediaShare, received_at: float) -> ContentBlock:
         if item.kind == "video":
             # No model takes one, and it may have 100 MB.
             raise MediaUnavailable(reason="unsupported")
@@ -96,21 +108,24 @@ class MediaOpener:
             raise MediaUnavailable(reason="no_url")
         seconds_left = received_at + limits.MEDIA_URL_SECONDS - self._clock.now()
         if seconds_left <= 0:
-            # A free place is taken without waiting, and a timeout ends nothing but a wait.
+            # Free room is taken without waiting, and a timeout ends nothing but a wait.
             raise MediaUnavailable(reason="expired")
         try:
             async with asyncio.timeout(seconds_left):
-                await self._places.acquire()
+                await self._room.take(share)
         except TimeoutError:
             raise MediaUnavailable(reason="expired") from None
         started = self._clock.now()
+        held_bytes = 0
         try:
-            return await self._fetch(item, min(FETCH_SECONDS, received_at + limits.MEDIA_URL_SECONDS - started))
+            block = await self._fetch(item, min(FETCH_SECONDS, received_at + limits.MEDIA_URL_SECONDS - started))
+            held_bytes = 0 if isinstance(block, UnavailableBlock) else len(block.data)
+            return block
         finally:
-            self._places.release()
+            self._room.settle(share, held_bytes)
             self._metrics.media_fetch_seconds.observe(self._clock.now() - started)
 
-    async def _fetch(self, item: MediaItem, timeout_seconds: float) -> ContentBlock:
+    async def _fetch(self, item: MediaItem, timeout_seconds: float) -> MediaBlock:
         item_key = media.decode_item_key(item.aes_key) if item.aes_key else None
         keys = (item_key, *self._keys) if item_key else self._keys
         download = await self._client.get(

@@ -21,6 +21,7 @@ from maven_channel_wecom.intake import Intake
 from maven_channel_wecom.log_limit import LogLimit
 from maven_channel_wecom.measured_state import MeasuredState
 from maven_channel_wecom.media_opening import OUTCOMES, MediaOpener
+from maven_channel_wecom.media_room import MediaRoom
 from maven_channel_wecom.metrics.series import ChannelMetrics
 from maven_channel_wecom.outbound import Outbound
 from maven_channel_wecom.policy import delivery
@@ -121,12 +122,14 @@ async def build_channel(
         await state.close()
         metrics.close()
 
+    media_room = MediaRoom(config.media_limit_bytes)
     inbox = Inbox(
         name,
         limit=config.inbox_limit,
         # Through the relay, so that other plugins can wrap the step.
         normalize=lambda admitted: host.hook.maven_inbound_normalize(channel=channel, callback=admitted),
         publish=host.publish,
+        media_room=media_room,
         state=state,
         metrics=metrics,
         clock=clock,
@@ -137,6 +140,7 @@ async def build_channel(
         inbox_oldest_seconds=inbox.oldest_seconds,
         reply_windows=lambda: state.open_windows,
         state_up=lambda: state.up,
+        media_bytes=lambda: media_room.taken_bytes,
     )
     log_limit = LogLimit(clock, metrics.log_lines_suppressed.inc)
     intake = Intake(name, config.rules, inbox=inbox, state=state, metrics=metrics, clock=clock, log_limit=log_limit)
@@ -155,6 +159,7 @@ async def build_channel(
             name,
             MediaClient(egress, sleep=clock.sleep),
             list(dict.fromkeys(credentials.key for credentials in config.credentials)),
+            room=media_room,
             metrics=metrics,
             clock=clock,
         ),

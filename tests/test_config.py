@@ -61,6 +61,7 @@ def test_every_problem_is_told_at_once_and_by_its_key() -> None:
             "enabled": "yes",
             "host": "",
             "inboxLimit": 0,
+            "mediaLimitBytes": 10_485_760,
             "drainSeconds": "10",
         },
     )
@@ -81,6 +82,7 @@ def test_every_problem_is_told_at_once_and_by_its_key() -> None:
             "enabled",
             "host",
             "inboxLimit",
+            "mediaLimitBytes",
             "drainSeconds",
         )
     }

@@ -16,6 +16,8 @@ from maven_channel_wecom.inbound import Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.intake import Intake
 from maven_channel_wecom.log_limit import LogLimit
+from maven_channel_wecom.media_room import MediaRoom
+from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.recovery import recover
 from maven_channel_wecom.state.memory import MemoryStateStore
@@ -51,6 +53,7 @@ class Gate:
             limit=10,
             normalize=self._normalize,
             publish=self._publish,
+            media_room=MediaRoom(BLOCK_BYTES),
             state=state,
             metrics=metrics,
             clock=self.clock,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.contract.messages import InboundMessage
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
+from maven_channel_wecom.media_room import MediaRoom
+from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol.callback import Callback
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.port import KeptCallback
@@ -19,7 +22,7 @@ from tests.fakes.host import channel_metrics
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import pytest
+    from maven_channel_wecom.media_room import MediaShare
 
 WAIT_SECONDS = 5
 
@@ -36,13 +39,16 @@ class Desk:
         self.fetching: dict[str, asyncio.Event] = {}
         self.turns: dict[str, asyncio.Event] = {}
         self.failing: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.bringing: dict[str, Callable[[MediaShare], Awaitable[None]]] = {}
         self.silent: set[str] = set()
         self.changed = asyncio.Condition()
+        self.media_room = MediaRoom(10 * BLOCK_BYTES)
         self.inbox = Inbox(
             "wecom",
             limit=limit,
             normalize=self._normalize,
             publish=self._publish,
+            media_room=self.media_room,
             state=self.state,
             metrics=channel_metrics(self.registry),
             clock=self.clock,
@@ -72,6 +78,8 @@ class Desk:
         message_id = admitted.callback.message_id
         if message_id in self.fetching:
             await self.fetching[message_id].wait()
+        if message_id in self.bringing:
+            await self.bringing[message_id](admitted.media_share)
         if message_id in self.failing:
             await self.failing[message_id]()
         if message_id in self.silent:
@@ -273,3 +281,48 @@ async def test_draining_waits_for_a_message_that_is_just_being_admitted() -> Non
     desk.inbox.give_back()
     assert await draining == 0
     assert desk.finished_turns == ["m1"]
+
+
+@pytest.mark.parametrize("end", ["finished", "failed", "silent", "ended"])
+async def test_a_message_gives_back_the_room_of_its_media(end: str) -> None:
+    """Once the host has dealt with it, or there is nothing to deal with any more."""
+    desk = Desk()
+    arrived, turn = asyncio.Event(), asyncio.Event()
+
+    async def bring_media(share: MediaShare) -> None:
+        await desk.media_room.take(share)
+        desk.media_room.settle(share, 1_000)
+        arrived.set()
+        await turn.wait()
+        if end == "failed":
+            await failure()
+
+    desk.bringing["m1"] = bring_media
+    if end == "silent":
+        desk.silent.add("m1")
+    await desk.take("m1")
+    await arrived.wait()
+    assert desk.media_room.taken_bytes == 1_000
+    if end == "ended":
+        assert await desk.inbox.drain(0) == 1
+    turn.set()
+    await desk.settle()
+    assert desk.media_room.taken_bytes == 0
+
+
+async def test_media_are_in_hand_until_the_host_has_dealt_with_their_message() -> None:
+    """An agent that hangs keeps them in memory."""
+    desk = Desk()
+
+    async def bring_media(share: MediaShare) -> None:
+        await desk.media_room.take(share)
+        desk.media_room.settle(share, 1_000)
+
+    desk.bringing["m1"] = bring_media
+    desk.turns["m1"] = asyncio.Event()
+    await desk.take("m1")
+    await desk.until(lambda: desk.published == ["m1"])
+    assert desk.media_room.taken_bytes == 1_000
+    desk.turns["m1"].set()
+    await desk.settle()
+    assert desk.media_room.taken_bytes == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import tracemalloc
 from typing import TYPE_CHECKING, cast
@@ -11,7 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.contract.messages import FileBlock, ImageBlock, UnavailableBlock
 from maven_channel_wecom.media_opening import ITEMS, MediaOpener
-from maven_channel_wecom.policy.media_blocks import MEDIA_BYTES
+from maven_channel_wecom.media_room import MediaRoom, MediaShare
+from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES, MEDIA_BYTES
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.transport.media_client import Download
@@ -49,10 +51,20 @@ class Storage:
 
 
 def opener(
-    storage: Storage, registry: CollectorRegistry | None = None, *, keys: Sequence[bytes] = (KEY,)
+    storage: Storage,
+    registry: CollectorRegistry | None = None,
+    *,
+    keys: Sequence[bytes] = (KEY,),
+    room: MediaRoom | None = None,
 ) -> MediaOpener:
-    metrics = channel_metrics(registry or CollectorRegistry())
-    return MediaOpener("wecom", cast("MediaClient", storage), keys, metrics=metrics, clock=FakeClock())
+    return MediaOpener(
+        "wecom",
+        cast("MediaClient", storage),
+        keys,
+        room=room or MediaRoom(20 * BLOCK_BYTES),
+        metrics=channel_metrics(registry or CollectorRegistry()),
+        clock=FakeClock(),
+    )
 
 
 def image(aes_key: str = "") -> MediaItem:
@@ -64,7 +76,7 @@ async def test_places_for_downloads_come_back() -> None:
     storage = Storage(cipher.encrypt(KEY, PNG))
     media = opener(storage)
     for _ in range(50):
-        block = await media.open(image(), received_at=FakeClock().now(), message_id="m")
+        block = await media.open(image(), MediaShare(), received_at=FakeClock().now(), message_id="m")
         assert isinstance(block, ImageBlock)
     assert storage.downloads == 50
 
@@ -74,7 +86,7 @@ async def test_a_key_of_its_own_opens_an_item_and_a_wrong_one_does_not_matter() 
     own = opener(Storage(cipher.encrypt(ITEM_KEY, PNG)))
     other = opener(Storage(cipher.encrypt(KEY, PNG)))
     for media, key in ((own, ITEM_KEY.hex()), (other, ITEM_KEY.hex()), (other, "nonsense")):
-        block = await media.open(image(key), received_at=FakeClock().now(), message_id="m")
+        block = await media.open(image(key), MediaShare(), received_at=FakeClock().now(), message_id="m")
         assert isinstance(block, ImageBlock)
 
 
@@ -82,7 +94,7 @@ async def test_a_file_has_the_name_storage_gives_it() -> None:
     """From the header of the download."""
     media = opener(Storage(cipher.encrypt(KEY, b"a,b\n")))
     item = MediaItem(kind="file", url="https://canary/")
-    block = await media.open(item, received_at=FakeClock().now(), message_id="m")
+    block = await media.open(item, MediaShare(), received_at=FakeClock().now(), message_id="m")
     assert isinstance(block, FileBlock)
     assert block.name == "a.bin"
 
@@ -100,7 +112,7 @@ async def test_ten_mebibytes_are_not_kept_twice(kind: MediaKind, beginning: byte
     storage = Storage(cipher.encrypt(KEY, content))
     item = MediaItem(kind=kind, url="https://canary/")
     tracemalloc.start()
-    block = await opener(storage, keys=keys).open(item, received_at=FakeClock().now(), message_id="m")
+    block = await opener(storage, keys=keys).open(item, MediaShare(), received_at=FakeClock().now(), message_id="m")
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert isinstance(block, ImageBlock | FileBlock)
@@ -112,7 +124,7 @@ async def test_a_bug_met_by_a_picture_costs_the_picture_alone(caplog: pytest.Log
     """It is counted and logged by its kind; what it says stays out of the log."""
     registry = CollectorRegistry()
     media = opener(Storage(b"", RuntimeError("canary")), registry)
-    block = await media.open(image(), received_at=FakeClock().now(), message_id="m")
+    block = await media.open(image(), MediaShare(), received_at=FakeClock().now(), message_id="m")
     assert block == UnavailableBlock(kind="image", reason="error")
     labels = {"channel": "wecom", "outcome": "error"}
     assert registry.get_sample_value("maven_wecom_media_fetches_total", labels) == 1
@@ -122,7 +134,62 @@ async def test_a_bug_met_by_a_picture_costs_the_picture_alone(caplog: pytest.Log
 async def test_a_message_of_ten_thousand_pictures_fetches_a_few() -> None:
     """The others are said to be too many."""
     storage = Storage(cipher.encrypt(KEY, PNG))
-    blocks = await opener(storage).open_all([image()] * 10_000, received_at=FakeClock().now(), message_id="m")
+    items = [image()] * 10_000
+    blocks = await opener(storage).open_all(items, MediaShare(), received_at=FakeClock().now(), message_id="m")
     assert storage.downloads == ITEMS
     assert len(blocks) == 10_000
     assert blocks[-1] == UnavailableBlock(kind="image", reason="too_many")
+
+
+async def test_an_item_takes_up_room_for_its_base64_until_its_message_leaves() -> None:
+    """What could not be had takes up none."""
+    room, share = MediaRoom(2 * BLOCK_BYTES), MediaShare()
+    media = opener(Storage(cipher.encrypt(KEY, PNG)), room=room)
+    blocks = await media.open_all([image()] * 3, share, received_at=FakeClock().now(), message_id="m")
+    assert room.taken_bytes == sum(len(block.data) for block in blocks if isinstance(block, ImageBlock)) > 0
+    broken = opener(Storage(b"", RuntimeError()), room=room)
+    await broken.open(image(), MediaShare(), received_at=FakeClock().now(), message_id="m")
+    room.leave(share)
+    assert room.taken_bytes == 0
+
+
+async def test_an_item_for_which_there_is_no_room_in_its_five_minutes_is_expired() -> None:
+    """Others hold everything, and nobody leaves; what its own message holds is no reason to wait at all."""
+    room, others, share = MediaRoom(2 * BLOCK_BYTES), MediaShare(), MediaShare()
+    await room.take(others)
+    room.settle(others, BLOCK_BYTES)
+    media = opener(Storage(cipher.encrypt(KEY, PNG)), room=room)
+    almost_over = FakeClock().now() - 299.9
+    blocks = await media.open_all([image()] * 2, share, received_at=almost_over, message_id="m")
+    assert isinstance(blocks[0], ImageBlock)
+    assert blocks[1] == UnavailableBlock(kind="image", reason="no_room")
+    late = await media.open(image(), MediaShare(), received_at=almost_over, message_id="m")
+    assert late == UnavailableBlock(kind="image", reason="expired")
+
+
+async def test_a_download_that_is_cancelled_gives_back_its_room() -> None:
+    """As when normalizing a message takes too long."""
+
+    class Stuck(Storage):
+        async def get(
+            self, url: str, new_sink: Callable[[], Sink], *, limit_bytes: int, timeout_seconds: float
+        ) -> Download[Sink]:
+            new_sink().write(self.content)
+            self.downloads += 1
+            if self.downloads == 2:
+                both_came.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    both_came = asyncio.Event()
+    room, share, storage = MediaRoom(2 * BLOCK_BYTES), MediaShare(), Stuck(cipher.encrypt(KEY, PNG))
+    opening = asyncio.create_task(
+        opener(storage, room=room).open_all([image()] * 3, share, received_at=FakeClock().now(), message_id="m")
+    )
+    await both_came.wait()
+    assert room.taken_bytes == 2 * BLOCK_BYTES
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    room.leave(share)
+    await asyncio.sleep(0)
+    assert room.taken_bytes == 0

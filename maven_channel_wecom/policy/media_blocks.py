@@ -3,12 +3,17 @@
 from binascii import b2a_base64
 from typing import Final
 
-from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, UnavailableBlock
+from maven_channel_wecom.contract.messages import FileBlock, ImageBlock, UnavailableBlock
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.protocol.media import IMAGE_TYPES
 
 MEDIA_BYTES: Final = 10 * 1024 * 1024
 """The largest image or file passed on. Higher: one message costs more memory, and models refuse it anyway."""
+
+BLOCK_BYTES: Final = -(-MEDIA_BYTES // 3) * 4
+"""What the largest one takes in a block, in base64."""
+
+MediaBlock = ImageBlock | FileBlock | UnavailableBlock
 
 _PIECE_BYTES = 256 * 1024
 _UNKNOWN_FILE_TYPE = "application/octet-stream"
@@ -45,7 +50,7 @@ class BlockData:
         self._text = text
 
 
-def media_block(item: MediaItem, data: BlockData, media_type: str | None, name: str) -> ContentBlock:
+def media_block(item: MediaItem, data: BlockData, media_type: str | None, name: str) -> MediaBlock:
     """Return the block of an opened media item whose type by its bytes is known; an image must be a usable one."""
     if data.size_bytes > MEDIA_BYTES:
         return unavailable_block(item, "too_large")

@@ -10,6 +10,7 @@ import pytest
 
 from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.contract.messages import FileBlock, ImageBlock, UnavailableBlock
+from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.simulator.faults import CutBody, ResetBeforeReading, Stall, Status
 from maven_channel_wecom.simulator.media_faults import Endless, Expired, Garbage, Plain, WrongKey, WrongLength
 from maven_channel_wecom.simulator.messages import File, Image, ImageById, Mixed, Text
@@ -75,6 +76,25 @@ async def test_an_image_that_cannot_be_had_is_said_so_and_answered(
         {"channel": "wecom", "message_id": message_id, "kind": "image", "reason": reason}
     ]
     assert any("WARNING wecom media unavailable" in line for line in watch.lines)
+
+
+async def test_pictures_wait_while_those_in_hand_leave_no_room(watch: Watch) -> None:
+    """Words do not; and when the first picture has been answered, the second one is fetched."""
+    agent = Listener()
+    gate = agent.hold("holds its picture")
+    async with Journey(watch, {"mediaLimitBytes": BLOCK_BYTES}, agent=agent) as journey:
+        first = await journey.send(Mixed((Text("holds its picture"), Image(PNG))), user="alice")
+        await agent.hears("holds its picture")
+        assert await journey.metric("media_bytes") == len(base64.b64encode(PNG))
+        second = await journey.send(Mixed((Text("waits"), Image(PNG))), user="bob")
+        assert await journey.ask(Text("only words"), user="carol") == "only words"
+        assert agent.words == ["holds its picture", "only words"]
+        gate.set()
+        await first.reply()
+        await second.reply()
+        await journey.settled()
+        assert await journey.metric("media_bytes") == 0
+        assert await journey.metric("media_fetches_total", outcome="opened") == 2
 
 
 @pytest.mark.parametrize("fault", [Status(503), ResetBeforeReading(), CutBody()], ids=["busy", "reset", "cut"])
