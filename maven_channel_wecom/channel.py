@@ -13,6 +13,7 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.loop_lag import measure_loop_lag
 from maven_channel_wecom.policy.normalization import normalize
 from maven_channel_wecom.protocol.callback import MediaItem
+from maven_channel_wecom.trail import trail_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -181,13 +182,17 @@ class WeComChannel:
             blocks = await self._media.open_all(
                 items, admitted.media_share, received_at=admitted.received_at, message_id=callback.message_id
             )
-        return normalize(
+        message = normalize(
             callback,
             blocks,
             channel=self._name,
             received_at=admitted.received_at,
             mention_names=self._config.mention_names,
         )
+        if message is not None:
+            # So that the host's lines can be found with ours.
+            message.transport_meta["trail"] = trail_id(self._name, callback.message_id)
+        return message
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Deliver a reply."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -25,15 +24,13 @@ from maven_channel_wecom.transport.callback_answer import CallbackAnswer, dull_a
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from maven_channel_wecom.callback_log import CallbackLog
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.config import WeComConfig
     from maven_channel_wecom.intake import Intake
-    from maven_channel_wecom.log_limit import LogLimit
     from maven_channel_wecom.metrics.series import ChannelMetrics
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import OpenedEnvelope
-
-logger = logging.getLogger(__name__)
 
 ADMIT_SECONDS: Final = 3.0
 """A disk that hangs must not cost more: WeCom waits five seconds. Lower: a slow disk costs 503."""
@@ -55,21 +52,19 @@ class Inbound:
 
     def __init__(
         self,
-        channel: str,
         config: WeComConfig,
         *,
         intake: Intake,
         metrics: ChannelMetrics,
         clock: Clock,
-        log_limit: LogLimit,
+        log: CallbackLog,
         random: Callable[[int], bytes],
     ) -> None:
-        self._channel = channel
         self._config = config
         self._intake = intake
         self._metrics = metrics
         self._clock = clock
-        self._log_limit = log_limit
+        self._log = log
         self._acknowledgements = Acknowledgements(random)
         self._draining = False
 
@@ -130,7 +125,7 @@ class Inbound:
             # Else whoever saw a callback go by could have its ciphertext opened here. A genuine echo is a number.
             message = "the echo is no echo but a callback"
             raise MalformedCallback(message)
-        self._log_limit.log(logger, logging.INFO, "wecom callback url checked", channel=self._channel)
+        self._log.url_checked()
         return CallbackAnswer(status=200, body=opened.message)
 
     def _busy(self) -> str | None:
@@ -141,6 +136,7 @@ class Inbound:
 
     def _take(self, signed: envelope.SignedQuery, body: bytes) -> _Taken | Awaitable[_Taken]:
         if busy := self._busy():
+            self._log.turned_away(busy)
             return _Taken("message", busy)
         opened = self._open(signed, envelope.read_body(body))
         callback = read_callback(opened.message)
@@ -161,6 +157,8 @@ class Inbound:
         return self._taken(callback, outcome, opened, signed)
 
     def _taken(self, callback: Callback, outcome: str, opened: OpenedEnvelope, signed: envelope.SignedQuery) -> _Taken:
+        if outcome not in _ACKNOWLEDGED:
+            self._log.turned_away(outcome, callback)
         if outcome == "accepted":
             # Not of a repeat, which WeCom signed earlier.
             self._metrics.clock_skew_seconds = self._clock.wall() - int(signed.timestamp)
@@ -198,18 +196,8 @@ class Inbound:
         """Answer what is not taken. After a bug of ours with 503, as it must not lose a message: WeCom tries again."""
         if isinstance(error, CallbackRejected):
             self._metrics.count_callback(kind, error.reason)
-            self._log_limit.log(
-                logger,
-                logging.WARNING,
-                "wecom callback rejected",
-                channel=self._channel,
-                reason=error.reason,
-                status=error.status,
-                detail=str(error),
-            )
+            self._log.rejected(error)
             return dull_answer(error.status)
         self._metrics.count_callback(kind, "error")
-        self._log_limit.log(
-            logger, logging.ERROR, "wecom callback failed", channel=self._channel, error=type(error).__name__
-        )
+        self._log.failed(error)
         return dull_answer(503)

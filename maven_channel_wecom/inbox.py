@@ -13,6 +13,7 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.media_room import MediaShare
 from maven_channel_wecom.patience import in_time, keep_trying
 from maven_channel_wecom.protocol import limits
+from maven_channel_wecom.trail import Trail
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -67,7 +68,7 @@ class Inbox:
         metrics: ChannelMetrics,
         clock: Clock,
     ) -> None:
-        self._channel = channel
+        self._trail = Trail(channel, logger)
         self._limit = limit
         self._normalize = normalize
         self._publish = publish
@@ -146,9 +147,12 @@ class Inbox:
             # Those behind it are called no sooner than at their next turn of the loop, so the host is called in order.
             self._leave_line(callback.chat_id, published)
             if message is not None:
+                self._trail.step(logging.DEBUG, "wecom message published", callback.message_id)
                 await self._publish(message)
-            self._metrics.count_inbound_message(callback.type, "unsupported" if message is None else "published")
+            outcome = "unsupported" if message is None else "published"
+            self._metrics.count_inbound_message(callback.type, outcome)
             await keep_trying(lambda: self._state.finish(callback.message_id, self._clock.now()), self._clock)
+            self._trail.step(logging.DEBUG, "wecom message finished", callback.message_id, outcome=outcome)
         except StateUnavailable as unavailable:
             self._log_failure(callback, unavailable.reason)
         except asyncio.CancelledError:
@@ -165,11 +169,14 @@ class Inbox:
 
     async def _message(self, admitted: AdmittedCallback, before: asyncio.Future[None] | None) -> InboundMessage | None:
         try:
-            return await in_time(self._normalize(admitted), NORMALIZE_SECONDS)
+            message = await in_time(self._normalize(admitted), NORMALIZE_SECONDS)
         finally:
             # Also when it failed: those behind it wait for this one alone.
             if before is not None:
                 await asyncio.wait([before])
+        blocks = len(message.content_blocks) if message else 0
+        self._trail.step(logging.DEBUG, "wecom message normalized", admitted.callback.message_id, blocks=blocks)
+        return message
 
     def _leave_line(self, chat_id: str, published: asyncio.Future[None]) -> None:
         if not published.done():
@@ -186,10 +193,7 @@ class Inbox:
             self._log_failure(callback, unavailable.reason)
 
     def _log_failure(self, callback: Callback, reason: str) -> None:
-        logger.error(
-            "wecom message failed",
-            extra={"fields": {"channel": self._channel, "message_id": callback.message_id, "reason": reason}},
-        )
+        self._trail.step(logging.ERROR, "wecom message failed", callback.message_id, reason=reason)
 
 
 def _is_being_ended() -> bool:

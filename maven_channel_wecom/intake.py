@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.errors import StateUnavailable
@@ -14,49 +13,44 @@ from maven_channel_wecom.state.port import KeptCallback
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from maven_channel_wecom.callback_log import CallbackLog
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.inbox import Inbox
-    from maven_channel_wecom.log_limit import LogLimit
     from maven_channel_wecom.metrics.series import ChannelMetrics
     from maven_channel_wecom.policy.admission import AdmissionRules
     from maven_channel_wecom.policy.reply_window import ReplyWindow
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.state.port import StateStore
 
-logger = logging.getLogger(__name__)
-
 
 class Intake:
     """Admits the callbacks of one channel. Only what is in the state is acknowledged.
 
     Args:
-        channel: the name of the channel.
         rules: who may talk to the bot.
         inbox: where messages go.
         state: where they are kept.
         metrics: the channel's.
         clock: the channel's.
-        log_limit: the channel's.
+        log: the channel's.
     """
 
     def __init__(
         self,
-        channel: str,
         rules: AdmissionRules,
         *,
         inbox: Inbox,
         state: StateStore,
         metrics: ChannelMetrics,
         clock: Clock,
-        log_limit: LogLimit,
+        log: CallbackLog,
     ) -> None:
-        self._channel = channel
         self._rules = rules
         self._inbox = inbox
         self._state = state
         self._metrics = metrics
         self._clock = clock
-        self._log_limit = log_limit
+        self._log = log
 
     @property
     def is_full(self) -> bool:
@@ -70,20 +64,13 @@ class Intake:
             self._metrics.count_inbound_message("stream", "unsupported")
             return "accepted"
         if refused := admission.refusal(callback, self._rules):
-            self._log_limit.log(
-                logger,
-                logging.INFO,
-                "wecom callback refused",
-                channel=self._channel,
-                reason=refused,
-                message_id=callback.message_id,
-            )
+            self._log.refused(callback, refused)
             return "refused"
         if callback.type == EVENT:
             return self._admit_event(callback, message)
         if callback.type not in MESSAGE_TYPES:
             self._metrics.count_inbound_message("unknown", "unsupported")
-            self._log_limit.log(logger, logging.WARNING, "wecom message type unknown", channel=self._channel)
+            self._log.unknown_type(callback)
             return "accepted"
         return self._admit_message(callback, message)
 
@@ -117,14 +104,13 @@ class Intake:
     def _put(self, callback: Callback, now: float, *, new: bool) -> str:
         if not new:
             return self._duplicate(callback)
+        self._log.admitted(callback)
         self._inbox.put(AdmittedCallback(callback, now))
         return "accepted"
 
     def refused_by_state(self, error: StateUnavailable | TimeoutError) -> str:
         """Return the outcome of a callback that the state could not keep, or not in time."""
-        reason = error.reason if isinstance(error, StateUnavailable) else StateUnavailable.reason
-        self._log_limit.log(logger, logging.ERROR, "wecom state unavailable", channel=self._channel, reason=reason)
-        return reason
+        return error.reason if isinstance(error, StateUnavailable) else StateUnavailable.reason
 
     async def _admit_event(self, callback: Callback, message: bytes) -> str:
         now = self._clock.now()
@@ -133,17 +119,11 @@ class Intake:
         event = callback.event
         type_ = event.type if event and event.type in EVENT_TYPES else "other_event"
         self._metrics.count_inbound_message(type_, "acknowledged")
-        details = event.details if event else {}
-        logger.info(
-            "wecom event acknowledged",
-            extra={"fields": {"channel": self._channel, "event": type_, "message_id": callback.message_id, **details}},
-        )
+        self._log.event_acknowledged(callback, type_, event.details if event else {})
         await self._state.finish(callback.message_id, now)
         return "accepted"
 
     def _duplicate(self, callback: Callback) -> str:
         self._metrics.dedup_hits.inc()
-        self._log_limit.log(
-            logger, logging.INFO, "wecom callback repeated", channel=self._channel, message_id=callback.message_id
-        )
+        self._log.repeated(callback)
         return "duplicate"

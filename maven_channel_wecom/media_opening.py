@@ -14,6 +14,7 @@ from maven_channel_wecom.contract.messages import UnavailableBlock
 from maven_channel_wecom.errors import MediaUnavailable
 from maven_channel_wecom.policy.media_blocks import MEDIA_BYTES, BlockData, media_block, unavailable_block
 from maven_channel_wecom.protocol import limits, media
+from maven_channel_wecom.trail import Trail
 from maven_channel_wecom.transport import media_client
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ FETCH_SECONDS: Final = 60.0
 
 ITEMS: Final = 32
 """Of one message. Nobody sends more; whoever forges a message could name ten thousand."""
+
+_ONLY_ID: Final = "only a media_id came: fetching it needs an access token, which API-mode bots lack"
 
 OUTCOMES: Final = (
     "opened",
@@ -61,7 +64,7 @@ class MediaOpener:
         metrics: ChannelMetrics,
         clock: Clock,
     ) -> None:
-        self._channel = channel
+        self._trail = Trail(channel, logger)
         self._client = client
         self._keys = tuple(keys)
         self._room = room
@@ -87,17 +90,18 @@ class MediaOpener:
         except MediaUnavailable as unavailable:
             block = unavailable_block(item, unavailable.reason)
         except Exception as error:  # noqa: BLE001 - a bug met by one picture must not cost the words around it
-            logger.error(  # noqa: TRY400 - the text of an error may hold what a user sent
-                "wecom media failed", extra={"fields": {"channel": self._channel, "error": type(error).__name__}}
-            )
+            # Without its text, which may hold what a user sent.
+            self._trail.step(logging.ERROR, "wecom media failed", message_id, error=type(error).__name__)
             block = unavailable_block(item, "error")
         outcome = block.reason if isinstance(block, UnavailableBlock) else "opened"
         self._metrics.count_media_fetch(outcome)
-        if outcome != "opened":
-            fields = {"channel": self._channel, "message_id": message_id, "kind": item.kind, "reason": outcome}
-            if outcome == "no_url" and item.media_id:
-                fields["detail"] = "only a media_id came: fetching it needs an access token, which API-mode bots lack"
-            logger.warning("wecom media unavailable", extra={"fields": fields})
+        if outcome == "opened":
+            self._trail.step(logging.DEBUG, "wecom media opened", message_id, kind=item.kind)
+        else:
+            detail = {"detail": _ONLY_ID} if outcome == "no_url" and item.media_id else {}
+            self._trail.step(
+                logging.WARNING, "wecom media unavailable", message_id, kind=item.kind, reason=outcome, **detail
+            )
         return block
 
     async def _open(self, item: MediaItem, share: MediaShare, received_at: float) -> ContentBlock:

@@ -12,6 +12,7 @@ from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavaila
 from maven_channel_wecom.patience import keep_trying
 from maven_channel_wecom.policy import delivery, rendering
 from maven_channel_wecom.protocol import reply
+from maven_channel_wecom.trail import Trail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -58,7 +59,7 @@ class Outbound:
         random: Callable[[], float],
         overflow: Overflow,
     ) -> None:
-        self._channel = channel
+        self._trail = Trail(channel, logger)
         self._client = client
         self._state = state
         self._metrics = metrics
@@ -69,42 +70,42 @@ class Outbound:
     async def send(self, message: OutboundMessage) -> Receipt:
         """Deliver a message. What the network, WeCom or the state does is told in the receipt, never raised."""
         try:
-            receipt = await self._send(message)
+            receipt, message_id = await self._send(message)
         except StateUnavailable:
-            receipt = Receipt(outcome="undeliverable", reason="state")
+            receipt, message_id = Receipt(outcome="undeliverable", reason="state"), message.reply_to
         self._metrics.count_reply(receipt.outcome, receipt.reason or "ok")
         if receipt.truncated_bytes:
             self._metrics.reply_truncations.inc()
             self._metrics.reply_truncated_bytes.inc(receipt.truncated_bytes)
-        fields: dict[str, object] = {
-            "channel": self._channel,
-            "message_id": message.reply_to,
-            "attempts": receipt.attempts,
-            "truncated_bytes": receipt.truncated_bytes,
-        }
-        if receipt.outcome == "delivered":
-            logger.info("wecom reply delivered", extra={"fields": fields})
-        else:
-            fields |= {"outcome": receipt.outcome, "reason": receipt.reason}
-            logger.warning("wecom reply not delivered", extra={"fields": fields})
+        self._tell(receipt, message_id)
         return receipt
 
-    async def _send(self, message: OutboundMessage) -> Receipt:
+    def _tell(self, receipt: Receipt, message_id: str | None) -> None:
+        facts = {"attempts": receipt.attempts, "truncated_bytes": receipt.truncated_bytes}
+        if receipt.outcome == "delivered":
+            self._trail.step(logging.INFO, "wecom reply delivered", message_id, **facts)
+        else:
+            why = {"outcome": receipt.outcome, "reason": receipt.reason}
+            self._trail.step(logging.WARNING, "wecom reply not delivered", message_id, **facts, **why)
+
+    async def _send(self, message: OutboundMessage) -> tuple[Receipt, str | None]:
+        """Return the receipt, and the message that was answered."""
         rendered = rendering.render(message.content)
         if not rendered.content:
-            return Receipt(outcome="undeliverable", reason="empty")
+            return Receipt(outcome="undeliverable", reason="empty"), message.reply_to
         window = await keep_trying(
             lambda: self._state.claim_window(message.chat_id, message.reply_to, self._clock.now()), self._clock
         )
         if window is None:
-            return Receipt(outcome="undeliverable", reason="no_reply_window")
+            return Receipt(outcome="undeliverable", reason="no_reply_window"), message.reply_to
+        self._trail.step(logging.DEBUG, "wecom reply window claimed", window.message_id)
         parts = [(window, rendered)]
         if rendered.truncated_bytes and self._overflow == "continue":
             parts = await self._parts(window, message.content)
         receipt = await self._deliver_parts(parts)
         if receipt.outcome == "delivered":
             self._metrics.answer_seconds.observe(max(0.0, self._clock.now() - window.opened_at))
-        return receipt
+        return receipt, window.message_id
 
     async def _parts(self, window: ReplyWindow, content: str) -> list[_Part]:
         """Spread a text over its own window and as many spare ones of the chat as it needs and there are."""
@@ -163,6 +164,9 @@ class Outbound:
                 break
             attempts += 1
             verdict = await self._attempt(window, body, min(delivery.ATTEMPT_SECONDS, seconds_left))
+            self._trail.step(
+                logging.DEBUG, "wecom reply attempted", window.message_id, attempt=attempts, outcome=verdict.outcome
+            )
             if not verdict.retry:
                 break
             delay = delivery.next_delay(
@@ -171,7 +175,9 @@ class Outbound:
             if delay is None:
                 break
             self._metrics.count_retry(verdict.reason)
-            self._log(logging.INFO, "wecom reply retried", window, reason=verdict.reason, attempt=attempts)
+            self._trail.step(
+                logging.INFO, "wecom reply retried", window.message_id, reason=verdict.reason, attempt=attempts
+            )
             try:
                 await self._clock.sleep(delay)
             except asyncio.CancelledError:
@@ -190,10 +196,14 @@ class Outbound:
             verdict = delivery.judge_answer(*await self._client.post(window.url, body, timeout_seconds=seconds))
         except (RequestNotSent, AnswerLost) as failure:
             verdict = delivery.judge_failure(failure)
-            self._log(logging.WARNING, "wecom reply failed", window, reason=failure.reason, detail=str(failure))
+            self._trail.step(
+                logging.WARNING, "wecom reply failed", window.message_id, reason=failure.reason, detail=str(failure)
+            )
         if errcode := verdict.errcode:
             meaning = delivery.meaning(errcode)
-            self._log(logging.WARNING, "wecom reply not accepted", window, errcode=errcode, meaning=meaning)
+            self._trail.step(
+                logging.WARNING, "wecom reply not accepted", window.message_id, errcode=errcode, meaning=meaning
+            )
         return delivery.judge_repeat(verdict, repeated=window.repeated)
 
     async def _restore_at_a_stop(self, windows: Sequence[ReplyWindow]) -> None:
@@ -217,9 +227,4 @@ class Outbound:
         try:
             await keep_trying(lambda: step(window, self._clock.now()), self._clock)
         except StateUnavailable as unavailable:
-            self._log(logging.ERROR, "wecom reply not recorded", window, reason=unavailable.reason)
-
-    def _log(self, level: int, event: str, window: ReplyWindow, **fields: object) -> None:
-        logger.log(
-            level, event, extra={"fields": {"channel": self._channel, "message_id": window.message_id, **fields}}
-        )
+            self._trail.step(logging.ERROR, "wecom reply not recorded", window.message_id, reason=unavailable.reason)

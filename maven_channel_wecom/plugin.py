@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from maven_channel_wecom import __version__
 from maven_channel_wecom import config as configuration
+from maven_channel_wecom.callback_log import CallbackLog
 from maven_channel_wecom.channel import CAPABILITIES, WeComChannel
 from maven_channel_wecom.clock import SystemClock
 from maven_channel_wecom.contract.channel import ChannelStartError
@@ -142,9 +143,9 @@ async def build_channel(
         state_up=lambda: state.up,
         media_bytes=lambda: media_room.taken_bytes,
     )
-    log_limit = LogLimit(clock, metrics.log_lines_suppressed.inc)
-    intake = Intake(name, config.rules, inbox=inbox, state=state, metrics=metrics, clock=clock, log_limit=log_limit)
-    inbound = Inbound(name, config, intake=intake, metrics=metrics, clock=clock, log_limit=log_limit, random=os.urandom)
+    log = CallbackLog(name, LogLimit(clock, metrics.log_lines_suppressed.inc))
+    intake = Intake(config.rules, inbox=inbox, state=state, metrics=metrics, clock=clock, log=log)
+    inbound = Inbound(config, intake=intake, metrics=metrics, clock=clock, log=log, random=os.urandom)
     server = CallbackServer(
         inbound, host=config.host, port=config.port, path=config.path, dropped=metrics.count_dropped_connection
     )

@@ -9,6 +9,7 @@ from maven_channel_wecom.errors import MalformedCallback
 from maven_channel_wecom.inbox import AdmittedCallback
 from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.protocol.callback import MESSAGE_TYPES, read_callback
+from maven_channel_wecom.trail import Trail
 
 if TYPE_CHECKING:
     from maven_channel_wecom.clock import Clock
@@ -26,6 +27,7 @@ async def recover(channel: str, *, state: StateStore, inbox: Inbox, clock: Clock
     Raises:
         StateUnavailable: the state cannot say what there is, or not record that something is over.
     """
+    trail = Trail(channel, logger)
     while most := inbox.places_for_old_messages():
         now = clock.now()
         left = await state.unfinished(now, most=most)
@@ -37,6 +39,7 @@ async def recover(channel: str, *, state: StateStore, inbox: Inbox, clock: Clock
             if admitted is None or kept.received_at + limits.RESPONSE_URL_SECONDS <= now:
                 over.append(kept.message_id)
             else:
+                trail.step(logging.INFO, "wecom message taken up", kept.message_id, message_id=kept.message_id)
                 inbox.put(admitted)
         logger.info(
             "wecom messages taken up",

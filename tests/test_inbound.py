@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry
 
+from maven_channel_wecom.callback_log import CallbackLog
 from maven_channel_wecom.config import read_config
 from maven_channel_wecom.contract.messages import InboundMessage
 from maven_channel_wecom.errors import StateUnavailable
@@ -58,19 +59,16 @@ class Gate:
             metrics=metrics,
             clock=self.clock,
         )
-        log_limit = LogLimit(self.clock, lambda: None)
+        log = CallbackLog("wecom", LogLimit(self.clock, lambda: None))
         intake = Intake(
-            "wecom",
             CONFIG.rules,
             inbox=self.inbox,
             state=state,
             metrics=metrics,
             clock=self.clock,
-            log_limit=log_limit,
+            log=log,
         )
-        self.inbound = Inbound(
-            "wecom", CONFIG, intake=intake, metrics=metrics, clock=self.clock, log_limit=log_limit, random=bytes
-        )
+        self.inbound = Inbound(CONFIG, intake=intake, metrics=metrics, clock=self.clock, log=log, random=bytes)
 
     async def post(self, plaintext: bytes) -> CallbackAnswer:
         sealed = envelope.seal(

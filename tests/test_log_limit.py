@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from maven_channel_wecom.log_limit import LINES_PER_PERIOD, PERIOD_SECONDS, LogLimit
+from maven_channel_wecom.log_limit import LINES_PER_PERIOD, MOST_LINES_PER_PERIOD, PERIOD_SECONDS, LogLimit
 from tests.fakes.clock import FakeClock
 
 logger = logging.getLogger("tests.log_limit")
@@ -36,3 +36,23 @@ def test_a_quiet_kind_reports_nothing_left_out(caplog: pytest.LogCaptureFixture)
     clock.time += PERIOD_SECONDS
     limit.log(logger, logging.WARNING, "rejected", reason="signature")
     assert [fields_of(record) for record in caplog.records] == [{"reason": "signature"}] * 2
+
+
+def test_many_kinds_at_once_leave_few_lines_too(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever mixes them gets hardly more, and each kind shows that it was there."""
+    suppressed: list[None] = []
+    limit = LogLimit(FakeClock(), lambda: suppressed.append(None))
+    for number in range(10_000):
+        limit.log(logger, logging.WARNING, "rejected", reason=f"reason {number % 20}")
+    assert len({fields_of(record)["reason"] for record in caplog.records}) == 20
+    assert len(caplog.records) == MOST_LINES_PER_PERIOD == 10_000 - len(suppressed)
+
+
+def test_a_line_nobody_would_see_is_not_counted_as_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Else a quiet level would look like a flood."""
+    caplog.set_level(logging.ERROR)
+    suppressed: list[None] = []
+    limit = LogLimit(FakeClock(), lambda: suppressed.append(None))
+    for _ in range(100):
+        limit.log(logger, logging.WARNING, "rejected", reason="signature")
+    assert caplog.records == suppressed == []

@@ -56,7 +56,8 @@ class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     `content` is the user's own words as plain text, without what was quoted; `content_blocks` is everything, quoted
     blocks first, in the order sent. `timestamp` is in seconds since the epoch. `transport_meta` holds facts of the
-    transport that an agent may find useful, and never a secret.
+    transport that an agent may find useful, and never a secret; `trail`, if it is there, is what the channel calls the
+    message in its log lines, and goes into the `metadata` of an answer and into the lines of the host.
     """
 
     channel: str

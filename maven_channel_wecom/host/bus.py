@@ -12,7 +12,7 @@ from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessag
 from maven_channel_wecom.host.agents.agent import AgentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import pluggy
     from prometheus_client import CollectorRegistry
@@ -76,7 +76,11 @@ class Bus:
         # A blank one too: the channel does not send it, and counts that somebody is left without an answer.
         await self.send(
             OutboundMessage(
-                channel=message.channel, chat_id=message.chat_id, content=answer, reply_to=message.message_id
+                channel=message.channel,
+                chat_id=message.chat_id,
+                content=answer,
+                reply_to=message.message_id,
+                metadata=_trail(message.transport_meta),
             )
         )
 
@@ -98,6 +102,7 @@ class Bus:
             "outcome": receipt.outcome,
             "reason": receipt.reason,
             "attempts": receipt.attempts,
+            **_trail(message.metadata),
         }
         if receipt.outcome == "delivered":
             logger.debug("answer delivered", extra={"fields": fields})
@@ -106,7 +111,7 @@ class Bus:
         return receipt
 
     async def _answer(self, message: InboundMessage) -> str:
-        fields = {"channel": message.channel, "message_id": message.message_id}
+        fields = {"channel": message.channel, "message_id": message.message_id, **_trail(message.transport_meta)}
         try:
             answer = await self.ask(message)
         except AgentError as error:
@@ -119,3 +124,8 @@ class Bus:
             return FAULT_SENTENCE
         self._answered.inc()
         return answer
+
+
+def _trail(facts: Mapping[str, str]) -> dict[str, str]:
+    """Return what the channel calls a message in its log lines, if it says so, for ours to be found with them."""
+    return {"trail": facts["trail"]} if "trail" in facts else {}

@@ -73,10 +73,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Logging(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is logged, and in which form."""
+    """How much is logged, in which form, and whether people go by their ids."""
 
     level: str = "info"
     format: LogFormat = "text"
+    user_ids: bool = False
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,9 +141,13 @@ def _gateway(value: object, problems: list[str]) -> Gateway:
 
 
 def _logging(value: object, problems: list[str]) -> Logging:
-    keys = Keys(value, "logging", ("level", "format"), problems)
+    keys = Keys(value, "logging", ("level", "format", "userIds"), problems)
     style = keys.choice("format", ("text", "json"), "text")
-    return Logging(level=keys.choice("level", LEVELS, "info"), format=cast("LogFormat", style))
+    return Logging(
+        level=keys.choice("level", LEVELS, "info"),
+        format=cast("LogFormat", style),
+        user_ids=keys.flag("userIds", default=False),
+    )
 
 
 def _agent(value: object, environment: Mapping[str, str], problems: list[str]) -> Echo | Responses:

@@ -47,7 +47,8 @@ def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) 
     except UnreadableConfiguration as error:
         _say(str(error))
         return EXIT_CONFIGURATION
-    logs.configure(configuration.logging.level, configuration.logging.format)
+    settings = configuration.logging
+    logs.configure(settings.level, settings.format, user_ids=settings.user_ids)
     # A second series beside each counter, of no use to anybody here. The setting is the process's, so it is the host's.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client left it out
     try:

@@ -7,7 +7,10 @@ import logging
 import sys
 import time
 import traceback
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TextIO
+
+from maven_channel_wecom.contract.pseudonym import Pseudonym
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,13 +21,15 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 # A value that holds one of them could be read as two fields.
 _QUOTED = frozenset(' "=')
 
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
 LogFormat = Literal["text", "json"]
 
 
-def configure(level: str, style: LogFormat, stream: TextIO | None = None) -> logging.Handler:
+def configure(level: str, style: LogFormat, stream: TextIO | None = None, *, user_ids: bool = False) -> logging.Handler:
     """Make the root logger print to `stream` (default: stderr), and return the handler that does it."""
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
-    handler.setFormatter(JsonLines() if style == "json" else TextLines())
+    handler.setFormatter((JsonLines if style == "json" else TextLines)(user_ids=user_ids))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(LEVELS[level])
@@ -38,38 +43,58 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
 
 
-class TextLines(logging.Formatter):
+class _Lines(logging.Formatter):
+    """Common to both forms. With `user_ids`, people go by their ids and not by their pseudonyms."""
+
+    def __init__(self, *, user_ids: bool = False) -> None:
+        super().__init__()
+        self._user_ids = user_ids
+
+    def _fields(self, record: logging.LogRecord) -> Mapping[str, object]:
+        fields = getattr(record, "fields", None)
+        if not isinstance(fields, dict):
+            return {}
+        if not self._user_ids:
+            return fields
+        return {key: value.reveal() if isinstance(value, Pseudonym) else value for key, value in fields.items()}
+
+
+class TextLines(_Lines):
     """`2026/11/22 10:33:00 INFO wecom callback server listening port=9886`, in local time."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record, followed by indented ones when it carries an exception."""
-        stamp = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(record.created))
-        fields = "".join(f" {_text(str(key))}={_text(value)}" for key, value in _fields(record).items())
+        fields = "".join(f" {_text(str(key))}={_text(value)}" for key, value in self._fields(record).items())
         trace = "".join(f"\n    {line}" for line in _trace(record))
-        return f"{stamp} {record.levelname} {_event(record)}{fields}{trace}"
+        return f"{_local(int(record.created))} {record.levelname} {_event(record)}{fields}{trace}"
 
 
-class JsonLines(logging.Formatter):
+class JsonLines(_Lines):
     """One JSON object a line: `time`, `level`, `msg`, `logger`, then the fields, then `trace` when there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
-        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        line: dict[str, object] = dict(_fields(record))
+        line: dict[str, object] = dict(self._fields(record))
         line |= {
-            "time": f"{seconds}.{int(record.msecs):03d}Z",
+            "time": f"{_universal(int(record.created))}.{int(record.msecs):03d}Z",
             "level": record.levelname,
             "msg": _event(record),
             "logger": record.name,
         }
         if trace := list(_trace(record)):
             line["trace"] = trace
-        return printable(json.dumps(line, ensure_ascii=False, default=str))
+        return printable(_encode(line))
 
 
-def _fields(record: logging.LogRecord) -> Mapping[str, object]:
-    fields = getattr(record, "fields", None)
-    return fields if isinstance(fields, dict) else {}
+# Lines come in crowds, and a crowd shares its second.
+@lru_cache(maxsize=1)
+def _local(second: int) -> str:
+    return time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(second))
+
+
+@lru_cache(maxsize=1)
+def _universal(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def _event(record: logging.LogRecord) -> str:
@@ -79,7 +104,7 @@ def _event(record: logging.LogRecord) -> str:
 
 
 def _text(value: object) -> str:
-    text = _go(value)
+    text = value if isinstance(value, str) else _go(value)
     if text and text.isprintable() and _QUOTED.isdisjoint(text):
         return text
     return printable(json.dumps(text, ensure_ascii=False))

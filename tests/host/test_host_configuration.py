@@ -36,7 +36,7 @@ def test_an_empty_object_is_a_good_configuration() -> None:
     assert problems == []
     assert configuration.gateway == Gateway(host="127.0.0.1", port=18790)
     assert configuration.agent == Echo()
-    assert configuration.logging == Logging(level="info", format="text")
+    assert configuration.logging == Logging(level="info", format="text", user_ids=False)
     assert (configuration.cron, configuration.channels) == ((), {})
 
 
@@ -46,7 +46,7 @@ def test_a_full_configuration_is_read() -> None:
         {
             "gateway": {"host": "0.0.0.0", "port": 1},
             "agent": RESPONSES | {"apiKey": "k", "timeoutSeconds": 5},
-            "logging": {"level": "DEBUG", "format": "json"},
+            "logging": {"level": "DEBUG", "format": "json", "userIds": True},
             "cron": [
                 JOB,
                 {"name": "b", "schedule": "0 9 * * 1-5", "message": "m", "deliver": True, "channel": "w", "to": "c"},
@@ -58,7 +58,7 @@ def test_a_full_configuration_is_read() -> None:
     assert problems == []
     assert configuration.gateway.port == 1
     assert configuration.agent == Responses(url=RESPONSES["url"], model="maven", api_key="k", timeout_seconds=5)
-    assert configuration.logging == Logging(level="debug", format="json")
+    assert configuration.logging == Logging(level="debug", format="json", user_ids=True)
     assert [job.schedule for job in configuration.cron] == [Interval(300), Calendar("0 9 * * 1-5")]
     assert (configuration.cron[1].deliver, configuration.cron[1].channel, configuration.cron[1].to) == (True, "w", "c")
     assert configuration.channels == {"w": {"type": "wecom", "token": "t"}}
@@ -78,6 +78,7 @@ def test_a_full_configuration_is_read() -> None:
         ({"gateway": {"host": ""}}, "gateway.host must be a string that is not empty"),
         ({"logging": {"level": "loud"}}, "logging.level must be one of debug, info, warning, error"),
         ({"logging": {"format": 3}}, "logging.format must be one of text, json"),
+        ({"logging": {"userIds": "yes"}}, "logging.userIds must be true or false"),
         ({"agent": {"type": "gpt"}}, "agent.type must be one of echo, responses"),
         ({"agent": {"apikey": CANARY}}, "agent.apikey is not a known key; did you mean agent.apiKey?"),
         (

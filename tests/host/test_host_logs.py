@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from maven_channel_wecom.contract.pseudonym import Pseudonym
 from maven_channel_wecom.host import logs
 
 if TYPE_CHECKING:
@@ -124,6 +125,18 @@ class TestJson:
             logging.getLogger("test").exception("agent failed")
         assert json.loads(stream.getvalue())["trace"][0] == "ValueError"
         assert CANARY not in stream.getvalue()
+
+
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize("style", ["text", "json"])
+@pytest.mark.parametrize("user_ids", [False, True])
+def test_people_go_by_their_ids_only_where_that_was_asked_for(style: logs.LogFormat, user_ids: bool) -> None:  # noqa: FBT001
+    """The line is the same otherwise."""
+    stream = io.StringIO()
+    logs.configure("info", style, stream, user_ids=user_ids)
+    logging.getLogger("test").info("admitted", extra={"fields": {"sender": Pseudonym("#4711", CANARY), "type": "text"}})
+    assert (CANARY in stream.getvalue()) == user_ids
+    assert ("#4711" in stream.getvalue()) != user_ids
 
 
 def test_the_level_decides_what_is_printed(root: logging.Logger) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def watch() -> Iterator[Watch]:
-    """Render all log records of the test; at its end no canary may have shown anywhere."""
+    """Render all log records of the test; at its end no canary may have shown anywhere, and no line have surprised."""
     watching = Watch()
     root = logging.getLogger()
     level = root.level
@@ -25,3 +25,4 @@ def watch() -> Iterator[Watch]:
     root.removeHandler(watching)
     root.setLevel(level)
     assert watching.leaks() == []
+    assert watching.undocumented == set()

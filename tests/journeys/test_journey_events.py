@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.simulator.messages import CardClick, EnterChat, Feedback, StreamRefresh, Unknown
+from maven_channel_wecom.trail import trail_id
 from tests.journeys.agents import Listener
 from tests.journeys.journey import Journey
 
@@ -43,7 +44,8 @@ async def test_an_event_is_acknowledged_counted_and_logged_once(
         assert await journey.metric("inbound_messages_total", type=kind, outcome="acknowledged") == 1
         assert await journey.metric("reply_windows") == 0
     assert agent.words == ["the first real message"]
-    expected = {"channel": "wecom", "event": kind, "message_id": sent.message_id} | details
+    named = {"channel": "wecom", "trail": trail_id("wecom", sent.message_id), "message_id": sent.message_id}
+    expected = named | {"event": kind} | details
     assert watch.logged("wecom event acknowledged") == [expected]
 
 
@@ -90,4 +92,4 @@ async def test_a_message_of_an_unknown_type_is_acknowledged_and_counted(watch: W
         assert await journey.metric("inbound_messages_total", type="unknown", outcome="unsupported") == 1
         assert await journey.metric("callbacks_total", kind="message", outcome="accepted") == 2
     assert agent.words == ["a message after it"]
-    assert watch.logged("wecom message type unknown") == [{"channel": "wecom"}]
+    assert [fields["message_id"] for fields in watch.logged("wecom message type unknown")] == [sent.message_id]

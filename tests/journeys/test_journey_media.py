@@ -15,6 +15,7 @@ from maven_channel_wecom.simulator.faults import CutBody, ResetBeforeReading, St
 from maven_channel_wecom.simulator.media_faults import Endless, Expired, Garbage, Plain, WrongKey, WrongLength
 from maven_channel_wecom.simulator.messages import File, Image, ImageById, Mixed, Text
 from maven_channel_wecom.simulator.picture import draw_png
+from maven_channel_wecom.trail import trail_id
 from tests.journeys.agents import Listener
 from tests.journeys.hand_clock import HandClock
 from tests.journeys.journey import Journey
@@ -73,7 +74,7 @@ async def test_an_image_that_cannot_be_had_is_said_so_and_answered(
     assert agent.blocks == (UnavailableBlock(kind="image", reason=reason),)
     assert answer == f"[image unavailable: {reason}]"
     assert watch.logged("wecom media unavailable") == [
-        {"channel": "wecom", "message_id": message_id, "kind": "image", "reason": reason}
+        {"channel": "wecom", "trail": trail_id("wecom", message_id), "kind": "image", "reason": reason}
     ]
     assert any("WARNING wecom media unavailable" in line for line in watch.lines)
 

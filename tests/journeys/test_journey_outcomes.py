@@ -18,6 +18,7 @@ from maven_channel_wecom.simulator.faults import (
     Status,
 )
 from maven_channel_wecom.simulator.messages import Text
+from maven_channel_wecom.trail import trail_id
 from tests.journeys.agents import Listener
 from tests.journeys.hand_clock import HandClock
 from tests.journeys.journey import Journey
@@ -184,7 +185,12 @@ async def test_an_errcode_is_logged_with_its_meaning(watch: Watch) -> None:
         sent = await journey.send(Text("are you there?"))
         await journey.auditor.receipt_for(sent.message_id)
     assert watch.logged("wecom reply not accepted") == [
-        {"channel": "wecom", "message_id": sent.message_id, "errcode": 45002, "meaning": "content too long"}
+        {
+            "channel": "wecom",
+            "trail": trail_id("wecom", sent.message_id),
+            "errcode": 45002,
+            "meaning": "content too long",
+        }
     ]
     (fields,) = watch.logged("wecom reply not delivered")
     assert (fields["outcome"], fields["reason"]) == ("refused", "too_long")

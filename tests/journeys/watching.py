@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.host.logs import JsonLines, TextLines
+from tests.log_events import difference, documented
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 # Parts of the URLs WeCom gives out; no log has a reason to hold one.
 _URL_PARTS = ("response_code", "/cgi-bin/aibot", "aibot-img", "q-sign", "q-ak=")
 _BEGINNING_CHARACTERS = 40
+
+_DOCUMENTED = documented()
 
 
 class Watch(logging.Handler):
@@ -23,6 +26,7 @@ class Watch(logging.Handler):
         super().__init__(logging.DEBUG)
         self.lines: list[str] = []
         self.tracebacks: list[str] = []
+        self.undocumented: set[str] = set()
         self._logged: list[tuple[str, Mapping[str, object]]] = []
         self.canaries: dict[str, str] = dict.fromkeys(_URL_PARTS, "a URL of WeCom")
         self._shown: list[tuple[str, str]] = []
@@ -37,6 +41,8 @@ class Watch(logging.Handler):
             self.tracebacks.append(line)
         self.shown("a log line", line)
         self.shown("a log line", self._json.format(record))
+        if (record.name or "").startswith("maven_channel_wecom.") and (found := difference(record, _DOCUMENTED)):
+            self.undocumented.add(found)
         event = record.getMessage()
         self._logged.append((event, getattr(record, "fields", {})))
         for awaited, arrived in self._waiting:
@@ -67,6 +73,10 @@ class Watch(logging.Handler):
     def logged(self, event: str) -> list[Mapping[str, object]]:
         """Return the fields of every record of an event so far."""
         return [fields for logged, fields in self._logged if logged == event]
+
+    def steps(self) -> list[tuple[str, Mapping[str, object]]]:
+        """Return every event so far with its fields, in order."""
+        return list(self._logged)
 
     async def until(self, event: str, count: int = 1) -> Mapping[str, object]:
         """Wait until an event was logged that often, and return the fields of the last one."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from tests.log_events import documented
 from tests.proofs.fleet import lone_gateway
 from tests.proofs.mutations import GUEST, mutate
 from tests.proofs.traffic import Traffic, tally
@@ -164,8 +165,7 @@ def _connect(address: tuple[str, int]) -> socket.socket:
 class _Log:
     """Reads the log of a gateway from where it stopped the last time."""
 
-    # These belong to a message that was let in, one for each.
-    _OF_PEOPLE = (" message_id=", " answer not delivered ", " agent failed ")
+    _OF_STRANGERS = tuple(event for event, row in documented().items() if row.limited)
 
     def __init__(self, path: Path) -> None:
         self._file = path.open(encoding="utf-8", errors="replace")
@@ -173,9 +173,13 @@ class _Log:
 
     def read(self) -> int:
         """Return how many lines strangers caused since then."""
-        fresh = [line for line in self._file if not any(word in line for word in self._OF_PEOPLE)]
+        fresh = [line for line in self._file if not self._is_of_a_message(line)]
         self.lines += fresh
         return len(fresh)
+
+    def _is_of_a_message(self, line: str) -> bool:
+        """Tell whether a line belongs to a message that was let in, which has its few lines."""
+        return " trail=" in line and not any(event in line for event in self._OF_STRANGERS)
 
     def close(self) -> None:
         self._file.close()
