@@ -43,6 +43,7 @@ _KEYS: Final = (
     "previousEncodingAESKey",
     "inboxLimit",
     "mediaLimitBytes",
+    "shortPath",
     "drainSeconds",
 )
 
@@ -68,6 +69,8 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     inbox_limit: int = 1_000
     # Higher: more memory while an agent hangs. Lower: pictures wait, and are not to be had after five minutes of it.
     media_limit_bytes: int = 256 * 1024 * 1024
+    # Off: every callback takes aiohttp's way, which is slower and answers alike.
+    short_path: bool = True
     # Lower: answers being written at a stop are cut off; higher: a stop takes longer than its supervisor waits.
     drain_seconds: float = 10.0
 
@@ -129,6 +132,7 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
         state=state,
         overflow=entry.take("overflow", _overflow, default="truncate"),
         max_skew_seconds=entry.take("maxSkewSeconds", values.count, default=0),
+        short_path=entry.take("shortPath", values.flag, default=True),
         inbox_limit=entry.take("inboxLimit", values.positive_count, default=1_000),
         media_limit_bytes=entry.take("mediaLimitBytes", _media_limit, default=256 * 1024 * 1024),
         drain_seconds=entry.take("drainSeconds", values.seconds, default=10.0),

@@ -147,7 +147,12 @@ async def build_channel(
     intake = Intake(config.rules, inbox=inbox, state=state, metrics=metrics, clock=clock, log=log)
     inbound = Inbound(config, intake=intake, metrics=metrics, clock=clock, log=log, random=os.urandom)
     server = CallbackServer(
-        inbound, host=config.host, port=config.port, path=config.path, dropped=metrics.count_dropped_connection
+        inbound,
+        host=config.host,
+        port=config.port,
+        path=config.path,
+        dropped=metrics.count_dropped_connection,
+        short_path=config.short_path,
     )
     metrics.watch(connections=lambda: len(server.connections))
     channel = WeComChannel(

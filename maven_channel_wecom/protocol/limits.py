@@ -36,3 +36,8 @@ TIMESTAMP_DIGITS: Final = 10
 
 # UNDOCUMENTED: sample nonces are up to 19 alphanumeric characters; room for a longer form of the same kind.
 NONCE_CHARACTERS: Final = 128
+
+# UNDOCUMENTED: real ids have some 32 characters, real URLs some 400, real messages a few items.
+ID_CHARACTERS: Final = 512
+URL_CHARACTERS: Final = 8_192
+MIXED_ITEMS: Final = 1_000

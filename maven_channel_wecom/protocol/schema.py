@@ -3,9 +3,17 @@
 A field that some kind of callback lacks has a default, and is empty then.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
+
+from maven_channel_wecom.protocol import limits
+
+# Where nothing is documented there is an end to it all the same: what is kept, logged or looked at must not be large
+# because somebody who can sign says so.
+Id = Annotated[str, Meta(max_length=limits.ID_CHARACTERS)]
+Url = Annotated[str, Meta(max_length=limits.URL_CHARACTERS)]
 
 
 class _Part(msgspec.Struct):
@@ -18,19 +26,19 @@ class _Part(msgspec.Struct):
 class From(_Part):
     """Who sent it (100719 "公共字段")."""
 
-    userid: str = ""
+    userid: Id = ""
 
 
 class Header(_Part):
     """What every callback has in common (100719 "公共字段", 101027)."""
 
     msgid: str
-    msgtype: str
-    aibotid: str = ""
-    chattype: str = ""
-    chatid: str = ""
+    msgtype: Id
+    aibotid: Id = ""
+    chattype: Id = ""
+    chatid: Id = ""
     sender: From = msgspec.field(name="from", default_factory=From)
-    response_url: str = ""
+    response_url: Url = ""
     create_time: int | None = None
 
 
@@ -43,15 +51,15 @@ class Text(_Part):
 class Media(_Part):
     """A picture, file or video (100719). UNDOCUMENTED but seen: `media_id`, and `aeskey` as on the long connection."""
 
-    url: str = ""
-    media_id: str = ""
-    aeskey: str = ""
+    url: Url = ""
+    media_id: Id = ""
+    aeskey: Id = ""
 
 
 class MixedItem(_Part):
     """One text or picture of a mixed message (100719 "图文混排")."""
 
-    msgtype: str = ""
+    msgtype: Id = ""
     text: Text | None = None
     image: Media | None = None
 
@@ -59,7 +67,7 @@ class MixedItem(_Part):
 class Mixed(_Part):
     """Texts and pictures in the order they were written (100719 "图文混排")."""
 
-    msg_item: list[MixedItem] = []
+    msg_item: Annotated[list[MixedItem], Meta(max_length=limits.MIXED_ITEMS)] = []
 
 
 class Payload(_Part):
@@ -76,7 +84,7 @@ class Payload(_Part):
 class Quote(Payload):
     """A quoted message: the same shape, with its type beside it (100719 "引用")."""
 
-    msgtype: str = ""
+    msgtype: Id = ""
 
 
 class Message(Payload):
@@ -104,7 +112,7 @@ class FeedbackEvent(_Part):
 class EventBody(_Part):
     """An event: its details stand under the name of its type (101027)."""
 
-    eventtype: str = ""
+    eventtype: Id = ""
     template_card_event: CardEvent | None = None
     feedback_event: FeedbackEvent | None = None
 

@@ -103,6 +103,8 @@ class CallbackServer:
         """Stop listening, let requests being answered finish for a moment, and close every connection."""
         if self._listener is not None:
             self._listener.close()
+        # Idle connections first, or each would be waited for.
+        self._aiohttp.pre_shutdown()
         await self._aiohttp.shutdown(_SHUTDOWN_SECONDS)
         self.connections.stop()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STRANGER_SECONDS: Final = 15.0
+STRANGER_SECONDS: Final = 12.0
 """For whoever has not brought a genuine callback yet: slow headers, slow bodies, slow readers and idlers alike. A
 callback takes milliseconds, and WeCom itself gives up after five seconds. Lower: slow networks are cut off."""
 

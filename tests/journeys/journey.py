@@ -56,6 +56,7 @@ class Bot:
             "host": "127.0.0.1",
             "port": 0,
             "allowPrivateNetwork": True,
+            "shortPath": watch.short_path,
         }
 
     async def send(self, message: Message, **how: Any) -> SentCallback:  # noqa: ANN401 - what SimulatedWeCom.send takes

@@ -46,3 +46,43 @@ def test_what_is_not_a_callback_is_malformed(message: bytes) -> None:
     with pytest.raises(MalformedCallback, match="not the JSON") as raised:
         read_callback(message)
     assert "hello" not in str(raised.value)
+
+
+PICTURE = {"msgtype": "image", "image": {"url": "https://example.com/a"}}
+
+
+@pytest.mark.parametrize(
+    ("at_the_limit", "beyond"),
+    [
+        pytest.param({"chatid": "c" * 512}, {"chatid": "c" * 513}, id="a-chat"),
+        pytest.param({"from": {"userid": "u" * 512}}, {"from": {"userid": "u" * 513}}, id="a-sender"),
+        pytest.param({"aibotid": "b" * 512}, {"aibotid": "b" * 513}, id="a-bot"),
+        pytest.param({"response_url": "u" * 8192}, {"response_url": "u" * 8193}, id="a-response-url"),
+        pytest.param(
+            {"msgtype": "image", "image": {"url": "u" * 8192}},
+            {"msgtype": "image", "image": {"url": "u" * 8193}},
+            id="a-media-url",
+        ),
+        pytest.param(
+            {"msgtype": "mixed", "mixed": {"msg_item": [PICTURE] * 1000}},
+            {"msgtype": "mixed", "mixed": {"msg_item": [PICTURE] * 1001}},
+            id="items",
+        ),
+    ],
+)
+def test_what_is_larger_than_anything_real_is_malformed(
+    at_the_limit: dict[str, object], beyond: dict[str, object]
+) -> None:
+    """It would be kept and looked at, whoever signed it."""
+    ordinary: dict[str, object] = {"msgid": "m", "msgtype": "text", "text": {"content": "x"}}
+    assert read_callback(json.dumps(ordinary | at_the_limit).encode()).message_id == "m"
+    with pytest.raises(MalformedCallback, match="not the JSON"):
+        read_callback(json.dumps(ordinary | beyond).encode())
+
+
+def test_invalid_json_is_read_leniently_only_when_it_is_not_large() -> None:
+    """Raw control characters are met in short texts; reading a megabyte that way would hold up everybody else."""
+    message = b'{"msgid":"m","msgtype":"text","text":{"content":"a\n%b"}}'
+    assert read_callback(message % (b"b" * 100_000)).message_id == "m"
+    with pytest.raises(MalformedCallback, match="not the JSON"):
+        read_callback(message % (b"b" * 200_000))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -13,7 +16,7 @@ from maven_channel_wecom.transport.callback_answer import CallbackAnswer, dull_a
 from maven_channel_wecom.transport.callback_server import BODY_BYTES, CallbackServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Mapping
 
 WAIT_SECONDS = 5
 POST = b"POST /wecom/bot?a=b HTTP/1.1\r\nHost: x\r\n"
@@ -38,14 +41,27 @@ class Receiver:
         self.bodies.put_nowait(body)
         return CallbackAnswer(status=200, body=f"{method} {len(body)}".encode())
 
-    def receive_ordinary(self, query: bytes, body: bytes) -> None:
-        """Leave everything to aiohttp: what it does is looked at here."""
+    def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer:
+        self.queries.append(dict(parse_qsl(query.decode())))
+        self.bodies.put_nowait(body)
+        return CallbackAnswer(status=200, body=f"POST {len(body)}".encode())
+
+
+Serving = Callable[[], AbstractAsyncContextManager[tuple[Receiver, int]]]
+
+
+@pytest.fixture(params=[True, False], ids=["short", "long"])
+def serving(request: pytest.FixtureRequest) -> Serving:
+    """Return what starts a server: with and without the short path, nobody can tell the difference."""
+    return partial(_serving, short_path=request.param)
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[tuple[Receiver, int]]:
+async def _serving(*, short_path: bool) -> AsyncIterator[tuple[Receiver, int]]:
     receiver = Receiver()
-    server = CallbackServer(receiver, host="127.0.0.1", port=0, path="/wecom/bot", dropped=lambda reason: None)
+    server = CallbackServer(
+        receiver, host="127.0.0.1", port=0, path="/wecom/bot", dropped=lambda _reason: None, short_path=short_path
+    )
     port = await server.start()
     try:
         yield receiver, port
@@ -65,7 +81,7 @@ async def exchange(port: int, request: bytes) -> bytes:
     return head + body
 
 
-async def test_a_request_is_handed_on_with_its_query_decoded_once() -> None:
+async def test_a_request_is_handed_on_with_its_query_decoded_once(serving: Serving) -> None:
     """A percent sign that was sent as one stays one."""
     async with serving() as (receiver, port):
         answer = await exchange(port, b"GET /wecom/bot?echostr=a%2Bb%252F HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -86,7 +102,7 @@ async def test_a_request_is_handed_on_with_its_query_decoded_once() -> None:
     ],
 )
 async def test_what_is_not_answered_is_refused_without_a_word(
-    request_bytes: bytes, status: bytes, caplog: pytest.LogCaptureFixture
+    serving: Serving, request_bytes: bytes, status: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither the request nor the software behind the port is named, and nothing is logged."""
     async with serving() as (receiver, port):
@@ -99,7 +115,7 @@ async def test_what_is_not_answered_is_refused_without_a_word(
     assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
 
 
-async def test_a_body_of_exactly_the_limit_is_read() -> None:
+async def test_a_body_of_exactly_the_limit_is_read(serving: Serving) -> None:
     """The limit belongs to it."""
     async with serving() as (_, port):
         answer = await exchange(port, POST + b"Content-Length: %d\r\n\r\n" % BODY_BYTES + bytes(BODY_BYTES))
@@ -115,7 +131,7 @@ async def test_a_body_of_exactly_the_limit_is_read() -> None:
         ),
     ],
 )
-async def test_a_larger_body_is_refused_and_not_waited_for(rest: bytes) -> None:
+async def test_a_larger_body_is_refused_and_not_waited_for(serving: Serving, rest: bytes) -> None:
     """A body announced as too large is not even begun."""
     async with serving() as (receiver, port):
         answer = await exchange(port, POST + rest)
@@ -132,7 +148,7 @@ async def test_a_larger_body_is_refused_and_not_waited_for(rest: bytes) -> None:
         pytest.param(POST + b"Content-Length: 3\r\nContent-Encoding: gzip\r\n\r\nabc", id="not-what-it-says"),
     ],
 )
-async def test_a_body_that_breaks_off_is_a_malformed_callback(request_bytes: bytes) -> None:
+async def test_a_body_that_breaks_off_is_a_malformed_callback(serving: Serving, request_bytes: bytes) -> None:
     """Not a traceback, and not a body cut short."""
     async with serving() as (receiver, port):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
