@@ -1,4 +1,4 @@
-"""What every test has: an event loop that must not be blocked."""
+"""What every test has: an event loop that must not be blocked, and somebody who listens for secrets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from blockbuster import blockbuster_ctx
+
+from tests.suite_watch import (  # noqa: F401 - hooks and fixtures of pytest
+    capsys,
+    pytest_runtest_makereport,
+    pytest_runtest_protocol,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    watch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,11 +4,12 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.fakes.host import channel_metrics
+from tests.suite_watch import shown
 
 
 def series(registry: CollectorRegistry) -> list[str]:
     """Without when each began, which the host switches off."""
-    lines = generate_latest(registry).decode().splitlines()
+    lines = shown("/metrics", generate_latest(registry).decode()).splitlines()
     return [line for line in lines if not line.startswith("#") and "_created{" not in line]
 
 

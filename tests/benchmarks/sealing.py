@@ -12,7 +12,7 @@ from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.acknowledgements import read_acknowledgement
 from maven_channel_wecom.simulator.callbacks import seal_callback
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
+from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,24 +15,25 @@ from maven_channel_wecom.doctor.examination import PUBLIC_URL
 from maven_channel_wecom.simulator.demo_gateway import free_port
 from tests.doctor.patients import KEY, PASSWORD, TOKEN, FakeBot, entry, with_bot, written
 from tests.journeys.gateway_process import GatewayProcess
-from tests.journeys.watching import Watch
+from tests.suite_watch import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.doctor.conftest import Doctor
+    from tests.journeys.watching import Watch
 
 OTHER_KEY = KEY[::-1]
 
 
-async def test_a_running_gateway_is_well(doctor: Doctor, tmp_path: Path) -> None:
+async def test_a_running_gateway_is_well(doctor: Doctor, tmp_path: Path, watch: Watch) -> None:
     """As it was started, with a receive id, an odd path and a state it holds; by other credentials it is not."""
     settings: dict[str, Any] = entry(
         port=free_port(), path="/企业/bot", receiveId="ww1", state=f"sqlite:{tmp_path}/wecom.db", maxSkewSeconds=600
     )
     url = f"http://127.0.0.1:{settings['port']}/企业/bot"
     document = {"gateway": {"port": 0}, "channels": {"bot": settings | {"type": "wecom"}}}
-    async with GatewayProcess(Watch(), tmp_path, document) as gateway:
+    async with GatewayProcess(watch, tmp_path, document) as gateway:
         await gateway.until("gateway channels started")
         found = await doctor.ask(gateway.config, "--url", url)
         assert [check for check in found.checks if check["outcome"] == "fail"] == []
@@ -199,7 +200,8 @@ def test_the_command_is_on_the_command_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "maven_channel_wecom", "doctor", "--config", str(with_bot(tmp_path))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("with --url the address that WeCom calls is checked too.\n")
+    told = shown("the output of the doctor", done.stdout)
+    assert told.endswith("with --url the address that WeCom calls is checked too.\n")
 
 
 async def test_lines_are_aligned_and_end_in_a_verdict(doctor: Doctor, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.fakes.names import Names
 from tests.fakes.proxies import HttpProxy, SocksProxy
 from tests.fakes.redis_server import RedisServer, shared_redis
 from tests.fakes.sites import Site, answer, hang_up, in_turn, silence
+from tests.suite_watch import shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -146,7 +147,7 @@ def limited(path: Path) -> str:
     shell = ["/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *command]
     done = subprocess.run(shell, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     assert (done.returncode, done.stderr) == (1, "")
-    return done.stdout
+    return shown("the output of the doctor", done.stdout)
 
 
 async def test_a_disk_that_takes_nothing_is_seen(tmp_path: Path) -> None:

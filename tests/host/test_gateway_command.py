@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.suite_watch import shown
+
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncIterator
@@ -53,7 +55,7 @@ async def run(command: list[str], path: Path, **environment: str) -> tuple[int |
     async with started(command, path, **environment) as process, asyncio.timeout(30):
         out, err = await process.communicate()
     assert out == b""
-    return process.returncode, err.decode()
+    return process.returncode, shown("the log of a gateway", err.decode())
 
 
 def written(folder: Path, document: object) -> Path:

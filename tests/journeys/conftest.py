@@ -1,16 +1,15 @@
-"""What every journey has: somebody who watches for secrets and for what users wrote."""
+"""What every journey has: a watch whom no line of the log surprises, and the ways in."""
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.journeys.watching import Watch
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.journeys.watching import Watch
 
 
 # What a callback meets on its way in, it meets in the same form on the short path and on the long one.
@@ -24,15 +23,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(autouse=True)
-def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
-    """Render all log records of the test; at its end no canary may have shown anywhere, and no line have surprised."""
-    watching = Watch(short_path=getattr(request, "param", True))
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(watching)
-    root.setLevel(logging.DEBUG)
-    yield watching
-    root.removeHandler(watching)
-    root.setLevel(level)
-    assert watching.leaks() == []
-    assert watching.undocumented == set()
+def watch(watch: Watch, request: pytest.FixtureRequest) -> Iterator[Watch]:
+    """Return the watch of the suite; at the end no line of the log may have surprised."""
+    watch.short_path = getattr(request, "param", True)
+    yield watch
+    assert watch.undocumented == set()

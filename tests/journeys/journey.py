@@ -16,11 +16,11 @@ from maven_channel_wecom.contract.messages import OutboundMessage, Receipt
 from maven_channel_wecom.host.configuration import interpret
 from maven_channel_wecom.host.lifecycle import Host
 from maven_channel_wecom.host.plugins import channel_problems, load_plugins
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.messages import Feedback, File, Mixed, Text, Voice
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 from tests.journeys.assembly import Assembly
 from tests.journeys.auditor import Auditor
+from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

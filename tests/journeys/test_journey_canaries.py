@@ -30,15 +30,23 @@ def other() -> Watch:
 )
 def test_a_canary_in_a_field_is_found(other: Watch, fields: dict[str, object]) -> None:
     """As the host would print it."""
-    record = logging.makeLogRecord({"msg": "wecom event", "levelno": logging.DEBUG, "fields": fields})
+    record = logging.makeLogRecord({"name": "maven_channel_wecom", "msg": "wecom event", "fields": fields})
     other.emit(record)
     assert other.leaks() == ["a token in a log line"]
 
 
 def test_a_canary_in_a_message_is_found(other: Watch) -> None:
     """Put there by a careless format."""
-    other.emit(logging.makeLogRecord({"msg": "token %s", "args": (CANARY,)}))
-    assert other.leaks() == ["a token in a log line"]
+    other.emit(logging.makeLogRecord({"name": "maven_channel_wecom", "msg": "token %s", "args": (CANARY,)}))
+    assert other.leaks() == ["a token in a log line", "a token in a log line of another host"]
+
+
+def test_a_canary_in_an_exception_is_found_if_another_host_would_print_it(other: Watch) -> None:
+    """The text of an exception is shown by the formatter of Python, which hosts use that have none of their own."""
+    error = ValueError(CANARY)
+    fields = {"name": "maven_channel_wecom", "msg": "wecom event", "exc_info": (ValueError, error, None)}
+    other.emit(logging.makeLogRecord(fields))
+    assert other.leaks() == ["a token in a log line of another host"]
 
 
 def test_a_canary_in_a_status_answer_is_found(other: Watch) -> None:

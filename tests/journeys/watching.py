@@ -17,6 +17,7 @@ _URL_PARTS = ("response_code", "/cgi-bin/aibot", "aibot-img", "q-sign", "q-ak=")
 _BEGINNING_CHARACTERS = 40
 
 _DOCUMENTED = documented()
+_OF_THE_HOST = "maven_channel_wecom.host"
 
 
 class Watch(logging.Handler):
@@ -33,6 +34,7 @@ class Watch(logging.Handler):
         self._shown: list[tuple[str, str]] = []
         self._waiting: list[tuple[str, asyncio.Event]] = []
         self._json = JsonLines()
+        self._plain = logging.Formatter()
         self.setFormatter(TextLines())
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -44,6 +46,9 @@ class Watch(logging.Handler):
         self.shown("a log line", self._json.format(record))
         if (record.name or "").startswith("maven_channel_wecom.") and (found := difference(record, _DOCUMENTED)):
             self.undocumented.add(found)
+        # Another host prints records as Python does: with the text of an exception, if a channel logs one.
+        if not record.name.startswith(_OF_THE_HOST):
+            self.shown("a log line of another host", self._plain.format(record))
         event = record.getMessage()
         self._logged.append((event, getattr(record, "fields", {})))
         for awaited, arrived in self._waiting:
@@ -60,15 +65,17 @@ class Watch(logging.Handler):
         """Note what was shown to somebody."""
         self._shown.append((where, text))
 
+    @property
+    def shown_so_far(self) -> list[tuple[str, str]]:
+        """Return what was shown, and where."""
+        return self._shown
+
     def leaks(self) -> list[str]:
         """Return what showed where, without showing it again."""
+        everything = "\n".join(text for _, text in self._shown)
+        found = {canary: kind for canary, kind in self.canaries.items() if canary in everything}
         return sorted(
-            {
-                f"{kind} in {where}"
-                for canary, kind in self.canaries.items()
-                for where, text in self._shown
-                if canary in text
-            }
+            {f"{kind} in {where}" for canary, kind in found.items() for where, text in self._shown if canary in text}
         )
 
     def logged(self, event: str) -> list[Mapping[str, object]]:

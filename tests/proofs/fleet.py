@@ -15,9 +15,9 @@ import aiohttp
 from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.demo_gateway import free_port
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 from tests.proofs.agent import counting_agent
+from tests.suite_watch import new_encoding_aes_key, new_token, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -95,13 +95,19 @@ class Gateway:
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
+        self._show_log()
 
     async def drain(self) -> int:
         """Send SIGTERM and return the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(STOP_SECONDS):
-            return await self._process.wait()
+            code = await self._process.wait()
+        self._show_log()
+        return code
+
+    def _show_log(self) -> None:
+        shown("the log of a gateway", self.log.read_text(encoding="utf-8"))
 
     def resident_bytes(self) -> int:
         """Return the memory it has."""

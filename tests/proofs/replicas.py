@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.messages import Text
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 from tests.fakes.fault_proxy import FaultProxy
@@ -24,6 +23,7 @@ from tests.fakes.redis_server import RedisServer
 from tests.proofs.agent import CountingAgent, counting_agent
 from tests.proofs.fleet import Gateway
 from tests.proofs.traffic import Traffic, tally
+from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 from tests.simulator.bots import Bot
+from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

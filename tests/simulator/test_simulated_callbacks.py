@@ -13,7 +13,6 @@ from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.callbacks import Address, plaintext, seal_callback, seal_url_check
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.messages import (
     CardClick,
     EnterChat,
@@ -30,6 +29,7 @@ from maven_channel_wecom.simulator.messages import (
     Video,
     Voice,
 )
+from tests.suite_watch import new_encoding_aes_key, new_token
 
 SINGLE = Address(bot_id="aib1", user_id="alice")
 GROUP = Address(bot_id="aib1", user_id="alice", group_id="wr1")

@@ -14,8 +14,8 @@ import pytest
 
 from maven_channel_wecom.protocol.reply import markdown_body
 from maven_channel_wecom.simulator import console
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key
 from maven_channel_wecom.simulator.picture import draw_png
+from tests.suite_watch import new_encoding_aes_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,7 +10,6 @@ import pytest
 from maven_channel_wecom.protocol.callback import MediaItem, TextItem
 from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.messages import (
     CardClick,
     EnterChat,
@@ -27,6 +26,7 @@ from maven_channel_wecom.simulator.messages import (
 )
 from maven_channel_wecom.simulator.picture import draw_png
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
+from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
     from maven_channel_wecom.simulator.messages import Message

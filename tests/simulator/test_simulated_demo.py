@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.simulator import demo, demo_gateway, demo_scenes
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
+from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom

@@ -1,0 +1,117 @@
+"""The watch over the whole suite can fail: whatever way a canary is shown, it is found, and not shown again."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Each shows the secret in its own way, most of them in a test that would pass. In two parts, as this very test is
+# watched too.
+SECRET = "canar" + "y4711"
+LEAKS = """
+import logging, subprocess, sys, warnings
+import pytest
+from tests.suite_watch import keep, new_token, shown
+
+SECRET = "canar" + "y4711"
+LOG = logging.getLogger("maven_channel_wecom.inbound")
+
+class Printed:
+    def __repr__(self):
+        return f"<{SECRET}>"
+
+def test_prints(): print(SECRET)
+def test_prints_an_error(): sys.stderr.write(SECRET)
+def test_reads_what_was_printed(capsys):
+    print(SECRET)
+    assert capsys.readouterr().out
+def test_leaves_what_was_printed(capsys): print(SECRET)
+def test_runs_a_program(capfd): subprocess.run(["echo", SECRET])
+def test_logs_a_field(): LOG.debug("wecom event", extra={"fields": {"a": [SECRET]}})
+def test_logs_a_text(): LOG.debug("wecom %s", SECRET)
+def test_logs_an_exception():
+    try: raise ValueError(SECRET)
+    except ValueError: LOG.exception("wecom event")
+def test_warns(): warnings.warn(SECRET)
+def test_shows_a_health(): shown("/readyz", SECRET)
+def test_keeps_for_itself():
+    keep("what a user wrote", "a story of the harbor")
+    print("text=a story of the harbor")
+def test_shows_in_a_fixture(fixture): pass
+def test_fails(): assert Printed() is None
+
+drawn = []
+def test_draws(): drawn.append(new_token())
+def test_shows_what_another_drew(): print(drawn)
+def test_is_clean(): print("nothing"); LOG.debug("wecom event")
+
+@pytest.fixture
+def fixture():
+    yield
+    print(SECRET)
+"""
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return what pytest prints about a suite that leaks everywhere."""
+    folder = tmp_path_factory.mktemp("leaking")
+    (folder / "test_leaks.py").write_text(LEAKS, encoding="utf-8")
+    done = subprocess.run(  # noqa: S603 - our own interpreter, our own words
+        [
+            *(sys.executable, "-m", "pytest", "-rA", "-W", "error", "-c", os.devnull, "--rootdir", str(folder)),
+            *("-p", "tests.suite_watch", "-p", "no:cacheprovider", str(folder / "test_leaks.py")),
+        ],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.returncode == 1
+    return done.stdout
+
+
+LEAKING = re.findall(r"def test_(\w+)", LEAKS)
+CLEAN = {"is_clean", "draws", "shows_what_another_drew"}
+
+
+@pytest.mark.parametrize("test", [name for name in LEAKING if name not in CLEAN])
+def test_a_leak_is_found(output: str, test: str) -> None:
+    """And fails the test that leaked."""
+    assert re.search(rf"^(ERROR|FAILED) .*::test_{test}( |$)", output, re.MULTILINE)
+
+
+def test_a_test_without_a_leak_passes(output: str) -> None:
+    """Nothing else fails it."""
+    assert re.search(r"^PASSED .*::test_is_clean$", output, re.MULTILINE)
+    assert not re.search(r"^(ERROR|FAILED) .*::test_is_clean", output, re.MULTILINE)
+
+
+def test_a_secret_that_another_test_shows_is_found(output: str) -> None:
+    """At the end of the suite, by comparing all of it."""
+    assert re.search(r"shown: a token in .*::test_shows_what_another_drew$", output, re.MULTILINE)
+
+
+def test_nothing_that_leaked_is_shown_again(output: str) -> None:
+    """Not even by a failing assertion, or by a warning that is an error."""
+    assert SECRET not in output
+    assert "[a canary]" in output
+
+
+def test_every_secret_that_tests_draw_is_kept() -> None:
+    """Whoever draws one past the watch would not be heard."""
+    past = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tests").rglob("*.py")
+        if re.search(r"^\s*(from|import) maven_channel_wecom\.simulator\.keys\b", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert past == set()
