@@ -24,12 +24,12 @@ HEAD_BYTES: Final = 8 * 1024
 """Of an ordinary request. Longer ones are judged by aiohttp."""
 
 # RFC 9110 5.1 and 5.5: a name is a token, a value is visible characters, spaces and tabs. A header named here asks for
-# something, or says where the body ends in another way than its length.
+# something, or says where the body ends in another way than its length. More headers than these are aiohttp's to judge.
 _HEADERS: Final = (
     rb"((?:(?!connection|content-encoding|expect|transfer-encoding|upgrade|te:|trailer)"
-    rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n|connection:[ \t]*keep-alive[ \t]*\r\n)+)\r\n"
+    rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n|connection:[ \t]*keep-alive[ \t]*\r\n){2,64})\r\n"
 )
-_LENGTH: Final = re.compile(rb"(?:^|\n)content-length:[ \t]*([0-9]{1,7})[ \t]*\r", re.IGNORECASE)
+_HEADER: Final = re.compile(rb"([^:]+):[ \t]*([^\r]*)\r\n")
 
 
 class ShortPath:
@@ -44,8 +44,11 @@ class ShortPath:
         head = self._head.match(data, 0, HEAD_BYTES)
         if head is None:
             return None
-        lengths = _LENGTH.findall(head[2])
-        if len(lengths) != 1 or int(lengths[0]) != len(data) - head.end():
+        headers = _HEADER.findall(head[2].lower())
+        values = dict(headers)
+        # RFC 9112 3.2 and 6.3 ask for these two. Of some others there may be two, but not of all: aiohttp knows.
+        length = values.get(b"content-length", b"").rstrip(b" \t")
+        if b"host" not in values or len(values) != len(headers) or length != b"%d" % (len(data) - head.end()):
             return None
         return head[1], data[head.end() :]
 

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import re
 import secrets
-import socket
 import sys
 import tempfile
 import time
@@ -25,28 +22,19 @@ from urllib.parse import urlsplit
 from tests.log_events import documented
 from tests.proofs.fleet import lone_gateway
 from tests.proofs.mutations import GUEST, mutate
+from tests.proofs.sending import Sender
 from tests.proofs.traffic import Traffic, tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from maven_channel_wecom.protocol.envelope import Credentials
     from tests.proofs.fleet import Gateway
     from tests.proofs.mutations import Mutation
     from tests.proofs.traffic import Tally
 
-_CALLERS = 64
+_SENDERS = 64
 _GOOD_PER_SECOND = 30.0
 _SETTLING_SECONDS = 60.0
 _BATCH = 10_000
-
-# For an answer that must come, and for one that may: what is cut off or lies about its length gets none.
-_PATIENCE_SECONDS = 10.0
-_GLANCE_SECONDS = 0.05
-
-_ANSWER = re.compile(
-    rb"HTTP/1\.[01] ([2-9]\d\d) [^\r]*\r\n(?:[^\r]+\r\n)*?Content-Length: (\d+)\r\n(?:[^\r]+\r\n)*\r\n"
-)
 
 MAX_DRIFT_BYTES = 5_000_000
 MAX_LINES_PER_BATCH = 100
@@ -84,84 +72,6 @@ class Findings:
         )
 
 
-class _Caller:
-    """Sends one request after the other, on one connection for as long as that stays usable."""
-
-    def __init__(self, address: tuple[str, int], found: Findings, failures: Path | None) -> None:
-        self._address = address
-        self._found = found
-        self._failures = failures
-        self._socket: socket.socket | None = None
-
-    async def call(self, number: int, mutation: Mutation) -> None:
-        """Send a mutation and judge what comes back."""
-        if self._socket is None:
-            self._socket = _connect(self._address)
-        statuses, usable = await self._exchange(self._socket, mutation)
-        self._found.requests += 1
-        self._found.statuses.update(statuses)
-        if any(status >= 500 and status != 503 for status in statuses):
-            self._fail(number, mutation, f"answered {statuses}")
-        elif mutation.answers and not statuses:
-            self._fail(number, mutation, "not answered")
-        elif mutation.good and statuses[0] not in {200, 503}:
-            self._fail(number, mutation, f"a good callback was answered {statuses[0]}")
-        if not usable:
-            self.close()
-
-    def close(self) -> None:
-        """Hang up."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    async def _exchange(self, connection: socket.socket, mutation: Mutation) -> tuple[list[int], bool]:
-        """Return the statuses of the answers, and whether the connection may be used again."""
-        loop = asyncio.get_running_loop()
-        received = bytearray()
-        answers: list[re.Match[bytes]] = []
-        end = 0
-        try:
-            async with asyncio.timeout(_PATIENCE_SECONDS if mutation.answers else _GLANCE_SECONDS):
-                # One that refuses early may hang up before everything is sent.
-                with contextlib.suppress(ConnectionError):
-                    for segment in mutation.segments:
-                        await loop.sock_sendall(connection, segment)
-                        await asyncio.sleep(0)
-                while len(answers) < max(1, mutation.answers):
-                    data = await loop.sock_recv(connection, 65536)
-                    if not data:
-                        return _statuses(answers), False
-                    received += data
-                    while (answer := _ANSWER.search(received, end)) and len(received) >= answer.end() + int(answer[2]):
-                        answers.append(answer)
-                        end = answer.end() + int(answer[2])
-        except (TimeoutError, ConnectionError):
-            return _statuses(answers), False
-        # After a 413 the rest of the body is still under way, and the server hangs up.
-        statuses = _statuses(answers)
-        return statuses, mutation.whole and 413 not in statuses and b"onnection: close" not in received
-
-    def _fail(self, number: int, mutation: Mutation, what: str) -> None:
-        self._found.failures.append(f"request {number} ({mutation.layer}): {what}")
-        if self._failures is not None:
-            self._failures.mkdir(parents=True, exist_ok=True)
-            name = f"seed-{self._found.seed}-request-{number}.bin"
-            (self._failures / name).write_bytes(b"".join(mutation.segments))
-
-
-def _statuses(answers: list[re.Match[bytes]]) -> list[int]:
-    return [int(answer[1]) for answer in answers]
-
-
-def _connect(address: tuple[str, int]) -> socket.socket:
-    # On loopback it is there at once.
-    connection = socket.create_connection(address)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.settimeout(0)
-    return connection
-
-
 class _Log:
     """Reads the log of a gateway from where it stopped the last time."""
 
@@ -190,17 +100,39 @@ async def attack(
 ) -> None:
     """Send that many mutations, many at once."""
     parts = urlsplit(gateway.callback_url)
-    remaining: Iterator[int] = iter(numbers)
+    remaining = iter(numbers)
 
-    async def keep_calling() -> None:
-        caller = _Caller((parts.hostname or "", parts.port or 0), found, failures)
+    async def keep_sending() -> None:
+        sender = Sender(parts.hostname or "", parts.port or 0)
         for number in remaining:
-            await caller.call(number, mutate(found.seed, number, credentials))
-        caller.close()
+            mutation = mutate(found.seed, number, credentials)
+            statuses = [answer.status for answer in await sender.send(mutation)]
+            found.requests += 1
+            found.statuses.update(statuses)
+            if failure := _failure(mutation, statuses):
+                found.failures.append(f"request {number} ({mutation.layer}): {failure}")
+                _write(failures, f"seed-{found.seed}-request-{number}.bin", mutation)
+        sender.close()
 
     began = time.monotonic()
-    await asyncio.gather(*(keep_calling() for _ in range(_CALLERS)))
+    await asyncio.gather(*(keep_sending() for _ in range(_SENDERS)))
     found.seconds += time.monotonic() - began
+
+
+def _failure(mutation: Mutation, statuses: list[int]) -> str:
+    if any(status >= 500 and status != 503 for status in statuses):
+        return f"answered {statuses}"
+    if mutation.answers and not statuses:
+        return "not answered"
+    if mutation.good and statuses[0] not in {200, 503}:
+        return f"a good callback was answered {statuses[0]}"
+    return ""
+
+
+def _write(folder: Path | None, name: str, mutation: Mutation) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"".join(mutation.segments))
 
 
 async def run(
@@ -234,11 +166,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**20))
+    parser.add_argument("--long-path", action="store_true", help="without the short path")
     parser.add_argument("--failures", type=Path, default=Path(".hostile"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = asyncio.run(
-            run(Path(folder), seed=arguments.seed, requests=arguments.requests, failures=arguments.failures)
+            run(
+                Path(folder),
+                seed=arguments.seed,
+                requests=arguments.requests,
+                failures=arguments.failures,
+                settings={"shortPath": not arguments.long_path},
+            )
         )
     sys.stdout.write("".join(f"{failure}\n" for failure in found.failures[:20]))
     held = found.held and found.drift_bytes <= MAX_DRIFT_BYTES

@@ -23,10 +23,16 @@ if TYPE_CHECKING:
     from maven_channel_wecom.protocol.envelope import Credentials
 
 GUEST: Final = "guest"
-"""The only sender of a mutated message whom the gateway lets in."""
+"""The only sender of a mutated message to let in. There are no media in it: a URL with a bit flipped leads anywhere."""
 
 _TIMESTAMP: Final = "1700000000"
 _MEBIBYTE: Final = 1024 * 1024
+_HEADERS: Final = (
+    (b"Host", b"127.0.0.1"),
+    (b"User-Agent", b"Mozilla/4.0"),
+    (b"Accept", b"*/*"),
+    (b"Content-Type", b"application/json"),
+)
 
 # Where one stands for a value, a key or a character, it has broken something somewhere.
 _ODD_JSON: Final = (
@@ -113,6 +119,8 @@ _ODD_HEADERS: Final = (
     (b"Connection", b"upgrade"),
     (b"Connection", b"close"),
     (b"Connection", b"keep-alive, keep-alive, x"),
+    (b"User-Agent", b"another"),
+    (b"Host", b"another"),
     (b"Host", b""),
     (b"Host", b"[::1"),
     (b"Host", b"a b"),
@@ -360,7 +368,7 @@ class _Mutant:
         if how == 0:
             draft.headers += [(b"X-%d" % number, b"y" * 20) for number in range(chance.choice((20, 90, 200, 1000)))]
         elif how == 1:
-            draft.headers = draft.headers[1:]
+            del draft.headers[chance.randrange(len(draft.headers))]
         elif how == 2:
             data = draft.encode()
             start, end = data.index(b"\r\n") + 2, data.index(b"\r\n\r\n")
@@ -444,12 +452,14 @@ class _Mutant:
             "aibotid": "aib1",
             "chattype": chance.choice(("single", "group")),
         }
-        fields |= {"chatid": "chat", "from": {"userid": GUEST if chance.random() < 0.05 else "stranger"}}
-        type_ = chance.choice(("text", "text", "voice", "image", "file", "video", "mixed", "event", "stream", "news"))
+        guest = chance.random() < 0.05
+        fields |= {"chatid": "chat", "from": {"userid": GUEST if guest else "stranger"}}
+        types = ("text", "voice", "event", "stream", "news")
+        type_ = chance.choice(types if guest else (*types, "text", "image", "file", "video", "mixed"))
         parts = [{"msgtype": "text", "text": content}, {"msgtype": "image", "image": media}]
         event = {"eventtype": "feedback_event", "feedback_event": {"id": "f", "type": 2, "inaccurate_reason_list": [1]}}
         payloads = {"text": content, "voice": content, "mixed": {"msg_item": parts}, "event": event}
-        fields |= {"msgtype": type_, type_: payloads.get(type_, media)}
+        fields |= {"msgtype": type_, type_: payloads.get(type_, {} if guest else media)}
         if chance.random() < 0.2:
             fields["quote"] = {"msgtype": "text", "text": content}
         return msgspec.json.encode(fields)
@@ -462,7 +472,7 @@ class _Mutant:
 
     def _signed(self, ciphertext: bytes) -> _Draft:
         text = ciphertext.decode("utf-8", "replace")
-        return _Draft(self._query(text), msgspec.json.encode({"encrypt": text}), [(b"Host", b"127.0.0.1")])
+        return _Draft(self._query(text), msgspec.json.encode({"encrypt": text}), list(_HEADERS))
 
     def _callback(self) -> _Draft:
         return self._sealed(self._framed(self._message()))
@@ -470,7 +480,7 @@ class _Mutant:
     def _url_check(self) -> _Draft:
         text = base64.b64encode(cipher.encrypt(self._key, self._framed(b"1234567890123456789"))).decode()
         query = [*self._query(text), (b"echostr", text.replace("+", "%2B").encode())]
-        return _Draft(query, b"", [(b"Host", b"127.0.0.1")], method=b"GET")
+        return _Draft(query, b"", list(_HEADERS), method=b"GET")
 
     def _query(self, ciphertext: str) -> list[tuple[bytes, bytes]]:
         nonce = str(self.chance.getrandbits(32))

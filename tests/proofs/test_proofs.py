@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.proofs.drain import stop_again_and_again
 from tests.proofs.hostile import MAX_LINES_PER_BATCH
 from tests.proofs.hostile import run as run_hostile
@@ -57,10 +59,13 @@ async def test_a_redis_that_goes_away_costs_nothing_acknowledged(tmp_path: Path)
     assert outage.messages.answered_twice == []
 
 
-async def test_mutated_requests_get_no_server_error_and_cost_nobody_a_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize("short_path", [True, False], ids=["short-path", "long-path"])
+async def test_mutated_requests_get_no_server_error_and_cost_nobody_a_message(
+    tmp_path: Path, *, short_path: bool
+) -> None:
     """No traceback either, and hardly a line in the log."""
-    found = await run_hostile(tmp_path, seed=5, requests=20_000)
-    assert found.requests == 20_000
+    found = await run_hostile(tmp_path, seed=5, requests=10_000, settings={"shortPath": short_path})
+    assert found.requests == 10_000
     assert found.failures == []
     assert {status for status in found.statuses if status >= 500} <= {503}
     assert found.tracebacks == 0

@@ -36,6 +36,12 @@ def test_an_ordinary_callback_is_its_query_and_its_body() -> None:
         pytest.param(LINE + HOST + LENGTH, id="no-end-of-headers"),
         pytest.param(LINE + HOST + b"\r\n{}", id="no-length"),
         pytest.param(LINE + b"\r\n", id="no-headers"),
+        pytest.param(LINE + LENGTH + b"X-A: b\r\n\r\n{}", id="no-host"),
+        pytest.param(LINE + HOST + HOST + LENGTH + b"\r\n{}", id="two-hosts"),
+        pytest.param(LINE + HOST + LENGTH + b"User-Agent: a\r\nuser-agent: b\r\n\r\n{}", id="two-of-a-kind"),
+        pytest.param(
+            LINE + HOST + LENGTH + b"".join(b"X-%d: b\r\n" % n for n in range(63)) + b"\r\n{}", id="many-headers"
+        ),
         pytest.param(LINE + HOST + LENGTH + LENGTH + b"\r\n{}", id="two-lengths"),
         pytest.param(LINE + HOST + b"Content-Length: +2\r\n\r\n{}", id="a-length-with-a-sign"),
         pytest.param(LINE + HOST + b"Content-Length: 2, 2\r\n\r\n{}", id="a-list-of-lengths"),
@@ -70,8 +76,8 @@ def test_what_is_not_ordinary_is_left_to_aiohttp(request_bytes: bytes) -> None:
 
 def test_a_path_is_taken_literally() -> None:
     """A dot in it is a dot."""
-    assert ShortPath("/a.b").read(b"POST /axb?q HTTP/1.1\r\n" + LENGTH + b"\r\n{}") is None
-    assert ShortPath("/a.b").read(b"POST /a.b?q HTTP/1.1\r\n" + LENGTH + b"\r\n{}") == (b"q", b"{}")
+    assert ShortPath("/a.b").read(b"POST /axb?q HTTP/1.1\r\n" + HOST + LENGTH + b"\r\n{}") is None
+    assert ShortPath("/a.b").read(b"POST /a.b?q HTTP/1.1\r\n" + HOST + LENGTH + b"\r\n{}") == (b"q", b"{}")
 
 
 class Receiver:
