@@ -14,6 +14,7 @@ from prometheus_client import disable_created_metrics
 
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.host import logs
+from maven_channel_wecom.host.collecting import spare_callers
 from maven_channel_wecom.host.configuration import Configuration, UnreadableConfiguration, interpret, read_document
 from maven_channel_wecom.host.lifecycle import Host
 from maven_channel_wecom.host.plugins import PluginProblems, channel_problems, load_plugins
@@ -60,6 +61,7 @@ def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) 
     if problems:
         _say_all(args.config, problems)
         return EXIT_CONFIGURATION
+    spare_callers()
     return asyncio.run(run(configuration, plugins))
 
 

@@ -3,8 +3,9 @@
 `aiohttp` is a bare aiohttp application with a constant answer, its access log off. `protocol` is a bare asyncio
 protocol that has httptools parse the request and writes a constant answer. `channel` is ours: the installed plugin
 found by its entry point, the channel started through `maven_channel_start` with a fresh metrics registry and the
-embedded host's logging, and a host whose `publish` takes each message, counts it and returns. `wecom` takes what is
-POSTed to a `response_url` and says that it is well. `pictures` serves a large encrypted picture.
+embedded host's logging and way of collecting garbage, and a host whose `publish` takes each message, counts it and
+returns. `wecom` takes what is POSTed to a `response_url` and says that it is well. `pictures` serves a large encrypted
+picture.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from maven_channel_wecom.contract.messages import ImageBlock
 from maven_channel_wecom.host import logs
+from maven_channel_wecom.host.collecting import spare_callers
 from maven_channel_wecom.host.plugins import load_plugins
 from maven_channel_wecom.protocol import cipher
 from tests.benchmarks.sealing import PATH
@@ -145,6 +147,7 @@ async def _serve_channel(settings: Settings) -> tuple[int, Stop]:
     stall = await watching.__aenter__() if watching else Stall()
     host = _Host(plugins.hook, settings, stall)
     channel: Any = await plugins.hook.maven_channel_start(name="wecom", config=settings.entry, host=host)
+    spare_callers()
 
     async def stop() -> Summary:
         found = Summary(published=host.published, stall_seconds=stall.longest_seconds)
