@@ -9,7 +9,7 @@ URL ?= http://127.0.0.1:9886/wecom/bot
 SECONDS ?= 600
 TARGETS ?= envelope cipher callback media cutting
 
-.PHONY: demo test gateway simulator doctor lint format coverage proof-kill proof-drain proof-replicas proof-hostile proof-slow proof-overload bench fuzz clean
+.PHONY: demo test gateway simulator doctor lint format coverage proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
 	@$(BIN)/python -m maven_channel_wecom demo
@@ -55,6 +55,9 @@ proof-replicas: $(READY)  ## Three replicas on one Redis, and everything that ca
 
 proof-hostile: $(READY)  ## Send a gateway a million mutated requests while people write to it.
 	@$(BIN)/python -m tests.proofs.hostile --requests 1000000
+
+proof-series: $(READY)  ## Have a hundred thousand people write to a gateway, and count the series they leave.
+	@$(BIN)/python -m tests.proofs.series --people 100000
 
 proof-slow: $(READY)  ## Hold two thousand slow connections for a minute, and see what good callers notice.
 	@$(BIN)/python -m tests.proofs.slow --connections 2000 --seconds 60

@@ -23,10 +23,20 @@ PATIENCE_SECONDS = 5.0
 _KEPT_CONNECTIONS = 8
 
 
-def sealed_text(credentials: Credentials, url: str, *, message_id: str, text: str, response_url: str = "") -> bytes:
+def sealed_text(
+    credentials: Credentials,
+    url: str,
+    *,
+    message_id: str,
+    text: str,
+    response_url: str = "",
+    user: str = "",
+    group: str = "",
+) -> bytes:
     """Return the whole HTTP request of one text message; a blank one has an agent say nothing."""
     parts = urlsplit(url)
-    message = {"msgid": message_id, "aibotid": "aib1", "chattype": "single", "from": {"userid": message_id[-3:]}}
+    message = {"msgid": message_id, "aibotid": "aib1", "from": {"userid": user or message_id[-3:]}}
+    message |= {"chattype": "group", "chatid": group} if group else {"chattype": "single"}
     message |= {"response_url": response_url, "msgtype": "text", "text": {"content": text}}
     sealed = seal_callback(
         msgspec.json.encode(message), credentials, receive_id="", timestamp=int(time.time()), random=os.urandom

@@ -115,6 +115,12 @@ class Gateway:
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * 4096
 
+    async def metrics(self) -> str:
+        """Return what a Prometheus would be told."""
+        url = f"http://127.0.0.1:{self._status_port}/metrics"
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return shown("/metrics", await response.text())
+
     async def _answers(self, session: aiohttp.ClientSession, lowest: int) -> bool:
         try:
             async with session.get(f"http://127.0.0.1:{self._status_port}/readyz") as response:

@@ -12,6 +12,8 @@ from tests.proofs.hostile import run as run_hostile
 from tests.proofs.kill import kill_again_and_again
 from tests.proofs.overload import run as run_overload
 from tests.proofs.replicas import deliver_each_three_times, durable_redis, go_without, roll, stage
+from tests.proofs.series import MAX_SERIES
+from tests.proofs.series import run as run_series
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +76,14 @@ async def test_mutated_requests_get_no_server_error_and_cost_nobody_a_message(
     assert found.messages.acknowledged > 0
     assert found.messages.lost == []
     assert found.messages.answered_twice == []
+
+
+async def test_people_leave_no_series_behind(tmp_path: Path) -> None:
+    """However many they are, in however many groups; there are few to begin with, those of the process among them."""
+    found = await run_series(tmp_path, people=300)
+    assert found.answered == 300
+    assert found.new == set()
+    assert found.series <= MAX_SERIES
 
 
 async def test_ten_times_the_load_is_refused_and_loses_nothing(tmp_path: Path) -> None:
