@@ -198,6 +198,7 @@ def test_sealing_needs_sixteen_random_bytes() -> None:
         pytest.param("a" * 44, "43 characters, this one has 44", id="long"),
         pytest.param("?" * 43, "base64", id="not-base64"),
         pytest.param("键" * 43, "base64", id="not-ascii"),
+        pytest.param("a" * 42 + "=", "base64", id="padding-of-its-own"),
     ],
 )
 def test_a_wrong_key_is_described_and_not_shown(key: str, complaint: str) -> None:
