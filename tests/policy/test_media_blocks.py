@@ -79,3 +79,14 @@ def test_data_is_the_base64_of_all_that_was_added(parts: list[tuple[bytes, int]]
         data.add(content)
     whole = b"".join(contents)
     assert (data.finish(), data.size_bytes) == (base64.b64encode(whole).decode(), len(whole))
+
+
+@pytest.mark.parametrize("part_bytes", [1_000_001, 300_000, 262_144, 65_537])
+def test_a_large_item_is_encoded_the_same_in_however_many_parts_it_comes(part_bytes: int) -> None:
+    """No seam shows in the base64: it is the one of the whole."""
+    content = bytes(range(256)) * 3_907
+    data = BlockData()
+    for start in range(0, len(content), part_bytes):
+        data.add(content[start : start + part_bytes])
+    assert data.size_bytes == len(content)
+    assert data.finish() == base64.b64encode(content).decode()
