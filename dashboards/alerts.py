@@ -57,8 +57,8 @@ def _burning(objective: Objective, burn: Burn) -> Alert:
         }[objective.name],
         description=(
             f"Promised for channel {{{{ $labels.channel }}}} is that {objective.promise}. Over {burn.long}, "
-            f"{{{{ $value | humanizePercentage }}}} were not, which spends the budget of {objective.budget:.4g} "
-            f"{burn.factor:g} times as fast as it may be spent, or faster."
+            f"{{{{ $value | humanizePercentage }}}} were not. At this pace the budget for 30 days is spent in "
+            f"{30 / burn.factor:.0f} days or sooner."
         ),
     )
 
@@ -296,7 +296,7 @@ _INSIDE: Final = (
         wait="1m",
         keep="5m",
         severity="warning",
-        summary="The state refuses steps: messages are answered 503, or answers wait.",
+        summary="The state refuses steps: messages are not taken, or answers wait.",
         description=(
             "The state of channel {{ $labels.channel }} on {{ $labels.instance }} refused about "
             "{{ $value | humanize }} steps in the last 5 minutes."
