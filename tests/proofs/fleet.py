@@ -73,6 +73,17 @@ class Gateway:
         )
         self._process: asyncio.subprocess.Process | None = None
 
+    @property
+    def target(self) -> str:
+        """Where Prometheus scrapes it."""
+        return f"127.0.0.1:{self._status_port}"
+
+    @property
+    def pid(self) -> int:
+        """The process that runs now."""
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self, *, ready: bool = True) -> None:
         """Start it, and wait until it is ready, or only until it listens."""
         with self.log.open("ab") as log:

@@ -1,0 +1,43 @@
+"""The dashboards as they are committed, and the expressions they ask for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOLDER = Path(__file__).parents[2] / "dashboards"
+DASHBOARDS: dict[str, dict[str, Any]] = {
+    path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))
+}
+
+
+class Asked(NamedTuple):
+    """One expression of a panel."""
+
+    dashboard: str
+    panel: str
+    expr: str
+
+
+def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the panels that show something, without the rows."""
+    yield from (panel for panel in dashboard["panels"] if panel["type"] != "row")
+
+
+def asked() -> Iterator[Asked]:
+    """Yield every expression of every panel."""
+    for name, dashboard in DASHBOARDS.items():
+        for panel in panels(dashboard):
+            for target in panel["targets"]:
+                yield Asked(name, panel["title"], target["expr"])
+
+
+def filled_in(expr: str, *, interval: str, shown: str) -> str:
+    """Return an expression as Grafana sends it with All chosen everywhere."""
+    for variable in ("channel", "job", "instance"):
+        expr = expr.replace(f'"${variable}"', '".+"')
+    return expr.replace("$__rate_interval", interval).replace("$__range", shown)
