@@ -7,6 +7,8 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
+# Reads its scripts from the disk when it is imported, which a running loop is not to wait for.
+import maven_channel_wecom.state.redis.store  # noqa: F401
 from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.host.agents.agent import AgentError
 from maven_channel_wecom.host.agents.failures import FAILED
@@ -231,7 +233,8 @@ class Scene:
 
     async def hold_messages(self) -> None:
         """Have the agent hang on so many messages that the inbox is nearly full."""
-        await asyncio.gather(*(self.sick.wecom.send(Text("hold"), user=self._user()) for _ in range(_HELD)))
+        await asyncio.gather(*(self.sick.wecom.send(Text("hold"), user=self._user()) for _ in range(_HELD - 1)))
+        await self.sick.wecom.send(Mixed((Text("hold"), Image(draw_png(64, 64)))), user=self._user())
 
     async def trouble(self) -> None:
         """Do once more all that goes wrong with messages and answers."""

@@ -61,7 +61,7 @@ class PrometheusServer:
             )
         try:
             # Targets are picked up at a tick of some seconds after the start.
-            await self.until_up(self._targets)
+            await self.until_up()
         except BaseException:
             await self.__aexit__()
             raise
@@ -74,10 +74,10 @@ class PrometheusServer:
             self._process.kill()
             await self._process.wait()
 
-    async def until_up(self, targets: Sequence[str]) -> None:
-        """Wait until all of these answered the last scrape."""
+    async def until_up(self) -> None:
+        """Wait until every target answered its last scrape."""
         async with asyncio.timeout(_START_SECONDS):
-            while not set(targets) <= await self._up():
+            while await self._up() != set(self._targets):
                 if self._process is not None and self._process.returncode is not None:
                     message = f"Prometheus ended: {(self._folder / 'prometheus.log').read_text(encoding='utf-8')}"
                     raise RuntimeError(message)
