@@ -46,6 +46,10 @@ coverage: $(READY)  ## Run the tests with branch coverage.
 dashboards: $(READY)  ## Write the dashboards and rules anew: make dashboards RUNBOOK=https://…/runbook.md
 	@$(BIN)/python -W ignore::DeprecationWarning -m dashboards $(if $(RUNBOOK),--runbook "$(RUNBOOK)")
 
+proof-dashboards: $(READY)  ## Everything that can go wrong, under a real Prometheus: every alert fires and clears.
+	@.ci/servers
+	@$(BIN)/python -W ignore::DeprecationWarning -m tests.dashboards.scenario
+
 proof-kill: $(READY)  ## Kill a gateway 200 times while people write to it.
 	@$(BIN)/python -m tests.proofs.kill --kills 200
 

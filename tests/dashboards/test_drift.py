@@ -1,0 +1,96 @@
+"""Metrics, dashboards, alerts and documents speak of the same things."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dashboards.alerts import ALERTS
+from dashboards.rules import recordings
+from tests.dashboards.promtool import promtool
+from tests.dashboards.shown import asked
+from tests.journeys.journey import Journey
+from tests.journeys.watching import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+# Exported, and in no panel and no alert, for a reason.
+UNSEEN = {
+    "process_virtual_memory_bytes": "address space is not memory; process_resident_memory_bytes is shown",
+    "python_gc_objects_collected_total": "how much a collection found tells an operator nothing; how often is shown",
+    "python_gc_objects_uncollectable_total": "zero since Python 3.4",
+}
+# Of Prometheus itself.
+SYNTHETIC = {"up"}
+
+
+@pytest.fixture
+async def journey() -> AsyncIterator[Journey]:
+    """A gateway as it runs, which nobody has written to."""
+    async with Journey(Watch()) as running:
+        yield running
+
+
+def expressions() -> list[str]:
+    """Return every expression of the dashboards and the rules."""
+    return [each.expr for kind in (asked(), recordings(), ALERTS) for each in kind]
+
+
+def named(expr: str) -> set[str]:
+    """Return the metrics of an expression: what is left without labels, windows, functions and operators."""
+    bare = re.sub(r"\{[^}]*\}|(?:by|without|on|ignoring) \([^)]*\)|\[[^]]*\]|offset \S+", " ", expr)
+    words = re.findall(r"(?<![\w:$.])[a-z_][a-z0-9_:]*\b(?!\s*\()", bare)
+    return set(words) - {"and", "or", "unless"}
+
+
+def used() -> set[str]:
+    """Return every metric that a dashboard or a rule names, but for those that rules record."""
+    names = {name for expr in expressions() for name in named(expr)}
+    recorded = {recording.record for recording in recordings()}
+    assert {name for name in names if ":" in name} <= recorded
+    return names - recorded
+
+
+def test_names_are_found_in_expressions() -> None:
+    """The tests below stand on it."""
+    assert named('60 * sum by (outcome) (rate(a_total{x="b_total", y=~"$y"}[5m] offset 1w)) > 0') == {"a_total"}
+    assert named("sum(a) / (b > 0) and on (job, instance) present_over_time(c[1d])") == {"a", "b", "c"}
+    assert named("job_channel:x:rate5m * 3600 >= 5") == {"job_channel:x:rate5m"}
+
+
+async def test_dashboards_and_rules_name_metrics_that_exist(journey: Journey) -> None:
+    """By the name Prometheus scrapes."""
+    scraped = {name for name, _ in await journey.metrics()} | SYNTHETIC
+    assert used() - scraped == set()
+
+
+async def test_every_metric_is_looked_at(journey: Journey) -> None:
+    """In a panel, in an alert, or left out for a reason that is written down."""
+    _, text = await journey.get("/metrics")
+    exported = set(re.findall(r"^# TYPE (\w+) \w+$", text, re.MULTILINE))
+    looked_at = {re.sub(r"_(bucket|count|sum)$", "", name) for name in used()}
+    created = {name for name in exported if name.endswith("_created")}
+    assert exported - created - looked_at == set(UNSEEN)
+
+
+async def test_labels_in_expressions_exist(journey: Journey) -> None:
+    """A value that no series has selects nothing, and an alert on it never fires."""
+    values: dict[str, set[str]] = {}
+    for _, labels in await journey.metrics():
+        for label, value in labels:
+            values.setdefault(label, set()).add(value)
+    for expr in expressions():
+        for label, operator, given in re.findall(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"$]+)"', expr):
+            wanted = given.split("|") if "~" in operator else [given]
+            assert set(wanted) <= values[label], (label, given)
+
+
+async def test_what_a_gateway_exports_is_as_it_should_be(journey: Journey) -> None:
+    """By promtool's own lint, with one exemption: the client library names what it tells of the process itself."""
+    _, text = await journey.get("/metrics")
+    done = promtool("check", "metrics", stdin=text)
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line]
+    assert [line for line in said if not line.startswith(("python_", "process_"))] == []
