@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
     from maven_channel_wecom.errors import AnswerLost, RequestNotSent
+    from maven_channel_wecom.transport.socks import SocksConnector
 
 CONNECT_SECONDS: Final = 5.0
 """For name, connection, proxy and TLS together. The hosts we talk to answer in milliseconds or not at all."""
@@ -112,6 +113,12 @@ class Egress:
         self._own_resolver: AbstractResolver | None = None
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+        self._socks: type[SocksConnector] | None = None
+        if self._proxy is not None and self._proxy.scheme in SOCKS_SCHEMES:
+            # Here, as it takes 30 ms: the first answer would have the event loop wait for it.
+            from maven_channel_wecom.transport.socks import SocksConnector  # noqa: PLC0415 - only with the extra
+
+            self._socks = SocksConnector
 
     async def exchange(
         self,
@@ -209,10 +216,8 @@ class Egress:
         names = self._given_resolver
         if names is None:
             names = self._own_resolver = aiohttp.DefaultResolver()
-        if self._proxy is not None and self._proxy.scheme in SOCKS_SCHEMES:
-            from maven_channel_wecom.transport.socks import SocksConnector  # noqa: PLC0415 - only with the extra
-
-            return SocksConnector(
+        if self._proxy is not None and self._socks is not None:
+            return self._socks(
                 self._proxy,
                 resolver=JudgingResolver(names, self._is_forbidden) if self._proxy.scheme == "socks5" else None,
                 ssl=self._tls,

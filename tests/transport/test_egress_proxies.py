@@ -307,3 +307,15 @@ def test_a_socks_proxy_without_the_extra_names_the_command_that_installs_it() ->
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
     assert "pip install 'maven-channel-wecom[socks]'" in done.stdout
     assert "canary" not in done.stdout
+
+
+def test_a_socks_proxy_is_ready_before_the_first_request() -> None:
+    """What speaks to it is imported at the start: that takes so long that nobody should wait for it later."""
+    program = (
+        "import sys\n"
+        "from maven_channel_wecom.transport.egress import Egress\n"
+        "assert 'aiohttp_socks' not in sys.modules\n"
+        "Egress(proxy='socks5://proxy.example:1080')\n"
+        "assert 'aiohttp_socks' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)  # noqa: S603 - our own interpreter
