@@ -87,7 +87,9 @@ def _is_ours(name: str, config: Mapping[str, Any]) -> bool:
 async def _start(name: str, raw: Mapping[str, Any], host: HostServices) -> WeComChannel:
     # In a thread, as secrets may stand in files.
     config = await asyncio.to_thread(configuration.read_config, name, raw)
-    egress = Egress(proxy=config.proxy, allow_private_network=config.allow_private_network)
+    egress = Egress(
+        proxy=config.proxy, allow_private_network=config.allow_private_network, short_path=config.short_path
+    )
     channel = await build_channel(name, config, host, clock=SystemClock(), egress=egress, jitter=random.random)
     await channel.start()
     return channel

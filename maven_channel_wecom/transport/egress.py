@@ -7,25 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import re
 import socket
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiohttp
-from yarl import URL
 
 from maven_channel_wecom.errors import WeComError
 from maven_channel_wecom.transport import addresses
 from maven_channel_wecom.transport.failures import ForbiddenAddress, lost, not_sent, not_sent_reason
+from maven_channel_wecom.transport.passage import Broken, Passage, PassingRequest
+from maven_channel_wecom.transport.plain_url import read_url
 from maven_channel_wecom.transport.proxy import SOCKS_SCHEMES, read_proxy
 from maven_channel_wecom.transport.resolving import JudgingResolver
+from maven_channel_wecom.transport.short_post import ShortPost, read_up_to
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Mapping
 
     from aiohttp.abc import AbstractResolver
-    from aiohttp.connector import Connection
+    from yarl import URL
 
     from maven_channel_wecom.errors import AnswerLost, RequestNotSent
     from maven_channel_wecom.transport.socks import SocksConnector
@@ -36,47 +37,7 @@ CONNECT_SECONDS: Final = 5.0
 KEEPALIVE_SECONDS: Final = 10.0
 """Shorter than servers' own limits: a request on a connection just closed over there counts as lost, not as unsent."""
 
-# A backslash is a slash to some parsers, so a proxy might read another host than we did.
-_PLAIN_URL: Final = re.compile(r"[!-\[\]-~]+")
-
 _Answer = TypeVar("_Answer")
-
-
-class _Broken(Exception):
-    """Carries a failure past aiohttp, which would repeat a GET of its own accord."""
-
-
-class _Request(aiohttp.ClientRequest):
-    """Knows whether it may have left: aiohttp calls `send` once there is a connection."""
-
-    left = False
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """See aiohttp.ClientRequest."""
-        self.left = True
-        return await super().send(conn)
-
-
-class _Passage:
-    """One request's way through aiohttp, once."""
-
-    def __init__(self) -> None:
-        self._request: aiohttp.ClientRequest | None = None
-
-    @property
-    def left(self) -> bool:
-        """Whether the request may have left this machine."""
-        return isinstance(self._request, _Request) and self._request.left
-
-    async def __call__(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        """Be the middleware that no second attempt comes through."""
-        self._request = request
-        try:
-            return await handler(request)
-        except Exception as error:
-            raise _Broken from error
 
 
 class Egress:
@@ -89,6 +50,7 @@ class Egress:
         socket_factory: makes the socket for each connection that is not to a SOCKS proxy.
         tls: whom to trust, for hosts and https proxies alike; the system's authorities by default.
         connect_seconds: limit for making a connection.
+        short_path: lets a POST go without aiohttp's session where no http proxy is on the way.
 
     Raises:
         ConfigError: the proxy is not usable.
@@ -103,6 +65,7 @@ class Egress:
         socket_factory: Callable[[aiohttp.AddrInfoType], socket.socket] | None = None,
         tls: ssl.SSLContext | None = None,
         connect_seconds: float = CONNECT_SECONDS,
+        short_path: bool = True,
     ) -> None:
         self._proxy = read_proxy(proxy) if proxy else None
         self._allow_private_network = allow_private_network
@@ -111,7 +74,8 @@ class Egress:
         self._tls: ssl.SSLContext | bool = tls or True
         self._connect_seconds = connect_seconds
         self._own_resolver: AbstractResolver | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._short_path = short_path
+        self._opened: tuple[aiohttp.ClientSession, ShortPost] | None = None
         self._closed = False
         self._socks: type[SocksConnector] | None = None
         if self._proxy is not None and self._proxy.scheme in SOCKS_SCHEMES:
@@ -137,23 +101,53 @@ class Egress:
             AnswerLost: it left, or may have, and the answer did not come in full.
         """
         target = self._judge(url)
-        passage = _Passage()
+        passage = Passage()
+
+        async def send() -> _Answer:
+            session, _ = self._open()
+            async with session.request(
+                method,
+                target,
+                data=body,
+                headers=headers,
+                proxy=self._http_proxy,
+                allow_redirects=False,
+                middlewares=(passage,),
+            ) as response:
+                return await read(response)
+
+        return await self._once(send(), passage, timeout_seconds)
+
+    async def post(self, url: str, body: bytes, *, limit_bytes: int, timeout_seconds: float) -> tuple[int, bytes]:
+        """POST JSON, once, and return the HTTP status and at most `limit_bytes` of the answer.
+
+        Raises:
+            RequestNotSent, AnswerLost: as from `exchange`.
+        """
+        if not self._short_path or self._http_proxy is not None:
+
+            async def read(response: aiohttp.ClientResponse) -> tuple[int, bytes]:
+                return response.status, await read_up_to(limit_bytes, response.content)
+
+            headers = {"Content-Type": "application/json"}
+            return await self.exchange(
+                "POST", url, read=read, timeout_seconds=timeout_seconds, body=body, headers=headers
+            )
+        target = self._judge(url)
+        passage = Passage()
+
+        async def send() -> tuple[int, bytes]:
+            _, short_post = self._open()
+            return await short_post.post(target, body, passage=passage, limit_bytes=limit_bytes)
+
+        return await self._once(send(), passage, timeout_seconds)
+
+    async def _once(self, sending: Awaitable[_Answer], passage: Passage, timeout_seconds: float) -> _Answer:
         # The error is raised outside of `except`, or its context would hold aiohttp's, and that the URL.
         try:
-            async with (
-                asyncio.timeout(timeout_seconds),
-                self._open_session().request(
-                    method,
-                    target,
-                    data=body,
-                    headers=headers,
-                    proxy=self._http_proxy,
-                    allow_redirects=False,
-                    middlewares=(passage,),
-                ) as response,
-            ):
-                return await read(response)
-        except _Broken as broken:
+            async with asyncio.timeout(timeout_seconds):
+                return await sending
+        except Broken as broken:
             failure = self._failure(broken.__cause__ or broken, passage)
         except WeComError:
             # What `read` makes of an answer.
@@ -165,8 +159,8 @@ class Egress:
     async def close(self) -> None:
         """Close every connection. Requests after this are not sent."""
         self._closed = True
-        if self._session is not None:
-            await self._session.close()
+        if self._opened is not None:
+            await self._opened[0].close()
         if self._own_resolver is not None:
             await self._own_resolver.close()
 
@@ -180,7 +174,7 @@ class Egress:
         Raises:
             RequestNotSent: it is not a plain URL, or must not be asked of a proxy.
         """
-        target = _parse(url)
+        target = read_url(url)
         if target is None:
             raise not_sent(reason="bad_url")
         if self._allow_private_network or self._proxy is None:
@@ -190,27 +184,30 @@ class Egress:
             raise not_sent(reason="forbidden_address")
         return target
 
-    def _failure(self, error: BaseException, passage: _Passage) -> RequestNotSent | AnswerLost:
+    def _failure(self, error: BaseException, passage: Passage) -> RequestNotSent | AnswerLost:
         if passage.left:
             return lost("timeout" if isinstance(error, TimeoutError) else "reset")
         proxy = self._http_proxy
         where = (proxy.raw_host or "", proxy.port or 0) if proxy is not None else None
         return not_sent(not_sent_reason(error, http_proxy=where))
 
-    def _open_session(self) -> aiohttp.ClientSession:
+    def _open(self) -> tuple[aiohttp.ClientSession, ShortPost]:
         if self._closed:
             raise ConnectionError(errno.ESHUTDOWN, "the way out is closed")
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=self._new_connector(),
-                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_seconds),
+        if self._opened is None:
+            connector = self._new_connector()
+            timeout = aiohttp.ClientTimeout(total=None, connect=self._connect_seconds)
+            session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=timeout,
                 headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                request_class=_Request,
+                request_class=PassingRequest,
                 trust_env=False,
             )
-        return self._session
+            self._opened = session, ShortPost(connector, timeout)
+        return self._opened
 
     def _new_connector(self) -> aiohttp.TCPConnector:
         names = self._given_resolver
@@ -240,18 +237,6 @@ class Egress:
         if self._allow_private_network or self._http_proxy is not None:
             return False
         return addresses.is_forbidden(address)
-
-
-def _parse(url: str) -> URL | None:
-    if not _PLAIN_URL.fullmatch(url):
-        return None
-    try:
-        target = URL(url, encoded=True)
-        # yarl reads the parts only when they are asked for, and trips with an IndexError over `[::1]@`.
-        named = target.raw_host and target.port and "@" not in target.raw_authority
-    except (ValueError, IndexError):
-        return None
-    return target if named and target.scheme in {"http", "https"} else None
 
 
 def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Final
 from maven_channel_wecom.transport.failures import LOST_REASONS, NOT_SENT_REASONS
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from maven_channel_wecom.transport.egress import Egress
 
 __all__ = ["LOST_REASONS", "NOT_SENT_REASONS", "ReplyClient"]
@@ -29,18 +27,4 @@ class ReplyClient:
             RequestNotSent: nothing of the request left this machine; `reason` is one of `NOT_SENT_REASONS`.
             AnswerLost: it left, or may have; `reason` is one of `LOST_REASONS`.
         """
-        return await self._egress.exchange(
-            "POST",
-            url,
-            body=body,
-            headers={"Content-Type": "application/json"},
-            read=_read_answer,
-            timeout_seconds=timeout_seconds,
-        )
-
-
-async def _read_answer(response: aiohttp.ClientResponse) -> tuple[int, bytes]:
-    answer = b""
-    while len(answer) < _ANSWER_BYTES and not response.content.at_eof():
-        answer += await response.content.read(_ANSWER_BYTES - len(answer))
-    return response.status, answer
+        return await self._egress.post(url, body, limit_bytes=_ANSWER_BYTES, timeout_seconds=timeout_seconds)

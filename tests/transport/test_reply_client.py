@@ -1,4 +1,4 @@
-"""One POST, and an exact word on whether it left."""
+"""One POST, and an exact word on whether it left. Everything holds on the short path and without it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import gc
 import logging
 import socket
 import traceback
+from collections.abc import Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +22,7 @@ from tests.fakes.names import Names
 from tests.fakes.sites import LoopbackServer, Site, answer, hang_up, in_turn, reset, silence
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable
 
     from aiohttp.abc import ResolveResult
 
@@ -29,9 +31,16 @@ if TYPE_CHECKING:
 CANARY = "canary-response-code"
 
 
+NewEgress = Callable[..., Egress]
+
+
+@pytest.fixture(params=[True, False], ids=["short", "plain"])
+def new_egress(request: pytest.FixtureRequest) -> NewEgress:
+    return partial(Egress, short_path=request.param)
+
+
 @asynccontextmanager
-async def client(egress: Egress | None = None) -> AsyncIterator[ReplyClient]:
-    egress = egress or Egress(allow_private_network=True)
+async def client(egress: Egress) -> AsyncIterator[ReplyClient]:
     try:
         yield ReplyClient(egress)
     finally:
@@ -64,10 +73,13 @@ class Plain(LoopbackServer):
         await hang_up(writer)
 
 
-async def test_the_body_arrives_as_given_and_the_answer_comes_back() -> None:
+async def test_the_body_arrives_as_given_and_the_answer_comes_back(new_egress: NewEgress) -> None:
     """Exactly these bytes, as plain JSON, uncompressed, without cookies, to the URL as written."""
     body = '{"msgtype":"markdown","markdown":{"content":"你好"}}'.encode()
-    async with Site(answer(b'{"errcode":0}', headers="Set-Cookie: a=b\r\n")) as site, client() as replies:
+    async with (
+        Site(answer(b'{"errcode":0}', headers="Set-Cookie: a=b\r\n")) as site,
+        client(new_egress(allow_private_network=True)) as replies,
+    ):
         url = f"{site.url}cgi-bin/aibot/response?response_code=a%2Fb%3d+c&x=%E4%BD%A0"
         assert await replies.post(url, body, timeout_seconds=5) == (200, b'{"errcode":0}')
         assert await replies.post(url, body, timeout_seconds=5) == (200, b'{"errcode":0}')
@@ -80,34 +92,70 @@ async def test_the_body_arrives_as_given_and_the_answer_comes_back() -> None:
     assert site.accepted == 1  # the second one on the kept connection
 
 
+async def test_both_paths_send_the_same_request() -> None:
+    """Line, headers, body: nobody over there can tell them apart."""
+    async with Site(answer(b"{}")) as site:
+        for short_path in (True, False):
+            async with client(Egress(allow_private_network=True, short_path=short_path)) as replies:
+                await replies.post(f"{site.url}a?b=c", b'{"a":1}', timeout_seconds=5)
+    short, plain = site.requests
+    assert (short.line, short.headers, short.body) == (plain.line, plain.headers, plain.body)
+
+
+async def test_each_host_gets_its_own_name(new_egress: NewEgress) -> None:
+    """Replies to two hosts in turn, over one connection to each."""
+    async with (
+        Site(answer(b"first")) as first,
+        Site(answer(b"second")) as second,
+        client(new_egress(allow_private_network=True)) as replies,
+    ):
+        for _ in range(2):
+            assert await replies.post(first.url, b"{}", timeout_seconds=5) == (200, b"first")
+            assert await replies.post(second.url, b"{}", timeout_seconds=5) == (200, b"second")
+    for site in (first, second):
+        assert {request.headers["host"] for request in site.requests} == {f"127.0.0.1:{site.port}"}
+        assert site.accepted == 1
+
+
+async def test_an_informational_answer_is_not_the_answer(new_egress: NewEgress) -> None:
+    """A proxy may say that it goes on (103, RFC 8297) before it says what came of it."""
+
+    async def hint_first(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
+        await answer(b'{"errcode":0}')(writer)
+
+    async with Site(hint_first) as site, client(new_egress(allow_private_network=True)) as replies:
+        assert await replies.post(site.url, b"{}", timeout_seconds=5) == (200, b'{"errcode":0}')
+
+
 @pytest.mark.parametrize(
     "status", ["302 Found", "307 Temporary Redirect", "407 Proxy Authentication Required", "503 x"]
 )
-async def test_any_status_is_handed_back_and_no_redirect_followed(status: str) -> None:
+async def test_any_status_is_handed_back_and_no_redirect_followed(new_egress: NewEgress, status: str) -> None:
     """What a status means is decided elsewhere."""
     script = answer(b"<html>", status=status, headers="Location: /elsewhere\r\n")
-    async with Site(script) as site, client() as replies:
+    async with Site(script) as site, client(new_egress(allow_private_network=True)) as replies:
         assert await replies.post(site.url, b"{}", timeout_seconds=5) == (int(status[:3]), b"<html>")
     assert len(site.requests) == 1
 
 
-async def test_a_page_of_html_is_handed_back_as_it_is() -> None:
+async def test_a_page_of_html_is_handed_back_as_it_is(new_egress: NewEgress) -> None:
     """A gateway's page with status 200 is no success, but that is not for the transport to say."""
     async with (
         Site(answer(b"<html>welcome</html>", headers="Content-Type: text/html\r\n")) as site,
-        client() as replies,
+        client(new_egress(allow_private_network=True)) as replies,
     ):
         assert await replies.post(site.url, b"{}", timeout_seconds=5) == (200, b"<html>welcome</html>")
 
 
-async def test_of_a_long_answer_only_the_beginning_is_read() -> None:
+async def test_of_a_long_answer_only_the_beginning_is_read(new_egress: NewEgress) -> None:
     """64 KiB, however much there is."""
-    async with Site(answer(b"x" * 300_000)) as site, client() as replies:
+    async with Site(answer(b"x" * 300_000)) as site, client(new_egress(allow_private_network=True)) as replies:
         status, content = await replies.post(site.url, b"{}", timeout_seconds=5)
     assert (status, len(content)) == (200, 65_536)
 
 
-async def test_an_endless_answer_ends() -> None:
+async def test_an_endless_answer_ends(new_egress: NewEgress) -> None:
     """An endless body costs no more than a long one."""
 
     async def endless(writer: asyncio.StreamWriter) -> None:
@@ -116,37 +164,37 @@ async def test_an_endless_answer_ends() -> None:
             writer.write(b"x" * 65_536)
             await writer.drain()
 
-    async with Site(endless) as site, client() as replies:
+    async with Site(endless) as site, client(new_egress(allow_private_network=True)) as replies:
         _, content = await replies.post(site.url, b"{}", timeout_seconds=5)
     assert len(content) == 65_536
 
 
-async def unresolvable(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
-    yield Egress(resolver=Names({}), socket_factory=Diversion()), "http://files.example/"
+async def unresolvable(new_egress: NewEgress, authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    yield new_egress(resolver=Names({}), socket_factory=Diversion()), "http://files.example/"
 
 
-async def overlong_name(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
-    yield Egress(resolver=Strict({}), socket_factory=Diversion()), f"http://{'a' * 64}.example/"
+async def overlong_name(new_egress: NewEgress, authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    yield new_egress(resolver=Strict({}), socket_factory=Diversion()), f"http://{'a' * 64}.example/"
 
 
-async def no_answers(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
-    yield Egress(resolver=Names({"*": [[]]}), socket_factory=Diversion()), "http://files.example/"
+async def no_answers(new_egress: NewEgress, authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    yield new_egress(resolver=Names({"*": [[]]}), socket_factory=Diversion()), "http://files.example/"
 
 
-async def refused(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+async def refused(new_egress: NewEgress, authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets the port either
-        yield Egress(allow_private_network=True), f"http://127.0.0.1:{bound.getsockname()[1]}/"
+        yield new_egress(allow_private_network=True), f"http://127.0.0.1:{bound.getsockname()[1]}/"
 
 
-async def unknown_authority(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+async def unknown_authority(new_egress: NewEgress, authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
     async with Site(answer(b""), tls=authority.server()) as site:
-        yield Egress(allow_private_network=True), site.url
+        yield new_egress(allow_private_network=True), site.url
 
 
-async def another_name(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+async def another_name(new_egress: NewEgress, authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
     async with Site(answer(b""), tls=authority.server("elsewhere.example")) as site:
-        egress = Egress(
+        egress = new_egress(
             resolver=Names({"files.example": [["93.184.216.34"]]}),
             socket_factory=Diversion(site.port),
             tls=authority.trust,
@@ -154,23 +202,23 @@ async def another_name(authority: Authority) -> AsyncIterator[tuple[Egress, str]
         yield egress, "https://files.example/"
 
 
-async def no_tls_there(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+async def no_tls_there(new_egress: NewEgress, authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
     async with Plain() as plain:
-        yield Egress(allow_private_network=True, tls=authority.trust), f"https://127.0.0.1:{plain.port}/"
+        yield new_egress(allow_private_network=True, tls=authority.trust), f"https://127.0.0.1:{plain.port}/"
 
 
-async def slow_to_connect(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+async def slow_to_connect(new_egress: NewEgress, authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
     async with Mute() as mute:
-        egress = Egress(allow_private_network=True, tls=authority.trust, connect_seconds=0.05)
+        egress = new_egress(allow_private_network=True, tls=authority.trust, connect_seconds=0.05)
         yield egress, f"https://127.0.0.1:{mute.port}/"
 
 
-async def not_http(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
-    yield Egress(allow_private_network=True), "ftp://127.0.0.1/"
+async def not_http(new_egress: NewEgress, authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    yield new_egress(allow_private_network=True), "ftp://127.0.0.1/"
 
 
-async def forbidden(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
-    yield Egress(socket_factory=Diversion()), "http://127.0.0.1/"
+async def forbidden(new_egress: NewEgress, authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    yield new_egress(socket_factory=Diversion()), "http://127.0.0.1/"
 
 
 @pytest.mark.parametrize(
@@ -190,14 +238,15 @@ async def forbidden(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
     ids=lambda value: getattr(value, "__name__", value),
 )
 async def test_without_a_connection_the_request_was_surely_not_sent(
-    situation: Callable[[Authority], AsyncIterator[tuple[Egress, str]]],
+    new_egress: NewEgress,
+    situation: Callable[[NewEgress, Authority], AsyncIterator[tuple[Egress, str]]],
     reason: str,
     authority: Authority,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Each step before the request has its word, and no text of the error shows the URL."""
     caplog.set_level(logging.DEBUG)
-    async for egress, url in situation(authority):
+    async for egress, url in situation(new_egress, authority):
         async with client(egress) as replies:
             # The limit for everything is far away, so that connecting must end by its own.
             with pytest.raises(RequestNotSent) as caught:
@@ -223,19 +272,19 @@ async def test_without_a_connection_the_request_was_surely_not_sent(
         "a:b:c/",
     ],
 )
-async def test_a_url_that_is_not_plain_is_not_used(rest: str) -> None:
+async def test_a_url_that_is_not_plain_is_not_used(new_egress: NewEgress, rest: str) -> None:
     """Credentials, blanks and whatever two readers may read differently; no name is even looked up."""
     names = Names({"*": [["93.184.216.34"]]})
-    async with client(Egress(resolver=names, socket_factory=Diversion())) as replies:
+    async with client(new_egress(resolver=names, socket_factory=Diversion())) as replies:
         with pytest.raises(RequestNotSent) as caught:
             await replies.post(f"https://{rest}{CANARY}", b"{}", timeout_seconds=5)
     assert (caught.value.reason, names.asked) == ("bad_url", [])
     assert CANARY not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_total_timeout_while_connecting_is_not_sent(authority: Authority) -> None:
+async def test_a_total_timeout_while_connecting_is_not_sent(new_egress: NewEgress, authority: Authority) -> None:
     """The limit for everything may be shorter than the one for connecting."""
-    async with Mute() as mute, client(Egress(allow_private_network=True, tls=authority.trust)) as replies:
+    async with Mute() as mute, client(new_egress(allow_private_network=True, tls=authority.trust)) as replies:
         with pytest.raises(RequestNotSent) as caught:
             await replies.post(f"https://127.0.0.1:{mute.port}/", b"{}", timeout_seconds=0.05)
     assert caught.value.reason == "connect_timeout"
@@ -282,11 +331,14 @@ async def not_a_web_server(writer: asyncio.StreamWriter) -> None:
     ids=lambda value: getattr(value, "__name__", value),
 )
 async def test_after_the_request_left_a_failure_means_the_answer_is_lost(
-    script: Callable[[asyncio.StreamWriter], Awaitable[None]], reason: str, caplog: pytest.LogCaptureFixture
+    new_egress: NewEgress,
+    script: Callable[[asyncio.StreamWriter], Awaitable[None]],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It may have arrived, so it is never sent again here, and not called unsent."""
     caplog.set_level(logging.DEBUG)
-    async with Site(script) as site, client() as replies:
+    async with Site(script) as site, client(new_egress(allow_private_network=True)) as replies:
         with pytest.raises(AnswerLost) as caught:
             await replies.post(
                 f"{site.url}?response_code={CANARY}", b"{}", timeout_seconds=0.2 if reason == "timeout" else 5
@@ -297,9 +349,9 @@ async def test_after_the_request_left_a_failure_means_the_answer_is_lost(
     assert_tells_nothing(caught.value, caplog)
 
 
-async def test_a_failure_on_a_kept_connection_is_lost_too() -> None:
+async def test_a_failure_on_a_kept_connection_is_lost_too(new_egress: NewEgress) -> None:
     """A request written to a connection that then broke may have arrived."""
-    async with Site(in_turn(answer(b"{}"), reset)) as site, client() as replies:
+    async with Site(in_turn(answer(b"{}"), reset)) as site, client(new_egress(allow_private_network=True)) as replies:
         await replies.post(site.url, b"{}", timeout_seconds=5)
         with pytest.raises(AnswerLost) as caught:
             await replies.post(site.url, b"{}", timeout_seconds=5)
@@ -307,9 +359,9 @@ async def test_a_failure_on_a_kept_connection_is_lost_too() -> None:
     assert (len(site.requests), site.accepted) == (2, 1)
 
 
-async def test_after_closing_nothing_is_sent_and_nothing_is_left_open() -> None:
+async def test_after_closing_nothing_is_sent_and_nothing_is_left_open(new_egress: NewEgress) -> None:
     """Closing twice is fine; warnings about open connections would fail this test."""
-    egress = Egress(allow_private_network=True)
+    egress = new_egress(allow_private_network=True)
     async with Site(answer(b"{}")) as site:
         replies = ReplyClient(egress)
         await replies.post(site.url, b"{}", timeout_seconds=5)
@@ -323,7 +375,7 @@ async def test_after_closing_nothing_is_sent_and_nothing_is_left_open() -> None:
     gc.collect()
 
 
-async def test_a_cancelled_post_stays_cancelled() -> None:
+async def test_a_cancelled_post_stays_cancelled(new_egress: NewEgress) -> None:
     """A shutdown is no lost answer."""
     asked = asyncio.Event()
 
@@ -331,7 +383,7 @@ async def test_a_cancelled_post_stays_cancelled() -> None:
         asked.set()
         await silence(writer)
 
-    async with Site(script) as site, client() as replies:
+    async with Site(script) as site, client(new_egress(allow_private_network=True)) as replies:
         post = asyncio.create_task(replies.post(site.url, b"{}", timeout_seconds=30))
         async with asyncio.timeout(5):
             await asked.wait()
