@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from maven_channel_wecom.inbox import AdmittedCallback, Inbox
     from maven_channel_wecom.media_opening import MediaOpener
     from maven_channel_wecom.metrics.series import ChannelMetrics
-    from maven_channel_wecom.outbound import Outbound
     from maven_channel_wecom.state.port import StateStore
     from maven_channel_wecom.transport.callback_server import CallbackServer
 
@@ -47,7 +46,7 @@ class WeComChannel:
         inbound: what the server asks.
         inbox: the messages in hand.
         media: opens media.
-        outbound: delivers replies.
+        send: delivers a reply.
         state: the claims and windows.
         metrics: the channel's.
         recover: takes up what processes that are gone left.
@@ -63,7 +62,7 @@ class WeComChannel:
         inbound: Inbound,
         inbox: Inbox,
         media: MediaOpener,
-        outbound: Outbound,
+        send: Callable[[OutboundMessage], Awaitable[Receipt]],
         state: StateStore,
         metrics: ChannelMetrics,
         recover: Callable[[], Awaitable[None]],
@@ -75,7 +74,7 @@ class WeComChannel:
         self._inbound = inbound
         self._inbox = inbox
         self._media = media
-        self._outbound = outbound
+        self._send = send
         self._state = state
         self._metrics = metrics
         self._recover = recover
@@ -196,4 +195,4 @@ class WeComChannel:
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Deliver a reply."""
-        return await self._outbound.send(message)
+        return await self._send(message)

@@ -55,6 +55,7 @@ class Inbound:
         config: WeComConfig,
         *,
         intake: Intake,
+        take: Callable[[Callback, bytes], str | Awaitable[str]],
         metrics: ChannelMetrics,
         clock: Clock,
         log: CallbackLog,
@@ -62,6 +63,7 @@ class Inbound:
     ) -> None:
         self._config = config
         self._intake = intake
+        self._take_in = take
         self._metrics = metrics
         self._clock = clock
         self._log = log
@@ -140,7 +142,7 @@ class Inbound:
             return _Taken("message", busy)
         opened = self._open(signed, envelope.read_body(body))
         callback = read_callback(opened.message)
-        outcome = self._intake.take(callback, opened.message)
+        outcome = self._take_in(callback, opened.message)
         if isinstance(outcome, str):
             return self._taken(callback, outcome, opened, signed)
         return self._take_patiently(callback, outcome, opened, signed)

@@ -28,6 +28,7 @@ from maven_channel_wecom.outbound import Outbound
 from maven_channel_wecom.policy import delivery
 from maven_channel_wecom.recovery import recover
 from maven_channel_wecom.state.opening import open_state
+from maven_channel_wecom.tracing import open_tracing
 from maven_channel_wecom.transport.callback_server import CallbackServer
 from maven_channel_wecom.transport.egress import Egress
 from maven_channel_wecom.transport.media_client import MediaClient
@@ -120,18 +121,25 @@ async def build_channel(
     )
     state = MeasuredState(opened, metrics, clock)
 
+    def normalize(admitted: AdmittedCallback) -> Awaitable[InboundMessage | None]:
+        # Through the relay, so that other plugins can wrap the step.
+        normalizing: Awaitable[InboundMessage | None] = host.hook.maven_inbound_normalize(
+            channel=channel, callback=admitted
+        )
+        return normalizing
+
     async def close() -> None:
         await egress.close()
         await state.close()
         metrics.close()
 
+    tracing = open_tracing(name, __version__)
     media_room = MediaRoom(config.media_limit_bytes)
     inbox = Inbox(
         name,
         limit=config.inbox_limit,
-        # Through the relay, so that other plugins can wrap the step.
-        normalize=lambda admitted: host.hook.maven_inbound_normalize(channel=channel, callback=admitted),
-        publish=host.publish,
+        normalize=tracing.normalize(normalize),
+        publish=tracing.publish(host.publish),
         media_room=media_room,
         state=state,
         metrics=metrics,
@@ -147,7 +155,15 @@ async def build_channel(
     )
     log = CallbackLog(name, LogLimit(clock, metrics.log_lines_suppressed.inc))
     intake = Intake(config.rules, inbox=inbox, state=state, metrics=metrics, clock=clock, log=log)
-    inbound = Inbound(config, intake=intake, metrics=metrics, clock=clock, log=log, random=os.urandom)
+    inbound = Inbound(
+        config,
+        intake=intake,
+        take=tracing.callback(intake.take),
+        metrics=metrics,
+        clock=clock,
+        log=log,
+        random=os.urandom,
+    )
     server = CallbackServer(
         inbound,
         host=config.host,
@@ -157,7 +173,16 @@ async def build_channel(
         short_path=config.short_path,
     )
     metrics.watch(connections=lambda: len(server.connections))
-    channel = WeComChannel(
+    outbound = Outbound(
+        name,
+        client=ReplyClient(egress),
+        state=state,
+        metrics=metrics,
+        clock=clock,
+        random=jitter,
+        overflow=config.overflow,
+    )
+    channel: WeComChannel = WeComChannel(
         name,
         config,
         server=server,
@@ -171,18 +196,10 @@ async def build_channel(
             metrics=metrics,
             clock=clock,
         ),
-        outbound=Outbound(
-            name,
-            client=ReplyClient(egress),
-            state=state,
-            metrics=metrics,
-            clock=clock,
-            random=jitter,
-            overflow=config.overflow,
-        ),
+        send=tracing.deliver(outbound.send),
         state=state,
         metrics=metrics,
-        recover=partial(recover, name, state=state, inbox=inbox, clock=clock),
+        recover=partial(recover, name, state=state, inbox=inbox, put=tracing.takeover(inbox.put), clock=clock),
         close=close,
     )
     return channel

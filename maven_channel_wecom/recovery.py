@@ -12,6 +12,8 @@ from maven_channel_wecom.protocol.callback import MESSAGE_TYPES, read_callback
 from maven_channel_wecom.trail import Trail
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.inbox import Inbox
     from maven_channel_wecom.state.port import KeptCallback, StateStore
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-async def recover(channel: str, *, state: StateStore, inbox: Inbox, clock: Clock) -> None:
+async def recover(
+    channel: str, *, state: StateStore, inbox: Inbox, put: Callable[[AdmittedCallback], None], clock: Clock
+) -> None:
     """Put old messages into the inbox, oldest first, as many as it has places for them.
 
     Events, what this version cannot read, and what nobody could be answered any more are finished instead.
@@ -40,7 +44,7 @@ async def recover(channel: str, *, state: StateStore, inbox: Inbox, clock: Clock
                 over.append(kept.message_id)
             else:
                 trail.step(logging.INFO, "wecom message taken up", kept.message_id, message_id=kept.message_id)
-                inbox.put(admitted)
+                put(admitted)
         logger.info(
             "wecom messages taken up",
             extra={"fields": {"channel": channel, "messages": len(left) - len(over), "over": len(over)}},

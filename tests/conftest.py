@@ -1,4 +1,4 @@
-"""What every test has: an event loop that must not be blocked, and somebody who listens for secrets."""
+"""What every test has: a loop that must not be blocked, an SDK that takes spans, somebody who listens for secrets."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING
 import pytest
 from blockbuster import blockbuster_ctx
 
+from tests.spans import SPANS
 from tests.suite_watch import (  # noqa: F401 - hooks and fixtures of pytest
     capsys,
     pytest_runtest_makereport,
     pytest_runtest_protocol,
     pytest_sessionfinish,
     pytest_terminal_summary,
+    shown,
     watch,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +32,12 @@ def _loop_never_blocks() -> Iterator[None]:
     """
     with blockbuster_ctx("maven_channel_wecom", excluded_modules=["maven_channel_wecom.simulator"]):
         yield
+
+
+@pytest.fixture(autouse=True)
+def spans() -> Iterator[InMemorySpanExporter]:
+    """Return the spans of this test that have ended; in the end they were shown to somebody."""
+    SPANS.clear()
+    yield SPANS
+    for span in SPANS.get_finished_spans():
+        shown("a trace", span.to_json())

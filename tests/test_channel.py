@@ -142,7 +142,7 @@ async def test_looking_for_old_messages_goes_on_whatever_it_meets(caplog: pytest
         inbound=unused,
         inbox=unused,
         media=unused,
-        outbound=unused,
+        send=unused,
         state=unused,
         metrics=unused,
         recover=fail,

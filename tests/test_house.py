@@ -115,6 +115,14 @@ def test_the_contract_imports_no_metrics_library_when_it_runs() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_only_tracing_knows_who_takes_the_spans(graph: grimp.ImportGraph) -> None:
+    """And only the interface: which SDK it is stays the operator's choice."""
+    known = {name for name in graph.modules if name.startswith("opentelemetry")}
+    importers = {module for name in known for module in graph.find_modules_that_directly_import(name)}
+    assert importers == {"maven_channel_wecom.tracing"}
+    assert not any(name.startswith("opentelemetry.sdk") for name in known)
+
+
 def test_every_hook_of_the_contract_is_implemented_and_in_the_manifest() -> None:
     """No hook is missing and none has been made up."""
     implemented = sorted(name for name, value in vars(plugin).items() if hasattr(value, "maven_impl"))

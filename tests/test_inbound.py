@@ -68,7 +68,9 @@ class Gate:
             clock=self.clock,
             log=log,
         )
-        self.inbound = Inbound(CONFIG, intake=intake, metrics=metrics, clock=self.clock, log=log, random=bytes)
+        self.inbound = Inbound(
+            CONFIG, intake=intake, take=intake.take, metrics=metrics, clock=self.clock, log=log, random=bytes
+        )
 
     async def post(self, plaintext: bytes) -> CallbackAnswer:
         sealed = envelope.seal(
@@ -82,7 +84,7 @@ class Gate:
         return await self.inbound.receive("POST", query, read_body)
 
     async def recover(self) -> None:
-        await recover("wecom", state=self.state, inbox=self.inbox, clock=self.clock)
+        await recover("wecom", state=self.state, inbox=self.inbox, put=self.inbox.put, clock=self.clock)
 
     def count(self, outcome: str, kind: str = "message") -> float | None:
         labels = {"channel": "wecom", "kind": kind, "outcome": outcome}
