@@ -158,11 +158,11 @@ def _secret(value: object) -> str:
         case {"env": str(name), **rest} if not rest:
             text = os.environ.get(name, "").strip()
             if not text:
-                shown = f"the environment variable {name}" if _VARIABLE.fullmatch(name) else "an environment variable"
-                message = f"takes its value from {shown}, which is not set or empty: set it for this process"
+                shown = name if _VARIABLE.fullmatch(name) else "(its name goes here, not the secret)"
+                message = f"takes its value from the environment variable {shown}, which is not set or empty: set it"
                 raise ValueError(message)
         case {"file": str(path), **rest} if not rest:
-            shown = f"the file {path}" if _PATH.fullmatch(path) else "a file"
+            shown = f"the file {path}" if _PATH.fullmatch(path) else "a file (its path goes here, not the secret)"
             try:
                 text = Path(path).read_text(encoding="utf-8").strip()
             except (OSError, ValueError) as error:

@@ -158,6 +158,20 @@ def test_a_secret_that_cannot_be_had_says_why(tmp_path: Path) -> None:
         assert words in problem
 
 
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ({"env": "canarytoken4711"}, "(its name goes here, not"),
+        ({"file": "canarytoken4711"}, "(its path goes here, not"),
+    ],
+)
+def test_a_secret_in_the_place_of_its_name_is_not_repeated(reference: dict[str, str], words: str) -> None:
+    """Who writes `{"env": "…the token itself…"}` is told so, by a sentence that goes to a terminal or a log."""
+    (problem,) = problems("wecom", {**MINIMAL, "token": reference})
+    assert words in problem
+    assert "canary" not in problem
+
+
 def test_during_a_rotation_old_and_new_go_together() -> None:
     """Token and key may be changed one after the other; the current pair comes first."""
     config = read_config("wecom", {**MINIMAL, "previousToken": "old", "previousEncodingAESKey": OTHER_KEY})

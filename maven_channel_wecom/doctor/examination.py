@@ -56,7 +56,9 @@ def examine_entry(name: str, entry: Mapping[str, Any], path: Path, plugins: plug
     detail = "no problem; EncodingAESKey has 43 characters and decodes to 32 bytes"
     yield Check(name="configuration", channel=name, outcome="ok", detail=detail)
     if not read_config(name, entry).credentials[0].token.isalnum():
-        detail = "it has other characters than letters and digits, as no token of the console has: a placeholder?"
+        detail = (
+            "it has other characters than letters and digits, as no token of the console has: was a placeholder left?"
+        )
         yield Check(name="token", channel=name, outcome="warn", detail=detail)
     secrets = checks.find_secrets(entry, _SECRETS)
     state = entry.get("state", "")

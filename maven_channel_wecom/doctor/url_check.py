@@ -31,7 +31,7 @@ _NO_ANSWER: Final[dict[NoAnswerReason, str]] = {
     "unreachable": "no connection can be made: look at the address, the route and the firewall",
     "timeout": "no complete answer came in {seconds:g} s: look at the firewall, and at what is in front of the gateway",
     "certificate": "TLS: {certificate}",
-    "tls": "TLS: the handshake failed; does this port speak TLS at all?",
+    "tls": "TLS: the handshake failed; does this port speak TLS at all, and a version of it that is not out of date?",
     "broken": "the connection broke off before the answer was complete: look at what lies in front of the gateway",
     "not_http": "what answers there does not speak HTTP",
 }
@@ -54,7 +54,8 @@ _STATUSES: Final = {
     " the query; compare them, and restart a gateway that was started before they were changed",
     401: "401: whoever answers has another token: compare it, and restart a gateway started before it was changed",
     403: "403: something in front of the gateway refuses, such as a firewall or a list of addresses",
-    404: "404: the path differs, or another program answers; this channel answers to {path} alone",
+    404: "404: the path differs, or another program answers; this channel answers to {path} alone, so make the URL"
+    " end in it, or whatever is in front of the gateway lead there",
     405: "405: no GET is taken there, so it is not the gateway that answers: let GET and POST through",
     502: "502: a proxy in front does not reach the gateway: look at where it leads, and whether the gateway runs",
     503: "503: the gateway is being stopped or has too much to do, or a proxy in front does not reach it: try again",

@@ -85,12 +85,12 @@ class Keys:
             case str(secret):
                 source = "is"
             case {"env": str(name), **rest} if not rest:
-                shown = f"the environment variable {name}" if _VARIABLE.fullmatch(name) else "an environment variable"
-                secret, source = environment.get(name), f"names {shown}, which is"
+                shown = name if _VARIABLE.fullmatch(name) else "(its name goes here, not the secret)"
+                secret, source = environment.get(name), f"names the environment variable {shown}, which is"
                 if secret is None:
-                    self.problem(key, f"{source} not set: set it for this process")
+                    self.problem(key, f"{source} not set: set it")
             case {"file": str(name), **rest} if not rest:
-                shown = f"the file {name}" if _PATH.fullmatch(name) else "a file"
+                shown = f"the file {name}" if _PATH.fullmatch(name) else "a file (its path goes here, not the secret)"
                 secret, source = self._file(key, name, shown), f"names {shown}, which is"
             case _:
                 self.problem(key, 'must be a string, {"env": "NAME"} or {"file": "PATH"}')

@@ -115,7 +115,7 @@ def test_a_full_configuration_is_read() -> None:
         ),
         (
             {"agent": RESPONSES | {"apiKey": {"env": "NOT_SET"}}},
-            "agent.apiKey names the environment variable NOT_SET, which is not set: set it for this process",
+            "agent.apiKey names the environment variable NOT_SET, which is not set: set it",
         ),
         (
             {"agent": RESPONSES | {"apiKey": {"env": "BLANK"}}},
@@ -124,6 +124,20 @@ def test_a_full_configuration_is_read() -> None:
         (
             {"agent": RESPONSES | {"apiKey": {"file": "/nonexistent/key"}}},
             "agent.apiKey names the file /nonexistent/key, which cannot be read: No such file or directory",
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": {"env": f"{CANARY}x"}}},
+            (
+                "agent.apiKey names the environment variable (its name goes here, not the secret), which is not set: "
+                "set it"
+            ),
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": {"file": CANARY}}},
+            (
+                "agent.apiKey names a file (its path goes here, not the secret), "
+                "which cannot be read: No such file or directory"
+            ),
         ),
         ({"channels": []}, "channels must be an object"),
         ({"channels": {"w": "x"}}, "channels.w must be an object"),
