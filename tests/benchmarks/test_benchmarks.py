@@ -21,7 +21,7 @@ SUBJECTS = {
     "callbacks": {"bare aiohttp application", "bare asyncio protocol", "memory:", "sqlite:", "redis:"},
     "calm": {"300/s, agent hangs, pictures arrive"},
     "delivery": {"bare aiohttp session", "reply client", "maven_outbound_send"},
-    "media": {"a picture of 0.190735 MiB"},
+    "media": {"a picture of 0.190735 MiB", "16 pictures of 0.190735 MiB at once"},
     "codec": {"query", "body", "signature", "base64", "decrypt", "unframe", "JSON", "admit (memory:)", "seal"},
     "state": {"memory:", "sqlite:", "redis:"},
 }
