@@ -164,7 +164,7 @@ class WeComChannel:
     async def health(self) -> Health:
         """See Channel."""
         reasons = []
-        if self._port is None:
+        if not self._server.listens:
             reasons.append(f"channels.{self._name} does not listen")
         if self._inbound.draining:
             reasons.append(f"channels.{self._name} is being stopped")

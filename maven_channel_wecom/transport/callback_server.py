@@ -90,6 +90,11 @@ class CallbackServer:
         self._aiohttp = web.Server(self._handle)
         self._listener: asyncio.Server | None = None
 
+    @property
+    def listens(self) -> bool:
+        """Whether new connections are taken."""
+        return self._listener is not None and self._listener.is_serving()
+
     async def start(self) -> int:
         """Listen, and return the port. OSError or ValueError when the address cannot be had."""
         self._listener = await asyncio.get_running_loop().create_server(

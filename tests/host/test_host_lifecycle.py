@@ -131,7 +131,7 @@ async def test_health_and_readiness() -> None:
     """Alive is one thing, able to take messages another."""
     plugin = FakePlugin()
     async with running(plugin) as host:
-        assert await get(host, "/healthz") == (200, '{"status": "ok"}')
+        assert await get(host, "/healthz") == (200, '{"status": "ok", "reasons": []}')
         assert await get(host, "/readyz") == (200, '{"ready": true, "reasons": []}')
         plugin.started["fake"].health_now = Health(ready=False, reasons=("the state is full",))
         assert await get(host, "/readyz") == (503, '{"ready": false, "reasons": ["fake: the state is full"]}')

@@ -60,7 +60,7 @@ async def test_a_gateway_starts_answers_drains_and_exits_0(watch: Watch, tmp_pat
         await gateway.until("wecom reply delivered")
         assert (await bot.ask(Image(draw_png(4, 4)))).startswith("[image image/png")
         await gateway.until("wecom reply delivered")
-        assert await get(status_port, "/healthz") == (200, '{"status": "ok"}')
+        assert await get(status_port, "/healthz") == (200, '{"status": "ok", "reasons": []}')
         assert await get(status_port, "/readyz") == (200, '{"ready": true, "reasons": []}')
         _, metrics = await get(status_port, "/metrics")
         watch.shown("/metrics", metrics)

@@ -20,6 +20,8 @@ from tests.journeys.agents import Listener
 from tests.journeys.journey import Journey
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.journeys.watching import Watch
 
 ORIGINAL_PAGE = """{"channels":{"wecom":{"enabled":true,"token":"your-token","encodingAESKey":
@@ -111,7 +113,7 @@ async def test_health_and_readiness_follow_the_life_of_the_gateway(watch: Watch)
     agent = Listener()
     gate = agent.hold("finish this one first")
     async with Journey(watch, agent=agent) as journey:
-        assert await journey.get("/healthz") == (200, '{"status": "ok"}')
+        assert await journey.get("/healthz") == (200, '{"status": "ok", "reasons": []}')
         assert await journey.get("/readyz") == (200, '{"ready": true, "reasons": []}')
         sent = await journey.send(Text("finish this one first"))
         await agent.hears("finish this one first")
@@ -128,6 +130,25 @@ async def test_health_and_readiness_follow_the_life_of_the_gateway(watch: Watch)
             await journey.get("/healthz")
         assert (await journey.wecom.redeliver(late)).status == 0
     assert watch.logged("wecom channel stopped") == [{"channel": "wecom", "unfinished": 0}]
+
+
+async def test_a_state_that_cannot_be_written_is_not_ready(watch: Watch, tmp_path: Path) -> None:
+    """With the reason, and only as long as it lasts; alive it is all the time."""
+    file = tmp_path / "state.db"
+    async with Journey(watch, {"state": f"sqlite:{file}"}) as journey:
+        assert (await journey.get("/readyz"))[0] == 200
+        assert await journey.metric("state_up") == 1
+        file.rename(tmp_path / "elsewhere.db")
+        status, text = await journey.get("/readyz")
+        assert (status, json.loads(text)["ready"]) == (503, False)
+        assert "removed or replaced" in json.loads(text)["reasons"][0]
+        assert (await journey.get("/healthz"))[0] == 200
+        assert await journey.metric("state_up") == 0
+        assert (await journey.send(Text("nobody keeps this one"))).status == 503
+        assert await journey.metric("state_failures_total", operation="admit", reason="state") == 1
+        (tmp_path / "elsewhere.db").rename(file)
+        assert await journey.get("/readyz") == (200, '{"ready": true, "reasons": []}')
+        assert await journey.ask("now somebody does") == "now somebody does"
 
 
 async def test_a_drain_ends_when_its_time_is_over(watch: Watch) -> None:
