@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import tracemalloc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import pytest
 from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, TextBlock, UnavailableBlock
 from maven_channel_wecom.host.agents.agent import AgentError
 from maven_channel_wecom.host.agents.responses import ResponsesAgent
-from maven_channel_wecom.host.agents.responses_request import session_id
+from maven_channel_wecom.host.agents.responses_request import RequestBody, session_id
 from maven_channel_wecom.host.configuration import Responses
 from tests.host.fake_channel import message
 from tests.host.fake_responses import COMPLETED, FakeResponses, delta, serving, sse
@@ -145,6 +146,38 @@ class TestRequest:
         assert "quoted" in note["text"]
         assert image["type"] == "input_image"
         assert own == {"type": "input_text", "text": "mine"}
+
+    async def test_a_large_picture_arrives_as_it_is(self, fake: FakeResponses) -> None:
+        """With its length said beforehand: not every server takes a request without one."""
+        fake.chunks = (sse(delta("ok"), COMPLETED),)
+        data = "iVBO" * 100_000
+        picture = ImageBlock(media_type="image/png", data=data)
+        async with asking(fake.url) as agent:
+            blocks = (picture, TextBlock(text="[]"))
+            await agent.answer(msgspec.structs.replace(message(), content_blocks=blocks))
+        headers, body = fake.requests[0]
+        assert body["input"][0]["content"] == [
+            {"type": "input_image", "image_url": f"data:image/png;base64,{data}"},
+            {"type": "input_text", "text": "[]"},
+        ]
+        assert "Transfer-Encoding" not in headers
+
+    def test_no_piece_of_a_request_is_as_large_as_its_media(self) -> None:
+        """So nothing waits while they are put into it, and they are in memory once."""
+        data = "iVBO" * 1_000_000
+        blocks = (FileBlock(media_type="a/b", name='"[]"', data=data),)
+        body = RequestBody(msgspec.structs.replace(message(), content_blocks=blocks), "a[]b")
+        tracemalloc.start()
+        sizes = [len(piece) for piece in body.pieces()]
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert sum(sizes) == body.size_bytes > len(data)
+        assert max(sizes) <= 65_536
+        assert peak_bytes < len(data) / 10
+        asked = json.loads(b"".join(body.pieces()))
+        assert asked["model"] == "a[]b"
+        (part,) = asked["input"][0]["content"]
+        assert part == {"type": "input_file", "filename": '"[]"', "file_data": f"data:a/b;base64,{data}"}
 
     def test_a_chat_keeps_its_session(self) -> None:
         """The same after every restart, another one for each chat: a fixed value, checked as such."""

@@ -6,19 +6,19 @@ worth more to the user than the reason alone.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
-import msgspec
 
 from maven_channel_wecom.host.agents import failures
 from maven_channel_wecom.host.agents.agent import AgentError
 from maven_channel_wecom.host.agents.responses_answer import AnswerStream, error_code, plain_answer
-from maven_channel_wecom.host.agents.responses_request import request_body, session_id
+from maven_channel_wecom.host.agents.responses_request import RequestBody, session_id
 from maven_channel_wecom.host.agents.server_sent_events import EventParser, EventTooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from maven_channel_wecom.contract.messages import InboundMessage
     from maven_channel_wecom.host.configuration import Responses
@@ -79,11 +79,14 @@ class ResponsesAgent:
         await self._session.close()
 
     async def _ask(self, message: InboundMessage, stream: AnswerStream) -> str:
-        body = msgspec.json.encode(request_body(message, self._settings.model))
-        headers = {"Maven-Session-Id": session_id(message.channel, message.chat_id)}
+        body = RequestBody(message, self._settings.model)
+        headers = {
+            "Maven-Session-Id": session_id(message.channel, message.chat_id),
+            "Content-Length": str(body.size_bytes),
+        }
         # A redirect would carry the key and the message to an address nobody configured.
         async with self._session.post(
-            self._settings.url, data=body, headers=headers, allow_redirects=False
+            self._settings.url, data=_in_turn(body.pieces()), headers=headers, allow_redirects=False
         ) as response:
             if not 200 <= response.status < 300:  # noqa: PLR2004 -- the range of success in HTTP
                 code = error_code(await _beginning(response))
@@ -94,6 +97,13 @@ class ResponsesAgent:
         if not stream.done:
             raise AgentError(failures.BROKEN_OFF)
         return stream.text
+
+
+async def _in_turn(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Let others have their turn after each piece, even while the network takes them all at once."""
+    for piece in pieces:
+        yield piece
+        await asyncio.sleep(0)
 
 
 async def _follow(response: aiohttp.ClientResponse, stream: AnswerStream) -> None:

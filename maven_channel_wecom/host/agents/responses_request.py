@@ -1,15 +1,20 @@
-"""What the Responses API is asked: one inbound message as JSON values, and the session it belongs to. No I/O."""
+"""What the Responses API is asked: one inbound message as JSON, and the session it belongs to. No I/O."""
 
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, TextBlock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from maven_channel_wecom.contract.messages import InboundMessage
 
+_PIECE_CHARACTERS: Final = 64 * 1024
 _SESSIONS: Final = uuid.uuid5(uuid.NAMESPACE_URL, "maven:session")
 
 _QUOTED_TEXT: Final = (
@@ -24,26 +29,54 @@ def session_id(channel: str, chat_id: str) -> str:
     return str(uuid.uuid5(_SESSIONS, f"{channel}/{chat_id}"))
 
 
-def request_body(message: InboundMessage, model: str) -> dict[str, Any]:
-    """Return the body of a streaming request for one message, content in the order sent."""
-    blocks = message.content_blocks or (TextBlock(text=message.content),)
-    content = [part for block in blocks for part in (_quoted(block) if block.quoted else (_part(block),))]
-    return {"model": model, "stream": True, "input": [{"role": "user", "content": content}]}
+class RequestBody:
+    """The JSON of a streaming request for one message, content in the order sent.
+
+    It is made while it is sent: pictures of 14 MB in one text would have everybody wait, and need the memory three
+    times.
+    """
+
+    def __init__(self, message: InboundMessage, model: str) -> None:
+        blocks = message.content_blocks or (TextBlock(text=message.content),)
+        content = [part for block in blocks for part in (_quoted(block) if block.quoted else (_part(block),))]
+        empty = msgspec.json.encode({"model": model, "stream": True, "input": [{"role": "user", "content": []}]})
+        end = b"]}]}"
+        self._parts: list[bytes | str] = [empty.removesuffix(end)]
+        for number, part in enumerate(content):
+            self._parts += [b"," if number else b"", *part]
+        self._parts.append(end)
+
+    @property
+    def size_bytes(self) -> int:
+        """How long it is as a whole."""
+        return sum(len(part) for part in self._parts)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Return it from beginning to end, media in pieces of 64 KiB."""
+        for part in self._parts:
+            if isinstance(part, bytes):
+                yield part
+            else:
+                for start in range(0, len(part), _PIECE_CHARACTERS):
+                    yield part[start : start + _PIECE_CHARACTERS].encode("ascii")
 
 
-def _part(block: ContentBlock) -> dict[str, str]:
+# The JSON of one part; text is base64, which stands in JSON as it is.
+_Part = tuple[bytes | str, ...]
+
+
+def _part(block: ContentBlock) -> _Part:
     match block:
         case TextBlock():
             return _text(block.text)
         case ImageBlock():
-            return {"type": "input_image", "image_url": _data_url(block.media_type, block.data)}
+            return _with_data({"type": "input_image"}, "image_url", block)
         case FileBlock():
-            url = _data_url(block.media_type, block.data)
-            return {"type": "input_file", "filename": block.name or "file", "file_data": url}
+            return _with_data({"type": "input_file", "filename": block.name or "file"}, "file_data", block)
     return _text(f"[The user sent something of kind {block.kind} that could not be had: {block.reason}]")
 
 
-def _quoted(block: ContentBlock) -> tuple[dict[str, str], ...]:
+def _quoted(block: ContentBlock) -> tuple[_Part, ...]:
     if isinstance(block, TextBlock):
         # A mark on every line is a fence that no quoted text can close; splitlines knows every line end there is.
         marked = "\n".join(f"> {line}" for line in block.text.splitlines())
@@ -51,9 +84,11 @@ def _quoted(block: ContentBlock) -> tuple[dict[str, str], ...]:
     return (_text(_QUOTED_ATTACHMENT), _part(block))
 
 
-def _text(text: str) -> dict[str, str]:
-    return {"type": "input_text", "text": text}
+def _text(text: str) -> _Part:
+    return (msgspec.json.encode({"type": "input_text", "text": text}),)
 
 
-def _data_url(media_type: str, data: str) -> str:
-    return f"data:{media_type};base64,{data}"
+def _with_data(fields: dict[str, str], key: str, block: ImageBlock | FileBlock) -> _Part:
+    without = msgspec.json.encode({**fields, key: f"data:{block.media_type};base64,"})
+    end = b'"}'
+    return (without.removesuffix(end), block.data, end)
