@@ -31,10 +31,12 @@ _silent.setLevel(logging.CRITICAL + 1)
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _SHUTDOWN_SECONDS = 1
-_KEEPALIVE_SECONDS = 15
 
-ANSWER_SECONDS: Final = 10.0
-"""For a reader to take an answer. aiohttp itself waits for ever, with the answer in memory."""
+PATIENCE_SECONDS: Final = 15.0
+"""For the head of a request, for its body, for an answer to be taken, and for the next request.
+
+aiohttp itself lets a reader who does not read keep a connection, and the answer in memory, for ever.
+"""
 
 
 class StatusServerError(Exception):
@@ -50,13 +52,13 @@ class StatusServer:
         metrics: CollectorRegistry,
         reasons: Callable[[], Awaitable[Sequence[str]]],
         *,
-        answer_seconds: float = ANSWER_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._process = ProcessMetrics(metrics)
         self._reasons = reasons
-        self._answer_seconds = answer_seconds
+        self._patience_seconds = patience_seconds
         self._runner: web.AppRunner | None = None
         self.port = settings.port
 
@@ -71,7 +73,8 @@ class StatusServer:
             access_log=None,
             logger=_silent,
             shutdown_timeout=_SHUTDOWN_SECONDS,
-            keepalive_timeout=_KEEPALIVE_SECONDS,
+            keepalive_timeout=self._patience_seconds,
+            lingering_time=self._patience_seconds,
         )
         await self._runner.setup()
         try:
@@ -96,7 +99,7 @@ class StatusServer:
         except web.HTTPException as refusal:
             response = refusal
         try:
-            async with asyncio.timeout(self._answer_seconds):
+            async with asyncio.timeout(self._patience_seconds):
                 await response.prepare(request)
                 await response.write_eof()
         except (TimeoutError, ConnectionError):

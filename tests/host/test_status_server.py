@@ -71,11 +71,30 @@ async def test_what_is_no_question_of_ours_is_refused(
     ]
 
 
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"",
+        b"GET /metri",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Never: ending",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nno more",
+        b"POST /readyz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst",
+        b"GET /readyz HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+    ids=["nothing", "line", "header", "body", "chunk", "expect", "idle"],
+)
+async def test_a_client_that_dawdles_is_hung_up_on(beginning: bytes) -> None:
+    """Wherever in a request it stops, or after it."""
+    async with listening(CollectorRegistry(), patience_seconds=0.05) as server:
+        await exchange(server, beginning)
+
+
 async def test_a_reader_who_takes_nothing_is_hung_up_on() -> None:
     """Else every such connection would keep its answer in memory, for as long as it likes."""
     registry = CollectorRegistry()
     Gauge("long", "more than the buffers between two sockets hold " * 500_000, registry=registry)
-    async with listening(registry, answer_seconds=0.05) as server:
+    async with listening(registry, patience_seconds=0.05) as server:
         assert server._runner is not None
         aiohttp_server = server._runner.server
         assert aiohttp_server is not None
