@@ -35,7 +35,8 @@ _KEY: Final = bytes(range(32))
 _OTHER_KEY: Final = bytes(range(32, 64))
 _CREDENTIALS: Final = (Credentials("token", _KEY), Credentials("token", _OTHER_KEY), Credentials("other", _KEY))
 _TIMESTAMP: Final = "1700000000"
-_KINDS: Final[tuple[MediaKind, ...]] = ("image", "file", "video")
+_KINDS: Final[tuple[MediaKind, ...]] = ("image", "file")
+_LONG: Final = bytes(9_000)
 # Shorter than any text WeCom would refuse, so that most inputs are cut; room for a notice and a fence.
 _LIMITS_BYTES: Final = range(160, 416)
 
@@ -95,20 +96,15 @@ def fuzz_callback(data: bytes) -> None:
 
 
 def fuzz_media(data: bytes) -> None:
-    """Take the input as a download, as what is inside one, as a header with a name, and as the key of an item."""
-    for content in (data, cipher.encrypt(_KEY, data)):
-        for kind in _KINDS:
-            with contextlib.suppress(MediaUnavailable):
-                whole = media.open_media(content, (_OTHER_KEY, _KEY), kind)
-                opening = media.Opening((_OTHER_KEY, _KEY), kind)
-                parts = [opening.update(content[start : start + 1_000]) for start in range(0, len(content), 1_000)]
-                parts += opening.finalize()
-                assert b"".join(parts) == whole
-                assert opening.media_type == media.media_type(whole)
-                block_data = BlockData()
-                for part in parts:
-                    block_data.add(part)
-                media_block(MediaItem(kind=kind, url=""), block_data, opening.media_type, "name")
+    """Take the input as a download, as what is inside one, as a header with a name, and as the key of an item.
+
+    Once as it is and once so long that it is opened while it comes.
+    """
+    for content in (data, data + _LONG, cipher.encrypt(_KEY, data), cipher.encrypt(_KEY, data + _LONG)):
+        for keys in ((_KEY,), (_OTHER_KEY, _KEY)):
+            for kind in _KINDS:
+                with contextlib.suppress(MediaUnavailable):
+                    _open_in_parts(content, keys, kind)
     text = data.decode("utf-8", "surrogateescape")
     for header in (text, data.decode("latin-1"), f"attachment; filename*=UTF-8''{text}", f'inline; filename="{text}"'):
         name = media.file_name(header)
@@ -117,6 +113,19 @@ def fuzz_media(data: bytes) -> None:
         name.encode()
     key = media.decode_item_key(text)
     assert key is None or len(key) == 32
+
+
+def _open_in_parts(content: bytes, keys: tuple[bytes, ...], kind: MediaKind) -> None:
+    whole = media.open_media(content, keys, kind)
+    opening = media.Opening(keys, kind)
+    parts = [opening.update(content[start : start + 1_000]) for start in range(0, len(content), 1_000)]
+    parts += opening.finalize()
+    assert b"".join(parts) == whole
+    assert opening.media_type == media.media_type(whole)
+    block_data = BlockData()
+    for part in parts:
+        block_data.add(part)
+    media_block(MediaItem(kind=kind, url=""), block_data, opening.media_type, "name")
 
 
 def fuzz_cutting(data: bytes) -> None:
