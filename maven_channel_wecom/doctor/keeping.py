@@ -18,9 +18,9 @@ from maven_channel_wecom.doctor.checks import StateSeen
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.opening import SQLITE
 from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
-from maven_channel_wecom.state.sqlite.entries import STEPS
 from maven_channel_wecom.state.sqlite.failures import explain
 from maven_channel_wecom.state.sqlite.file import open_file
+from maven_channel_wecom.state.sqlite.schema import STEPS
 
 if TYPE_CHECKING:
     from maven_channel_wecom.state.redis.link import RedisLink

@@ -246,7 +246,7 @@ async def test_a_disk_that_hangs_is_unhealthy_and_is_asked_once(path: Path) -> N
     for _ in range(3):
         told = await asyncio.gather(*(store.health() for _ in range(20)))
         assert set(told) == {"the state file is not written in time: check its disk"}
-    assert store._writer._orders.qsize() == 1
+    assert len(store._writer._gathered) == 1
     moves.set()
     await hanging
     async with asyncio.timeout(10):
@@ -271,7 +271,7 @@ async def test_damage_found_in_use_stops_all_promises(store: SqliteStateStore) -
     """A URL that is not the one that was kept is never used, and the file not believed any more."""
     await admit(store, "m1")
     await admit(store, "m2")
-    await execute(store, "UPDATE windows SET url = 'https://y/canary' WHERE message_id = 'm1'")
+    await execute(store, "UPDATE messages SET url = 'https://y/canary' WHERE message_id = 'm1'")
     with pytest.raises(StateUnavailable) as raised:
         await store.claim_window("chat", "m1", NOW)
     assert "is damaged" in str(raised.value)
@@ -302,7 +302,7 @@ async def test_expired_entries_go_in_small_bites(store: SqliteStateStore) -> Non
     """No commit carries more than a few of them; all are gone in the end."""
     await asyncio.gather(*(admit(store, f"m{number}") for number in range(2_000)))
     await asyncio.gather(*(store.finish(f"m{number}", NOW) for number in range(2_000)))
-    count = "SELECT (SELECT count(*) FROM claims), (SELECT count(*) FROM windows)"
+    count = "SELECT (SELECT count(*) FROM claims), (SELECT count(*) FROM messages)"
     assert await execute(store, count) == [(2_000, 2_000)]
     assert store.open_windows == 2_000
     after = NOW + HOUR + CLAIM_SECONDS
@@ -314,6 +314,19 @@ async def test_expired_entries_go_in_small_bites(store: SqliteStateStore) -> Non
         await store.finish("nothing", after)
     assert await execute(store, count) == [(0, 0)]
     assert store.open_windows == 0
+
+
+async def test_a_message_in_hand_outlives_its_claim_and_its_window(store: SqliteStateStore) -> None:
+    """An agent may think for hours: nobody else gets the message, and it ends like any other."""
+    await admit(store, "m1")
+    for hours in range(1, 4):
+        await store.finish("nothing", NOW + hours * (HOUR + 1))
+        assert not await admit(store, "m1", now=NOW + hours * (HOUR + 1))
+    assert store.expired_windows == 1
+    assert store.open_windows == 0
+    await store.finish("m1", NOW + 4 * HOUR)
+    assert await admit(store, "m1", now=NOW + 6 * HOUR)
+    assert store.open_windows == 1
 
 
 async def test_expiring_keeps_up_with_admitting(store: SqliteStateStore) -> None:
@@ -354,6 +367,6 @@ async def test_the_file_is_a_database_of_its_own_kind(path: Path) -> None:
     await store.close()
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA application_id").fetchone() == (0x4D765763,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()

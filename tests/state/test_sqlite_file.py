@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.port import KeptCallback
-from maven_channel_wecom.state.sqlite.entries import STEPS
 from maven_channel_wecom.state.sqlite.file import APPLICATION_ID, open_file
+from maven_channel_wecom.state.sqlite.schema import STEPS
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOBODY = 65534
+NOW = 1_700_000_000.0
 
 
 @pytest.fixture
@@ -154,8 +156,8 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["DROP INDEX windows_by_chat", "ALTER TABLE claims ADD COLUMN canary", "PRAGMA user_version = 0"],
-    ids=["index gone", "column added", "version gone"],
+    ["DROP TABLE messages", "ALTER TABLE claims ADD COLUMN canary", "PRAGMA user_version = 0"],
+    ids=["table gone", "column added", "version gone"],
 )
 async def test_a_schema_that_was_changed_is_refused(path: Path, statement: str) -> None:
     """Whatever changed it: the statements would not mean what they should."""
@@ -200,8 +202,65 @@ async def test_a_folder_that_may_not_be_written_is_refused(there: bool) -> None:
         assert await refusal(path) == f"cannot be used: give this user the right to read and write {folder}"
 
 
+FIRST_VERSION = """
+    INSERT INTO callbacks VALUES ('in hand', 'chat', 1700000000.0, 'message in hand', 671748967);
+    INSERT INTO callbacks VALUES ('answering', 'chat', 1700000000.0, 'message answering', 1735762096);
+    INSERT INTO callbacks VALUES ('answered', 'chat', 1700000000.0, NULL, 2003296753);
+    INSERT INTO callbacks VALUES ('event', 'chat', 1700000000.0, 'message event', 2389375452);
+    INSERT INTO claims VALUES ('in hand', 1700003600.0);
+    INSERT INTO claims VALUES ('answering', 1700003601.0);
+    INSERT INTO claims VALUES ('answered', 1700003602.0);
+    INSERT INTO claims VALUES ('open', 1700003603.0);
+    INSERT INTO claims VALUES ('claimed', 1700003604.0);
+    INSERT INTO claims VALUES ('spent', 1700003605.0);
+    INSERT INTO windows
+        VALUES ('in hand', 'chat', 'alice', 'https://x/in hand', 1700000000.0, 1700003600.0, 0, 0, 61353242);
+    INSERT INTO windows
+        VALUES ('answering', 'chat', 'alice', 'https://x/answering', 1700000001.0, 1700003601.0, 0, 1, 2011171304);
+    INSERT INTO windows
+        VALUES ('open', 'chat', 'alice', 'https://x/open', 1700000003.0, 1700003603.0, 0, 0, 3881051034);
+    INSERT INTO windows
+        VALUES ('claimed', 'chat', 'alice', 'https://x/claimed', 1700000004.0, 1700003604.0, 0, 1, 1889573236);
+    UPDATE callbacks SET message = CAST(message || ' 文字' AS BLOB);
+"""
+"""What version 0.1.0 wrote, its checksums too; that the event's claim is gone is how a long time in hand looked."""
+
+
+def make_first_version(path: Path) -> None:
+    old = sqlite3.connect(path)
+    for statement in STEPS[0]:
+        old.execute(statement)
+    old.executescript(FIRST_VERSION)
+    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    old.execute("PRAGMA user_version = 1")
+    old.close()
+
+
+async def test_a_file_of_the_first_version_is_brought_up(path: Path) -> None:
+    """Everything it knew is known: messages in hand, open windows, one that was being answered through, claims."""
+    make_first_version(path)
+    store = await SqliteStateStore.open(str(path))
+    assert store.open_windows == 3
+    left = await store.unfinished(NOW)
+    assert {callback.message_id for callback in left} == {"in hand", "answering", "event"}
+    assert all(callback.message == f"message {callback.message_id} 文字".encode() for callback in left)
+    for number, (message_id, repeated) in enumerate({"in hand": False, "answering": True, "open": False}.items()):
+        found = await store.claim_window("chat", message_id, NOW)
+        opened_at = NOW + (3 if number == 2 else number)
+        url = f"https://x/{message_id}"
+        assert found == ReplyWindow(message_id, "chat", "alice", url, opened_at, opened_at + 3600, repeated)
+    for message_id in ("in hand", "answering", "answered", "open", "claimed", "spent", "event"):
+        assert await store.claim_window("chat", message_id, NOW) is None
+        assert not await store.admit(KeptCallback(message_id, "chat", NOW, b"x"), None, NOW)
+    await store.finish("event", NOW)
+    await store.finish("in hand", NOW)
+    for message_id in ("spent", "in hand"):
+        assert await store.admit(KeptCallback(message_id, "chat", NOW, b"x"), None, NOW + 3605)
+    await store.close()
+
+
 def test_an_older_file_is_brought_up_step_by_step(path: Path) -> None:
-    """What it holds stays, and the file looks like a new one. There is one version so far; these steps are made up."""
+    """What it holds stays, and the file looks like a new one. These steps are made up."""
     first = ("CREATE TABLE entries (name TEXT PRIMARY KEY) WITHOUT ROWID",)
     second = ("ALTER TABLE entries ADD COLUMN seen INTEGER NOT NULL DEFAULT 7",)
     third = ("CREATE INDEX by_seen ON entries (seen)", "UPDATE entries SET seen = seen + 1")

@@ -20,9 +20,9 @@ class LeavingAtTheLastMoment(Writer):
     caller: asyncio.Task[Any] | None = None
 
     def submit(
-        self, operation: Callable[[], Any], abandoned: Callable[[Any], object] | None = None
+        self, operation: Callable[[], Any], abandoned: Callable[[Any], object] | None = None, *, hurry: bool = True
     ) -> asyncio.Future[Any]:
-        result = super().submit(operation, abandoned)
+        result = super().submit(operation, abandoned, hurry=hurry)
         caller = self.caller
         assert caller is not None
         # Called before the caller is woken, as it was registered first.

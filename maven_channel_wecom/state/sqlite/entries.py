@@ -1,76 +1,72 @@
 """The entries in the state file and what is done to them, one plain call each inside a transaction of the writer."""
 
+# ruff: noqa: S608 - statements are put together from constants of this file alone
+
 from __future__ import annotations
 
-import zlib
-from typing import TYPE_CHECKING, Any, Final
+import itertools
+import math
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
+from maven_channel_wecom.state.port import CLAIM_SECONDS
 from maven_channel_wecom.state.sqlite.failures import Damage
+from maven_channel_wecom.state.sqlite.rows import callback_checksum, read_callback, read_window, window_checksum
+from maven_channel_wecom.state.sqlite.schema import INDEX, STEPS
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from maven_channel_wecom.state.sqlite.file import Step
+    from maven_channel_wecom.policy.reply_window import ReplyWindow
+    from maven_channel_wecom.state.port import KeptCallback
 
-STEPS: Final[tuple[Step, ...]] = (
-    (
-        "CREATE TABLE claims (message_id TEXT PRIMARY KEY, expires_at REAL NOT NULL) WITHOUT ROWID",
-        "CREATE INDEX claims_by_end ON claims (expires_at)",
-        # Open and claimed windows; one that was spent is deleted, and its callback loses its message.
-        """CREATE TABLE windows (
-            message_id TEXT PRIMARY KEY,
-            chat_id TEXT NOT NULL,
-            sender_id TEXT NOT NULL,
-            url TEXT NOT NULL,
-            opened_at REAL NOT NULL,
-            expires_at REAL NOT NULL,
-            repeated INTEGER NOT NULL,
-            claimed INTEGER NOT NULL,
-            checksum INTEGER NOT NULL
-        ) WITHOUT ROWID""",
-        "CREATE INDEX windows_by_chat ON windows (chat_id, opened_at) WHERE claimed = 0",
-        "CREATE INDEX windows_by_end ON windows (expires_at)",
-        # Callbacks in hand. A message that is NULL was answered: nobody needs it again.
-        """CREATE TABLE callbacks (
-            message_id TEXT PRIMARY KEY,
-            chat_id TEXT NOT NULL,
-            received_at REAL NOT NULL,
-            message BLOB,
-            checksum INTEGER NOT NULL
-        ) WITHOUT ROWID""",
-    ),
-)
-"""The versions of the schema. What was released stays as it is; a change is one more step."""
-
-# Each operation adds at most one entry of a kind, so this keeps up, and works off what a pause left behind.
+# Each operation adds at most one message, so this keeps up, and works off what a pause left behind.
 _EXPIRIES_PER_OPERATION: Final = 3
 _EXPIRIES_PER_BATCH: Final = 20
 
-_INSERT_CLAIM: Final = """
-    INSERT INTO claims SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM callbacks WHERE message_id = ?1)
-    ON CONFLICT (message_id) DO UPDATE SET expires_at = excluded.expires_at WHERE expires_at <= ?3
+# By its number in `messages`, found by its message id; both are compared, so that a damaged claim leads nowhere else.
+_THIS: Final = "number = (SELECT number FROM claims WHERE message_id = ?1) AND message_id = ?1"
+_WINDOW: Final = "message_id, chat_id, sender_id, url, opened_at, expires_at, repeated, claimed, window_checksum"
+_NO_WINDOW: Final = ", ".join(f"{column} = NULL" for column in _WINDOW.split(", ")[2:])
+_CALLBACK: Final = "message_id, chat_id, received_at, message, callback_checksum"
+
+_INSERT_CLAIM: Final = "INSERT OR IGNORE INTO claims VALUES (?, ?, ?)"
+_INSERT_MESSAGE: Final = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FIND_CLAIM: Final = """
+    SELECT number, until, claimed, received_at IS NOT NULL, message IS NULL
+    FROM claims LEFT JOIN messages USING (number) WHERE claims.message_id = ?
 """
-_INSERT_CALLBACK: Final = "INSERT INTO callbacks VALUES (?, ?, ?, ?, ?)"
-_INSERT_WINDOW: Final = "INSERT OR IGNORE INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_NEWEST_WINDOW: Final = """
-    SELECT * FROM windows WHERE chat_id = ? AND claimed = 0 AND expires_at > ? ORDER BY opened_at DESC LIMIT 1
+_FIND_WINDOW: Final = f"SELECT {_WINDOW} FROM messages WHERE {_THIS} AND claimed = 0"
+_FIND_NEWEST: Final = f"""
+    SELECT {_WINDOW} FROM messages WHERE number = (
+        SELECT number FROM open_windows JOIN messages USING (number)
+        WHERE open_windows.chat_id = ? AND expires_at > ? ORDER BY open_windows.opened_at DESC LIMIT 1
+    )
 """
-_SPARE_WINDOW: Final = """
-    SELECT * FROM windows WHERE chat_id = ? AND claimed = 0 AND expires_at > ? AND sender_id = ?
-    AND NOT EXISTS (SELECT 1 FROM callbacks WHERE callbacks.message_id = windows.message_id)
-    ORDER BY opened_at DESC LIMIT 1
+_FIND_SPARE: Final = f"""
+    SELECT {_WINDOW} FROM messages WHERE number = (
+        SELECT number FROM open_windows JOIN messages USING (number)
+        WHERE open_windows.chat_id = ? AND expires_at > ? AND sender_id = ? AND received_at IS NULL
+        ORDER BY open_windows.opened_at DESC LIMIT 1
+    )
 """
-_MARK_WINDOW: Final = """
-    UPDATE windows SET repeated = ?, claimed = ?, checksum = ? WHERE message_id = ? AND opened_at = ?
+_MARK_WINDOW: Final = f"""
+    UPDATE messages SET repeated = ?2, claimed = ?3, window_checksum = ?4
+    WHERE {_THIS} AND opened_at = ?5 AND claimed = NOT ?3
 """
-_EXPIRE_CLAIMS: Final = """
-    DELETE FROM claims
-    WHERE message_id IN (SELECT message_id FROM claims WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+_SPEND_WINDOW: Final = f"UPDATE messages SET {_NO_WINDOW}, message = NULL WHERE {_THIS} AND received_at IS NOT NULL"
+_FINISH_CALLBACK: Final = f"""
+    UPDATE messages SET received_at = NULL, message = NULL, callback_checksum = NULL WHERE {_THIS} AND url IS NOT NULL
+"""
+_DELETE_MESSAGE: Final = f"DELETE FROM messages WHERE {_THIS}"
+
+_FIND_STRAY: Final = """
+    SELECT 1 FROM messages LEFT JOIN claims USING (number) WHERE claims.message_id IS NOT messages.message_id
+"""
+_FINISH_ANSWERED: Final = """
+    UPDATE messages SET received_at = NULL, callback_checksum = NULL WHERE received_at IS NOT NULL AND message IS NULL
 """
 
 
@@ -84,81 +80,99 @@ class Entries:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._execute: Callable[..., sqlite3.Cursor] = connection.execute
         self._now = 0.0
+        self._next_number = 1
+        # Nothing is over before.
+        self._first_end = -math.inf
         self.open_windows = 0
         self.expired_windows = 0
 
     def take_over(self) -> list[KeptCallback]:
         """Take over what earlier processes left, oldest first; see StateStore.unfinished."""
-        self._execute("DELETE FROM callbacks WHERE message IS NULL")
-        claimed_windows = []
-        for row in self._execute("SELECT * FROM windows"):
-            window, claimed = _read_window(row)
-            if claimed:
-                claimed_windows.append(window)
-            else:
+        if self._execute(_FIND_STRAY).fetchone():
+            raise Damage
+        self._execute(_FINISH_ANSWERED)
+        self._execute("DELETE FROM messages WHERE url IS NULL AND received_at IS NULL")
+        for statement in INDEX:
+            self._execute(statement)
+        ((last,),) = self._execute("SELECT max(number) FROM claims")
+        self._next_number = (last or 0) + 1
+        in_flight = []
+        for *row, in_hand in self._execute(
+            f"SELECT {_WINDOW}, received_at IS NOT NULL FROM messages WHERE url NOT NULL"
+        ):
+            window, claimed = read_window(row)
+            if not claimed:
                 self.open_windows += 1
-        for window in claimed_windows:
-            if self._is_in_hand(window.message_id):
-                self._reopen(window)
-        rows = self._execute("SELECT * FROM callbacks ORDER BY received_at").fetchall()
-        return [_read_callback(row) for row in rows]
+            elif in_hand:
+                in_flight.append(window)
+        for window in in_flight:
+            # Its process died while answering through it.
+            self.open_windows += self._mark(msgspec.structs.replace(window, repeated=True), claimed=False)
+        rows = self._execute(f"SELECT {_CALLBACK} FROM messages WHERE received_at NOT NULL ORDER BY received_at")
+        return [read_callback(row) for row in rows.fetchall()]
 
     def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
         """See StateStore."""
         self._now = now
         message_id = callback.message_id
-        if not self._execute(_INSERT_CLAIM, (message_id, now + CLAIM_SECONDS, now)).rowcount:
-            return False
-        self._execute(
-            _INSERT_CALLBACK,
-            (message_id, callback.chat_id, callback.received_at, callback.message, _callback_checksum(callback)),
-        )
+        claim = (self._number(), message_id, max(now + CLAIM_SECONDS, window.expires_at if window else now))
+        if not self._execute(_INSERT_CLAIM, claim).rowcount:
+            number, until, _, in_hand, _ = self._execute(_FIND_CLAIM, (message_id,)).fetchone()
+            if until > now or in_hand:
+                return False
+            self._drop(number, number)
+            self._execute(_INSERT_CLAIM, claim)
+        opened: tuple[object, ...] = (None,) * 7
         if window:
-            self._insert_window(window)
+            opened = (*msgspec.structs.astuple(window)[2:], False, window_checksum(window, claimed=False))
+            self.open_windows += 1
+        received = (callback.received_at, callback.message, callback_checksum(callback))
+        self._execute(_INSERT_MESSAGE, (claim[0], message_id, callback.chat_id, *opened, *received))
         return True
 
     def release(self, message_id: str, now: float) -> None:
         """See StateStore."""
         self._now = now
-        answering = self._execute(
-            "SELECT 1 FROM windows WHERE message_id = ?1 AND claimed"
-            " UNION ALL SELECT 1 FROM callbacks WHERE message_id = ?1 AND message IS NULL",
-            (message_id,),
-        ).fetchone()
-        self._delete("callbacks", message_id)
-        if not answering:
-            self._delete("claims", message_id)
-            self.open_windows -= self._delete("windows", message_id)
+        found = self._execute(_FIND_CLAIM, (message_id,)).fetchone()
+        if not found:
+            return
+        number, _, claimed, in_hand, answered = found
+        if claimed or (in_hand and answered):
+            self.finish(message_id, now)
+            return
+        self._execute(_DELETE_MESSAGE, (message_id,))
+        self._execute("DELETE FROM claims WHERE number = ?", (number,))
+        self.open_windows -= claimed == 0
 
     def finish(self, message_id: str, now: float) -> None:
         """See StateStore."""
         self._now = now
-        self._delete("callbacks", message_id)
+        if not self._execute(_FINISH_CALLBACK, (message_id,)).rowcount:
+            self._execute(_DELETE_MESSAGE, (message_id,))
 
     def claim_window(self, chat_id: str, reply_to: str | None, now: float, spare_of: str | None) -> ReplyWindow | None:
         """See StateStore."""
         self._now = now
         if reply_to is not None:
-            found = self._execute("SELECT * FROM windows WHERE message_id = ?", (reply_to,))
+            found = self._execute(_FIND_WINDOW, (reply_to,))
         elif spare_of is not None:
-            found = self._execute(_SPARE_WINDOW, (chat_id, now, spare_of))
+            found = self._execute(_FIND_SPARE, (chat_id, now, spare_of))
         else:
-            found = self._execute(_NEWEST_WINDOW, (chat_id, now))
+            found = self._execute(_FIND_NEWEST, (chat_id, now))
         row = found.fetchone()
         if row is None:
             return None
-        window, claimed = _read_window(row)
-        if claimed or window.chat_id != chat_id or window.expires_at <= now:
+        window, _ = read_window(row)
+        if window.chat_id != chat_id or window.expires_at <= now:
             return None
-        self._mark(window, claimed=True)
-        self.open_windows -= 1
+        self.open_windows -= self._mark(window, claimed=True)
         return window
 
     def spend_window(self, window: ReplyWindow, now: float) -> None:
         """See StateStore."""
         self._now = now
-        self._delete("windows", window.message_id)
-        self._execute("UPDATE callbacks SET message = NULL WHERE message_id = ?", (window.message_id,))
+        if not self._execute(_SPEND_WINDOW, (window.message_id,)).rowcount:
+            self._execute(_DELETE_MESSAGE, (window.message_id,))
 
     def restore_window(self, window: ReplyWindow, now: float) -> None:
         """See StateStore."""
@@ -170,72 +184,51 @@ class Entries:
 
     def probe(self) -> None:
         """Write something that changes nothing, so that its commit tells whether writing works."""
-        version = len(STEPS)
-        self._execute(f"PRAGMA user_version = {version}")
+        self._execute(f"PRAGMA user_version = {len(STEPS)}")
 
     def expire(self, operations: int) -> None:
-        """Delete a few expired entries, some more than so many operations can have added."""
+        """Drop a few messages that are over, some more than so many operations can have added."""
+        if self._now < self._first_end:
+            return
         limit = _EXPIRIES_PER_BATCH + operations * _EXPIRIES_PER_OPERATION
-        self._execute(_EXPIRE_CLAIMS, (self._now, limit))
-        expired = self._execute(
-            "SELECT message_id, claimed FROM windows WHERE expires_at <= ? ORDER BY expires_at LIMIT ?",
-            (self._now, limit),
+        first = self._execute("SELECT number, until FROM claims ORDER BY number LIMIT ?", (limit,)).fetchall()
+        over = list(itertools.takewhile(lambda claim: claim[1] <= self._now, first))
+        if over:
+            self._drop(over[0][0], over[-1][0])
+        if len(over) < len(first):
+            self._first_end = first[len(over)][1]
+        elif len(first) < limit:
+            self._first_end = self._now + CLAIM_SECONDS
+
+    def rolled_back(self, open_windows: int, expired_windows: int) -> None:
+        """Tell how many windows there are after all."""
+        self.open_windows = open_windows
+        self.expired_windows = expired_windows
+        self._first_end = -math.inf
+
+    def _drop(self, first: int, last: int) -> None:
+        """Drop messages that are over, from one number to another. Those in hand stay, claimed anew."""
+        numbers = (first, last)
+        rows = self._execute(
+            "SELECT number, claimed, received_at IS NOT NULL FROM messages WHERE number BETWEEN ? AND ?", numbers
         ).fetchall()
-        for message_id, claimed in expired:
-            self._delete("windows", message_id)
-            self.open_windows -= not claimed
-            self.expired_windows += not claimed
+        for number, claimed, in_hand in rows:
+            self.open_windows -= claimed == 0
+            self.expired_windows += claimed == 0
+            if in_hand:
+                renewed = (self._number(), number)
+                self._execute(f"UPDATE messages SET {_NO_WINDOW}, number = ? WHERE number = ?", renewed)
+                self._execute(
+                    "UPDATE claims SET number = ?1, until = ?3 WHERE number = ?2", (*renewed, self._now + CLAIM_SECONDS)
+                )
+        self._execute("DELETE FROM messages WHERE number BETWEEN ? AND ?", numbers)
+        self._execute("DELETE FROM claims WHERE number BETWEEN ? AND ?", numbers)
 
-    def _insert_window(self, window: ReplyWindow) -> None:
-        row = (*msgspec.structs.astuple(window), False, _window_checksum(window, claimed=False))
-        if not self._execute(_INSERT_WINDOW, row).rowcount:
-            # The message was known, and its claim expired before its window did.
-            self._delete("windows", window.message_id)
-            self.open_windows -= 1
-            self._execute(_INSERT_WINDOW, row)
-        self.open_windows += 1
-
-    def _reopen(self, window: ReplyWindow) -> None:
-        """Open a window whose process died while answering through it."""
-        self._mark(msgspec.structs.replace(window, repeated=True), claimed=False)
-        self.open_windows += 1
+    def _number(self) -> int:
+        self._next_number += 1
+        return self._next_number - 1
 
     def _mark(self, window: ReplyWindow, *, claimed: bool) -> int:
-        checksum = _window_checksum(window, claimed=claimed)
-        row = (window.repeated, claimed, checksum, window.message_id, window.opened_at)
+        checksum = window_checksum(window, claimed=claimed)
+        row = (window.message_id, window.repeated, claimed, checksum, window.opened_at)
         return self._execute(_MARK_WINDOW, row).rowcount
-
-    def _is_in_hand(self, message_id: str) -> bool:
-        return self._execute("SELECT 1 FROM callbacks WHERE message_id = ?", (message_id,)).fetchone() is not None
-
-    def _delete(self, table: str, message_id: str) -> int:
-        return self._execute(f"DELETE FROM {table} WHERE message_id = ?", (message_id,)).rowcount  # noqa: S608 - one of three names
-
-
-def _read_window(row: tuple[Any, ...]) -> tuple[ReplyWindow, bool]:
-    message_id, chat_id, sender_id, url, opened_at, expires_at, repeated, claimed, checksum = row
-    window = ReplyWindow(message_id, chat_id, sender_id, url, opened_at, expires_at, bool(repeated))
-    if checksum != _window_checksum(window, claimed=bool(claimed)):
-        raise Damage
-    return window, bool(claimed)
-
-
-def _read_callback(row: tuple[Any, ...]) -> KeptCallback:
-    message_id, chat_id, received_at, message, checksum = row
-    callback = KeptCallback(message_id, chat_id, received_at, message)
-    if checksum != _callback_checksum(callback):
-        raise Damage
-    return callback
-
-
-def _window_checksum(window: ReplyWindow, *, claimed: bool) -> int:
-    return _checksum((*msgspec.structs.astuple(window), claimed))
-
-
-def _callback_checksum(callback: KeptCallback) -> int:
-    return _checksum(msgspec.structs.astuple(callback))
-
-
-def _checksum(values: tuple[object, ...]) -> int:
-    """Return the CRC-32 of values and their types. A whole number counts as the float that SQLite gives back for it."""
-    return zlib.crc32(msgspec.msgpack.encode([float(value) if type(value) is int else value for value in values]))

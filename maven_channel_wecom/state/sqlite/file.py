@@ -31,6 +31,7 @@ _SETTINGS: Final = (
     "PRAGMA wal_autocheckpoint = 1000",
     "PRAGMA journal_size_limit = 8388608",
     "PRAGMA cache_size = -4096",
+    "PRAGMA temp_store = MEMORY",
 )
 
 

@@ -65,7 +65,7 @@ class SqliteStateStore:
 
     async def finish(self, message_id: str, now: float) -> None:
         """See StateStore."""
-        await self._writer.run(partial(self._entries.finish, message_id, now))
+        await self._writer.run(partial(self._entries.finish, message_id, now), hurry=False)
 
     async def unfinished(
         self,

@@ -7,9 +7,10 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state.sqlite.entries import STEPS, Entries
+from maven_channel_wecom.state.sqlite.entries import Entries
 from maven_channel_wecom.state.sqlite.failures import Unusable, explain, is_damage
 from maven_channel_wecom.state.sqlite.file import open_file
+from maven_channel_wecom.state.sqlite.schema import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,8 +47,7 @@ class Transactions:
             return self._try_commit(operations)
         except Exception as error:  # noqa: BLE001 - each caller gets a StateUnavailable, whatever went wrong
             self._roll_back()
-            self.entries.open_windows = self.open_windows
-            self.entries.expired_windows = self.expired_windows
+            self.entries.rolled_back(self.open_windows, self.expired_windows)
             failure = self._judge(error)
         if len(operations) > 1 and (failure is None or failure.reason == "state_full"):
             # An operation may be to blame, or may need no room: one that finishes a message even makes some.
