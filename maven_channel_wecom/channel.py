@@ -139,6 +139,7 @@ class WeComChannel:
             await asyncio.sleep(TAKE_OVER_SECONDS)
             await self._take_over()
             await self._tell_trouble()
+            self._inbox.tell_late()
 
     async def _take_over(self) -> None:
         try:

@@ -13,7 +13,7 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.media_room import MediaShare
 from maven_channel_wecom.patience import in_time, keep_trying
 from maven_channel_wecom.protocol import limits
-from maven_channel_wecom.trail import Trail
+from maven_channel_wecom.trail import Trail, pseudonym
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from maven_channel_wecom.state.port import StateStore
 
 logger = logging.getLogger(__name__)
+
+LATE_SECONDS: Final = 60.0
+"""The objective for an answer. Lower: agents that think are told on; higher: whoever is on call hears of it later."""
 
 NORMALIZE_SECONDS: Final = limits.MEDIA_URL_SECONDS + 30.0
 """Media end by themselves before that. Without a limit a plugin that hangs would stop its chat, and fill the inbox."""
@@ -78,7 +81,8 @@ class Inbox:
         self._clock = clock
         self._reserved = 0
         # By what their successors wait for: the task, and when the message was received.
-        self._work: dict[asyncio.Future[None], tuple[asyncio.Task[None], float]] = {}
+        self._work: dict[asyncio.Future[None], tuple[asyncio.Task[None], AdmittedCallback]] = {}
+        self._told_late: AdmittedCallback | None = None
         self._done = asyncio.Event()
         # The end of each chat's line: done when the last message put in has been published.
         self._tails: dict[str, asyncio.Future[None]] = {}
@@ -88,8 +92,18 @@ class Inbox:
 
     def oldest_seconds(self) -> float:
         """Return the age of the message longest in hand, 0 when there is none."""
-        oldest = next(iter(self._work.values()), None)
-        return 0.0 if oldest is None else max(0.0, self._clock.now() - oldest[1])
+        oldest = self._oldest()
+        return 0.0 if oldest is None else max(0.0, self._clock.now() - oldest.received_at)
+
+    def tell_late(self) -> None:
+        """Log the message longest in hand when it is late, once: an agent that hangs says nothing."""
+        oldest, seconds = self._oldest(), self.oldest_seconds()
+        if oldest is None or oldest is self._told_late or seconds < LATE_SECONDS:
+            return
+        self._told_late = oldest
+        callback = oldest.callback
+        facts = {"chat": pseudonym(callback.chat_id), "type": callback.type, "seconds": round(seconds)}
+        self._trail.step(logging.WARNING, "wecom message late", callback.message_id, **facts)
 
     @property
     def is_full(self) -> bool:
@@ -119,7 +133,7 @@ class Inbox:
         published = asyncio.get_running_loop().create_future()
         self._tails[chat_id] = published
         task = asyncio.create_task(self._carry(admitted, before, published))
-        self._work[published] = (task, admitted.received_at)
+        self._work[published] = (task, admitted)
 
     async def drain(self, seconds: float) -> int:
         """Wait until all work is done, at most that long, then end the rest; return how many were left.
@@ -137,6 +151,10 @@ class Inbox:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         return len(left)
+
+    def _oldest(self) -> AdmittedCallback | None:
+        first = next(iter(self._work.values()), None)
+        return first[1] if first else None
 
     async def _carry(
         self, admitted: AdmittedCallback, before: asyncio.Future[None] | None, published: asyncio.Future[None]

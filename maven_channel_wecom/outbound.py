@@ -12,7 +12,7 @@ from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavaila
 from maven_channel_wecom.patience import keep_trying
 from maven_channel_wecom.policy import delivery, rendering
 from maven_channel_wecom.protocol import reply
-from maven_channel_wecom.trail import Trail
+from maven_channel_wecom.trail import Trail, pseudonym
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -70,34 +70,38 @@ class Outbound:
     async def send(self, message: OutboundMessage) -> Receipt:
         """Deliver a message. What the network, WeCom or the state does is told in the receipt, never raised."""
         try:
-            receipt, message_id = await self._send(message)
+            receipt, window = await self._send(message)
         except StateUnavailable:
-            receipt, message_id = Receipt(outcome="undeliverable", reason="state"), message.reply_to
+            receipt, window = Receipt(outcome="undeliverable", reason="state"), None
         self._metrics.count_reply(receipt.outcome, receipt.reason or "ok")
         if receipt.truncated_bytes:
             self._metrics.reply_truncations.inc()
             self._metrics.reply_truncated_bytes.inc(receipt.truncated_bytes)
-        self._tell(receipt, message_id)
+        self._tell(receipt, message, window)
         return receipt
 
-    def _tell(self, receipt: Receipt, message_id: str | None) -> None:
-        facts = {"attempts": receipt.attempts, "truncated_bytes": receipt.truncated_bytes}
+    def _tell(self, receipt: Receipt, message: OutboundMessage, window: ReplyWindow | None) -> None:
+        message_id = window.message_id if window else message.reply_to
+        facts: dict[str, object] = {"chat": pseudonym(message.chat_id)}
+        if window:
+            facts["seconds"] = round(max(0.0, self._clock.now() - window.opened_at), 3)
+        facts |= {"attempts": receipt.attempts, "truncated_bytes": receipt.truncated_bytes}
         if receipt.outcome == "delivered":
             self._trail.step(logging.INFO, "wecom reply delivered", message_id, **facts)
         else:
-            why = {"outcome": receipt.outcome, "reason": receipt.reason}
-            self._trail.step(logging.WARNING, "wecom reply not delivered", message_id, **facts, **why)
+            facts |= {"outcome": receipt.outcome, "reason": receipt.reason}
+            self._trail.step(logging.WARNING, "wecom reply not delivered", message_id, **facts)
 
-    async def _send(self, message: OutboundMessage) -> tuple[Receipt, str | None]:
-        """Return the receipt, and the message that was answered."""
+    async def _send(self, message: OutboundMessage) -> tuple[Receipt, ReplyWindow | None]:
+        """Return the receipt, and the window that was claimed."""
         rendered = rendering.render(message.content)
         if not rendered.content:
-            return Receipt(outcome="undeliverable", reason="empty"), message.reply_to
+            return Receipt(outcome="undeliverable", reason="empty"), None
         window = await keep_trying(
             lambda: self._state.claim_window(message.chat_id, message.reply_to, self._clock.now()), self._clock
         )
         if window is None:
-            return Receipt(outcome="undeliverable", reason="no_reply_window"), message.reply_to
+            return Receipt(outcome="undeliverable", reason="no_reply_window"), None
         self._trail.step(logging.DEBUG, "wecom reply window claimed", window.message_id)
         parts = [(window, rendered)]
         if rendered.truncated_bytes and self._overflow == "continue":
@@ -105,7 +109,7 @@ class Outbound:
         receipt = await self._deliver_parts(parts)
         if receipt.outcome == "delivered":
             self._metrics.answer_seconds.observe(max(0.0, self._clock.now() - window.opened_at))
-        return receipt, window.message_id
+        return receipt, window
 
     async def _parts(self, window: ReplyWindow, content: str) -> list[_Part]:
         """Spread a text over its own window and as many spare ones of the chat as it needs and there are."""

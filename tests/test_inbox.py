@@ -10,12 +10,13 @@ from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.contract.messages import InboundMessage
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.inbox import AdmittedCallback, Inbox
+from maven_channel_wecom.inbox import LATE_SECONDS, AdmittedCallback, Inbox
 from maven_channel_wecom.media_room import MediaRoom
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol.callback import Callback
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.port import KeptCallback
+from maven_channel_wecom.trail import trail_id
 from tests.fakes.clock import FakeClock
 from tests.fakes.host import channel_metrics
 
@@ -330,3 +331,25 @@ async def test_media_are_in_hand_until_the_host_has_dealt_with_their_message() -
     desk.turns["m1"].set()
     await desk.settle()
     assert desk.media_room.taken_bytes == 0
+
+
+async def test_a_message_that_is_late_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The oldest one alone; the next when that is gone, if it is late too."""
+    desk = Desk()
+    desk.turns = {"m1": asyncio.Event(), "m2": asyncio.Event()}
+    for message_id in ("m1", "m2"):
+        await desk.take(message_id, chat_id=message_id)
+
+    def told() -> list[str]:
+        desk.inbox.tell_late()
+        late = (record for record in caplog.records if record.message == "wecom message late")
+        return [record.__dict__["fields"]["trail"] for record in late]
+
+    assert told() == []
+    desk.clock.time += LATE_SECONDS
+    assert told() == told() == [trail_id("wecom", "m1")]
+    desk.turns["m1"].set()
+    await desk.until(lambda: len(desk.inbox) == 1)
+    assert told() == [trail_id("wecom", "m1"), trail_id("wecom", "m2")]
+    desk.turns["m2"].set()
+    await desk.settle()
