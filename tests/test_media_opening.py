@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -16,15 +18,17 @@ from maven_channel_wecom.media_room import MediaRoom, MediaShare
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES, MEDIA_BYTES
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.callback import MediaItem
-from maven_channel_wecom.transport.media_client import Download
+from maven_channel_wecom.transport.egress import Egress
+from maven_channel_wecom.transport.media_client import Download, MediaClient
 from tests.fakes.clock import FakeClock
 from tests.fakes.host import channel_metrics
+from tests.fakes.sites import Site, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from maven_channel_wecom.protocol.callback import MediaKind
-    from maven_channel_wecom.transport.media_client import MediaClient, Sink
+    from maven_channel_wecom.transport.media_client import Sink
 
 KEY, ITEM_KEY = bytes(range(32)), bytes(range(32, 64))
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -51,7 +55,7 @@ class Storage:
 
 
 def opener(
-    storage: Storage,
+    storage: Storage | MediaClient,
     registry: CollectorRegistry | None = None,
     *,
     keys: Sequence[bytes] = (KEY,),
@@ -193,3 +197,22 @@ async def test_a_download_that_is_cancelled_gives_back_its_room() -> None:
     room.leave(share)
     await asyncio.sleep(0)
     assert room.taken_bytes == 0
+
+
+async def test_media_open_while_every_thread_is_busy() -> None:
+    """A slow disk or name server may hold them all; a picture needs none."""
+    held = threading.Event()
+    threads = ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(threads)
+    threads.submit(held.wait)
+    egress = Egress(allow_private_network=True)
+    try:
+        async with Site(answer(cipher.encrypt(KEY, PNG))) as site:
+            item = MediaItem(kind="image", url=site.url)
+            block = await opener(MediaClient(egress)).open(
+                item, MediaShare(), received_at=FakeClock().now(), message_id="m"
+            )
+    finally:
+        held.set()
+        await egress.close()
+    assert isinstance(block, ImageBlock)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import io
 import traceback
+import weakref
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -174,6 +176,40 @@ async def test_downloads_take_turns_however_fast_they_come() -> None:
         await asyncio.gather(*(media.get(site.url, Parts, limit_bytes=1_000_000, timeout_seconds=5) for _ in range(4)))
         others.cancel()
     assert ("part", "part") not in set(pairwise(order))
+
+
+async def test_a_cancelled_download_leaves_nothing_behind() -> None:
+    """What came of it is forgotten, and its connection closed: nobody wants the rest."""
+    closed = asyncio.Event()
+    sinks: list[weakref.ref[Arriving]] = []
+    arrived = asyncio.Event()
+
+    class Arriving(io.BytesIO):
+        def __init__(self) -> None:
+            super().__init__()
+            sinks.append(weakref.ref(self))
+
+        def write(self, part: bytes, /) -> int:  # type: ignore[override]
+            arrived.set()
+            return super().write(part)
+
+    async def on_and_on(writer: asyncio.StreamWriter) -> None:
+        try:
+            await endless(writer)
+        except ConnectionError:
+            closed.set()
+            raise
+
+    async with storage(on_and_on) as (site, media):
+        downloading = asyncio.create_task(media.get(site.url, Arriving, limit_bytes=10**9, timeout_seconds=5))
+        async with asyncio.timeout(5):
+            await arrived.wait()
+            downloading.cancel()
+            await asyncio.gather(downloading, return_exceptions=True)
+            await closed.wait()
+        del downloading
+        gc.collect()
+        assert [sink() for sink in sinks] == [None]
 
 
 async def test_a_compressed_answer_is_not_unpacked() -> None:
