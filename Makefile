@@ -12,7 +12,7 @@ TARGETS ?= envelope cipher callback media cutting
 .PHONY: demo test gateway simulator doctor lint format coverage dashboards proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
-	@$(BIN)/python -m maven_channel_wecom demo
+	@exec $(BIN)/python -m maven_channel_wecom demo
 
 test: $(READY)  ## Run every test and every check.
 	@.ci/servers
@@ -22,13 +22,13 @@ test: $(READY)  ## Run every test and every check.
 	@$(BIN)/python -m pytest
 
 gateway: $(READY)  ## Run the gateway: make gateway CONFIG=wecom.json
-	@$(BIN)/python -m maven_channel_wecom gateway --config "$(CONFIG)"
+	@exec $(BIN)/python -m maven_channel_wecom gateway --config "$(CONFIG)"
 
 simulator: $(READY)  ## Play WeCom against a running gateway; token and key from WECOM_TOKEN and WECOM_ENCODING_AES_KEY.
-	@$(BIN)/python -m maven_channel_wecom simulator --callback-url "$(URL)"
+	@exec $(BIN)/python -m maven_channel_wecom simulator --callback-url "$(URL)"
 
 doctor: $(READY)  ## Say what is wrong with a configuration: make doctor CONFIG=wecom.json PUBLIC_URL=https://…/wecom/bot
-	@$(BIN)/python -m maven_channel_wecom doctor --config "$(CONFIG)" $(if $(PUBLIC_URL),--url "$(PUBLIC_URL)")
+	@exec $(BIN)/python -m maven_channel_wecom doctor --config "$(CONFIG)" $(if $(PUBLIC_URL),--url "$(PUBLIC_URL)")
 
 lint: $(READY)
 	@$(BIN)/ruff check .

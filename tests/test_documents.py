@@ -81,6 +81,8 @@ def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     for target in ("demo", "test", "gateway"):
         assert f"make {target}" in README
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    # make passes a signal on to the process it started, and to none behind that.
+    assert re.search(r"^gateway:.*\n\t@exec ", makefile, re.MULTILINE)
     assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").rstrip().endswith("exec make test")
 
 
