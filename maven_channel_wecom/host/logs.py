@@ -68,9 +68,12 @@ class TextLines(_Lines):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record, followed by indented ones when it carries an exception."""
-        fields = "".join(f" {_text(str(key))}={_text(value)}" for key, value in self._fields(record).items())
-        trace = "".join(f"\n    {line}" for line in _trace(record))
-        return f"{_local(int(record.created))} {record.levelname} {_event(record)}{fields}{trace}"
+        line = f"{_local(int(record.created))} {record.levelname} {_event(record)}"
+        for key, value in self._fields(record).items():
+            line += f" {_key(key)}={_text(value)}"
+        for place in _trace(record):
+            line += f"\n    {place}"
+        return line
 
 
 class JsonLines(_Lines):
@@ -105,6 +108,12 @@ def _event(record: logging.LogRecord) -> str:
     # Libraries add lines below the first that show values, such as the exception of a task; ours never do.
     lines = record.getMessage().splitlines()
     return printable(lines[0]) if lines else ""
+
+
+# Keys are words of programs: there are few, and they come again with every line.
+@lru_cache(maxsize=256)
+def _key(key: object) -> str:
+    return _text(str(key))
 
 
 def _text(value: object) -> str:

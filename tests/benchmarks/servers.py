@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,7 +49,6 @@ class Server:
     """A server process. Use as a context manager; `summary` is known after it ended."""
 
     def __init__(self, settings: Settings, *, core: int | None = None) -> None:
-        self.port = 0
         self.summary = Summary()
         self._settings = settings
         self._core = server_core() if core is None else core
@@ -66,13 +66,17 @@ class Server:
         assert self._process.stdin is not None
         self._process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
         self._process.stdin.flush()
-        self.port = int(self._line())
         return self
 
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         out, _errors = self._process.communicate(timeout=_STOP_SECONDS)
         self.summary = msgspec.json.decode(out.splitlines()[-1] if out else b"{}", type=Summary)
+
+    @cached_property
+    def port(self) -> int:
+        """Wait until it listens. Several can so be started side by side."""
+        return int(self._line())
 
     def announcement(self) -> Announcement:
         """Wait until the next message is handed over."""
