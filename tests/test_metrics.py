@@ -1,8 +1,9 @@
 """The channel's series on its host's registry."""
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+from maven_channel_wecom.metrics.counts import Counts, Distributions
 from tests.fakes.host import channel_metrics
 from tests.suite_watch import shown
 
@@ -95,3 +96,33 @@ def test_several_channels_share_a_registry_and_leave_it_clean() -> None:
         assert [line for line in series(registry) if 'channel="support"' in line]
         second.close()
         assert series(registry) == []
+
+
+def test_what_a_scrape_sees_is_what_the_client_library_would_show() -> None:
+    """Its bookkeeping is not ours to change: same names, same text, buckets that add up, bounds within."""
+    registry, reference = CollectorRegistry(), CollectorRegistry()
+    ours = Counts("answers", "Answers.", ("channel", "kind"), registry=registry)
+    theirs = Counter("answers", "Answers.", ("channel", "kind"), registry=reference)
+    spread = Distributions("took_seconds", "Took.", ("channel",), registry=registry, buckets=(0.5, 1.0))
+    reference_spread = Histogram("took_seconds", "Took.", ("channel",), registry=reference, buckets=(0.5, 1.0))
+    for counter in (ours, theirs):
+        counter.labels("wecom", "a").inc()
+        counter.labels("wecom", "b").inc(2.5)
+    for histogram in (spread, reference_spread):
+        for seconds in (0.25, 0.5, 0.75, 1.0, 7.0):
+            histogram.labels("wecom").observe(seconds)
+    assert series(registry) == series(reference)
+    assert [line for line in generate_latest(registry).decode().splitlines() if line.startswith("#")] == [
+        "# HELP answers_total Answers.",
+        "# TYPE answers_total counter",
+        "# HELP took_seconds Took.",
+        "# TYPE took_seconds histogram",
+    ]
+
+
+def test_a_name_can_be_registered_once() -> None:
+    """Two families of one name would be one page nobody can read."""
+    registry = CollectorRegistry()
+    Counts("answers", "Answers.", ("channel",), registry=registry)
+    with pytest.raises(ValueError, match="Duplicated"):
+        Counts("answers", "Answers.", ("channel",), registry=registry)

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
+from maven_channel_wecom.metrics.counts import Count, Counts
 from maven_channel_wecom.metrics.families import join, leave
 from maven_channel_wecom.metrics.labels import (
     CALLBACK_OUTCOMES,
@@ -130,7 +131,7 @@ class ChannelMetrics:
         leave(self._registry, self._channel)
 
 
-def _series(family: Counter, channel: str, values: Mapping[Any, Sequence[str]]) -> dict[tuple[str, str], Counter]:
+def _series(family: Counts, channel: str, values: Mapping[Any, Sequence[str]]) -> dict[tuple[str, str], Count]:
     return {
         (first, second): family.labels(channel, first, second)
         for first, seconds in values.items()
