@@ -1,0 +1,69 @@
+"""The runbook has a place for each alert, and what it tells to paste works."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dashboards.alerts import ALERTS
+from tests.dashboards.promtool import promtool
+from tests.dashboards.shown import FOLDER
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+PARTS = ("Meaning", "Impact", "Diagnosis", "Mitigation")
+
+
+def test_every_alert_has_a_section_and_every_section_an_alert() -> None:
+    """In the order of the rules."""
+    assert list(SECTIONS) == [alert.name for alert in ALERTS]
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=[alert.name for alert in ALERTS])
+def test_a_section_has_four_parts(alert: object) -> None:
+    """Or says of whose section it has the other three."""
+    section = SECTIONS[alert.name]  # type: ignore[attr-defined]
+    if shared := re.search(r"^Impact, Diagnosis and Mitigation: as \[\w+\]\(#(\w+)\)", section, re.MULTILINE):
+        section += SECTIONS[next(name for name in SECTIONS if name.lower() == shared[1])]
+    assert all(f"**{part}.**" in section for part in PARTS)
+
+
+def test_alerts_link_to_their_section() -> None:
+    """By the anchor that its heading has wherever Markdown is shown."""
+    rules = yaml.safe_load((FOLDER / "wecom-rules.yml").read_text(encoding="utf-8"))
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            if "alert" in rule:
+                address, anchor = rule["annotations"]["runbook_url"].split("#")
+                assert address == "docs/runbook.md"
+                assert anchor == rule["alert"].lower()
+
+
+def test_links_inside_the_page_lead_to_a_section() -> None:
+    """Whoever is woken up does not search."""
+    anchors = {name.lower() for name in SECTIONS}
+    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors
+
+
+def test_what_is_to_be_pasted_is_promql(tmp_path: Path) -> None:
+    """At night nobody mends a query."""
+    queries = re.findall(r"```promql\n(.*?)\n```", PAGE, re.DOTALL)
+    assert queries
+    rules = [{"record": f"runbook:maven_wecom:{number}", "expr": query} for number, query in enumerate(queries)]
+    path = tmp_path / "runbook.yml"
+    path.write_text(json.dumps({"groups": [{"name": "runbook", "rules": rules}]}), encoding="utf-8")
+    done = promtool("check", "rules", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_log_lines_in_the_page_are_ours() -> None:
+    """A grep for a line that is never written finds nothing, and says nothing."""
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "maven_channel_wecom").rglob("*.py"))
+    for words in re.findall(r"grep (?:-\S+ )*'([a-z]+ [a-z ]+)'", PAGE):
+        if not words.startswith("out of"):
+            assert words in code, words
