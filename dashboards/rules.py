@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 REPLICA: Final = "instance, pod"
 """The labels that tell replicas apart, with and without Kubernetes: promises are kept for a channel, by all of them."""
 
-UNAVAILABLE: Final = "inbox_full|state|state_full|error"
+UNAVAILABLE: Final = "inbox_full|crowded|state|state_full|error"
 """Outcomes of genuine callbacks that were answered 503. `draining` is a restart: WeCom tries again."""
 
 WINDOWS: Final = tuple(sorted({window for burn in BURNS for window in (burn.short, burn.long)}, key=in_seconds))

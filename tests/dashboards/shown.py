@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +22,14 @@ class Asked(NamedTuple):
     dashboard: str
     panel: str
     expr: str
+
+
+RUNBOOK = (FOLDER.parent / "docs" / "runbook.md").read_text(encoding="utf-8")
+
+
+def pasted() -> list[str]:
+    """Return the expressions that the runbook gives to paste."""
+    return re.findall(r"```promql\n(.*?)\n```", RUNBOOK, re.DOTALL)
 
 
 def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dashboards.alerts import ALERTS
-from dashboards.rules import recordings
+from dashboards.rules import UNAVAILABLE, recordings
+from maven_channel_wecom.metrics.labels import UNAVAILABILITIES
 from tests.dashboards.promtool import promtool
-from tests.dashboards.shown import asked
+from tests.dashboards.shown import asked, pasted
 from tests.journeys.journey import Journey
 from tests.journeys.watching import Watch
 
@@ -35,8 +36,8 @@ async def journey() -> AsyncIterator[Journey]:
 
 
 def expressions() -> list[str]:
-    """Return every expression of the dashboards and the rules."""
-    return [each.expr for kind in (asked(), recordings(), ALERTS) for each in kind]
+    """Return every expression of the dashboards, the rules and the runbook."""
+    return [each.expr for kind in (asked(), recordings(), ALERTS) for each in kind] + pasted()
 
 
 def named(expr: str) -> set[str]:
@@ -86,6 +87,11 @@ async def test_labels_in_expressions_exist(journey: Journey) -> None:
         for label, operator, given in re.findall(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"$]+)"', expr):
             wanted = given.split("|") if "~" in operator else [given]
             assert set(wanted) <= values[label], (label, given)
+
+
+def test_what_was_answered_503_counts_as_not_acknowledged() -> None:
+    """Whatever the reason, but for a restart; `crowded` is refused before anybody knows whose it is."""
+    assert set(UNAVAILABLE.split("|")) == {*UNAVAILABILITIES, "crowded"} - {"draining"}
 
 
 async def test_what_a_gateway_exports_is_as_it_should_be(journey: Journey) -> None:

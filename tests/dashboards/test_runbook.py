@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from dashboards.alerts import ALERTS
+from dashboards.objectives import BURNS, OBJECTIVES
 from tests.dashboards.promtool import promtool
-from tests.dashboards.shown import FOLDER
+from tests.dashboards.shown import FOLDER, RUNBOOK, pasted
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
-SECTIONS = dict(re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+SECTIONS = dict(re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL))
 PARTS = ("Meaning", "Impact", "Diagnosis", "Mitigation")
 
 
@@ -33,6 +33,14 @@ def test_a_section_has_four_parts(alert: object) -> None:
     assert all(f"**{part}.**" in section for part in PARTS)
 
 
+def test_a_section_on_a_budget_says_how_much_is_too_much() -> None:
+    """As the alert does: in percent of what was promised."""
+    for objective in OBJECTIVES:
+        for burn in BURNS:
+            section = SECTIONS[f"WeCom{objective.name.capitalize()}BudgetBurns{burn.speed}"]
+            assert f"{burn.factor * objective.budget * 100:.4g} %" in section
+
+
 def test_alerts_link_to_their_section() -> None:
     """By the anchor that its heading has wherever Markdown is shown."""
     rules = yaml.safe_load((FOLDER / "wecom-rules.yml").read_text(encoding="utf-8"))
@@ -47,14 +55,13 @@ def test_alerts_link_to_their_section() -> None:
 def test_links_inside_the_page_lead_to_a_section() -> None:
     """Whoever is woken up does not search."""
     anchors = {name.lower() for name in SECTIONS}
-    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors
+    assert set(re.findall(r"\]\(#([^)]+)\)", RUNBOOK)) <= anchors
 
 
 def test_what_is_to_be_pasted_is_promql(tmp_path: Path) -> None:
     """At night nobody mends a query."""
-    queries = re.findall(r"```promql\n(.*?)\n```", PAGE, re.DOTALL)
-    assert queries
-    rules = [{"record": f"runbook:maven_wecom:{number}", "expr": query} for number, query in enumerate(queries)]
+    rules = [{"record": f"runbook:maven_wecom:{number}", "expr": query} for number, query in enumerate(pasted())]
+    assert rules
     path = tmp_path / "runbook.yml"
     path.write_text(json.dumps({"groups": [{"name": "runbook", "rules": rules}]}), encoding="utf-8")
     done = promtool("check", "rules", path)
@@ -64,6 +71,6 @@ def test_what_is_to_be_pasted_is_promql(tmp_path: Path) -> None:
 def test_log_lines_in_the_page_are_ours() -> None:
     """A grep for a line that is never written finds nothing, and says nothing."""
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "maven_channel_wecom").rglob("*.py"))
-    for words in re.findall(r"grep (?:-\S+ )*'([a-z]+ [a-z ]+)'", PAGE):
+    for words in re.findall(r"grep (?:-\S+ )*'([a-z]+ [a-z ]+)'", RUNBOOK):
         if not words.startswith("out of"):
             assert words in code, words
