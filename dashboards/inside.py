@@ -15,6 +15,7 @@ from dashboards.objectives import (
 from dashboards.panels import (
     BYTES,
     COUNT,
+    HIGH,
     OURS,
     PER_MINUTE,
     PROCESS,
@@ -144,6 +145,7 @@ def _state() -> list[StatPanel | TimeSeriesPanel]:
             f"min by (channel) (maven_wecom_state_up{{{SELECTED}}})",
             COUNT,
             words={"0": ("down", "red"), "1": ("up", "green")},
+            height=HIGH,
         ),
         series(
             "Time of a step, 99 % are faster",
@@ -267,11 +269,12 @@ def _process() -> list[StatPanel | TimeSeriesPanel]:
             span=6,
         ),
         stat(
-            "Youngest process",
-            "How long ago the last start was.",
+            "Up for",
+            "Time since the last start of any of the processes.",
             f"time() - max(process_start_time_seconds{{{PROCESS}}} {OURS})",
             SECONDS,
             span=2,
+            height=HIGH,
         ),
         stat(
             "Version",
@@ -280,6 +283,7 @@ def _process() -> list[StatPanel | TimeSeriesPanel]:
             COUNT,
             text_of="version",
             span=2,
+            height=HIGH,
         ),
         stat(
             "Python",
@@ -288,5 +292,6 @@ def _process() -> list[StatPanel | TimeSeriesPanel]:
             COUNT,
             text_of="version",
             span=2,
+            height=HIGH,
         ),
     ]

@@ -13,7 +13,7 @@ from dashboards.objectives import (
     OLDEST_SECONDS,
     UNDELIVERED_SHARE,
 )
-from dashboards.panels import COUNT, OURS, PER_MINUTE, PROCESS, SECONDS, SELECTED, SHARE, dashboard, series, stat
+from dashboards.panels import COUNT, HIGH, OURS, PER_MINUTE, PROCESS, SECONDS, SELECTED, SHARE, dashboard, series, stat
 from dashboards.queries import INTERVAL, SHOWN, in_range, not_zero, per_minute, quantiles
 from dashboards.rules import UNAVAILABLE
 
@@ -243,6 +243,7 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
             bad_from=AGENT_SHARE,
             none="no turns",
             span=6,
+            height=HIGH,
         ),
         stat(
             "Proactive deliveries skipped",
@@ -252,6 +253,7 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
             COUNT,
             bad_from=1,
             span=6,
+            height=HIGH,
         ),
     ]
 

@@ -56,6 +56,9 @@ SECONDS: Final = "s"
 BYTES: Final = "bytes"
 COUNT: Final = "short"
 
+LOW: Final = 4
+HIGH: Final = 8
+
 TAG: Final = "maven-wecom"
 
 _SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -77,6 +80,7 @@ def stat(
     text_of: str = "",
     none: str = "no data",
     span: int = 4,
+    height: int = LOW,
 ) -> StatPanel:
     """Return one number.
 
@@ -91,6 +95,7 @@ def stat(
         text_of: a label whose value is shown in place of the number.
         none: shown when there is no sample.
         span: width, of 24.
+        height: LOW, or HIGH beside panels that are.
     """
     base, steps = _GOOD, [(bad_from, _BAD)]
     if good_from is not None:
@@ -109,9 +114,9 @@ def stat(
             if words or bad_from is not None or good_from is not None
             else BigValueColorMode.NONE
         )
-        .text_mode(BigValueTextMode.NAME if text_of else BigValueTextMode.VALUE)
+        .text_mode(BigValueTextMode.NAME if text_of else BigValueTextMode.AUTO)
         .with_target(_target(expr, f"{{{{{text_of}}}}}" if text_of else "{{channel}}", "A", instant=True))
-        .height(4)
+        .height(height)
         .span(span)
     )
     if words:
@@ -164,7 +169,7 @@ def series(
             .show_legend(show_legend=True)
         )
         .tooltip(common_builders.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING))
-        .height(8)
+        .height(HIGH)
         .span(span)
     )
     if limit is not None:

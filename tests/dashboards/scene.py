@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.contract.messages import InboundMessage
     from maven_channel_wecom.inbox import AdmittedCallback
+    from maven_channel_wecom.simulator.messages import Message
+    from maven_channel_wecom.simulator.sent import SentCallback
     from tests.journeys.watching import Watch
 
 INBOX_LIMIT = 60
@@ -63,17 +66,17 @@ class SceneClock(HandClock):
 
 
 class RunningClock(HandClock):
-    """Runs, and is ahead by what a scene skips."""
+    """Runs, ahead of the time of day by what a scene skips."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = self._now
 
     def now(self) -> float:
         return self._now - self._started + time.time()
 
     def wall(self) -> float:
-        return self.now()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._started = self._now
+        return time.time()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -136,6 +139,8 @@ class Scene:
         self.redis = RedisServer()
         self.sick = Bot(watch, clock=clock.now)
         self.well = Bot(watch, clock=clock.now)
+        self.well.wecom.clock = clock.wall
+        self.set_clock_of_wecom(right=True)
         self.port = free_port()
         self.target = f"127.0.0.1:{self.port}"
         self._watch = watch
@@ -201,9 +206,7 @@ class Scene:
     async def chat(self, bot: Bot) -> None:
         """Ask something and get an answer."""
         async with self._moment:
-            sent = await bot.wecom.send(Text(self._words("tell me about")), user=self._user())
-            if sent.acknowledged:
-                await sent.reply()
+            await self._ask(bot, Text(self._words("tell me about")))
 
     async def everything(self) -> None:
         """Have the sick bot sent one of everything that exists, all of which is well taken."""
@@ -217,17 +220,15 @@ class Scene:
             File(b"%PDF-1.7 a few words", "paper.pdf"),
             Video(b"a video"),
         ):
-            await (await wecom.send(message, user=self._user())).reply()
+            await self._ask(self.sick, message)
         for event in (EnterChat(), CardClick("yes", "1"), Feedback("f", 1)):
             await wecom.send(event, user=self._user())
         await wecom.send(Unknown("hologram"))
         await wecom.send(StreamRefresh("s"))
-        sent = await wecom.send(Text(self._words("repeat")))
-        await sent.reply()
-        await wecom.redeliver(sent)
-        await (await wecom.send(Text("long"))).reply()
+        await wecom.redeliver(await self._ask(self.sick, Text(self._words("repeat"))))
+        await self._ask(self.sick, Text("long"))
         wecom.reply_faults.add(Errcode(-1))
-        await (await wecom.send(Text(self._words("try again")))).reply()
+        await self._ask(self.sick, Text(self._words("try again")))
 
     # What goes wrong.
 
@@ -245,8 +246,13 @@ class Scene:
         await self.windows_without_answer()
         await self.signatures_of_others(6)
         await self.sick.wecom.request("POST", body=b"{}")
-        await self.sick.wecom.send(Text("nobody hears this"), user="breaker")
+        await self.broken_messages()
         self.stall()
+
+    async def broken_messages(self) -> None:
+        """Have a plugin fail on messages."""
+        for _ in range(2):
+            await self.sick.wecom.send(Text("nobody hears this"), user="breaker")
 
     async def refused_answers(self) -> None:
         for _ in range(8):
@@ -256,12 +262,12 @@ class Scene:
 
     async def failing_turns(self) -> None:
         for _ in range(4):
-            await (await self.sick.wecom.send(Text("fail"), user=self._user())).reply()
+            await self._ask(self.sick, Text("fail"))
 
     async def failing_media(self) -> None:
         for _ in range(2):
             self.sick.wecom.media_faults.add(Expired())
-            await (await self.sick.wecom.send(Image(draw_png(4, 4)), user=self._user())).reply()
+            await self._ask(self.sick, Image(draw_png(4, 4)))
 
     async def late_answers(self) -> None:
         """Have answers come after more than a minute."""
@@ -295,7 +301,7 @@ class Scene:
             self._strangers.append(writer)
 
     def set_clock_of_wecom(self, *, right: bool) -> None:
-        self.sick.wecom.clock = self.clock.now if right else (lambda: self.clock.now() - _SKEW_SECONDS)
+        self.sick.wecom.clock = self.clock.wall if right else (lambda: self.clock.wall() - _SKEW_SECONDS)
 
     def stall(self) -> None:
         """Block the event loop."""
@@ -305,6 +311,14 @@ class Scene:
         """Move the clock while nothing is under way that would be late for it."""
         async with self._moment:
             self.clock.pass_seconds(seconds)
+
+    async def _ask(self, bot: Bot, message: Message) -> SentCallback:
+        """Send a message and wait for its answer, unless the state refused it, or forgot it over an outage."""
+        sent = await bot.wecom.send(message, user=self._user())
+        if sent.acknowledged:
+            with contextlib.suppress(TimeoutError):
+                await sent.reply()
+        return sent
 
     def _words(self, beginning: str) -> str:
         self._number += 1

@@ -111,12 +111,12 @@ def test_a_panel_says_what_it_is(dashboard: dict[str, Any], panel: dict[str, Any
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
 def test_rows_are_full(dashboard: dict[str, Any]) -> None:
-    """No hole beside a panel."""
-    width: dict[int, int] = {}
-    for panel in panels(dashboard):
-        place = panel["gridPos"]
-        width[place["y"]] = width.get(place["y"], 0) + place["w"]
-    assert set(width.values()) == {24}
+    """No hole beside a panel, and none below."""
+    places = [panel["gridPos"] for panel in panels(dashboard)]
+    for top in {place["y"] for place in places}:
+        row = [place for place in places if place["y"] == top]
+        assert sum(place["w"] for place in row) == 24
+        assert len({place["h"] for place in row}) == 1
 
 
 @pytest.mark.parametrize(("dashboard", "panel"), EVERY)

@@ -1,0 +1,148 @@
+"""Draw both dashboards as previews: a bad day in three minutes, watched by a real Prometheus.
+
+python -m tests.dashboards.previews --into docs
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import random
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.dashboards.preview_page import ROW_PIXELS, Shown, page
+from tests.dashboards.scene import RunningClock, Scene
+from tests.dashboards.shown import DASHBOARDS
+from tests.fakes.prometheus_server import PrometheusServer
+from tests.journeys.watching import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.journeys.journey import Bot
+
+_CALM_SECONDS = 25.0
+_OUTAGE_SECONDS = 6.0
+_STEP_SECONDS = 2.0
+_INTERVAL = "12s"
+_WIDTH = 1_360
+_NOTE = (
+    "A preview, not a rendering by Grafana: drawn by `make previews` from a Prometheus that watched a simulated WeCom "
+    "have a bad day in three minutes."
+)
+
+
+async def watch_a_bad_day(folder: Path) -> dict[str, str]:
+    """Return a page for each dashboard."""
+    async with AsyncExitStack() as stack:
+        scene = await stack.enter_async_context(Scene(Watch(), RunningClock()))
+        scene.agent.thinks_seconds = 0.4
+        prometheus = await stack.enter_async_context(PrometheusServer(folder, [scene.target]))
+        started = time.time()
+        people = [asyncio.create_task(_write(scene, bot)) for bot in [scene.sick] * 6 + [scene.well] * 3]
+        try:
+            await _have_a_bad_day(scene)
+        finally:
+            for each in people:
+                each.cancel()
+            await asyncio.gather(*people, return_exceptions=True)
+        shown = Shown(start=started, end=time.time(), step=_STEP_SECONDS, interval=_INTERVAL)
+        return {name: await page(dashboard, prometheus, shown, note=_NOTE) for name, dashboard in DASHBOARDS.items()}
+
+
+async def _have_a_bad_day(scene: Scene) -> None:
+    await _calm(scene)
+    await scene.strangers()
+    scene.agent.has_news = True
+    for trouble in (scene.refused_answers, scene.failing_turns, scene.failing_media, scene.broken_messages):
+        await trouble()
+        await scene.everything()
+    scene.agent.has_news = False
+    await scene.hold_messages()
+    await scene.late_answers()
+    await _calm(scene)
+    scene.agent.release("hold")
+    await scene.windows_without_answer()
+    scene.set_clock_of_wecom(right=False)
+    await scene.signatures_of_others(40)
+    await _calm(scene)
+    scene.set_clock_of_wecom(right=True)
+    for _ in range(8):
+        scene.stall()
+        await asyncio.sleep(1)
+    await asyncio.to_thread(scene.redis.stop)
+    await asyncio.gather(asyncio.sleep(_OUTAGE_SECONDS), scene.unanswered_callbacks(10))
+    await scene.redis.restart()
+    await _calm(scene)
+
+
+async def _calm(scene: Scene) -> None:
+    until = time.monotonic() + _CALM_SECONDS
+    while time.monotonic() < until:
+        await scene.everything()
+        await asyncio.sleep(3)
+
+
+async def _write(scene: Scene, bot: Bot) -> None:
+    """Write now and then, as one person does."""
+    while True:
+        await scene.chat(bot)
+        await asyncio.sleep(random.expovariate(1.5))
+
+
+async def take_picture(content: str, picture: Path, *, height: int) -> None:
+    """Have a browser draw a page."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        message = "previews need chromium: apt-get install chromium"
+        raise RuntimeError(message)
+    with tempfile.TemporaryDirectory() as profile:
+        path = Path(profile) / "page.html"
+        path.write_text(content, encoding="utf-8")
+        process = await asyncio.create_subprocess_exec(
+            browser,
+            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            f"--user-data-dir={profile}/profile",
+            f"--window-size={_WIDTH},{height}",
+            f"--screenshot={picture}",
+            path.as_uri(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        async with asyncio.timeout(60):
+            await process.wait()
+
+
+async def draw(into: Path, report: Callable[[str], object]) -> None:
+    """Draw every dashboard into a folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        pages = await watch_a_bad_day(Path(folder))
+    for name, content in pages.items():
+        lowest = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in DASHBOARDS[name]["panels"])
+        picture = into / f"preview-{name}.png"
+        await take_picture(content, picture.absolute(), height=lowest * ROW_PIXELS + 70)
+        report(f"{picture}: {picture.stat().st_size // 1024} KiB")
+
+
+def main() -> int:
+    """Draw the previews."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--into", type=Path, default=Path("docs"))
+    arguments = parser.parse_args()
+    # Nobody reads the troubles that are made here; disabled, the log would count no lines either.
+    logging.getLogger().addHandler(logging.NullHandler())
+    asyncio.run(draw(arguments.into, lambda line: sys.stdout.write(line + "\n")))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
