@@ -9,7 +9,7 @@ URL ?= http://127.0.0.1:9886/wecom/bot
 SECONDS ?= 600
 TARGETS ?= envelope cipher callback media cutting
 
-.PHONY: demo test gateway simulator doctor lint format coverage dashboards proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz clean
+.PHONY: demo test gateway simulator doctor lint format coverage dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
 	@exec $(BIN)/python -m maven_channel_wecom demo
@@ -45,6 +45,11 @@ coverage: $(READY)  ## Run the tests with branch coverage.
 
 dashboards: $(READY)  ## Write the dashboards and rules anew: make dashboards RUNBOOK=https://…/runbook.md
 	@$(BIN)/python -W ignore::DeprecationWarning -m dashboards $(if $(RUNBOOK),--runbook "$(RUNBOOK)")
+
+previews: $(READY)  ## Draw the pictures of the dashboards in docs/.
+	@.ci/servers
+	@.ci/browser
+	@$(BIN)/python -W ignore::DeprecationWarning -m tests.dashboards.previews --into docs
 
 proof-dashboards: $(READY)  ## Everything that can go wrong, under a real Prometheus: every alert fires and clears.
 	@.ci/servers

@@ -179,3 +179,14 @@ def test_every_threshold_is_used_by_an_alert() -> None:
         if name.isupper() and isinstance(value, int | float):
             assert re.search(rf"(?<![\w.]){re.escape(f'{value:g}')}(?![\w.])", expressions), name
             assert len(re.findall(rf"^{name}\b", inspect.getsource(objectives), re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("uid", DASHBOARDS)
+def test_a_preview_stands_in_the_documents(uid: str) -> None:
+    """Small enough to be kept, and said to be what it is."""
+    documents = FOLDER.parent / "docs"
+    page = (documents / "monitoring.md").read_text(encoding="utf-8")
+    picture = documents / f"preview-{uid}.png"
+    assert f"]({picture.name})" in page
+    assert "not a Grafana rendering" in page
+    assert 20_000 < picture.stat().st_size < 320_000

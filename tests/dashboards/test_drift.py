@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,10 +20,15 @@ from tests.journeys.watching import Watch
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+MANIFEST = tomllib.loads((ROOT / "plugin.toml").read_text(encoding="utf-8"))
+
 # Exported, and in no panel and no alert, for a reason.
 UNSEEN = {
-    "process_virtual_memory_bytes": "address space is not memory; process_resident_memory_bytes is shown",
-    "python_gc_objects_collected_total": "how much a collection found tells an operator nothing; how often is shown",
+    "process_virtual_memory_bytes": "address space is not memory",
+    "python_gc_objects_collected_total": "what a collection found tells an operator nothing",
     "python_gc_objects_uncollectable_total": "zero since Python 3.4",
 }
 # Of Prometheus itself.
@@ -75,6 +82,22 @@ async def test_every_metric_is_looked_at(journey: Journey) -> None:
     looked_at = {re.sub(r"_(bucket|count|sum)$", "", name) for name in used()}
     created = {name for name in exported if name.endswith("_created")}
     assert exported - created - looked_at == set(UNSEEN)
+    assert all(f"`{name}` ({reason})" in MONITORING for name, reason in UNSEEN.items())
+
+
+async def test_the_readme_lists_what_the_host_adds(journey: Journey) -> None:
+    """Every metric of ours that is not the channel's, with its sentence."""
+    _, text = await journey.get("/metrics")
+    of_the_channel = {metric["name"] for metric in MANIFEST["metric"]}
+    added = [
+        (name, sentence)
+        for name, sentence in re.findall(r"^# HELP (maven_\w+) (.+)$", text, re.MULTILINE)
+        if name not in of_the_channel and not name.endswith("_created")
+    ]
+    table = re.search(r"<!-- table: host metrics -->\n.*?\n\|[-|]+\|\n(.*?)<!-- end -->", README, re.DOTALL)
+    assert table
+    rows = re.findall(r"^\| `(\w+)` \| `\w+` \| (.+) \|$", table[1], re.MULTILINE)
+    assert sorted(rows) == sorted(added)
 
 
 async def test_labels_in_expressions_exist(journey: Journey) -> None:
