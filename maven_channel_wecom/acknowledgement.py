@@ -12,7 +12,7 @@ from maven_channel_wecom.transport.callback_answer import CallbackAnswer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from maven_channel_wecom.protocol.envelope import Credentials, OpenedEnvelope
+    from maven_channel_wecom.protocol.envelope import OpenedEnvelope
 
 # The original's acknowledgement: the JSON text "success", sealed. WeCom takes it as an empty reply.
 _SUCCESS: Final = b'"success"'
@@ -28,17 +28,18 @@ class Acknowledgements:
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._random = random
         self._second = 0
-        self._encrypted: dict[tuple[Credentials, str], str] = {}
+        self._encrypted: dict[tuple[bytes, str], str] = {}
 
     def answer(self, opened: OpenedEnvelope, *, nonce: str, second: int) -> CallbackAnswer:
         """Return the answer to a callback that opened, sealed as that was; `second` is the Unix time."""
         if second != self._second:
             self._second = second
             self._encrypted.clear()
-        sealing = (opened.credentials, opened.receive_id)
-        encrypted = self._encrypted.get(sealing)
+        credentials, receive_id = opened.credentials, opened.receive_id
+        encrypted = self._encrypted.get((credentials.key, receive_id))
         if encrypted is None:
             random = self._random(limits.FRAME_RANDOM_BYTES)
-            encrypted = self._encrypted[sealing] = envelope.encrypt(*sealing, _SUCCESS, random)
-        sealed = envelope.sign(opened.credentials, encrypted, timestamp=second, nonce=nonce)
+            encrypted = envelope.encrypt(credentials, receive_id, _SUCCESS, random)
+            self._encrypted[credentials.key, receive_id] = encrypted
+        sealed = envelope.sign(credentials, encrypted, timestamp=second, nonce=nonce)
         return CallbackAnswer(status=200, body=msgspec.json.encode(sealed), content_type="application/json")

@@ -79,6 +79,8 @@ class Inbox:
         self._state = state
         self._metrics = metrics
         self._clock = clock
+        # Asked for each time it costs a system call on Python 3.11.
+        self._loop = asyncio.get_running_loop()
         self._reserved = 0
         # By what their successors wait for: the task, and when the message was received.
         self._work: dict[asyncio.Future[None], tuple[asyncio.Task[None], AdmittedCallback]] = {}
@@ -130,9 +132,9 @@ class Inbox:
         """Start work on a message."""
         chat_id = admitted.callback.chat_id
         before = self._tails.get(chat_id)
-        published = asyncio.get_running_loop().create_future()
+        published = self._loop.create_future()
         self._tails[chat_id] = published
-        task = asyncio.create_task(self._carry(admitted, before, published))
+        task = self._loop.create_task(self._carry(admitted, before, published))
         self._work[published] = (task, admitted)
 
     async def drain(self, seconds: float) -> int:

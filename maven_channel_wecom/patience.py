@@ -23,16 +23,19 @@ _T = TypeVar("_T")
 
 async def keep_trying(step: Callable[[], Awaitable[_T]], clock: Clock) -> _T:
     """Repeat a step of the state until it succeeds. StateUnavailable after PATIENCE_SECONDS without success."""
-    until = clock.now() + PATIENCE_SECONDS
+    try:
+        return await step()
+    except StateUnavailable:
+        until = clock.now() + PATIENCE_SECONDS
     pause = _FIRST_PAUSE_SECONDS
     while True:
+        await clock.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         try:
             return await step()
         except StateUnavailable:
             if clock.now() + pause > until:
                 raise
-        await clock.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 async def in_time(awaitable: Awaitable[_T], seconds: float) -> _T:

@@ -33,20 +33,24 @@ def normalize(
         mention_names: names of the bot; a mention of one at the start or end of a group text is taken off.
     """
     opened = iter(media)
-    quoted = [_quoted(_block(item, opened)) for item in callback.quoted_items]
-    items = _without_mentions(callback.items, mention_names) if callback.is_group else callback.items
-    own = [_block(item, opened) for item in items]
-    blocks = tuple(quoted) + tuple(block for block in own if not (isinstance(block, TextBlock) and not block.text))
+    blocks = [_quoted(_block(item, opened)) for item in callback.quoted_items]
+    words = []
+    for item in _without_mentions(callback.items, mention_names) if callback.is_group else callback.items:
+        if not isinstance(item, TextItem):
+            blocks.append(_block(item, opened))
+        elif item.content:
+            words.append(item.content)
+            blocks.append(TextBlock(text=item.content))
     if not blocks:
         return None
     return InboundMessage(
         channel=channel,
         sender_id=callback.sender_id,
         chat_id=callback.chat_id,
-        content="\n".join(block.text for block in own if isinstance(block, TextBlock) and block.text),
+        content="\n".join(words),
         timestamp=callback.created_at if callback.created_at is not None else int(received_at),
         message_id=callback.message_id,
-        content_blocks=blocks,
+        content_blocks=tuple(blocks),
         transport_meta={
             "bot_id": callback.bot_id,
             "chat_type": "group" if callback.is_group else "single",

@@ -29,7 +29,8 @@ _NONCE = re.compile(rf"[A-Za-z0-9_-]{{1,{limits.NONCE_CHARACTERS}}}", re.ASCII)
 # WeCom's own order, which needs no decoding.
 _PLAIN_QUERY = re.compile(
     rf"msg_signature=([0-9a-f]{{40}})&timestamp=([0-9]{{{limits.TIMESTAMP_DIGITS}}})"
-    rf"&nonce=([A-Za-z0-9_-]{{1,{limits.NONCE_CHARACTERS}}})".encode()
+    rf"&nonce=([A-Za-z0-9_-]{{1,{limits.NONCE_CHARACTERS}}})",
+    re.ASCII,
 )
 
 _LENGTH = struct.Struct(">I")
@@ -108,8 +109,8 @@ def read_query(query: Mapping[str, str]) -> SignedQuery:
 
 def read_plain_query(query: bytes) -> SignedQuery | None:
     """Take the parameters from a raw query string as WeCom writes it; None when it is any other, right or wrong."""
-    found = _PLAIN_QUERY.fullmatch(query)
-    return SignedQuery(*(part.decode() for part in found.groups())) if found else None
+    found = _PLAIN_QUERY.fullmatch(query.decode("latin-1"))
+    return SignedQuery(*found.groups()) if found else None
 
 
 def read_echo(query: Mapping[str, str]) -> str:

@@ -15,8 +15,9 @@ from aiohttp import web
 
 from maven_channel_wecom.errors import MalformedCallback
 from maven_channel_wecom.transport.callback_answer import SERVER, Wire, dull_answer
+from maven_channel_wecom.transport.connection import SEGMENT_BYTES, Connection, Turn
 from maven_channel_wecom.transport.connections import IDLE_SECONDS, MOST, STRANGER_SECONDS, Connections
-from maven_channel_wecom.transport.short_path import Connection, ShortPath
+from maven_channel_wecom.transport.short_path import ShortPath
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -85,7 +86,9 @@ class CallbackServer:
         self._port = port
         self._path = path
         self._read_ordinary = ShortPath(path).read if short_path else _nothing_is_ordinary
+        self._turn = Turn(receiver.receive_ordinary)
         self._wire = Wire()
+        self._buffer = memoryview(bytearray(SEGMENT_BYTES))
         self._body_bytes = 0
         self._aiohttp = web.Server(self._handle)
         self._listener: asyncio.Server | None = None
@@ -115,7 +118,12 @@ class CallbackServer:
 
     def _connect(self) -> Connection:
         return Connection(
-            self.connections, self._read_ordinary, self._receiver.receive_ordinary, self._hand_over, self._wire
+            self.connections,
+            self._read_ordinary,
+            self._turn,
+            self._hand_over,
+            self._wire,
+            self._buffer,
         )
 
     def _hand_over(self, connection: Connection, data: bytes) -> None:

@@ -62,6 +62,8 @@ class Connections:
         self._strangers: dict[Peer, None] = {}
         self._known: set[Peer] = set()
         self._looking: asyncio.TimerHandle | None = None
+        # Asked for each time it costs a system call on Python 3.11.
+        self._now = asyncio.get_running_loop().time
 
     def __len__(self) -> int:
         return len(self._strangers) + len(self._known)
@@ -70,7 +72,7 @@ class Connections:
         """Begin to close those who stay too long."""
         open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most = min(self._most, open_files // 2)
-        self._looking = asyncio.get_running_loop().call_later(self._stranger_seconds / _LOOKS, self._look)
+        self._look_later()
 
     def stop(self) -> None:
         """Close every connection."""
@@ -83,13 +85,13 @@ class Connections:
         """Take a new connection in."""
         if len(self) >= self._most:
             self._make_room()
-        peer = Peer(transport, asyncio.get_running_loop().time())
+        peer = Peer(transport, self._now())
         self._strangers[peer] = None
         return peer
 
     def trust(self, peer: Peer) -> None:
         """Note that a genuine callback came from there."""
-        peer.since = asyncio.get_running_loop().time()
+        peer.since = self._now()
         if not peer.known and self._strangers.pop(peer, peer) is None:
             peer.known = True
             self._known.add(peer)
@@ -109,9 +111,11 @@ class Connections:
         oldest = next(iter(self._strangers), None) or min(self._known, key=lambda peer: peer.since)
         self.drop(oldest, "limit")
 
+    def _look_later(self) -> None:
+        self._looking = asyncio.get_running_loop().call_later(self._stranger_seconds / _LOOKS, self._look)
+
     def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self._now()
         for peer in list(self._strangers):
             if peer.since + self._stranger_seconds > now:
                 break
@@ -119,4 +123,4 @@ class Connections:
         for peer in [each for each in self._known if each.since + IDLE_SECONDS <= now]:
             self.remove(peer)
             peer.transport.abort()
-        self._looking = loop.call_later(self._stranger_seconds / _LOOKS, self._look)
+        self._look_later()

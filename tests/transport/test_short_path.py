@@ -34,6 +34,7 @@ def test_an_ordinary_callback_is_its_query_and_its_body() -> None:
         pytest.param(LINE + HOST + LENGTH + b"\r\n{", id="not-whole"),
         pytest.param(LINE + HOST + LENGTH + b"\r\n{}POST", id="more-behind-it"),
         pytest.param(LINE + HOST + LENGTH, id="no-end-of-headers"),
+        pytest.param(LINE + HOST + b"Content-Length: 0", id="no-end-of-headers-and-no-body"),
         pytest.param(LINE + HOST + b"\r\n{}", id="no-length"),
         pytest.param(LINE + b"\r\n", id="no-headers"),
         pytest.param(LINE + LENGTH + b"X-A: b\r\n\r\n{}", id="no-host"),
@@ -72,6 +73,22 @@ def test_an_ordinary_callback_is_its_query_and_its_body() -> None:
 def test_what_is_not_ordinary_is_left_to_aiohttp(request_bytes: bytes) -> None:
     """Right or wrong: the short path judges neither."""
     assert ShortPath("/wecom/bot").read(request_bytes) is None
+
+
+def test_no_body_is_a_body() -> None:
+    """Whoever is asked about it will say what is wrong."""
+    assert ShortPath("/wecom/bot").read(LINE + HOST + b"Content-Length: 0\r\n\r\n") == (QUERY, b"")
+
+
+def test_headers_judged_before_are_not_taken_for_others() -> None:
+    """Each set of headers has its own judgment, and there is an end to how many are kept."""
+    short_path = ShortPath("/wecom/bot")
+    for number in range(1000):
+        headers = HOST + b"X-Request-Id: %d\r\n" % number
+        assert short_path.read(LINE + headers + LENGTH + b"\r\n{}") == (QUERY, b"{}")
+        assert short_path.read(LINE + headers + LENGTH + b"\r\n{}}") is None
+        assert short_path.read(LINE + headers + LENGTH + b"Expect: x\r\n\r\n{}") is None
+    assert len(short_path._lengths) <= 256
 
 
 def test_a_path_is_taken_literally() -> None:

@@ -1,0 +1,147 @@
+"""A connection while it takes the short path, and the turn in which what came is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, cast
+
+from maven_channel_wecom.transport.callback_answer import CallbackAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from maven_channel_wecom.transport.callback_answer import Wire
+    from maven_channel_wecom.transport.connections import Connections
+
+    Answer = CallbackAnswer | Awaitable[CallbackAnswer] | None
+
+SEGMENT_BYTES: Final = 64 * 1024
+"""What is read at once. A genuine callback has a few kilobytes; of a larger one this is the beginning."""
+
+TURN_CALLBACKS: Final = 64
+"""Taken before the event loop may do something else: some two milliseconds."""
+
+
+class Turn:
+    """The ordinary callbacks that came in one turn of the event loop: all are read, then all taken, then all answered.
+
+    One after the other from end to end, each cost half as much again: between its system calls the processor forgets
+    what the last one taught it.
+
+    `receive` takes the raw query and the body of a callback; it returns the answer, an awaitable of it when that takes
+    waiting, or None when it is not that ordinary after all.
+    """
+
+    def __init__(self, receive: Callable[[bytes, bytes], Answer]) -> None:
+        self._receive = receive
+        self._came: list[tuple[Connection, bytes, bytes]] = []
+
+    def add(self, connection: Connection, query: bytes, body: bytes) -> None:
+        """Have a callback answered at the end of this turn."""
+        if not self._came:
+            self._end_soon()
+        self._came.append((connection, query, body))
+
+    def _end_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        now, self._came = self._came[:TURN_CALLBACKS], self._came[TURN_CALLBACKS:]
+        if self._came:
+            self._end_soon()
+        answers = [self._receive(query, body) for _, query, body in now]
+        for (connection, _, _), answer in zip(now, answers, strict=True):
+            connection.answer(answer)
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One connection until it brings something that is not ordinary.
+
+    All read into one buffer, and each takes its bytes out before another reads. A plain protocol is given new bytes
+    each time, for which asyncio asks the system for 256 KiB, and gives nearly all of it back.
+
+    Args:
+        connections: keeps count of it.
+        read: tells an ordinary callback from the rest.
+        turn: has ordinary callbacks answered.
+        hand_over: takes the connection, with the bytes that came, for good.
+        wire: writes answers.
+        buffer: SEGMENT_BYTES of room, shared.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        read: Callable[[bytes], tuple[bytes, bytes] | None],
+        turn: Turn,
+        hand_over: Callable[[Connection, bytes], None],
+        wire: Wire,
+        buffer: memoryview,
+    ) -> None:
+        self._connections = connections
+        self._read = read
+        self._turn = turn
+        self._hand_over = hand_over
+        self._wire = wire
+        self._buffer = buffer
+        # The request that is being answered, and what came behind it.
+        self._request = b""
+        self._early = b""
+        self._answering: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See BaseProtocol."""
+        # Of TCP, whatever class the event loop gives it.
+        self.transport = cast("asyncio.Transport", transport)
+        self.peer = self._connections.add(self.transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why does not matter
+        """See BaseProtocol. A callback being admitted is admitted all the same."""
+        self._connections.remove(self.peer)
+
+    def pause_writing(self) -> None:
+        """See BaseProtocol. Whoever leaves a hundred answers unread is no genuine caller."""
+        self._connections.drop(self.peer, "slow")
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - it is as large as it is
+        """See BufferedProtocol."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See BufferedProtocol."""
+        self._take(bytes(self._buffer[:nbytes]))
+
+    def _take(self, data: bytes) -> None:
+        if self._request:
+            # Somebody does not wait for answers. What comes next is read when this one is answered.
+            self._early += data
+            self.transport.pause_reading()
+        elif ordinary := self._read(data):
+            self._request = data
+            self._turn.add(self, *ordinary)
+        else:
+            self._hand_over(self, data)
+
+    def answer(self, answer: Answer) -> None:
+        """Write the answer to what came, when there is one; else it is not ordinary."""
+        if isinstance(answer, CallbackAnswer):
+            if answer.status == HTTPStatus.OK:
+                self._connections.trust(self.peer)
+            self.transport.write(self._wire.bytes_of(answer))
+            self._request = b""
+            if self._early:
+                self._go_on()
+        elif answer is not None:
+            self._answering = asyncio.get_running_loop().create_task(self._answer_later(answer))
+        elif not self.transport.is_closing():
+            self._hand_over(self, self._request + self._early)
+
+    async def _answer_later(self, answer: Awaitable[CallbackAnswer]) -> None:
+        self.answer(await answer)
+
+    def _go_on(self) -> None:
+        if not self.transport.is_closing():
+            early, self._early = self._early, b""
+            self.transport.resume_reading()
+            self._take(early)
