@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from maven_channel_wecom.protocol.callback import EVENT, MESSAGE_TYPES, STREAM
 from maven_channel_wecom.trail import trail_id
 
 try:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     _Publish = Callable[[InboundMessage], Coroutine[None, None, None]]
     _Send = Callable[[OutboundMessage], Awaitable[Receipt]]
 
+# Whoever can sign can call a type as they like.
+_TYPES = frozenset({*MESSAGE_TYPES, EVENT, STREAM})
 _ACKNOWLEDGED = frozenset({"accepted", "duplicate", "refused"})
 
 
@@ -73,7 +76,7 @@ class _Spans(Tracing):
     def callback(self, take: _Take) -> _Take:
         def traced(callback: Callback, message: bytes) -> str | Awaitable[str]:
             span = self._begin("wecom callback", trace.SpanKind.SERVER, callback.message_id)
-            span.set_attribute("wecom.type", callback.type)
+            span.set_attribute("wecom.type", callback.type if callback.type in _TYPES else "unknown")
             with trace.use_span(span, record_exception=False, set_status_on_exception=False):
                 outcome = take(callback, message)
             if isinstance(outcome, str):
