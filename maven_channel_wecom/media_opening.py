@@ -1,7 +1,7 @@
 """One media item's way from its URL to a content block. It always becomes one: what cannot be had is said so.
 
 `MediaOpener.open` is all of it, download included; a benchmark needs no more than a MediaClient on an Egress, the keys,
-and metrics of a registry of its own.
+a MediaRoom, and metrics of a registry of its own.
 """
 
 from __future__ import annotations
