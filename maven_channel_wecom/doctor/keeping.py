@@ -58,7 +58,11 @@ def _probe_file(name: str) -> StateSeen:
     # Absolute, so that its sentences say where it is.
     path = Path(name).absolute()
     folder = path.parent
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:
+        return StateSeen(kind="unusable", detail=f"the state file {path} cannot be looked for: {error.strerror}")
+    if not exists:
         # The file is not made: it would belong to whoever asks, who need not be the user the gateway runs as.
         if not folder.is_dir():
             return StateSeen(kind="unusable", detail=f"there is no folder {folder} for the state file: create it")

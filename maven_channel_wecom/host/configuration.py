@@ -172,12 +172,16 @@ def _agent(value: object, environment: Mapping[str, str], problems: list[str]) -
 
 
 def _url_problem(url: str) -> str | None:
+    wrong = "must be a URL that starts with http:// or https://"
+    wrong = "must be a URL that starts with http:// or https://"
     try:
-        parsed: URL | None = URL(url)
+        parsed = URL(url)
+        # yarl reads the host only when it is asked for.
+        host = parsed.host
     except ValueError:
-        parsed = None
-    if parsed is None or parsed.scheme not in {"http", "https"} or not parsed.host:
-        return "must be a URL that starts with http:// or https://"
+        return wrong
+    if parsed.scheme not in {"http", "https"} or not host:
+        return wrong
     if parsed.user is not None or parsed.password is not None:
         return "must not hold a user name or password; put the key into agent.apiKey"
     return None

@@ -83,10 +83,11 @@ def channel_problems(manager: pluggy.PluginManager, channels: Mapping[str, Mappi
 
 
 def _nobody(manager: pluggy.PluginManager, name: str, config: Mapping[str, Any]) -> str:
-    kind = config.get("type", name)
+    # A type that is written there is not repeated, as nothing is that may be a secret in the wrong place.
+    kind = "has a type that" if "type" in config else f"is of type {name}, which"
     installed = ", ".join(sorted(each for each, _ in manager.list_name_plugin())) or "none"
     return (
-        f"channels.{name} is of type {kind}, which no installed plugin answers for (installed plugins: {installed}); "
+        f"channels.{name} {kind} no installed plugin answers for (installed plugins: {installed}); "
         f"install its plugin, or correct channels.{name}.type"
     )
 

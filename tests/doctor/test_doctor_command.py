@@ -123,6 +123,34 @@ async def test_a_secret_in_the_wrong_place_is_not_repeated(
     assert out
 
 
+ODD: list[Any] = [
+    *(None, True, -1, 10**30, "", "canary", "\0canary", "canary" * 100, ["canary"], {"a": "canary"}, [], {"env": ""}),
+    *({"env": "canary"}, {"env": "CAN=ARY"}, {"file": "\0canary"}, {"file": "/"}, {"file": "canary" * 100}),
+    *("http://xn--:1", "http://[::1", "http://%zz:1", "redis://127.0.0.1:1/99999999999999999999", "sqlite:/dev/null"),
+    *(f"sqlite:{'long' * 100}", "sqlite:/proc/self/mem", "sqlite:canary\0", "::", "fe80::1%lo", "a..b"),
+]
+SECTIONS = {
+    "channels.wecom": ("type", "token", "encodingAESKey", "host", "port", "path", "proxy", "state"),
+    "gateway": ("host", "port"),
+    "agent": ("type", "url", "model", "apiKey"),
+}
+
+
+@pytest.mark.parametrize("place", [*SECTIONS, "", "channels", "cron", "logging"])
+async def test_whatever_stands_in_a_configuration_there_is_a_report(doctor: Doctor, tmp_path: Path, place: str) -> None:
+    """Never a traceback, and nothing of what stood there."""
+    for odd in ODD:
+        good: dict[str, Any] = {"gateway": {"port": 0}, "channels": {"wecom": entry()}}
+        good["agent"] = {"type": "responses", "url": "http://127.0.0.1:1/", "model": "m"}
+        documents: list[Any] = [good | {place: odd} if place else odd]
+        if place in SECTIONS:
+            section = good["channels"]["wecom"] if place == "channels.wecom" else good[place]
+            wrong = [section | {key: odd} for key in SECTIONS[place]]
+            documents = [good | ({"channels": {"wecom": it}} if "." in place else {place: it}) for it in wrong]
+        for document in documents:
+            assert (await doctor.ask(written(tmp_path, document))).code in {0, 1}
+
+
 async def test_a_token_that_looks_like_a_placeholder_is_a_warning(doctor: Doctor, tmp_path: Path) -> None:
     """Nobody puts a variable into a JSON file; a gateway would start with it, and answer 401 to everything."""
     found = await doctor.ask(with_bot(tmp_path, token="${WECOM_TOKEN}"))
