@@ -161,7 +161,8 @@ class CallbackServer:
         except TimeoutError:
             message = "the body took too long"
             raise MalformedCallback(message, reason="slow", status=408) from None
-        except (ConnectionError, web.RequestPayloadError):
+        except (ConnectionError, web.RequestPayloadError) as error:
+            _forget_frames(error)
             message = "the body ended early or could not be decoded"
             raise MalformedCallback(message, reason="aborted") from None
         finally:
@@ -197,10 +198,11 @@ class _DullRequestHandler(web.RequestHandler):
         self,
         request: web.BaseRequest,  # noqa: ARG002 - the signature is aiohttp's
         status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002 - the same
+        exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - the same
     ) -> web.StreamResponse:
         """Answer with the status alone, and hang up."""
+        _forget_frames(exc)
         response = _response(dull_answer(status))
         response.force_close()
         return response
@@ -209,6 +211,16 @@ class _DullRequestHandler(web.RequestHandler):
 def _response(answer: CallbackAnswer) -> web.Response:
     headers = {"Server": SERVER, **answer.headers}
     return web.Response(status=answer.status, body=answer.body, content_type=answer.content_type, headers=headers)
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let go of what an error of aiohttp's holds: it refers to itself by way of the connection and all it received.
+
+    Else both stay until a full collection of garbage, and a flood of such requests brings more than that takes away.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _too_large() -> MalformedCallback:
