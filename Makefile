@@ -9,7 +9,7 @@ URL ?= http://127.0.0.1:9886/wecom/bot
 SECONDS ?= 600
 TARGETS ?= envelope cipher callback media cutting
 
-.PHONY: demo test gateway simulator doctor lint format coverage dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz clean
+.PHONY: demo test gateway simulator doctor lint format coverage dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
 	@exec $(BIN)/python -m maven_channel_wecom demo
@@ -89,8 +89,14 @@ fuzz: $(READY)  ## Fuzz what strangers can reach, guided by coverage: make fuzz 
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
 	@for target in $(TARGETS); do $(BIN)/python -m tests.fuzz.run $$target --seconds $(SECONDS) || exit 1; done
 
+mutants: $(READY)  ## Change protocol and policy in every small way, and see whether a test notices: docs/mutants.md
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group mutants
+	@rm -rf mutants
+	@$(BIN)/mutmut run
+	@$(BIN)/mutmut results
+
 clean:
-	rm -rf $(VENV) .coverage .fuzz .hostile .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) mutants .coverage .fuzz .hostile .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(READY): pyproject.toml .ci/environment
 	@.ci/environment $(VENV)

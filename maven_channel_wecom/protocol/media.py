@@ -193,7 +193,7 @@ def file_name(content_disposition: str) -> str:
 
 def _unquoted(value: str, charset: str) -> str:
     try:
-        return unquote(value, charset, "replace")
+        return unquote(value, charset)
     except (LookupError, ValueError):
         return unquote(value)
 

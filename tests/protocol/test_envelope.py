@@ -185,6 +185,24 @@ def test_other_keys_of_the_body_do_not_matter() -> None:
     assert envelope.read_body(b'{"tousername": "x", "encrypt": "abc", "agentid": 1}') == "abc"
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param(b"timestamp=1700000000&msg_signature=" + b"a" * 40 + b"&nonce=n", id="another-order"),
+        pytest.param(b"msg_signature=" + b"A" * 40 + b"&timestamp=1700000000&nonce=n", id="capitals"),
+        pytest.param(b"msg_signature=" + b"a" * 40 + b"&timestamp=1700000000&nonce=%6e", id="percent-encoded"),
+        pytest.param(b"msg_signature=" + b"a" * 40 + b"&timestamp=1700000000&nonce=n&a=b", id="more"),
+        pytest.param(b"msg_signature=" + b"a" * 40 + b"&timestamp=170000000&nonce=n", id="nine-digits"),
+        pytest.param(b"", id="empty"),
+    ],
+)
+def test_only_a_query_as_wecom_writes_it_is_plain(query: bytes) -> None:
+    """Every other one is judged after it was decoded, and may be right."""
+    plain = b"msg_signature=" + b"a" * 40 + b"&timestamp=1700000000&nonce=Az09_-"
+    assert envelope.read_plain_query(plain) == SignedQuery("a" * 40, "1700000000", "Az09_-")
+    assert envelope.read_plain_query(query) is None
+
+
 def test_sealing_needs_sixteen_random_bytes() -> None:
     """Fewer would shift the whole frame."""
     with pytest.raises(ValueError, match="16 bytes"):

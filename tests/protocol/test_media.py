@@ -61,9 +61,10 @@ def test_a_plain_image_is_taken_as_it_is() -> None:
         assert media.open_media(plain, [KEY], "image") == plain
 
 
-def test_an_encrypted_file_of_no_known_type_opens() -> None:
-    """A table of values begins with nothing in particular."""
-    assert media.open_media(cipher.encrypt(KEY, TEXT), [OTHER_KEY, KEY], "file") == TEXT
+@pytest.mark.parametrize("content", [TEXT, TEXT * 2_000], ids=["short", "long"])
+def test_an_encrypted_file_of_no_known_type_opens(content: bytes) -> None:
+    """A table of values begins with nothing in particular: its padding tells the key."""
+    assert media.open_media(cipher.encrypt(KEY, content), [OTHER_KEY, KEY], "file") == content
 
 
 @pytest.mark.parametrize("kind", ["image", "file"])
@@ -110,6 +111,7 @@ def test_of_two_keys_that_fit_a_file_of_no_known_type_the_first_is_believed(cont
 def test_a_long_item_is_opened_while_it_comes() -> None:
     """All but its last bytes are there before its end is."""
     opening = media.Opening([KEY], "image")
+    assert opening.media_type is None
     encrypted = cipher.encrypt(KEY, PNG + bytes(20_000))
     assert len(opening.update(encrypted[:8_223])) == 0
     assert len(opening.update(encrypted[8_223:-1])) >= 20_000
@@ -157,6 +159,7 @@ def test_a_key_of_an_item_that_is_none_is_left_aside(text: str) -> None:
         pytest.param('attachment; filename=" .X-ray.MAX. "', "X-ray.MAX", id="dots-and-spaces-around"),
         pytest.param('attachment; filename="a\udcff.txt"', "a?.txt", id="raw-bytes"),
         pytest.param("attachment; filename*=UTF-8''a%0d%0ab%00.txt", "ab.txt", id="control-characters"),
+        pytest.param("attachment; filename*=GB18030''%B1%A8%B8%E6.pdf", "报告.pdf", id="another-charset"),
         pytest.param("attachment; filename*=KLINGON''x", "x", id="unknown-charset"),
         pytest.param("attachment; filename*=UTF-8''%FF%FE", "\ufffd\ufffd", id="not-utf-8"),
         pytest.param(";;;=;*=", "", id="nonsense"),
