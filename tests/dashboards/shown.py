@@ -50,3 +50,10 @@ def filled_in(expr: str, *, interval: str, shown: str) -> str:
     for variable in ("channel", "job", "instance"):
         expr = expr.replace(f'"${variable}"', '".+"')
     return expr.replace("$__rate_interval", interval).replace("$__range", shown)
+
+
+def named(expr: str) -> set[str]:
+    """Return the metrics of an expression: what is left without labels, windows, functions and operators."""
+    bare = re.sub(r"\{[^}]*\}|(?:by|without|on|ignoring) \([^)]*\)|\[[^]]*\]|offset \S+", " ", expr)
+    words = re.findall(r"(?<![\w:$.])[a-z_][a-z0-9_:]*\b(?!\s*\()", bare)
+    return set(words) - {"and", "or", "unless"}

@@ -13,7 +13,7 @@ from dashboards.alerts import ALERTS
 from dashboards.rules import UNAVAILABLE, recordings
 from maven_channel_wecom.metrics.labels import UNAVAILABILITIES
 from tests.dashboards.promtool import promtool
-from tests.dashboards.shown import asked, pasted
+from tests.dashboards.shown import asked, named, pasted
 from tests.journeys.journey import Journey
 from tests.journeys.watching import Watch
 
@@ -45,13 +45,6 @@ async def journey() -> AsyncIterator[Journey]:
 def expressions() -> list[str]:
     """Return every expression of the dashboards, the rules and the runbook."""
     return [each.expr for kind in (asked(), recordings(), ALERTS) for each in kind] + pasted()
-
-
-def named(expr: str) -> set[str]:
-    """Return the metrics of an expression: what is left without labels, windows, functions and operators."""
-    bare = re.sub(r"\{[^}]*\}|(?:by|without|on|ignoring) \([^)]*\)|\[[^]]*\]|offset \S+", " ", expr)
-    words = re.findall(r"(?<![\w:$.])[a-z_][a-z0-9_:]*\b(?!\s*\()", bare)
-    return set(words) - {"and", "or", "unless"}
 
 
 def used() -> set[str]:

@@ -14,6 +14,7 @@ from dashboards.files import RUNBOOK
 from dashboards.rules import recordings
 from tests.dashboards.promtool import promtool
 from tests.dashboards.rule_cases import CASES, Case
+from tests.dashboards.shown import named
 
 FILE = Path(__file__).parents[2] / "dashboards" / "wecom-rules.yml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -75,6 +76,18 @@ def test_each_alert_fires_when_it_should_and_not_when_it_should_not(tmp_path: Pa
         files[-1].write_text(yaml.safe_dump(written(case, tmp_path / f"{case.alert}.yml")), encoding="utf-8")
     done = promtool("test", "rules", *files)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.alert for case in CASES])
+def test_a_case_has_everything_its_alert_looks_at(case: Case) -> None:
+    """Without a series that it needs, an alert is quiet for no reason."""
+    recorded = {recording.record: recording.expr for recording in recordings()}
+    names, needed = {BY_NAME[case.alert].expr}, set[str]()
+    while names:
+        found = {name for expr in names for name in named(expr)}
+        names = {recorded[name] for name in found & set(recorded)}
+        needed |= found - set(recorded)
+    assert needed <= {series.partition("{")[0] for series in case.series}
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=BY_NAME)
