@@ -258,7 +258,9 @@ def _restarts() -> dashboard_builders.AnnotationQuery:
         .datasource(_SOURCE)
         .enable(enable=True)
         .icon_color("blue")
-        .expr(f"changes(process_start_time_seconds{{{PROCESS}}}[$__rate_interval]) > 0 {OURS}")
+        .target(
+            _target(f"changes(process_start_time_seconds{{{PROCESS}}}[$__rate_interval]) > 0 {OURS}", "", "Restarts")
+        )
         .title_format("Restarted")
         .text_format("{{instance}}")
     )

@@ -45,6 +45,13 @@ def asked() -> Iterator[Asked]:
                 yield Asked(name, panel["title"], target["expr"])
 
 
+def annotated() -> Iterator[Asked]:
+    """Yield every expression of a vertical line. Most of the time they have no sample."""
+    for name, dashboard in DASHBOARDS.items():
+        for annotation in dashboard["annotations"]["list"]:
+            yield Asked(name, annotation["name"], annotation["target"]["expr"])
+
+
 def filled_in(expr: str, *, interval: str, shown: str) -> str:
     """Return an expression as Grafana sends it with All chosen everywhere."""
     for variable in ("channel", "job", "instance"):

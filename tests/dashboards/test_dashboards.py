@@ -15,7 +15,7 @@ from dashboards import objectives
 from dashboards.alerts import ALERTS
 from dashboards.files import files
 from tests.dashboards.promtool import promtool
-from tests.dashboards.shown import DASHBOARDS, FOLDER, asked, filled_in, panels
+from tests.dashboards.shown import DASHBOARDS, FOLDER, annotated, asked, filled_in, panels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +63,9 @@ def test_a_dashboard_has_what_every_dashboard_has(uid: str, dashboard: dict[str,
     (link,) = dashboard["links"]
     assert link["type"] == "dashboards"
     assert (link["tags"], link["includeVars"], link["keepTime"]) == (dashboard["tags"], True, True)
+    (restarts,) = dashboard["annotations"]["list"]
+    assert restarts["datasource"] == SOURCE
+    assert all(matcher in restarts["target"]["expr"] for matcher in MATCHERS)
     assert "__inputs" not in dashboard
     assert not any("DS_PROMETHEUS" in text for text in strings(dashboard))
 
@@ -150,7 +153,7 @@ def test_every_query_is_promql(tmp_path: Path) -> None:
     """As Prometheus reads it once the variables are filled in."""
     rules = [
         {"record": f"panel:maven_wecom:{number}", "expr": filled_in(panel.expr, interval="1m", shown="6h")}
-        for number, panel in enumerate(asked())
+        for number, panel in enumerate((*asked(), *annotated()))
     ]
     path = tmp_path / "panels.yml"
     path.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")

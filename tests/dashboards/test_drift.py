@@ -13,7 +13,7 @@ from dashboards.alerts import ALERTS
 from dashboards.rules import UNAVAILABLE, recordings
 from maven_channel_wecom.metrics.labels import UNAVAILABILITIES
 from tests.dashboards.promtool import promtool
-from tests.dashboards.shown import asked, named, pasted
+from tests.dashboards.shown import annotated, asked, named, pasted
 from tests.journeys.journey import Journey
 from tests.journeys.watching import Watch
 
@@ -44,7 +44,7 @@ async def journey() -> AsyncIterator[Journey]:
 
 def expressions() -> list[str]:
     """Return every expression of the dashboards, the rules and the runbook."""
-    return [each.expr for kind in (asked(), recordings(), ALERTS) for each in kind] + pasted()
+    return [each.expr for kind in (asked(), annotated(), recordings(), ALERTS) for each in kind] + pasted()
 
 
 def used() -> set[str]:
