@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 BAD_REQUESTS = 10_000
 PIPELINED = 100
-ABORTED = (
-    b"POST /wecom/bot?msg_signature=" + b"0" * 40 + b"&timestamp=1700000000&nonce=n HTTP/1.1\r\n"
-    b"Host: x\r\nContent-Length: 500\r\n\r\n{"
+HEAD = b"POST /wecom/bot?msg_signature=" + b"0" * 40 + b"&timestamp=1700000000&nonce=n HTTP/1.1\r\nHost: x\r\n"
+ENDS = (
+    HEAD + b"Content-Length: 500\r\n\r\n{",
+    HEAD + b"Content-Length: 5000000\r\n\r\n{",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 )
 
 
@@ -71,7 +73,7 @@ async def test_ten_thousand_bad_requests_leave_few_lines(watch: Watch, caplog: p
         async with asyncio.TaskGroup() as flood:
             for number in range(repeats):
                 requests = [kinds[(number + place) % len(kinds)] for place in range(PIPELINED)]
-                flood.create_task(post_all(journey.channel().port or 0, requests))
+                flood.create_task(post_all(journey.channel().port or 0, requests, ENDS[number % len(ENDS)]))
         await journey.ask("an honest message after it", user="alice")
         samples = await journey.metrics()
         bad = sum(
@@ -118,10 +120,10 @@ def post(query: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-async def post_all(port: int, requests: list[bytes]) -> None:
-    """Send requests in one go, read the answers, and hang up in the middle of one more."""
+async def post_all(port: int, requests: list[bytes], end: bytes) -> None:
+    """Send requests in one go, read the answers, and end badly: hang up, announce too much, or speak no HTTP."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"".join(requests) + ABORTED)
+    writer.write(b"".join(requests) + end)
     async with asyncio.timeout(60):
         for _ in requests:
             head = await reader.readuntil(b"\r\n\r\n")
