@@ -81,13 +81,14 @@ class JsonLines(_Lines):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
-        line: dict[str, object] = dict(self._fields(record))
-        line |= {
+        own: dict[str, object] = {
             "time": f"{_universal(int(record.created))}.{int(record.msecs):03d}Z",
             "level": record.levelname,
             "msg": _event(record),
             "logger": record.name,
         }
+        # Once for their place, and once more for no field to take it.
+        line = own | dict(self._fields(record)) | own
         if trace := list(_trace(record)):
             line["trace"] = trace
         return printable(_encode(line))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.trace import StatusCode
 
 from maven_channel_wecom.simulator.faults import Errcode
-from maven_channel_wecom.simulator.messages import EnterChat, Image, Text
+from maven_channel_wecom.simulator.messages import EnterChat, Image, Text, Unknown
 from maven_channel_wecom.simulator.picture import draw_png
 from maven_channel_wecom.trail import trail_id
 from tests.journeys.journey import Journey
@@ -97,9 +97,11 @@ async def test_nothing_in_a_trace_is_undeclared(watch: Watch, spans: InMemorySpa
     async with Journey(watch) as journey:
         await journey.ask("words of somebody", user="user-1", group="group-1")
         await journey.send(EnterChat())
+        await journey.send(Unknown("holographic-canary"))
         assert (await journey.wecom.request("POST", body=b"garbage of a stranger")).status == 400
         await journey.settled()
     finished = spans.get_finished_spans()
-    assert len(finished) == 5
+    assert len(finished) == 6
+    assert {facts(span)["type"] for span in finished if span.name == "wecom callback"} == {"text", "event", "unknown"}
     assert {key for span in finished for key in span.attributes or {}} <= ALLOWED
     assert [span.name for span in finished if span.events or span.status.description or span.links] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -123,10 +124,14 @@ def post(query: str, body: bytes) -> bytes:
 async def post_all(port: int, requests: list[bytes], end: bytes) -> None:
     """Send requests in one go, read the answers, and end badly: hang up, announce too much, or speak no HTTP."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"".join(requests) + end)
+    writer.write(b"".join(requests))
     async with asyncio.timeout(60):
         for _ in requests:
             head = await reader.readuntil(b"\r\n\r\n")
             lengths = [line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
             await reader.readexactly(int(lengths[0].split(b":")[1]))
+    writer.write(end)
+    await writer.drain()
     writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
