@@ -99,7 +99,7 @@ async def test_what_is_over_leaves_nothing_that_stays(server: RedisServer, repli
     assert await server.command("XLEN", "maven-wecom:{wecom}:unfinished") == 0
     for key in await server.keys():
         if ":message:" in key or ":chat:" in key:
-            assert 0 < await server.command("TTL", key) <= HOUR + 60, key
+            assert 0 < await server.command("TTL", key) <= HOUR + 120, key
     for spent in ("m1", "m2"):
         key = f"maven-wecom:{{wecom}}:message:{spent}"
         assert await server.command("HKEYS", key) == [b"until"]

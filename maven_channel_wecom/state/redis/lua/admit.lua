@@ -8,7 +8,7 @@ local key = message_key(id)
 local owner, claimed_until = unpack(redis.call('HMGET', key, 'owner', 'until'))
 if owner == token then return answer(1) end
 if owner or tonumber(claimed_until or 0) > now then return answer(0) end
-redis.call('DEL', key)
+if claimed_until then redis.call('DEL', key) end
 drop_expired_windows(now, 4)
 
 local entry = redis.call('XADD', stream, '*', 'id', id, 'chat', chat, 'received', received, 'message', message)
@@ -18,10 +18,11 @@ if taken.err then
   redis.call('XGROUP', 'CREATE', stream, group, 0)
   redis.call('XCLAIM', stream, group, replica, 0, entry, 'FORCE', 'JUSTID', 'LASTID', entry)
 end
-redis.call('HSET', key, 'owner', token, 'entry', entry, 'until', claim)
-if url then
-  redis.call('HSET', key, 'window', 'open', 'chat', chat, 'sender', sender, 'url', url,
-    'opened', opened, 'expires', expires, 'repeated', 0)
+if not url then
+  redis.call('HSET', key, 'owner', token, 'entry', entry, 'until', claim)
+else
+  redis.call('HSET', key, 'owner', token, 'entry', entry, 'until', claim, 'window', 'open', 'chat', chat,
+    'sender', sender, 'url', url, 'opened', opened, 'expires', expires, 'repeated', 0)
   -- Windows live equally long: those opened a life before this one are over.
   redis.call('ZREMRANGEBYSCORE', chat_key(chat), '-inf', 2 * tonumber(opened) - tonumber(expires))
   list_window(id, chat, opened, expires, now)

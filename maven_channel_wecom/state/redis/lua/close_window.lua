@@ -3,13 +3,13 @@
 local holder, id, spent, now = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
 
 local key = message_key(id)
-local window, held_by, chat, opened, expires, owner =
-  unpack(redis.call('HMGET', key, 'window', 'holder', 'chat', 'opened', 'expires', 'owner'))
+local window, held_by, chat, opened, expires, owner, entry, claim =
+  unpack(redis.call('HMGET', key, 'window', 'holder', 'chat', 'opened', 'expires', 'owner', 'entry', 'until'))
 if window and spent then
   if window == 'open' then unlist_window(id, chat) end
   redis.call('HSET', key, 'window', 'spent')
   redis.call('HDEL', key, 'url', 'holder')
-  if not owner then finish(id, now) end
+  if not owner then finish(key, now, entry, claim, 'spent', expires) end
 elseif window == 'claimed' and held_by == holder then
   redis.call('HSET', key, 'window', 'open')
   redis.call('HDEL', key, 'holder')

@@ -34,7 +34,10 @@ local function list_window(id, chat, opened, expires, now)
   redis.call('ZADD', chat_key(chat), opened, id)
   redis.call('ZADD', windows, expires, id)
   local ends_in_ms = math.ceil((tonumber(expires) - now) * 1000) + margin_ms
-  if redis.call('PTTL', chat_key(chat)) < ends_in_ms then redis.call('PEXPIRE', chat_key(chat), ends_in_ms) end
+  -- Longer than needed, so that not every window of the chat has to move it.
+  if redis.call('PTTL', chat_key(chat)) < ends_in_ms then
+    redis.call('PEXPIRE', chat_key(chat), ends_in_ms + margin_ms)
+  end
 end
 
 local function unlist_window(id, chat)
@@ -55,10 +58,9 @@ local function drop_entry(entry)
   redis.call('XDEL', stream, entry)
 end
 
--- Leaves of a message its claim, and a window that somebody may still answer through or restore.
-local function finish(id, now)
-  local key = message_key(id)
-  local entry, claim, window, expires = unpack(redis.call('HMGET', key, 'entry', 'until', 'window', 'expires'))
+-- Leaves of a message its claim, and a window that somebody may still answer through or restore. All but the first two
+-- arguments are fields of its record.
+local function finish(key, now, entry, claim, window, expires)
   if entry then drop_entry(entry) end
   local claim_ends = tonumber(claim or 0)
   local window_ends = (window == 'open' or window == 'claimed') and tonumber(expires) or 0

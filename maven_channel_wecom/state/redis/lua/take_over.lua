@@ -13,15 +13,15 @@ if pending.err then return answer() end
 -- Returns whether the message is still to be worked on.
 local function take(id, entry, before)
   local key = message_key(id)
-  local owned_entry, window, holder, chat, opened, expires =
-    unpack(redis.call('HMGET', key, 'entry', 'window', 'holder', 'chat', 'opened', 'expires'))
+  local owned_entry, window, holder, chat, opened, expires, claimed_until =
+    unpack(redis.call('HMGET', key, 'entry', 'window', 'holder', 'chat', 'opened', 'expires', 'until'))
   if owned_entry and owned_entry ~= entry then
     drop_entry(entry)
     return false
   end
   local died_answering = window == 'claimed' and holder:sub(1, #before + 1) == before .. ':'
   if window == 'spent' then
-    finish(id, now)
+    finish(key, now, owned_entry, claimed_until, window, expires)
     return false
   end
   if died_answering then
