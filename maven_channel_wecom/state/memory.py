@@ -191,10 +191,7 @@ class MemoryStateStore:
         # It may be claimed anew by now, in a younger generation and with another window.
         if self._claims.shard(message_id).get(message_id) is generation:
             self._drop_claim(message_id)
-        window = self._windows.get(message_id)
-        if window and window.expires_at <= now:
-            self._windows.close(message_id)
-            self._expired_windows += 1
+        self._expired_windows += self._windows.close(message_id, over=now)
 
     def _drop_claim(self, message_id: str) -> None:
         if self._claims.shard(message_id).pop(message_id, None):

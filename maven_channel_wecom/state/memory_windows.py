@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
@@ -97,11 +98,16 @@ class OpenWindows:
             self._entries.shard(older)[older].newer = window.message_id
         self._insert(window.message_id, _Entry(self.encode(window), older, newer))
 
-    def close(self, message_id: str) -> bool:
-        """Take the window of a message out; tell whether there was one."""
-        entry = self._entries.shard(message_id).pop(message_id, None)
+    def close(self, message_id: str, *, over: float = math.inf) -> bool:
+        """Take out the window of a message, if it ends no later than `over`; tell whether it was taken out."""
+        entries = self._entries.shard(message_id)
+        entry = entries.get(message_id)
         if entry is None:
             return False
+        window = _window(message_id, entry)
+        if window.expires_at > over:
+            return False
+        del entries[message_id]
         self._count -= 1
         self.size_bytes -= size_bytes(entry.encoded)
         older, newer = entry.older, entry.newer
@@ -110,11 +116,11 @@ class OpenWindows:
         if newer is not None:
             self._entries.shard(newer)[newer].older = older
             return True
-        chat_id = _window(message_id, entry).chat_id
+        newest = self._newest.shard(window.chat_id)
         if older is not None:
-            self._newest.shard(chat_id)[chat_id] = older
+            newest[window.chat_id] = older
         else:
-            del self._newest.shard(chat_id)[chat_id]
+            del newest[window.chat_id]
         return True
 
     def encode(self, window: ReplyWindow) -> bytes:
