@@ -17,7 +17,6 @@ from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.demo_gateway import free_port
 from maven_channel_wecom.simulator.faults import Errcode
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.media_faults import Expired
 from maven_channel_wecom.simulator.messages import (
     CardClick,
@@ -36,6 +35,7 @@ from maven_channel_wecom.simulator.picture import draw_png
 from tests.fakes.redis_server import RedisServer
 from tests.journeys.hand_clock import HandClock
 from tests.journeys.journey import Bot, Journey
+from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
