@@ -139,5 +139,7 @@ def _reopening(text: str) -> str:
 
 def _sendable(text: str) -> str:
     """Replace lone surrogates and take out control characters, which WeCom refuses (90313, 40033)."""
-    well_formed = text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if text.replace("\n", "").isprintable():
+        return text
+    well_formed = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return _CONTROL.sub("", well_formed)

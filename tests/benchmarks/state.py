@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from maven_channel_wecom.clock import SystemClock
+from maven_channel_wecom.patience import keep_trying
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.state.memory import MemoryStateStore
@@ -40,6 +42,8 @@ _T = TypeVar("_T")
 
 _START = 1_700_000_000.0
 _AT_ONCE = 200
+_AT_ONCE_WATCHED = 20
+"""Few, so that the pauses are the state's and not those of so many at once."""
 _USERS = 500
 _FEW, _SOME = 1, 1_000
 
@@ -106,15 +110,21 @@ async def _fill(address: str, entries: int, *, with_windows: bool) -> tuple[floa
     # While new messages come, fewer of them than of the old ones.
     later = _START + CLAIM_SECONDS + 1
     async with watched() as stall:
-        await _admit_all(state, 2 * entries, min(entries, 20_000) if address != "memory:" else entries // 3, later)
+        count = min(entries, 20_000) if address != "memory:" else entries // 3
+        await _admit_all(state, 2 * entries, count, later, at_once=_AT_ONCE_WATCHED)
     await state.close()
     return grown / entries, stall.longest_seconds
 
 
-async def _admit_all(state: StateStore, first: int, count: int, now: float, *, with_windows: bool = False) -> None:
-    for start in range(first, first + count, _AT_ONCE):
-        numbers = range(start, min(start + _AT_ONCE, first + count))
-        await asyncio.gather(*(_live(state, number, now, with_window=with_windows) for number in numbers))
+async def _admit_all(
+    state: StateStore, first: int, count: int, now: float, *, with_windows: bool = False, at_once: int = _AT_ONCE
+) -> None:
+    clock = SystemClock()
+    for start in range(first, first + count, at_once):
+        numbers = range(start, min(start + at_once, first + count))
+        # As in a host: on a busy machine a state far away may once be late, and is asked again.
+        lives = (partial(_live, state, number, now, with_window=with_windows) for number in numbers)
+        await asyncio.gather(*(keep_trying(life, clock) for life in lives))
 
 
 async def _live(
