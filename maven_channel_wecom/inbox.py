@@ -192,7 +192,7 @@ class Inbox:
             message = await in_time(self._normalize(admitted), NORMALIZE_SECONDS)
         finally:
             # Also when it failed: those behind it wait for this one alone.
-            if before is not None:
+            if before is not None and not before.done():
                 await asyncio.wait([before])
         blocks = len(message.content_blocks) if message else 0
         self._trail.step(logging.DEBUG, "wecom message normalized", admitted.callback.message_id, blocks=blocks)

@@ -18,6 +18,7 @@ from maven_channel_wecom.host.collecting import spare_callers
 from maven_channel_wecom.host.configuration import Configuration, UnreadableConfiguration, interpret, read_document
 from maven_channel_wecom.host.lifecycle import Host
 from maven_channel_wecom.host.plugins import PluginProblems, channel_problems, load_plugins
+from maven_channel_wecom.host.process import allow_open_files, event_loop
 from maven_channel_wecom.host.status_server import StatusServerError
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) 
         _say_all(args.config, problems)
         return EXIT_CONFIGURATION
     spare_callers()
-    return asyncio.run(run(configuration, plugins))
+    allow_open_files()
+    with asyncio.Runner(loop_factory=event_loop()) as runner:
+        return runner.run(run(configuration, plugins))
 
 
 async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> int:

@@ -17,6 +17,7 @@ OVERHEAD_BYTES: Final = 230
 
 # So many that none is ever large enough for its growth or its end to be felt.
 _SHARDS: Final = 1024
+_SHARD_MASK: Final = _SHARDS - 1
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decode: Final = msgspec.msgpack.Decoder(tuple[str, str | None, str, float, float, bool]).decode
@@ -32,7 +33,7 @@ class Table(Generic[_V]):
 
     def shard(self, key: str) -> dict[str, _V]:
         """Return the dict that a key belongs in."""
-        return self._shards[hash(key) % _SHARDS]
+        return self._shards[hash(key) & _SHARD_MASK]
 
 
 class _Entry(msgspec.Struct, gc=False):
@@ -73,13 +74,17 @@ class OpenWindows:
     def open(self, window: ReplyWindow, encoded: bytes) -> None:
         """Put in the newest window of its chat, in place of one of its message; `encoded` is what `encode` returned."""
         message_id, chat_id = window.message_id, window.chat_id
-        self.close(message_id)
+        entries = self._entries.shard(message_id)
+        if message_id in entries:
+            self.close(message_id)
         newest = self._newest.shard(chat_id)
         older = newest.get(chat_id)
         newest[chat_id] = message_id
         if older is not None:
             self._entries.shard(older)[older].newer = message_id
-        self._insert(message_id, _Entry(encoded, older))
+        entries[message_id] = _Entry(encoded, older)
+        self._count += 1
+        self.size_bytes += size_bytes(encoded)
 
     def reopen(self, window: ReplyWindow) -> None:
         """Put in a window at its place, which may be behind newer ones."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Peer:
         self.transport = transport
         self.known = False
         self.since = now
-        """When it connected or brought its last genuine callback, on the clock of the event loop."""
+        """When it connected or brought its last genuine callback, on the steady clock."""
 
 
 class Connections:
@@ -62,8 +63,6 @@ class Connections:
         self._strangers: dict[Peer, None] = {}
         self._known: set[Peer] = set()
         self._looking: asyncio.TimerHandle | None = None
-        # Asked for each time it costs a system call on Python 3.11.
-        self._now = asyncio.get_running_loop().time
 
     def __len__(self) -> int:
         return len(self._strangers) + len(self._known)
@@ -85,13 +84,13 @@ class Connections:
         """Take a new connection in."""
         if len(self) >= self._most:
             self._make_room()
-        peer = Peer(transport, self._now())
+        peer = Peer(transport, time.monotonic())
         self._strangers[peer] = None
         return peer
 
     def trust(self, peer: Peer) -> None:
         """Note that a genuine callback came from there."""
-        peer.since = self._now()
+        peer.since = time.monotonic()
         if not peer.known and self._strangers.pop(peer, peer) is None:
             peer.known = True
             self._known.add(peer)
@@ -115,7 +114,7 @@ class Connections:
         self._looking = asyncio.get_running_loop().call_later(self._stranger_seconds / _LOOKS, self._look)
 
     def _look(self) -> None:
-        now = self._now()
+        now = time.monotonic()
         for peer in list(self._strangers):
             if peer.since + self._stranger_seconds > now:
                 break
