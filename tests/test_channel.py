@@ -79,8 +79,8 @@ async def test_a_port_in_use_is_one_sentence_and_leaves_nothing_behind() -> None
 
 
 async def test_an_address_of_another_machine_is_a_sentence_too() -> None:
-    """Binding to it fails here; nothing is sent there."""
-    with pytest.raises(ChannelStartError, match=r"cannot listen on 192\.0\.2\.1:0: Cannot assign"):
+    """Binding to it fails here; nothing is sent there. Since Python 3.13 the error has no number to tell why."""
+    with pytest.raises(ChannelStartError, match=r"cannot listen on 192\.0\.2\.1:0: (Cannot assign|no such address)"):
         await Host().start(host="192.0.2.1")
 
 

@@ -3,10 +3,10 @@
 import gc
 from typing import Final
 
-_THRESHOLDS: Final = (700, 50, 20)
-"""The others are 10 by default. The second higher: fewer short-lived cycles, such as every closed connection of asyncio
-leaves one, get as old as to wait for a full collection; a collection before that takes up to 3 ms. The third higher:
-those that did are freed later."""
+_THRESHOLDS: Final = (50, 20)
+"""Of the second and the third generation, 10 by default. The first of them higher: fewer short-lived cycles, such as
+every closed connection of asyncio leaves one, get as old as to wait for a full collection; a collection before that
+takes up to 3 ms. The second of them higher: those that did are freed later."""
 
 
 def spare_callers() -> None:
@@ -15,4 +15,4 @@ def spare_callers() -> None:
     Measured: 25 ms for what was imported alone, which stays in any case; 13 ms for each thousand messages in hand.
     """
     gc.freeze()
-    gc.set_threshold(*_THRESHOLDS)
+    gc.set_threshold(gc.get_threshold()[0], *_THRESHOLDS)
