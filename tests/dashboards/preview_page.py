@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tests.fakes.prometheus_server import PrometheusServer
 
 _PARTS = Path(__file__).parent / "preview"
+NOTHING = '<div class="none">'
+"""Stands in place of what a panel without data does not show."""
+
 ROW_PIXELS = 34
 """A unit of Grafana's grid, with the gap below it."""
 
@@ -98,7 +101,7 @@ def _place(panel: dict[str, Any], made: dict[str, Any] | None) -> str:
     if made is None:
         return f'<h2 style="{where}">{html.escape(panel["title"])}</h2>'
     if not made.get("stats") and not made.get("series"):
-        inside = f'<div class="none">{html.escape(made["none"])}</div>'
+        inside = f"{NOTHING}{html.escape(made['none'])}</div>"
     elif "stats" in made:
         long = " long" if panel["gridPos"]["w"] < 3 else ""
         inside = "".join(

@@ -21,8 +21,9 @@ from dashboards.alerts import ALERTS
 from maven_channel_wecom.simulator.faults import Delay
 from maven_channel_wecom.simulator.messages import Text
 from tests.dashboards.hurry import hurried_rules
+from tests.dashboards.preview_page import NOTHING, Shown, page
 from tests.dashboards.scene import Scene, SceneClock
-from tests.dashboards.shown import asked, filled_in
+from tests.dashboards.shown import DASHBOARDS, asked, filled_in
 from tests.fakes.prometheus_server import PrometheusServer
 from tests.journeys.watching import Watch
 from tests.proofs.fleet import lone_gateway
@@ -37,6 +38,7 @@ MANIFEST = tomllib.loads((Path(__file__).parents[2] / "plugin.toml").read_text(e
 
 BOTS = ("wecom", "support")
 _PATIENCE_SECONDS = 90.0
+_STAGE_SECONDS = 120.0
 _POLL_SECONDS = 0.2
 _INTERVAL, _SHOWN = "60s", "120s"
 
@@ -98,6 +100,7 @@ class Play:
         self.prometheus = prometheus
         self.seen = seen
         self._everyday = True
+        self._peace_until = 0.0
 
     @contextlib.asynccontextmanager
     async def everyday(self) -> AsyncIterator[None]:
@@ -132,20 +135,26 @@ class Play:
         return firing
 
     async def look(self) -> set[str]:
-        firing = await self.prometheus.firing()
-        names = {alert.name for alert in firing}
-        self.seen.fired |= names
-        self.seen.of_the_well |= {alert.name for alert in firing if alert.channel == BOTS[1]}
-        return names
+        """Return the names of what fires now."""
+        return {alert.name for alert in await self.prometheus.firing()}
+
+    async def look_back(self) -> None:
+        """Note whatever fired since the peaceful time, however shortly."""
+        fired = await self.prometheus.fired(max(1, int(time.monotonic() - self._peace_until)))
+        self.seen.fired = {alert.name for alert in fired}
+        self.seen.of_the_well = {alert.name for alert in fired if alert.channel == BOTS[1]}
 
     async def peace(self) -> None:
         """A day like any other: nothing fires."""
+        await self.scene.strangers()
         await self.scene.everything()
         async with asyncio.timeout(_PATIENCE_SECONDS):
             answers = "job_channel:maven_wecom_answer_events:rate1h > 0"
             while len(await self.prometheus.query(answers)) < len(BOTS):  # noqa: ASYNC110 - the same
                 await asyncio.sleep(_POLL_SECONDS)
-        self.seen.before = await self.look()
+        # Before the first scrape there was nothing to watch, which is an alert.
+        self.seen.before = await self.until_quiet()
+        self._peace_until = time.monotonic()
 
     async def trouble_with_answers(self) -> None:
         scene = self.scene
@@ -174,7 +183,10 @@ class Play:
 
     async def trouble_with_strangers(self) -> None:
         """Those who connected at the beginning and said nothing have been dropped by now, or soon will be."""
-        await self.until(OF_STRANGERS - self.seen.fired, lambda: asyncio.sleep(_POLL_SECONDS))
+        await self.look_back()
+        while not self.seen.fired >= OF_STRANGERS:
+            await asyncio.sleep(_POLL_SECONDS)
+            await self.look_back()
 
     async def trouble_with_everything(self, gateway: Gateway) -> None:
         """Have nobody left to watch; then start again."""
@@ -198,6 +210,11 @@ class Play:
         for panel in asked():
             if not await self.prometheus.query(filled_in(panel.expr, interval=_INTERVAL, shown=_SHOWN)):
                 self.seen.empty.append(f"{panel.dashboard}: {panel.panel}: {panel.expr}")
+        now = time.time()
+        shown = Shown(start=now - 30, end=now, step=2, interval=_INTERVAL)
+        for name, dashboard in DASHBOARDS.items():
+            if NOTHING in await page(dashboard, self.prometheus, shown, note="the scenario"):
+                self.seen.empty.append(f"{name}: a panel of the preview")
         self.seen.rule_problems = await self.prometheus.rule_problems()
 
     async def _write(self) -> None:
@@ -237,7 +254,6 @@ async def play_all(folder: Path, *, whole: bool, report: Callable[[str], object]
     seen = Seen()
     async with contextlib.AsyncExitStack() as stack:
         scene = await stack.enter_async_context(Scene(Watch(), SceneClock()))
-        await scene.strangers()
         targets = [scene.target]
         if whole:
             wecom, gateway = await stack.enter_async_context(lone_gateway(folder))
@@ -249,7 +265,8 @@ async def play_all(folder: Path, *, whole: bool, report: Callable[[str], object]
 
         async def stage(name: str, act: Callable[[], Awaitable[None]]) -> None:
             started = time.monotonic()
-            await act()
+            async with asyncio.timeout(_STAGE_SECONDS):
+                await act()
             seen.took[name] = time.monotonic() - started
             report(f"{name}: {seen.took[name]:.1f} s")
 
@@ -271,6 +288,7 @@ async def play_all(folder: Path, *, whole: bool, report: Callable[[str], object]
             await stage("trouble with everything", lambda: play.trouble_with_everything(gateway))
             async with play.everyday():
                 await stage("quiet again", quiet)
+        await play.look_back()
     return seen
 
 

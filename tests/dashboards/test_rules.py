@@ -111,6 +111,14 @@ def test_an_alert_says_what_it_must(alert: Any) -> None:  # noqa: ANN401 - an Al
     assert all(value.startswith(" | humanize") for value in values)
 
 
+@pytest.mark.parametrize("alert", ALERTS, ids=BY_NAME)
+def test_a_description_speaks_of_the_time_the_alert_looks_at(alert: Any) -> None:  # noqa: ANN401 - an Alert
+    """The last 15 minutes are [15m]."""
+    units = {"minutes": "m", "hour": "h"}
+    for number, unit in re.findall(r"last (?:(\d+) )?(minutes|hour)", alert.description):
+        assert f"[{number or 1}{units[unit]}]" in alert.expr
+
+
 def test_names_of_alerts_are_used_once() -> None:
     """Else one runbook page would be two."""
     assert len(BY_NAME) == len(ALERTS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dashboards import objectives
 from dashboards.alerts import ALERTS
 from dashboards.objectives import BURNS, OBJECTIVES
 from tests.dashboards.promtool import promtool
@@ -16,6 +17,7 @@ from tests.dashboards.shown import FOLDER, RUNBOOK, pasted
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = dict(re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL))
+WORDS = {3: "three", 5: "five", 10: "ten", 60: "sixty"}
 PARTS = ("Meaning", "Impact", "Diagnosis", "Mitigation")
 
 
@@ -39,6 +41,36 @@ def test_a_section_on_a_budget_says_how_much_is_too_much() -> None:
         for burn in BURNS:
             section = SECTIONS[f"WeCom{objective.name.capitalize()}BudgetBurns{burn.speed}"]
             assert f"{burn.factor * objective.budget * 100:.4g} %" in section
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:g} %"
+
+
+@pytest.mark.parametrize(
+    ("alert", "numbers"),
+    [
+        ("WeComAnswersUndelivered", [percent(objectives.UNDELIVERED_SHARE), WORDS[objectives.UNDELIVERED_ANSWERS]]),
+        ("WeComReplyWindowsExpiring", [WORDS[objectives.EXPIRED_WINDOWS]]),
+        ("WeComMessagesStuck", [f"{objectives.OLDEST_SECONDS / 60:g} minutes"]),
+        ("WeComAgentFailing", [percent(objectives.AGENT_SHARE), WORDS[objectives.AGENT_FAILURES]]),
+        ("WeComMediaFailing", [percent(objectives.MEDIA_SHARE), WORDS[objectives.MEDIA_FAILURES]]),
+        ("WeComNoCallbacks", [WORDS[objectives.BUSY_CALLBACKS]]),
+        ("WeComNothingOpens", [WORDS[objectives.UNOPENED_CALLBACKS]]),
+        ("WeComSignatureFailures", [percent(objectives.SIGNATURE_SHARE), WORDS[objectives.SIGNATURE_FAILURES]]),
+        ("WeComClockSkew", [f"{objectives.SKEW_SECONDS:g} s"]),
+        ("WeComConnectionsDropped", [WORDS[objectives.DROPPED_CONNECTIONS]]),
+        ("WeComInboxFilling", [percent(objectives.INBOX_FULLNESS)]),
+        ("WeComStateFailing", [WORDS[objectives.STATE_FAILURES]]),
+        ("WeComLoopLagging", [f"{objectives.LAG_SECONDS:g} s", percent(objectives.LAG_SHARE)]),
+        ("WeComRestarting", [WORDS[objectives.RESTARTS]]),
+        ("WeComFileDescriptorsRunningOut", [percent(objectives.DESCRIPTORS_SHARE)]),
+    ],
+)
+def test_a_meaning_says_how_much_is_too_much(alert: str, numbers: list[str]) -> None:
+    """As the code does, so that a changed threshold is changed here too."""
+    meaning = SECTIONS[alert].partition("**Impact.**")[0].lower()
+    assert all(number in meaning for number in numbers)
 
 
 def test_alerts_link_to_their_section() -> None:

@@ -110,6 +110,13 @@ class PrometheusServer:
             if alert["state"] == "firing" and (labels := alert["labels"])
         }
 
+    async def fired(self, seconds: int) -> set[Firing]:
+        """Return the alerts that fired at any time in the last so many seconds."""
+        found = await self.query(f'present_over_time(ALERTS{{alertstate="firing"}}[{seconds}s])')
+        return {
+            Firing(labels["alertname"], labels.get("channel", ""), labels.get("instance", "")) for labels, _ in found
+        }
+
     async def rule_problems(self) -> list[str]:
         """Return what went wrong the last time rules were evaluated."""
         found = await self._get("/api/v1/rules")
