@@ -6,7 +6,6 @@ Never to an address that is not public, never past the configured proxy, never a
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -102,9 +101,9 @@ class Egress:
         """
         target = self._judge(url)
         passage = Passage()
+        session, _ = self._open()
 
         async def send() -> _Answer:
-            session, _ = self._open()
             async with session.request(
                 method,
                 target,
@@ -135,12 +134,9 @@ class Egress:
             )
         target = self._judge(url)
         passage = Passage()
-
-        async def send() -> tuple[int, bytes]:
-            _, short_post = self._open()
-            return await short_post.post(target, body, passage=passage, limit_bytes=limit_bytes)
-
-        return await self._once(send(), passage, timeout_seconds)
+        _, short_post = self._open()
+        sending = short_post.post(target, body, passage=passage, limit_bytes=limit_bytes)
+        return await self._once(sending, passage, timeout_seconds)
 
     async def _once(self, sending: Awaitable[_Answer], passage: Passage, timeout_seconds: float) -> _Answer:
         # The error is raised outside of `except`, or its context would hold aiohttp's, and that the URL.
@@ -193,7 +189,7 @@ class Egress:
 
     def _open(self) -> tuple[aiohttp.ClientSession, ShortPost]:
         if self._closed:
-            raise ConnectionError(errno.ESHUTDOWN, "the way out is closed")
+            raise not_sent(reason="connect")
         if self._opened is None:
             connector = self._new_connector()
             timeout = aiohttp.ClientTimeout(total=None, connect=self._connect_seconds)
