@@ -18,6 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from tests.benchmarks.figures import Figure, figure, ratios
 from tests.benchmarks.load import load_core, pinned, put_under_load
 from tests.benchmarks.sealing import Bot, as_http, check_answers
@@ -46,18 +48,23 @@ class Rounds:
 
 
 def servers(bot: Bot, folder: Path, redis: str) -> dict[str, Settings]:
-    """Return every server by the name of its row."""
-    found = {
+    """Return the servers by the names of their rows."""
+    return {
         AIOHTTP: Settings(kind="aiohttp"),
         PROTOCOL: Settings(kind="protocol"),
         "memory:": Settings(kind="channel", entry=bot.entry(state="memory:")),
         "sqlite:": Settings(kind="channel", entry=bot.entry(state=f"sqlite:{folder / 'state.db'}")),
         "redis:": Settings(kind="channel", entry=bot.entry(state=redis)),
         "memory:, without the short path": Settings(kind="channel", entry=bot.entry(state="memory:", shortPath=False)),
-        "memory:, logging warnings only": Settings(kind="channel", entry=bot.entry(state="memory:"), level="warning"),
     }
+
+
+def variants(bot: Bot) -> dict[str, Settings]:
+    """Return servers that explain the others' figures."""
+    ours = Settings(kind="channel", entry=bot.entry(state="memory:"))
+    found = {"memory:, logging warnings only": msgspec.structs.replace(ours, level="warning")}
     if find_spec("uvloop"):
-        found["memory:, uvloop"] = Settings(kind="channel", entry=bot.entry(state="memory:"), uvloop=True)
+        found["memory:, uvloop"] = msgspec.structs.replace(ours, uvloop=True)
         found[f"{AIOHTTP}, uvloop"] = Settings(kind="aiohttp", uvloop=True)
     return found
 
@@ -70,10 +77,8 @@ def measure(scale: Scale) -> Rows:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with pinned(load_core()):
             redis = stack.enter_context(durable_redis())
-        started = {
-            name: stack.enter_context(Server(settings))
-            for name, settings in servers(bot, folder, redis.address()).items()
-        }
+        measured = servers(bot, folder, redis.address()) | (variants(bot) if scale.variants else {})
+        started = {name: stack.enter_context(Server(settings)) for name, settings in measured.items()}
         stack.enter_context(pinned(load_core()))
         warming = min(_WARMING, scale.messages)
         for server in started.values():

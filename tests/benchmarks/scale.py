@@ -21,5 +21,7 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     """Live at once in the state."""
     seconds: float = 30.0
     """How long a steady load lasts."""
+    variants: bool = True
+    """Also what only explains the figures: other settings, the event loop uvloop."""
     picture_bytes: int = 10 * 1024 * 1024
     tell: Callable[[str], None] = _silent

@@ -15,7 +15,7 @@ from tests.benchmarks.scale import Scale
 if TYPE_CHECKING:
     from tests.benchmarks.figures import Rows
 
-SHORT = Scale(messages=64, rounds=1, entries=2_000, seconds=1.0, picture_bytes=200_000)
+SHORT = Scale(messages=64, rounds=1, entries=300, seconds=1.0, picture_bytes=200_000, variants=False)
 
 SUBJECTS = {
     "callbacks": {"bare aiohttp application", "bare asyncio protocol", "memory:", "sqlite:", "redis:"},
