@@ -94,7 +94,7 @@ def _run(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
 async def _open(address: str, entries: int) -> StateStore:
     if address == "memory:":
         # Its own limit would end the measurement.
-        return MemoryStateStore(max_entries=4 * entries, max_bytes=4096 * entries)
+        return MemoryStateStore(max_entries=4 * (entries + 10_000), max_bytes=4096 * (entries + 10_000))
     return await open_state(address, channel="bench")
 
 
