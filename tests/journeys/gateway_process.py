@@ -63,7 +63,7 @@ class GatewayProcess:
 
     async def port_of(self, event: str) -> int:
         """Wait for a line such as `wecom callback server listening port=9886`, and return its port."""
-        found = re.search(r" port=([1-9][0-9]*)$", await self.until(event))
+        found = re.search(r'\bport(?:=|": )([1-9][0-9]*)\b', await self.until(event))
         assert found is not None
         return int(found[1])
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import aiohttp
+import pytest
 
-from maven_channel_wecom.simulator.messages import Image, Text
+from maven_channel_wecom.simulator.faults import Errcode
+from maven_channel_wecom.simulator.media_faults import Expired
+from maven_channel_wecom.simulator.messages import Image, Text, Voice
 from maven_channel_wecom.simulator.picture import draw_png
+from tests.fakes.proxies import HttpProxy
 from tests.host.fake_responses import serving
 from tests.journeys.gateway_process import GatewayProcess
 from tests.journeys.journey import Bot
@@ -71,6 +77,39 @@ async def test_a_gateway_starts_answers_drains_and_exits_0(watch: Watch, tmp_pat
     stamp = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d INFO "
     for line in (r"wecom callback server listening port=[1-9]\d*", r"gateway channels started channels=\[wecom\]"):
         assert [shown for shown in gateway.lines if re.fullmatch(stamp + line, shown)]
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+async def test_a_gateway_that_logs_everything_shows_no_secret(watch: Watch, tmp_path: Path, style: str) -> None:
+    """In a process of its own, with libraries that log too, a proxy with a password, and answers that do not arrive."""
+    bot = Bot(watch)
+    watch.keep("a proxy password", "canary-password")
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(bot.wecom)
+        to_port = urlsplit(bot.wecom.base_url).port
+        proxy = await stack.enter_async_context(HttpProxy(to_port, user="canary-user", password="canary-password"))
+        address = f"http://canary-user:canary-password@127.0.0.1:{proxy.port}"
+        document = {
+            "gateway": {"port": 0},
+            "channels": {"wecom": bot.settings | {"proxy": address, "state": f"sqlite:{tmp_path}/state.db"}},
+            "logging": {"level": "debug", "format": style},
+        }
+        async with GatewayProcess(watch, tmp_path, document) as gateway:
+            status_port = await gateway.port_of("gateway status server listening")
+            await call(bot, gateway)
+            await gateway.until("gateway channels started")
+            assert await bot.ask(Text("words nobody shall read"), group="canary-group") == "words nobody shall read"
+            bot.wecom.media_faults.add(Expired())
+            assert "unavailable" in await bot.ask(Image(draw_png(4, 4)), user="canary-user-id")
+            bot.wecom.reply_faults.add(Errcode(45002))
+            await bot.send(Text("an answer that is refused"), quote=Voice("quoted words of somebody"))
+            await gateway.until("wecom reply not delivered")
+            assert (await bot.wecom.request("POST", query="msg_signature=canary", body=b"canary")).status == 400
+            for path in ("/metrics", "/healthz", "/readyz"):
+                watch.shown(path, (await get(status_port, path))[1])
+            gateway.terminate()
+            assert await gateway.exit_code() == 0
+    assert len(gateway.lines) > 20
 
 
 async def test_sigterm_lets_an_answer_in_progress_arrive(watch: Watch, tmp_path: Path) -> None:
