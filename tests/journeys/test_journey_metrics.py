@@ -68,7 +68,9 @@ async def test_one_answered_message_moves_what_it_should(watch: Watch) -> None:
         if value != before[name, labels]
         and name.startswith(("maven_wecom", "maven_agent"))
         and not name.endswith("_created")
+        # What a channel looks for by itself, every now and then.
         and "loop_lag" not in name
+        and ("operation", "unfinished") not in labels
     }
     steps = {"admit", "claim_window", "spend_window", "finish"}
     assert moved == {
