@@ -144,8 +144,9 @@ def pytest_runtest_makereport(
                 shown(title.lower(), text)
         if leaks := SUITE.end(item.nodeid):
             report.outcome, report.longrepr = "failed", _LEAKED + ", ".join(leaks)
-    if report.failed:
-        report.longrepr = SUITE.redact(report.longreprtext)
+    # A failure without a canary keeps its colors, and its line in the summary.
+    if report.failed and (redacted := SUITE.redact(report.longreprtext)) != report.longreprtext:
+        report.longrepr = redacted
     report.sections = [(title, SUITE.redact(text)) for title, text in report.sections]
     return report
 
