@@ -92,7 +92,6 @@ async def test_a_message_that_left_holds_nothing_of_what_still_comes() -> None:
     room.leave(share)
     assert room.taken_bytes == BLOCK_BYTES
     room.settle(share, 1_000)
-    room.leave(share)
     assert room.taken_bytes == 0
 
 
