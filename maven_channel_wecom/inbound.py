@@ -19,7 +19,7 @@ from maven_channel_wecom.errors import (
 )
 from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.protocol.callback import EVENT, read_callback
-from maven_channel_wecom.transport.callback_answer import CallbackAnswer, dull_answer
+from maven_channel_wecom.transport.callback_answer import UNTAKEN, CallbackAnswer, dull_answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -181,8 +181,10 @@ class Inbound:
         return opened
 
     def _acknowledge(self, taken: _Taken, started: float) -> CallbackAnswer:
-        if taken.outcome not in _ACKNOWLEDGED or taken.opened is None:
+        if taken.opened is None:
             return self._answered(taken.kind, taken.outcome, dull_answer(503), started)
+        if taken.outcome not in _ACKNOWLEDGED:
+            return self._answered(taken.kind, taken.outcome, UNTAKEN, started)
         second = int(self._clock.wall())
         answer = self._acknowledgements.answer(taken.opened, nonce=taken.nonce, second=second)
         return self._answered(taken.kind, taken.outcome, answer, started)

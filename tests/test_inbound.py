@@ -153,7 +153,9 @@ async def test_an_event_the_state_cannot_keep_is_counted_as_an_event() -> None:
     state = Failing()
     state.error = StateUnavailable()
     gate = Gate(state)
-    assert (await gate.post(message("e1", "event"))).status == 503
+    answer = await gate.post(message("e1", "event"))
+    assert answer.status == 503
+    assert answer.trusts
     assert gate.count("state", "event") == 1
 
 

@@ -20,6 +20,13 @@ class CallbackAnswer(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     content_type: str = "text/plain"
     headers: dict[str, str] = {}
+    genuine: bool = False
+    """Whether it was WeCom's callback all the same that is not taken: whoever brought it is no stranger."""
+
+    @property
+    def trusts(self) -> bool:
+        """Whether the connection it goes to has shown that it is WeCom's."""
+        return self.genuine or self.status == HTTPStatus.OK
 
 
 _RETRY_AFTER_SECONDS: Final = 5
@@ -42,6 +49,10 @@ _DULL: Final = {
     status: CallbackAnswer(status=status, body=body, headers=_DULL_HEADERS.get(status, {}))
     for status, body in _DULL_BODIES.items()
 }
+
+
+UNTAKEN: Final = msgspec.structs.replace(_DULL[503], genuine=True)
+"""The answer to a callback of WeCom that cannot be taken now."""
 
 
 def dull_answer(status: int) -> CallbackAnswer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
@@ -139,7 +138,7 @@ class CallbackServer:
         if request.path != self._path:
             return _response(dull_answer(404))
         answer = await self._receiver.receive(request.method, request.query, read_body)
-        if answer.status == HTTPStatus.OK and isinstance(request.protocol, _DullRequestHandler):
+        if answer.trusts and isinstance(request.protocol, _DullRequestHandler):
             request.protocol.trust()
         return _response(answer)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
 
 from maven_channel_wecom.transport.callback_answer import CallbackAnswer
@@ -126,7 +125,7 @@ class Connection(asyncio.BufferedProtocol):
     def answer(self, answer: Answer) -> None:
         """Write the answer to what came, when there is one; else it is not ordinary."""
         if isinstance(answer, CallbackAnswer):
-            if answer.status == HTTPStatus.OK:
+            if answer.trusts:
                 self._connections.trust(self.peer)
             self.transport.write(self._wire.bytes_of(answer))
             self._request = b""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maven_channel_wecom.transport.callback_answer import CallbackAnswer, dull_answer
+from maven_channel_wecom.transport.callback_answer import UNTAKEN, CallbackAnswer, dull_answer
 from maven_channel_wecom.transport.callback_server import CallbackServer
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ class Receiver:
         self, method: str, query: Mapping[str, str], read_body: Callable[[], Awaitable[bytes]]
     ) -> CallbackAnswer:
         await read_body()
-        return CallbackAnswer(status=200) if "genuine" in query else dull_answer(401)
+        return self.receive_ordinary(next(iter(query)).encode(), b"")
 
     def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer:
-        return CallbackAnswer(status=200) if query == b"genuine" else dull_answer(401)
+        return {b"genuine": CallbackAnswer(status=200), b"untaken": UNTAKEN}.get(query) or dull_answer(401)
 
 
 class Port:
@@ -144,6 +144,17 @@ async def test_a_stranger_is_hung_up_on_after_its_time(sending: bytes, *, short_
         assert await ended(reader)
         assert port.dropped == ["slow"]
         assert len(port.server.connections) == 0
+
+
+@pytest.mark.parametrize("short_path", [True, False], ids=["short", "long"])
+async def test_a_genuine_caller_who_is_turned_away_is_known(*, short_path: bool) -> None:
+    """While the state is away WeCom and proxies come back on the connections they have."""
+    async with listening(Port(stranger_seconds=0.1, short_path=short_path)) as port:
+        known = await port.connect()
+        assert await port.ask(*known, b"untaken") == 503
+        stranger, _ = await port.connect()
+        assert await ended(stranger)
+        assert await port.ask(*known, b"untaken") == 503
 
 
 @pytest.mark.parametrize("short_path", [True, False], ids=["short", "long"])
