@@ -13,7 +13,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["maven_channel_wecom", "filetype"]):
+with atheris.instrument_imports(include=["maven_channel_wecom"]):
     from tests.fuzz.targets import CORPORA, FOUND, TARGETS
 
 _INPUT_BYTES = 4096
