@@ -44,7 +44,7 @@ async def counting_agent(slowest_seconds: float = 0.0) -> AsyncIterator[Counting
     app = web.Application()
     app.router.add_post("/v1/responses", agent.handle)
     app.router.add_post("/reply", agent.take_reply)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1 + slowest_seconds)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
     base = f"http://127.0.0.1:{runner.addresses[0][1]}"
