@@ -179,6 +179,18 @@ def test_a_wall_of_mentions_is_stripped_at_once(wall: str) -> None:
     assert strip_mentions("hello " + wall, ("Maven",)) == "hello"
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "stripped"),
+    [
+        pytest.param("@a @c@b t", ("a", "b t", "c@b"), "@c", id="over-what-is-gone-at-the-end"),
+        pytest.param("@z@x y", ("z@x", "x y"), "y", id="over-what-is-gone-at-the-start"),
+    ],
+)
+def test_a_mention_does_not_reach_into_one_that_was_stripped(text: str, names: tuple[str, ...], stripped: str) -> None:
+    """What is gone is gone, also for names that overlap."""
+    assert strip_mentions(text, names) == stripped
+
+
 def test_without_names_nothing_is_stripped() -> None:
     """WeCom does not say what the bot is called."""
     assert strip_mentions("@Maven hello", ()) == "@Maven hello"
