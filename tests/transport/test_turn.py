@@ -1,0 +1,62 @@
+"""The callbacks of one turn of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from maven_channel_wecom.transport.callback_answer import CallbackAnswer
+from maven_channel_wecom.transport.connection import TURN_CALLBACKS, Turn
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.transport.connection import Connection
+
+ANSWER = CallbackAnswer(status=200)
+
+
+class Waiting:
+    """Somebody who waits for an answer; notes when it came."""
+
+    def __init__(self, number: int, steps: list[str]) -> None:
+        self.number = number
+        self._steps = steps
+
+    def answer(self, answer: object) -> None:
+        assert answer is ANSWER
+        self._steps.append(f"answered {self.number}")
+
+
+def turn_of(steps: list[str]) -> Turn:
+    def receive(query: bytes, body: bytes) -> CallbackAnswer:
+        assert body == b"{}"
+        steps.append(f"taken {query.decode()}")
+        return ANSWER
+
+    return Turn(receive)
+
+
+async def test_all_of_a_turn_are_taken_before_the_first_is_answered() -> None:
+    """In the order they came, and not before the turn is over."""
+    steps: list[str] = []
+    turn = turn_of(steps)
+    for number in range(3):
+        turn.add(cast("Connection", Waiting(number, steps)), b"%d" % number, b"{}")
+    assert steps == []
+    await asyncio.sleep(0)
+    assert steps == ["taken 0", "taken 1", "taken 2", "answered 0", "answered 1", "answered 2"]
+
+
+async def test_a_turn_with_too_many_lets_the_event_loop_do_something_else_in_between() -> None:
+    """Nobody is forgotten, and nobody answered twice."""
+    steps: list[str] = []
+    turn = turn_of(steps)
+    for number in range(TURN_CALLBACKS * 2 + 1):
+        turn.add(cast("Connection", Waiting(number, steps)), b"%d" % number, b"{}")
+    answered = []
+    while len(steps) < 2 * (TURN_CALLBACKS * 2 + 1):
+        await asyncio.sleep(0)
+        answered.append(len(steps) // 2)
+    assert answered == [TURN_CALLBACKS, TURN_CALLBACKS * 2, TURN_CALLBACKS * 2 + 1]
+    assert [step for step in steps if step.startswith("answered")] == [
+        f"answered {number}" for number in range(TURN_CALLBACKS * 2 + 1)
+    ]
