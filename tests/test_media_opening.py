@@ -16,7 +16,7 @@ from maven_channel_wecom.contract.messages import FileBlock, ImageBlock, Unavail
 from maven_channel_wecom.media_opening import ITEMS, MediaOpener
 from maven_channel_wecom.media_room import MediaRoom, MediaShare
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES, MEDIA_BYTES
-from maven_channel_wecom.protocol import cipher
+from maven_channel_wecom.protocol import cipher, limits
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.transport.egress import Egress
 from maven_channel_wecom.transport.media_client import Download, MediaClient
@@ -169,6 +169,15 @@ async def test_an_item_for_which_there_is_no_room_in_its_five_minutes_is_expired
     assert blocks[1] == UnavailableBlock(kind="image", reason="no_room")
     late = await media.open(image(), MediaShare(), received_at=almost_over, message_id="m")
     assert late == UnavailableBlock(kind="image", reason="expired")
+
+
+async def test_the_five_minutes_of_an_item_are_over_at_their_end() -> None:
+    """To the second; there may be room enough."""
+    storage = Storage(cipher.encrypt(KEY, PNG))
+    long_ago = FakeClock().now() - limits.MEDIA_URL_SECONDS
+    block = await opener(storage).open(image(), MediaShare(), received_at=long_ago, message_id="m")
+    assert block == UnavailableBlock(kind="image", reason="expired")
+    assert storage.downloads == 0
 
 
 async def test_a_download_that_is_cancelled_gives_back_its_room() -> None:

@@ -95,6 +95,17 @@ async def test_a_message_that_left_holds_nothing_of_what_still_comes() -> None:
     assert room.taken_bytes == 0
 
 
+async def test_a_message_leaves_once_however_often_it_is_said() -> None:
+    """What others hold is theirs."""
+    room, share, other = MediaRoom(2 * BLOCK_BYTES), MediaShare(), MediaShare()
+    for each in (share, other):
+        await room.take(each)
+        room.settle(each, 1_000)
+    room.leave(share)
+    room.leave(share)
+    assert room.taken_bytes == 1_000
+
+
 @pytest.mark.parametrize("granted", [False, True])
 async def test_who_gives_up_waiting_takes_nothing(granted: bool) -> None:  # noqa: FBT001 - pytest names it
     """Even in the instant in which there was room."""
