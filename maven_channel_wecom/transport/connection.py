@@ -127,7 +127,9 @@ class Connection(asyncio.BufferedProtocol):
         if isinstance(answer, CallbackAnswer):
             if answer.trusts:
                 self._connections.trust(self.peer)
-            self.transport.write(self._wire.bytes_of(answer))
+            # Whoever asked may be gone, and not every loop lets that pass.
+            if not self.transport.is_closing():
+                self.transport.write(self._wire.bytes_of(answer))
             self._request = b""
             if self._early:
                 self._go_on()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -208,7 +209,9 @@ async def test_callbacks_sent_without_waiting_are_answered_in_order() -> None:
 
 
 async def test_whoever_hangs_up_early_leaves_nothing_behind() -> None:
-    """The callback is taken all the same; its answer goes nowhere."""
+    """The callback is taken all the same; its answer goes nowhere, and nobody is told of a failure."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
     async with serving() as (receiver, server, caller):
         receiver.gate = asyncio.Event()
         caller.send(ORDINARY)
@@ -218,8 +221,12 @@ async def test_whoever_hangs_up_early_leaves_nothing_behind() -> None:
         while len(server.connections):  # noqa: ASYNC110 - the same
             await asyncio.sleep(0)
         receiver.gate.set()
-        await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
         assert receiver.asked == ["POST short"]
+    # A task that failed unseen says so when it is collected.
+    gc.collect()
+    assert told == []
 
 
 async def test_whoever_reads_no_answers_is_hung_up_on() -> None:
