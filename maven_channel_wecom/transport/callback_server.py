@@ -160,7 +160,8 @@ class CallbackServer:
         except TimeoutError:
             message = "the body took too long"
             raise MalformedCallback(message, reason="slow", status=408) from None
-        except (ConnectionError, web.RequestPayloadError) as error:
+        except (ConnectionError, web.RequestPayloadError, RuntimeError) as error:
+            # The last is aiohttp's for a connection that was closed before the body was waited for.
             _forget_frames(error)
             message = "the body ended early or could not be decoded"
             raise MalformedCallback(message, reason="aborted") from None
