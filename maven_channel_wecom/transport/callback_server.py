@@ -112,6 +112,7 @@ class CallbackServer:
             self._listener.close()
         # Idle connections first, or each would be waited for.
         self._aiohttp.pre_shutdown()
+        await self._turn.settle(_SHUTDOWN_SECONDS)
         await self._aiohttp.shutdown(_SHUTDOWN_SECONDS)
         self.connections.stop()
 

@@ -35,12 +35,20 @@ class Turn:
     def __init__(self, receive: Callable[[bytes, bytes], Answer]) -> None:
         self._receive = receive
         self._came: list[tuple[Connection, bytes, bytes]] = []
+        self._waiting: set[asyncio.Task[None]] = set()
 
     def add(self, connection: Connection, query: bytes, body: bytes) -> None:
         """Have a callback answered at the end of this turn."""
         if not self._came:
             self._end_soon()
         self._came.append((connection, query, body))
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until everything that came is answered, at most that long."""
+        while self._came:  # noqa: ASYNC110 - each turn of the loop ends some
+            await asyncio.sleep(0)
+        if self._waiting:
+            await asyncio.wait(self._waiting, timeout=seconds)
 
     def _end_soon(self) -> None:
         asyncio.get_running_loop().call_soon(self._end)
@@ -51,7 +59,23 @@ class Turn:
             self._end_soon()
         answers = [self._receive(query, body) for _, query, body in now]
         for (connection, _, _), answer in zip(now, answers, strict=True):
+            try:
+                self._give(connection, answer)
+            except Exception as error:  # noqa: BLE001 - what one connection meets must not cost the others their answers
+                connection.transport.abort()
+                context = {"message": "a callback was not answered", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+
+    def _give(self, connection: Connection, answer: Answer) -> None:
+        if answer is None or isinstance(answer, CallbackAnswer):
             connection.answer(answer)
+            return
+        task = asyncio.get_running_loop().create_task(self._give_later(connection, answer))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _give_later(self, connection: Connection, answer: Awaitable[CallbackAnswer]) -> None:
+        connection.answer(await answer)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -87,7 +111,6 @@ class Connection(asyncio.BufferedProtocol):
         # The request that is being answered, and what came behind it.
         self._request = b""
         self._early = b""
-        self._answering: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See BaseProtocol."""
@@ -122,24 +145,22 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._hand_over(self, data)
 
-    def answer(self, answer: Answer) -> None:
-        """Write the answer to what came, when there is one; else it is not ordinary."""
-        if isinstance(answer, CallbackAnswer):
-            if answer.trusts:
-                self._connections.trust(self.peer)
-            # Whoever asked may be gone, and not every loop lets that pass.
+    def answer(self, answer: CallbackAnswer | None) -> None:
+        """Write the answer to what came; None when it is not that ordinary after all."""
+        if answer is None:
             if not self.transport.is_closing():
-                self.transport.write(self._wire.bytes_of(answer))
-            self._request = b""
-            if self._early:
-                self._go_on()
-        elif answer is not None:
-            self._answering = asyncio.get_running_loop().create_task(self._answer_later(answer))
-        elif not self.transport.is_closing():
-            self._hand_over(self, self._request + self._early)
-
-    async def _answer_later(self, answer: Awaitable[CallbackAnswer]) -> None:
-        self.answer(await answer)
+                # Whoever has it next pauses it as they like.
+                self.transport.resume_reading()
+                self._hand_over(self, self._request + self._early)
+            return
+        if answer.trusts:
+            self._connections.trust(self.peer)
+        # Whoever asked may be gone, and not every loop lets that pass.
+        if not self.transport.is_closing():
+            self.transport.write(self._wire.bytes_of(answer))
+        self._request = b""
+        if self._early:
+            self._go_on()
 
     def _go_on(self) -> None:
         if not self.transport.is_closing():

@@ -11,6 +11,7 @@ import pytest
 
 from maven_channel_wecom.transport.callback_answer import CallbackAnswer, dull_answer
 from maven_channel_wecom.transport.callback_server import CallbackServer
+from maven_channel_wecom.transport.connection import Connection
 from maven_channel_wecom.transport.short_path import HEAD_BYTES, ShortPath
 
 if TYPE_CHECKING:
@@ -193,6 +194,35 @@ async def test_what_the_receiver_does_not_take_goes_the_long_way() -> None:
         caller.send(ORDINARY)
         assert (await caller.answer())[0] == 200
         assert receiver.asked == ["POST long"]
+
+
+async def test_what_comes_behind_a_request_that_is_not_taken_comes_through() -> None:
+    """Reading goes on when the connection changes hands."""
+    async with serving() as (receiver, server, caller):
+        receiver.declines = True
+        connection = next(iter(server.connections._strangers)).transport.get_protocol()
+        assert isinstance(connection, Connection)
+        connection._take(ORDINARY)
+        connection._take(ORDINARY.replace(b"POST", b"PUT"))
+        assert (await caller.answer())[0] == 200
+        assert (await caller.answer())[0] == 200
+        caller.send(ORDINARY)
+        assert (await caller.answer())[0] == 200
+        assert receiver.asked == ["POST long", "PUT long", "POST long"]
+
+
+async def test_a_stop_waits_for_an_answer_under_way() -> None:
+    """Whoever was promised something hears of it."""
+    async with serving() as (receiver, server, caller):
+        receiver.gate = asyncio.Event()
+        caller.send(ORDINARY)
+        while not receiver.asked:  # noqa: ASYNC110 - nothing tells that it arrived
+            await asyncio.sleep(0)
+        stopping = asyncio.create_task(server.stop())
+        await asyncio.sleep(0)
+        receiver.gate.set()
+        assert (await caller.answer())[0] == 200
+        await stopping
 
 
 async def test_callbacks_sent_without_waiting_are_answered_in_order() -> None:

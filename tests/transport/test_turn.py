@@ -17,13 +17,21 @@ ANSWER = CallbackAnswer(status=200)
 class Waiting:
     """Somebody who waits for an answer; notes when it came."""
 
+    broken: frozenset[int] = frozenset()
+
     def __init__(self, number: int, steps: list[str]) -> None:
         self.number = number
+        self.transport = self
         self._steps = steps
 
     def answer(self, answer: object) -> None:
         assert answer is ANSWER
+        if self.number in self.broken:
+            raise ValueError
         self._steps.append(f"answered {self.number}")
+
+    def abort(self) -> None:
+        self._steps.append(f"hung up on {self.number}")
 
 
 def turn_of(steps: list[str]) -> Turn:
@@ -60,3 +68,18 @@ async def test_a_turn_with_too_many_lets_the_event_loop_do_something_else_in_bet
     assert [step for step in steps if step.startswith("answered")] == [
         f"answered {number}" for number in range(TURN_CALLBACKS * 2 + 1)
     ]
+
+
+async def test_what_one_connection_meets_costs_the_others_nothing() -> None:
+    """It is hung up on, so that its callback is sent again, and the loop is told."""
+    steps: list[str] = []
+    told: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    turn = turn_of(steps)
+    for number in range(3):
+        waiting = Waiting(number, steps)
+        waiting.broken = frozenset({1})
+        turn.add(cast("Connection", waiting), b"%d" % number, b"{}")
+    await turn.settle(1)
+    assert steps[3:] == ["answered 0", "hung up on 1", "answered 2"]
+    assert [context["message"] for context in told] == ["a callback was not answered"]
