@@ -152,7 +152,8 @@ def put_under_pace(
         while len(seconds) < len(requests):
             now = time.perf_counter()
             while idle and number < len(requests) and began + number / per_second <= now:
-                caller = idle.pop()
+                # In turn, as a server hangs up on whoever it never hears.
+                caller = idle.pop(0)
                 caller.number, caller.began = number, began + number / per_second
                 caller.connection.sendall(requests[number])
                 number += 1
