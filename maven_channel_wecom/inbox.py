@@ -155,8 +155,9 @@ class Inbox:
         return len(left)
 
     def _oldest(self) -> AdmittedCallback | None:
-        first = next(iter(self._work.values()), None)
-        return first[1] if first else None
+        # Not the first one put in: what is taken over from another process may be older than all.
+        in_hand = (admitted for _, admitted in self._work.values())
+        return min(in_hand, key=lambda admitted: admitted.received_at, default=None)
 
     async def _carry(
         self, admitted: AdmittedCallback, before: asyncio.Future[None] | None, published: asyncio.Future[None]

@@ -208,6 +208,19 @@ async def test_the_age_is_that_of_the_oldest_message() -> None:
     assert desk.inbox.oldest_seconds() == 0
 
 
+async def test_a_message_taken_over_late_may_be_the_oldest() -> None:
+    """It was received by a process that is gone, before those that are in hand here."""
+    desk = Desk()
+    desk.turns["m1"] = desk.turns["m2"] = asyncio.Event()
+    await desk.take("m1")
+    desk.clock.time -= 100
+    await desk.take("m2")
+    desk.clock.time += 100
+    assert desk.inbox.oldest_seconds() == 100
+    desk.turns["m1"].set()
+    await desk.settle()
+
+
 async def test_draining_waits_for_work_and_ends_the_rest() -> None:
     """What is ended is not finished: it stays in the state for the next start."""
     desk = Desk()

@@ -141,12 +141,14 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.pause_reading()
         elif ordinary := self._read(data):
             self._request = data
+            self.peer.answering = True
             self._turn.add(self, *ordinary)
         else:
             self._hand_over(self, data)
 
     def answer(self, answer: CallbackAnswer | None) -> None:
         """Write the answer to what came; None when it is not that ordinary after all."""
+        self.peer.answering = False
         if answer is None:
             if not self.transport.is_closing():
                 # Whoever has it next pauses it as they like.

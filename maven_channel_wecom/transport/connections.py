@@ -27,10 +27,12 @@ _LOOKS: Final = 15
 class Peer:
     """Who is at the other end of one connection."""
 
-    __slots__ = ("known", "since", "transport")
+    __slots__ = ("answering", "known", "since", "transport")
 
     def __init__(self, transport: asyncio.Transport, now: float) -> None:
         self.transport = transport
+        self.answering = False
+        """Whether a whole request of it is being answered: that takes seconds at most, and it is not hung up on."""
         self.known = False
         self.since = now
         """When it connected or brought its last genuine callback, on the steady clock."""
@@ -107,8 +109,8 @@ class Connections:
         peer.transport.abort()
 
     def _make_room(self) -> None:
-        oldest = next(iter(self._strangers), None) or min(self._known, key=lambda peer: peer.since)
-        self.drop(oldest, "limit")
+        oldest = next((peer for peer in self._strangers if not peer.answering), None)
+        self.drop(oldest or min(self._known or self._strangers, key=lambda peer: peer.since), "limit")
 
     def _look_later(self) -> None:
         self._looking = asyncio.get_running_loop().call_later(self._stranger_seconds / _LOOKS, self._look)
@@ -118,7 +120,8 @@ class Connections:
         for peer in list(self._strangers):
             if peer.since + self._stranger_seconds > now:
                 break
-            self.drop(peer, "slow")
+            if not peer.answering:
+                self.drop(peer, "slow")
         for peer in [each for each in self._known if each.since + IDLE_SECONDS <= now]:
             self.remove(peer)
             peer.transport.abort()

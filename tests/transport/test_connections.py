@@ -21,17 +21,28 @@ def post(query: bytes) -> bytes:
     return b"POST /wecom/bot?" + query + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 
 
+_ANSWERS = {b"genuine": CallbackAnswer(status=200), b"untaken": UNTAKEN}
+
+
 class Receiver:
-    """Takes what says `genuine`."""
+    """Takes what says `genuine`; what says `slow` waits for `gate`."""
+
+    gate: asyncio.Event | None = None
 
     async def receive(
         self, method: str, query: Mapping[str, str], read_body: Callable[[], Awaitable[bytes]]
     ) -> CallbackAnswer:
         await read_body()
-        return self.receive_ordinary(next(iter(query)).encode(), b"")
+        return _ANSWERS.get(next(iter(query)).encode(), dull_answer(401))
 
-    def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer:
-        return {b"genuine": CallbackAnswer(status=200), b"untaken": UNTAKEN}.get(query) or dull_answer(401)
+    def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer | Awaitable[CallbackAnswer]:
+        if self.gate and query == b"slow":
+            return self._answer_later(self.gate)
+        return _ANSWERS.get(query, dull_answer(401))
+
+    async def _answer_later(self, gate: asyncio.Event) -> CallbackAnswer:
+        await gate.wait()
+        return dull_answer(401)
 
 
 class Port:
@@ -41,8 +52,9 @@ class Port:
         self.number = 0
         self.dropped: list[str] = []
         self.callers: list[asyncio.StreamWriter] = []
+        self.receiver = Receiver()
         self.server = CallbackServer(
-            Receiver(),
+            self.receiver,
             host="127.0.0.1",
             port=0,
             path="/wecom/bot",
@@ -166,3 +178,17 @@ async def test_a_known_one_may_be_idle_for_longer(*, short_path: bool) -> None:
         stranger, _ = await port.connect()
         assert await ended(stranger)
         assert await port.ask(*known, b"genuine") == 200
+
+
+async def test_nobody_is_hung_up_on_while_being_answered() -> None:
+    """Neither for the time it takes, which is ours, nor for those who come meanwhile."""
+    async with listening(Port(most=2, stranger_seconds=0.1)) as port:
+        port.receiver.gate = asyncio.Event()
+        waiting = await port.connect(post(b"slow"))
+        reader, _ = await port.connect()
+        assert await ended(reader)
+        for _ in range(3):
+            await port.connect()
+        port.receiver.gate.set()
+        async with asyncio.timeout(WAIT_SECONDS):
+            assert (await waiting[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
