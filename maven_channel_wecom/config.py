@@ -18,6 +18,8 @@ from maven_channel_wecom.transport.proxy import proxy_problem
 
 TYPE: Final = "wecom"
 
+EVERY_INTERFACE: Final = "0.0.0.0"  # noqa: S104 - WeCom calls from the internet, usually through a proxy on another machine
+
 Overflow = Literal["truncate", "continue"]
 
 _NOBODY: Final[tuple[str, ...]] = ()
@@ -53,8 +55,7 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     credentials: tuple[Credentials, ...]
     receive_id: str = ""
-    # Every interface: WeCom calls from the internet, usually through a proxy on another machine.
-    host: str = "0.0.0.0"  # noqa: S104 - see above
+    host: str = EVERY_INTERFACE
     port: int = 9886
     path: str = "/wecom/bot"
     rules: AdmissionRules = AdmissionRules()
@@ -118,7 +119,7 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
             if one_token
         ),
         receive_id=entry.take("receiveId", values.text, default=""),
-        host=entry.take("host", values.non_empty_text, default="0.0.0.0"),  # noqa: S104 - see WeComConfig
+        host=entry.take("host", values.non_empty_text, default=EVERY_INTERFACE),
         port=entry.take("port", values.port, default=9886),
         path=entry.take("path", values.url_path, default="/wecom/bot"),
         rules=AdmissionRules(

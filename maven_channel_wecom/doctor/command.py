@@ -17,7 +17,8 @@ from maven_channel_wecom.doctor import report
 from maven_channel_wecom.doctor.checks import Check
 from maven_channel_wecom.doctor.examination import examine_channel, examine_entry, examine_host, is_wecom
 from maven_channel_wecom.doctor.probing import UrlProbe
-from maven_channel_wecom.host.configuration import UnreadableConfiguration, interpret, read_document
+from maven_channel_wecom.host.configuration import interpret
+from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.logs import printable
 from maven_channel_wecom.host.plugins import PluginProblems, load_plugins
 

@@ -1,11 +1,10 @@
-"""The host's configuration: one JSON file, read into frozen structs, every problem at once.
+"""The host's configuration: a JSON value, read into frozen structs, every problem at once.
 
 What stands under `channels.<name>` beside `enabled` belongs to the plugin that answers for the entry.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -18,7 +17,6 @@ from maven_channel_wecom.host.schedules import Schedule, parse_calendar, parse_i
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 STATUS_HOST: Final = "127.0.0.1"
 """Metrics tell a stranger how busy a bot is and when: showing them to other machines is a decision to write down."""
@@ -29,10 +27,6 @@ ANSWER_SECONDS: Final = 600
 """Agents that use tools think for minutes. Lower cuts them off; higher keeps a turn busy long after its user left."""
 
 _HOUR_SECONDS = 3600
-
-
-class UnreadableConfiguration(Exception):
-    """The file cannot be read, or is not JSON. The text is one sentence."""
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,29 +87,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Configuration of {', '.join(self.channels) or 'no channels'}>"
 
 
-def read_document(path: Path) -> object:
-    """Return the JSON value in a file.
-
-    Raises:
-        UnreadableConfiguration: There is no such file, it may not be read, or it is not JSON.
-    """
-    try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"), parse_constant=_refuse_constant)
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        reason = f"is not UTF-8 text: see byte {error.start}"
-    except json.JSONDecodeError as error:
-        reason = (
-            f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}; "
-            "look there and just before it for a comma or a quote too many or too few"
-        )
-    except (ValueError, RecursionError):
-        reason = "is not JSON that can be read: it holds an endless number or is nested too deep"
-    sentence = f"the configuration {path} {reason}"
-    raise UnreadableConfiguration(sentence)
-
-
 def interpret(document: object, environment: Mapping[str, str] | None = None) -> tuple[Configuration, list[str]]:
     """Return the configuration in a JSON value, and every problem of the parts the host owns.
 
@@ -172,7 +143,6 @@ def _agent(value: object, environment: Mapping[str, str], problems: list[str]) -
 
 
 def _url_problem(url: str) -> str | None:
-    wrong = "must be a URL that starts with http:// or https://"
     wrong = "must be a URL that starts with http:// or https://"
     try:
         parsed = URL(url)
@@ -254,7 +224,3 @@ def _schedule(keys: Keys) -> Schedule:
     except ValueError as error:
         keys.problem(key, str(error))
         return unusable
-
-
-def _refuse_constant(_name: str) -> float:
-    raise ValueError

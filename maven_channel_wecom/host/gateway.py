@@ -15,7 +15,8 @@ from prometheus_client import disable_created_metrics
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.host import logs
 from maven_channel_wecom.host.collecting import spare_callers
-from maven_channel_wecom.host.configuration import Configuration, UnreadableConfiguration, interpret, read_document
+from maven_channel_wecom.host.configuration import Configuration, interpret
+from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.lifecycle import Host
 from maven_channel_wecom.host.plugins import PluginProblems, channel_problems, load_plugins
 from maven_channel_wecom.host.process import allow_open_files, event_loop

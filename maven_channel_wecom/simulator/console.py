@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from maven_channel_wecom.simulator.messages import File, Image, Message, Text, Voice
 from maven_channel_wecom.simulator.offences import Offence
+from maven_channel_wecom.simulator.typed_lines import read_lines
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ TOKEN_VARIABLE: Final = "WECOM_TOKEN"  # noqa: S105  # the name of a variable
 KEY_VARIABLE: Final = "WECOM_ENCODING_AES_KEY"
 
 _EXIT_BAD_ARGUMENTS = 2
-_READ_BYTES = 65_536
 _REPLY_SECONDS = 5.0
 _HELP = "text, or /image PATH  /file PATH  /voice TEXT  /group ID  /user ID  /again  /help  /quit"
 
@@ -184,38 +183,6 @@ class _Console:
             self._say("nothing was sent yet")
             return
         self._say(_describe_sent(await self._wecom.redeliver(self._last)))
-
-
-async def read_lines(descriptor: int) -> AsyncIterator[str]:
-    """Yield the lines of a terminal, pipe or file as they come.
-
-    A thread reads, since an event loop cannot watch files. It is a daemon and holds no lock of Python's own input
-    object, so leaving never waits for a line that nobody types.
-    """
-    loop = asyncio.get_running_loop()
-    chunks: asyncio.Queue[bytes] = asyncio.Queue()
-
-    def read() -> None:
-        while True:
-            try:
-                chunk = os.read(descriptor, _READ_BYTES)
-            except OSError:
-                chunk = b""
-            try:
-                loop.call_soon_threadsafe(chunks.put_nowait, chunk)
-            except RuntimeError:  # The loop is closed: nobody listens any more.
-                return
-            if not chunk:
-                return
-
-    threading.Thread(target=read, name="console input", daemon=True).start()
-    pending = b""
-    while chunk := await chunks.get():
-        *complete, pending = (pending + chunk).split(b"\n")
-        for line in complete:
-            yield line.decode(errors="replace")
-    if pending:
-        yield pending.decode(errors="replace")
 
 
 def _is_http_url(text: str) -> bool:

@@ -20,6 +20,7 @@ from maven_channel_wecom.simulator.callbacks import (
     seal_callback,
     seal_url_check,
 )
+from maven_channel_wecom.simulator.listening import listen
 from maven_channel_wecom.simulator.recorded import Recorded
 from maven_channel_wecom.simulator.sending import HttpAnswer, Wire, send_bytes
 from maven_channel_wecom.simulator.sent import SentCallback, UrlCheck
@@ -36,7 +37,6 @@ _OK = 200
 _BUSY = 503
 _SERVER_ERROR = 500
 _JSON = {"Content-Type": "application/json"}
-_STOP_SECONDS = 0.1
 
 
 class SimulatedWeCom:
@@ -88,16 +88,7 @@ class SimulatedWeCom:
         app = web.Application()
         app.router.add_route("*", replies.PATH, self._replies.handle)
         app.router.add_get(media.PATH, self._media.handle)
-        # An access log would hold every response code.
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
-        except OSError:
-            await self._runner.cleanup()
-            raise
-        host, port = self._runner.addresses[0][:2]
-        self._base_url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._runner, self._base_url = await listen(app, self._host, self._port)
         self._wire = Wire(self.connections)
         return self
 

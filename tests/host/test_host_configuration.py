@@ -12,10 +12,9 @@ from maven_channel_wecom.host.configuration import (
     Gateway,
     Logging,
     Responses,
-    UnreadableConfiguration,
     interpret,
-    read_document,
 )
+from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.schedules import Calendar, Interval
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ import pytest
 from maven_channel_wecom.protocol.reply import markdown_body
 from maven_channel_wecom.simulator import console
 from maven_channel_wecom.simulator.picture import draw_png
+from maven_channel_wecom.simulator.typed_lines import read_lines
 from tests.suite_watch import new_encoding_aes_key
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ async def test_a_bot_that_is_silent_is_reported(wecom: SimulatedWeCom, bot: Bot)
 async def test_lines_are_read_from_a_pipe_as_they_come() -> None:
     """A line split over two writes is one line, and the last needs no newline."""
     reading, writing = os.pipe()
-    lines = console.read_lines(reading)
+    lines = read_lines(reading)
     try:
         async with asyncio.timeout(30):
             os.write(writing, "one\ntw你".encode()[:-1])
