@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -13,10 +12,11 @@ from maven_channel_wecom.errors import (
     CallbackRejected,
     MalformedCallback,
     StaleCallback,
-    StateUnavailable,
     UndecipherableEnvelope,
     WrongReceiver,
 )
+from maven_channel_wecom.later import Later
+from maven_channel_wecom.patience import TimeLimit
 from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.protocol.callback import EVENT, read_callback
 from maven_channel_wecom.transport.callback_answer import UNTAKEN, CallbackAnswer, dull_answer
@@ -55,7 +55,7 @@ class Inbound:
         config: WeComConfig,
         *,
         intake: Intake,
-        take: Callable[[Callback, bytes], str | Awaitable[str]],
+        take: Callable[[Callback, bytes], str | Later[str]],
         metrics: ChannelMetrics,
         clock: Clock,
         log: CallbackLog,
@@ -68,6 +68,7 @@ class Inbound:
         self._clock = clock
         self._log = log
         self._acknowledgements = Acknowledgements(random)
+        self._time_limit = TimeLimit(ADMIT_SECONDS)
         self._draining = False
 
     @property
@@ -97,11 +98,13 @@ class Inbound:
             signed = envelope.read_query(query)
             body = b"" if self._busy() else await read_body()
             taken = self._take(signed, body)
-            return self._acknowledge(taken if isinstance(taken, _Taken) else await taken, started)
+            if isinstance(taken, Later):
+                return await self._acknowledge_later(taken, started).wait()
+            return self._acknowledge(taken, started)
         except Exception as error:  # noqa: BLE001 - see _rejected
             return self._rejected("message", error)
 
-    def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer | Awaitable[CallbackAnswer] | None:
+    def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer | Later[CallbackAnswer] | None:
         """Answer a POST that came whole, at once where the state does not wait; None when `receive` must judge."""
         signed = envelope.read_plain_query(query)
         if signed is None:
@@ -109,15 +112,20 @@ class Inbound:
         started = self._clock.now()
         try:
             taken = self._take(signed, body)
-            return self._acknowledge(taken, started) if isinstance(taken, _Taken) else self._wait(taken, started)
+            if isinstance(taken, Later):
+                return self._acknowledge_later(taken, started)
+            return self._acknowledge(taken, started)
         except Exception as error:  # noqa: BLE001 - see _rejected
             return self._rejected("message", error)
 
-    async def _wait(self, taking: Awaitable[_Taken], started: float) -> CallbackAnswer:
-        try:
-            return self._acknowledge(await taking, started)
-        except Exception as error:  # noqa: BLE001 - see _rejected
-            return self._rejected("message", error)
+    def _acknowledge_later(self, taking: Later[_Taken], started: float) -> Later[CallbackAnswer]:
+        def acknowledge(taken: Callable[[], _Taken]) -> CallbackAnswer:
+            try:
+                return self._acknowledge(taken(), started)
+            except Exception as error:  # noqa: BLE001 - see _rejected
+                return self._rejected("message", error)
+
+        return taking.then(acknowledge)
 
     def _check_url(self, query: Mapping[str, str]) -> CallbackAnswer:
         """Answer the console's URL check with the bare plaintext: no quotes, no newline (101033)."""
@@ -136,26 +144,17 @@ class Inbound:
             return "draining"
         return "inbox_full" if self._intake.is_full else None
 
-    def _take(self, signed: envelope.SignedQuery, body: bytes) -> _Taken | Awaitable[_Taken]:
+    def _take(self, signed: envelope.SignedQuery, body: bytes) -> _Taken | Later[_Taken]:
         if busy := self._busy():
             self._log.turned_away(busy)
             return _Taken("message", busy)
         opened = self._open(signed, envelope.read_body(body))
         callback = read_callback(opened.message)
         outcome = self._take_in(callback, opened.message)
-        if isinstance(outcome, str):
-            return self._taken(callback, outcome, opened, signed)
-        return self._take_patiently(callback, outcome, opened, signed)
-
-    async def _take_patiently(
-        self, callback: Callback, admitting: Awaitable[str], opened: OpenedEnvelope, signed: envelope.SignedQuery
-    ) -> _Taken:
-        try:
-            # Cancelling it is safe: what was kept all the same is taken up again like the work of a dead process.
-            async with asyncio.timeout(ADMIT_SECONDS):
-                outcome = await admitting
-        except (StateUnavailable, TimeoutError) as error:
-            outcome = self._intake.refused_by_state(error)
+        if isinstance(outcome, Later):
+            # Giving up is safe: what was kept all the same is taken up again like the work of a dead process.
+            self._time_limit.put_on(outcome.done)
+            return outcome.then(lambda result: self._taken(callback, result(), opened, signed))
         return self._taken(callback, outcome, opened, signed)
 
     def _taken(self, callback: Callback, outcome: str, opened: OpenedEnvelope, signed: envelope.SignedQuery) -> _Taken:

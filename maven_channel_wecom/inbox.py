@@ -112,12 +112,9 @@ class Inbox:
         """Whether there is no place for another message."""
         return len(self._work) + self._reserved >= self._limit
 
-    def reserve(self) -> bool:
-        """Hold a place for a message about to be admitted; False when there is none."""
-        if self.is_full:
-            return False
+    def reserve(self) -> None:
+        """Hold a place for a message about to be admitted."""
         self._reserved += 1
-        return True
 
     def places_for_old_messages(self) -> int:
         """Return how many messages of earlier processes may be put in: they leave half of the places to new ones."""

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.inbox import AdmittedCallback
+from maven_channel_wecom.later import Later, settled
 from maven_channel_wecom.policy import admission, reply_window
 from maven_channel_wecom.protocol.callback import EVENT, EVENT_TYPES, MESSAGE_TYPES, STREAM
 from maven_channel_wecom.state.port import KeptCallback
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Callable
 
     from maven_channel_wecom.callback_log import CallbackLog
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.inbox import Inbox
     from maven_channel_wecom.metrics.series import ChannelMetrics
     from maven_channel_wecom.policy.admission import AdmissionRules
-    from maven_channel_wecom.policy.reply_window import ReplyWindow
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.state.port import StateStore
 
@@ -57,7 +59,7 @@ class Intake:
         """Whether there is no place for another message."""
         return self._inbox.is_full
 
-    def take(self, callback: Callback, message: bytes) -> str | Awaitable[str]:
+    def take(self, callback: Callback, message: bytes) -> str | Later[str]:
         """Admit a callback and return the outcome: only what is in the state is acknowledged."""
         if callback.type == STREAM:
             # WeCom asks for more of an answer streamed by passive reply, which this channel never starts.
@@ -67,39 +69,30 @@ class Intake:
             self._log.refused(callback, refused)
             return "refused"
         if callback.type == EVENT:
-            return self._admit_event(callback, message)
+            return Later(asyncio.ensure_future(self._admit_event(callback, message))).then(_outcome)
         if callback.type not in MESSAGE_TYPES:
             self._metrics.count_inbound_message("unknown", "unsupported")
             self._log.unknown_type(callback)
             return "accepted"
         return self._admit_message(callback, message)
 
-    def _admit_message(self, callback: Callback, message: bytes) -> str | Awaitable[str]:
-        # A place is taken before the claim: a message refused for lack of one leaves no claim to give back.
-        if not self._inbox.reserve():
+    def _admit_message(self, callback: Callback, message: bytes) -> str | Later[str]:
+        if self._inbox.is_full:
             return "inbox_full"
         now = self._clock.now()
         kept = KeptCallback(callback.message_id, callback.chat_id, now, message)
-        window = reply_window.open_window(callback, now)
-        waiting = False
         try:
-            new = self._state.try_admit(kept, window, now)
-            if new is None:
-                waiting = True
-                return self._admit_message_patiently(callback, kept, window)
-            return self._put(callback, now, new=new)
+            new = self._state.admit(kept, reply_window.open_window(callback, now), now)
         except StateUnavailable as unavailable:
-            return self.refused_by_state(unavailable)
-        finally:
-            if not waiting:
-                self._inbox.give_back()
+            return unavailable.reason
+        if isinstance(new, Later):
+            self._inbox.reserve()
+            return new.then(partial(self._admit_message_later, callback, now))
+        return self._put(callback, now, new=new)
 
-    async def _admit_message_patiently(self, callback: Callback, kept: KeptCallback, window: ReplyWindow | None) -> str:
-        now = kept.received_at
-        try:
-            return self._put(callback, now, new=await self._state.admit(kept, window, now))
-        finally:
-            self._inbox.give_back()
+    def _admit_message_later(self, callback: Callback, now: float, result: Callable[[], bool]) -> str:
+        self._inbox.give_back()
+        return _outcome(lambda: self._put(callback, now, new=result()))
 
     def _put(self, callback: Callback, now: float, *, new: bool) -> str:
         if not new:
@@ -108,13 +101,10 @@ class Intake:
         self._inbox.put(AdmittedCallback(callback, now))
         return "accepted"
 
-    def refused_by_state(self, error: StateUnavailable | TimeoutError) -> str:
-        """Return the outcome of a callback that the state could not keep, or not in time."""
-        return error.reason if isinstance(error, StateUnavailable) else StateUnavailable.reason
-
     async def _admit_event(self, callback: Callback, message: bytes) -> str:
         now = self._clock.now()
-        if not await self._state.admit(KeptCallback(callback.message_id, callback.chat_id, now, message), None, now):
+        kept = KeptCallback(callback.message_id, callback.chat_id, now, message)
+        if not await settled(self._state.admit(kept, None, now)):
             return self._duplicate(callback)
         event = callback.event
         type_ = event.type if event and event.type in EVENT_TYPES else "other_event"
@@ -127,3 +117,13 @@ class Intake:
         self._metrics.dedup_hits.inc()
         self._log.repeated(callback)
         return "duplicate"
+
+
+def _outcome(result: Callable[[], str]) -> str:
+    """Return the outcome of a callback that the state took, or did not, or not in time."""
+    try:
+        return result()
+    except StateUnavailable as unavailable:
+        return unavailable.reason
+    except TimeoutError:
+        return StateUnavailable.reason

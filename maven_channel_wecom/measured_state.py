@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.later import Later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -27,7 +28,7 @@ class MeasuredState:
         self._metrics = metrics
         self._now = clock.now
         self.up = True
-        self._admit = self._measured("admit", state.admit)
+        self._observe_admission = metrics.state_seconds["admit"].observe
         self.release = self._measured("release", state.release)
         self.finish = self._measured("finish", state.finish)
         self.unfinished = self._measured("unfinished", state.unfinished)
@@ -35,28 +36,17 @@ class MeasuredState:
         self.spend_window = self._measured("spend_window", state.spend_window)
         self.restore_window = self._measured("restore_window", state.restore_window)
 
-    async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
+    def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool | Later[bool]:
         """See StateStore. One whose caller lost patience counts as refused: the state did not answer."""
-        try:
-            new = await self._admit(callback, window, now)
-        except asyncio.CancelledError:
-            self._count_failure("admit", StateUnavailable.reason)
-            raise
-        # Of all steps the one that is promised: others may succeed while there is no room, or be owed.
-        self.up = True
-        return new
-
-    def try_admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float, /) -> bool | None:
-        """See StateStore. Timed like `admit`, unless it takes waiting: then `admit` is."""
         started = self._now()
         try:
-            new = self._state.try_admit(callback, window, now)
+            new = self._state.admit(callback, window, now)
         except StateUnavailable as unavailable:
-            self._count_failure("admit", unavailable.reason)
+            self._refused(unavailable.reason, started)
             raise
-        if new is not None:
-            self._metrics.state_seconds["admit"].observe(self._now() - started)
-            self.up = True
+        if isinstance(new, Later):
+            return new.then(partial(self._admitted_later, started))
+        self._admitted(started)
         return new
 
     @property
@@ -95,6 +85,27 @@ class MeasuredState:
                 observe(now() - started)
 
         return measured
+
+    def _admitted_later(self, started: float, result: Callable[[], bool]) -> bool:
+        try:
+            new = result()
+        except StateUnavailable as unavailable:
+            self._refused(unavailable.reason, started)
+            raise
+        except TimeoutError:
+            self._refused(StateUnavailable.reason, started)
+            raise
+        self._admitted(started)
+        return new
+
+    def _admitted(self, started: float) -> None:
+        self._observe_admission(self._now() - started)
+        # Of all steps the one that is promised: others may succeed while there is no room, or be owed.
+        self.up = True
+
+    def _refused(self, reason: str, started: float) -> None:
+        self._observe_admission(self._now() - started)
+        self._count_failure("admit", reason)
 
     def _count_failure(self, operation: str, reason: str) -> None:
         self.up = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from maven_channel_wecom.errors import StateUnavailable
@@ -52,6 +53,37 @@ async def in_time(awaitable: Awaitable[_T], seconds: float) -> _T:
     async with asyncio.timeout(seconds):
         rest: _T = await _Rest(steps, awaited)
         return rest
+
+
+class TimeLimit:
+    """Cancels futures that are not done in time. One timer serves all: each its own costs more than the rest of it.
+
+    Args:
+        seconds: how long each may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def put_on(self, future: asyncio.Future[Any]) -> None:
+        """Cancel a future that is not done by then."""
+        loop = future.get_loop()
+        self._forget_done()
+        self._waiting.append((future, loop.time() + self._seconds))
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._look, loop)
+
+    def _forget_done(self) -> None:
+        while self._waiting and self._waiting[0][0].done():
+            self._waiting.popleft()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._waiting and self._waiting[0][1] <= loop.time():
+            self._waiting.popleft()[0].cancel()
+        self._forget_done()
+        self._timer = loop.call_at(self._waiting[0][1], self._look, loop) if self._waiting else None
 
 
 class _Rest:

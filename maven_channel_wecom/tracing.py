@@ -6,8 +6,10 @@ No span holds a user, a chat, a text or a URL; the trail that is there is the on
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from maven_channel_wecom.later import Later
 from maven_channel_wecom.protocol.callback import EVENT, MESSAGE_TYPES, STREAM
 from maven_channel_wecom.trail import trail_id
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
         @property
         def callback(self) -> Callback: ...
 
-    _Take = Callable[[Callback, bytes], str | Awaitable[str]]
+    _Take = Callable[[Callback, bytes], str | Later[str]]
     _A = TypeVar("_A", bound=_Admitted)
     _Put = Callable[[_A], None]
     _Normalize = Callable[[_A], Awaitable[InboundMessage | None]]
@@ -74,21 +76,21 @@ class _Spans(Tracing):
         self._tracer = tracer
 
     def callback(self, take: _Take) -> _Take:
-        def traced(callback: Callback, message: bytes) -> str | Awaitable[str]:
+        def traced(callback: Callback, message: bytes) -> str | Later[str]:
             span = self._begin("wecom callback", trace.SpanKind.SERVER, callback.message_id)
             span.set_attribute("wecom.type", callback.type if callback.type in _TYPES else "unknown")
             with trace.use_span(span, record_exception=False, set_status_on_exception=False):
                 outcome = take(callback, message)
-            if isinstance(outcome, str):
-                _end_callback(span, outcome)
-                return outcome
-            return patiently(span, outcome)
+            if isinstance(outcome, Later):
+                return outcome.then(partial(conclude, span))
+            _end_callback(span, outcome)
+            return outcome
 
-        async def patiently(span: Span, admitting: Awaitable[str]) -> str:
+        def conclude(span: Span, result: Callable[[], str]) -> str:
             outcome = "state"
             try:
                 with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-                    outcome = await admitting
+                    outcome = result()
                 return outcome
             finally:
                 _end_callback(span, outcome)

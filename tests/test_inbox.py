@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from maven_channel_wecom.contract.messages import InboundMessage
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.inbox import LATE_SECONDS, AdmittedCallback, Inbox
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.media_room import MediaRoom
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol.callback import Callback
@@ -56,7 +57,9 @@ class Desk:
         )
 
     async def take(self, message_id: str, chat_id: str = "chat") -> None:
-        await self.state.admit(KeptCallback(message_id, chat_id, self.clock.now(), b""), None, self.clock.now())
+        await settled(
+            self.state.admit(KeptCallback(message_id, chat_id, self.clock.now(), b""), None, self.clock.now())
+        )
         callback = Callback(message_id=message_id, type="text", chat_type="group", group_id=chat_id, sender_id="a")
         self.inbox.put(AdmittedCallback(callback, self.clock.now()))
 
@@ -158,8 +161,8 @@ async def test_a_failing_message_costs_nobody_else_and_is_released(caplog: pytes
     await desk.settle()
     assert desk.published == ["m2"]
     assert desk.count("failed") == 1
-    assert await desk.state.admit(KeptCallback("m1", "chat", 0, b""), None, desk.clock.now())
-    assert not await desk.state.admit(KeptCallback("m2", "chat", 0, b""), None, desk.clock.now())
+    assert await settled(desk.state.admit(KeptCallback("m1", "chat", 0, b""), None, desk.clock.now()))
+    assert not await settled(desk.state.admit(KeptCallback("m2", "chat", 0, b""), None, desk.clock.now()))
     assert "canary" not in caplog.text
     assert reasons_told(caplog) == ["RuntimeError"]
 
@@ -180,16 +183,14 @@ async def test_places_are_limited_and_come_back() -> None:
     desk = Desk(limit=2)
     desk.turns["m1"] = asyncio.Event()
     await desk.take("m1")
-    assert desk.inbox.reserve()
-    assert not desk.inbox.reserve()
-    desk.inbox.give_back()
-    assert desk.inbox.reserve()
-    desk.inbox.give_back()
+    full = [desk.inbox.is_full]
+    for step in (desk.inbox.reserve, desk.inbox.give_back, desk.inbox.reserve):
+        step()
+        full.append(desk.inbox.is_full)
     desk.turns["m1"].set()
     await desk.settle()
-    assert desk.inbox.reserve()
-    assert desk.inbox.reserve()
-    assert not desk.inbox.reserve()
+    full.append(desk.inbox.is_full)
+    assert full == [False, True, False, True, False]
 
 
 async def test_the_age_is_that_of_the_oldest_message() -> None:
@@ -233,7 +234,7 @@ async def test_draining_waits_for_work_and_ends_the_rest() -> None:
     assert await desk.inbox.drain(0.05) == 1
     assert desk.finished_turns == ["m1"]
     assert len(desk.inbox) == 0
-    assert not await desk.state.admit(KeptCallback("m2", "chat", 0, b""), None, desk.clock.now())
+    assert not await settled(desk.state.admit(KeptCallback("m2", "chat", 0, b""), None, desk.clock.now()))
 
 
 async def test_draining_an_empty_inbox_returns_at_once() -> None:
@@ -286,13 +287,13 @@ async def test_a_cancellation_that_comes_out_of_a_host_is_a_failure_like_any_oth
     await desk.take("m1")
     await desk.settle()
     assert desk.count("failed") == 1
-    assert await desk.state.admit(KeptCallback("m1", "chat", 0, b""), None, desk.clock.now())
+    assert await settled(desk.state.admit(KeptCallback("m1", "chat", 0, b""), None, desk.clock.now()))
 
 
 async def test_draining_waits_for_a_message_that_is_just_being_admitted() -> None:
     """It may be in the state already, and then it was acknowledged."""
     desk = Desk()
-    assert desk.inbox.reserve()
+    desk.inbox.reserve()
     draining = asyncio.create_task(desk.inbox.drain(WAIT_SECONDS))
     await asyncio.sleep(0)
     await desk.take("m1")

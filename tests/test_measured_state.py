@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.later import Later, settled
 from maven_channel_wecom.measured_state import MeasuredState
 from maven_channel_wecom.metrics.labels import STATE_OPERATIONS
 from maven_channel_wecom.policy.reply_window import ReplyWindow
@@ -30,20 +31,24 @@ class Moody(MemoryStateStore):
         self.error: StateUnavailable | None = None
         self.trouble: str | None = None
         self.hangs = False
-        self.waits = True
+        self.waits = False
 
-    def try_admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float, /) -> bool | None:
+    def admit(  # type: ignore[override]  # unlike the one in memory
+        self, callback: KeptCallback, window: ReplyWindow | None, now: float
+    ) -> bool | Later[bool]:
+        if self.waits:
+            return Later(asyncio.ensure_future(self._admit_later(callback, window, now)))
         if self.error:
             raise self.error
-        return None if self.waits else super().try_admit(callback, window, now)
+        return super().admit(callback, window, now)
 
-    async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
+    async def _admit_later(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
         self.clock.time += self.takes_seconds
-        if self.error:
-            raise self.error
         if self.hangs:
             await asyncio.Event().wait()
-        return await super().admit(callback, window, now)
+        if self.error:
+            raise self.error
+        return super().admit(callback, window, now)
 
     async def health(self) -> str | None:
         return self.trouble
@@ -71,10 +76,11 @@ async def test_every_step_is_timed_under_its_name() -> None:
     """And gives back what the state behind it gave."""
     bench = Bench()
     state = bench.state
+    bench.moody.waits = True
     bench.moody.takes_seconds = 0.25
-    assert await state.admit(CALLBACK, WINDOW, 1_000.0)
-    bench.moody.takes_seconds = 0.0
-    assert not await state.admit(CALLBACK, WINDOW, 1_000.0)
+    assert await settled(state.admit(CALLBACK, WINDOW, 1_000.0))
+    bench.moody.waits = False
+    assert state.admit(CALLBACK, WINDOW, 1_000.0) is False
     assert state.open_windows == 1
     assert await state.claim_window("alice", "m1", 1_001.0) == WINDOW
     await state.restore_window(WINDOW, 1_001.0)
@@ -90,47 +96,33 @@ async def test_every_step_is_timed_under_its_name() -> None:
     await state.close()
 
 
-async def test_a_refused_step_is_counted_with_its_reason() -> None:
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_refused_step_is_counted_with_its_reason(*, waits: bool) -> None:
     """The state is down until an admission succeeds: other steps may succeed while there is no room."""
     bench = Bench()
+    bench.moody.waits = waits
     bench.moody.error = StateUnavailable(reason="state_full")
     with pytest.raises(StateUnavailable):
-        await bench.state.admit(CALLBACK, None, 1_000.0)
+        await settled(bench.state.admit(CALLBACK, None, 1_000.0))
     assert bench.value("failures_total", operation="admit", reason="state_full") == 1
     assert not bench.is_up()
     await bench.state.finish("m0", 1_000.0)
     assert not bench.is_up()
     bench.moody.error = None
-    await bench.state.admit(CALLBACK, None, 1_000.0)
+    await settled(bench.state.admit(CALLBACK, None, 1_000.0))
     assert bench.is_up()
     assert bench.value("seconds_count", operation="admit") == 2
-
-
-async def test_admitting_at_once_is_an_admission() -> None:
-    """Timed and counted as one, and not at all when it takes waiting."""
-    bench = Bench()
-    assert bench.state.try_admit(CALLBACK, WINDOW, 1_000.0) is None
-    assert bench.value("seconds_count", operation="admit") == 0
-    bench.moody.waits = False
-    assert bench.state.try_admit(CALLBACK, WINDOW, 1_000.0)
-    assert bench.value("seconds_count", operation="admit") == 1
-    bench.moody.error = StateUnavailable(reason="state_full")
-    with pytest.raises(StateUnavailable):
-        bench.state.try_admit(CALLBACK, WINDOW, 1_000.0)
-    assert bench.value("failures_total", operation="admit", reason="state_full") == 1
-    assert not bench.is_up()
-    bench.moody.error = None
-    assert bench.state.try_admit(CALLBACK, WINDOW, 1_000.0) is False
-    assert bench.is_up()
 
 
 async def test_an_admission_that_was_given_up_is_a_failure_of_the_state() -> None:
     """A disk that hangs refuses nothing, and must not look well."""
     bench = Bench()
-    bench.moody.hangs = True
+    bench.moody.waits = bench.moody.hangs = True
+    admission = bench.state.admit(CALLBACK, None, 1_000.0)
+    assert isinstance(admission, Later)
+    admission.done.cancel()
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0):
-            await bench.state.admit(CALLBACK, None, 1_000.0)
+        await admission.wait()
     assert bench.value("failures_total", operation="admit", reason="state") == 1
     assert not bench.is_up()
 

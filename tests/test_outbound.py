@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.contract.messages import OutboundMessage, Receipt
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.outbound import Outbound
 from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE
 from maven_channel_wecom.policy.reply_window import ReplyWindow
@@ -56,7 +57,7 @@ class Office:
         window = ReplyWindow(
             message_id, "chat", sender_id, f"https://canary/{message_id}", now, now + 3590, repeated=repeated
         )
-        await self.state.admit(KeptCallback(message_id, "chat", now, b""), window, now)
+        await settled(self.state.admit(KeptCallback(message_id, "chat", now, b""), window, now))
         if finished:
             await self.state.finish(message_id, now)
 

@@ -65,11 +65,7 @@ class MemoryStateStore:
         # Messages in hand, and whether the window of each was claimed.
         self._in_hand: dict[str, bool] = {}
 
-    async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
-        """See StateStore."""
-        return self._admit(callback.message_id, window, now)
-
-    def try_admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float, /) -> bool | None:
+    def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
         """See StateStore. It never takes waiting."""
         return self._admit(callback.message_id, window, now)
 

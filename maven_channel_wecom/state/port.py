@@ -4,6 +4,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from maven_channel_wecom.later import Later
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 
 CLAIM_SECONDS: Final = 3_600.0
@@ -30,19 +31,12 @@ class StateStore(Protocol):
     since the epoch. Every method that changes or reads entries raises StateUnavailable when nothing can be promised.
     """
 
-    async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
+    def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool | Later[bool]:
         """Claim a message, open its window and keep its callback, all or nothing.
 
         Returns:
-            True when it is new; False when it is claimed already, and nothing was changed.
-        """
-        ...
-
-    def try_admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float, /) -> bool | None:
-        """Do what `admit` does, at once.
-
-        Returns:
-            What `admit` returns; None when it takes waiting, and nothing was done: then `admit` is to be asked.
+            True when it is new; False when it is claimed already, and nothing was changed. Later, where it takes
+            waiting. What was kept for somebody who gave up meanwhile is unfinished work of nobody's.
         """
         ...
 

@@ -21,6 +21,7 @@ from maven_channel_wecom.transport.short_path import ShortPath
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from maven_channel_wecom.later import Later
     from maven_channel_wecom.transport.callback_answer import CallbackAnswer
     from maven_channel_wecom.transport.connections import Peer
 
@@ -48,7 +49,7 @@ class Receiver(Protocol):
         """Answer any request; `read_body` raises MalformedCallback."""
         ...
 
-    def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer | Awaitable[CallbackAnswer] | None:
+    def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer | Later[CallbackAnswer] | None:
         """Answer a POST that came whole, its query raw; at once if it can, None when `receive` must judge it."""
         ...
 

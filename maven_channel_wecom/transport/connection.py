@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from maven_channel_wecom.transport.callback_answer import CallbackAnswer
+from maven_channel_wecom.later import Later
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from maven_channel_wecom.transport.callback_answer import Wire
+    from maven_channel_wecom.transport.callback_answer import CallbackAnswer, Wire
     from maven_channel_wecom.transport.connections import Connections
 
-    Answer = CallbackAnswer | Awaitable[CallbackAnswer] | None
+    Answer = CallbackAnswer | Later[CallbackAnswer] | None
 
 SEGMENT_BYTES: Final = 64 * 1024
 """What is read at once. A genuine callback has a few kilobytes; of a larger one this is the beginning."""
@@ -28,14 +29,14 @@ class Turn:
     One after the other from end to end, each cost half as much again: between its system calls the processor forgets
     what the last one taught it.
 
-    `receive` takes the raw query and the body of a callback; it returns the answer, an awaitable of it when that takes
-    waiting, or None when it is not that ordinary after all.
+    `receive` takes the raw query and the body of a callback and does not raise; it returns the answer, or None when it
+    is not that ordinary after all.
     """
 
     def __init__(self, receive: Callable[[bytes, bytes], Answer]) -> None:
         self._receive = receive
         self._came: list[tuple[Connection, bytes, bytes]] = []
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Future[Any]] = set()
 
     def add(self, connection: Connection, query: bytes, body: bytes) -> None:
         """Have a callback answered at the end of this turn."""
@@ -59,23 +60,25 @@ class Turn:
             self._end_soon()
         answers = [self._receive(query, body) for _, query, body in now]
         for (connection, _, _), answer in zip(now, answers, strict=True):
-            try:
+            if isinstance(answer, Later):
+                self._waiting.add(answer.done)
+                answer.tell(partial(self._give_later, connection, answer.done))
+            else:
                 self._give(connection, answer)
-            except Exception as error:  # noqa: BLE001 - what one connection meets must not cost the others their answers
-                connection.transport.abort()
-                context = {"message": "a callback was not answered", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(context)
 
-    def _give(self, connection: Connection, answer: Answer) -> None:
-        if answer is None or isinstance(answer, CallbackAnswer):
+    def _give_later(
+        self, connection: Connection, done: asyncio.Future[Any], result: Callable[[], CallbackAnswer]
+    ) -> None:
+        self._waiting.discard(done)
+        self._give(connection, result())
+
+    def _give(self, connection: Connection, answer: CallbackAnswer | None) -> None:
+        try:
             connection.answer(answer)
-            return
-        task = asyncio.get_running_loop().create_task(self._give_later(connection, answer))
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
-
-    async def _give_later(self, connection: Connection, answer: Awaitable[CallbackAnswer]) -> None:
-        connection.answer(await answer)
+        except Exception as error:  # noqa: BLE001 - what one connection meets must not cost the others their answers
+            connection.transport.abort()
+            context = {"message": "a callback was not answered", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
 
 class Connection(asyncio.BufferedProtocol):

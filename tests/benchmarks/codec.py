@@ -95,7 +95,7 @@ def _steps(bot: Bot, sealed: Sequence[SealedRequest]) -> list[tuple[str, Callabl
         opened = envelope.open_envelope((credentials,), query, envelope.read_body(body))
         callback = read_callback(opened.message)
         kept = KeptCallback(callback.message_id, callback.chat_id, now, opened.message)
-        assert elsewhere.try_admit(kept, open_window(callback, now), now)
+        assert elsewhere.admit(kept, open_window(callback, now), now)
         return seal(query.nonce)
 
     elsewhere = MemoryStateStore()
@@ -109,7 +109,7 @@ def _steps(bot: Bot, sealed: Sequence[SealedRequest]) -> list[tuple[str, Callabl
         ("decrypt", credentials.cipher.decrypt, encrypted),
         ("unframe", envelope._unframe, frames),
         ("JSON", read_callback, messages),
-        ("admit (memory:)", lambda given: state.try_admit(*given), admitted),
+        ("admit (memory:)", lambda given: state.admit(*given), admitted),
         ("seal", seal, [query.nonce for query in signed]),
         (WHOLE, whole, everything),
     ]

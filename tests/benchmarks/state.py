@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from maven_channel_wecom.clock import SystemClock
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.patience import keep_trying
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.protocol import limits
@@ -140,7 +141,7 @@ async def _live(
         opened_at=now,
         expires_at=now + limits.RESPONSE_URL_SECONDS,
     )
-    await state.admit(KeptCallback(message_id, chat_id, now, b"{}"), window if with_window else None, now)
+    await settled(state.admit(KeptCallback(message_id, chat_id, now, b"{}"), window if with_window else None, now))
     if answered and (claimed := await state.claim_window(chat_id, message_id, now)):
         await state.spend_window(claimed, now)
     await state.finish(message_id, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.port import KeptCallback
 
@@ -31,4 +32,4 @@ async def all_unfinished(store: StateStore, now: float = NOW) -> list[KeptCallba
 
 
 async def admit(store: StateStore, message_id: str, now: float = NOW) -> bool:
-    return await store.admit(kept(message_id), window(message_id, now), now)
+    return await settled(store.admit(kept(message_id), window(message_id, now), now))

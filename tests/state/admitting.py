@@ -10,6 +10,7 @@ import itertools
 import sys
 import time
 
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.opening import open_state
 from maven_channel_wecom.state.port import KeptCallback
@@ -25,7 +26,7 @@ async def admit_until_killed(path: str, prefix: str) -> None:
             message_id = f"{prefix}-{number}"
             now = time.time()
             window = ReplyWindow(message_id, "chat", "alice", f"https://x/{message_id}", now, now + 3600)
-            if await state.admit(KeptCallback(message_id, "chat", now, message_id.encode() * 30), window, now):
+            if await settled(state.admit(KeptCallback(message_id, "chat", now, message_id.encode() * 30), window, now)):
                 sys.stdout.write(f"{message_id}\n")
                 sys.stdout.flush()
 

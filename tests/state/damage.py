@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.opening import open_state
 from maven_channel_wecom.state.port import KeptCallback
@@ -65,7 +66,7 @@ async def write(folder: Path) -> None:
 async def _live(state: StateStore, number: int) -> None:
     """Carry a message to one of the ends it can come to."""
     callback, window = CALLBACKS[f"m{number}"], WINDOWS[f"m{number}"]
-    assert await state.admit(callback, window, NOW)
+    assert await settled(state.admit(callback, window, NOW))
     if number % 5 == 1:
         await state.finish(callback.message_id, NOW)
     if number % 5 in {2, 3}:
@@ -146,4 +147,4 @@ async def _check_entries(state: StateStore, seed: int) -> None:
             assert found.chat_id == chat_id, seed
             assert msgspec.structs.replace(found, repeated=False) == WINDOWS[found.message_id], seed
     await asyncio.gather(*(state.finish(message_id, NOW) for message_id in CALLBACKS))
-    assert await state.admit(KeptCallback("new", "chat", NOW, b"new"), None, NOW), seed
+    assert await settled(state.admit(KeptCallback("new", "chat", NOW, b"new"), None, NOW)), seed

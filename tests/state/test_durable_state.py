@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
 from tests.state.backends import BACKENDS, DURABLE
@@ -60,7 +61,7 @@ def window(message_id: str, *, opened_at: float = NOW, repeated: bool = False) -
 
 
 async def admit(state: StateStore, message_id: str, now: float = NOW) -> bool:
-    return await state.admit(kept(message_id, now), window(message_id, opened_at=now), now)
+    return await settled(state.admit(kept(message_id, now), window(message_id, opened_at=now), now))
 
 
 async def claim(state: StateStore, message_id: str, now: float = NOW) -> ReplyWindow:
@@ -74,7 +75,7 @@ async def test_what_was_acknowledged_is_taken_up_again_oldest_first(place: Place
     state = await place.open()
     await admit(state, "second", NOW + 2)
     await admit(state, "first", NOW + 1)
-    await state.admit(kept("event", NOW + 3), None, NOW + 3)
+    await settled(state.admit(kept("event", NOW + 3), None, NOW + 3))
     state = await place.open()
     assert await state.unfinished(LATER) == [kept("first", NOW + 1), kept("second", NOW + 2), kept("event", NOW + 3)]
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.memory_windows import OpenWindows
@@ -17,7 +18,7 @@ NOW = 1_700_000_000.0
 
 async def admit(store: MemoryStateStore, number: int, now: float = NOW, url: str = "https://x/") -> bool:
     window = ReplyWindow(f"m{number}", "chat", "alice", url, now, now + 3600)
-    return await store.admit(KeptCallback(f"m{number}", "chat", now, b"x"), window, now)
+    return await settled(store.admit(KeptCallback(f"m{number}", "chat", now, b"x"), window, now))
 
 
 async def test_too_many_entries_are_refused_and_fit_again_later() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.port import KeptCallback
 from tests.fakes.fault_proxy import FaultProxy
@@ -53,7 +54,7 @@ async def near(opened: Replicas, server: RedisServer) -> RedisStateStore:
 
 async def admit(store: RedisStateStore, message_id: str) -> bool:
     window = ReplyWindow(message_id, "chat", "alice", f"https://x/{message_id}", NOW, NOW + 3600)
-    return await store.admit(KeptCallback(message_id, "chat", NOW, b"message"), window, NOW)
+    return await settled(store.admit(KeptCallback(message_id, "chat", NOW, b"message"), window, NOW))
 
 
 async def test_an_admission_whose_answer_was_lost_once_is_an_admission(far: RedisStateStore, proxy: FaultProxy) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.opening import open_state
 from maven_channel_wecom.state.port import KeptCallback
@@ -53,7 +54,7 @@ async def opened() -> AsyncIterator[Replicas]:
 
 async def admit(store: RedisStateStore, message_id: str) -> bool:
     window = ReplyWindow(message_id, "chat", "alice", f"https://x/{message_id}", NOW, NOW + 3600)
-    return await store.admit(KeptCallback(message_id, "chat", NOW, b"message"), window, NOW)
+    return await settled(store.admit(KeptCallback(message_id, "chat", NOW, b"message"), window, NOW))
 
 
 async def outcomes(store: RedisStateStore, messages: range) -> list[object]:

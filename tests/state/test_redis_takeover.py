@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.state.port import KeptCallback
 from tests.fakes.redis_replicas import Replicas, crash_redis_store, let_replicas_be_silent
 from tests.state.admitted import NOW, admit, all_unfinished, kept, window
@@ -169,7 +170,7 @@ async def test_large_callbacks_are_taken_over_too(server: RedisServer, replicas:
     first, second, _ = replicas
     for number in range(20):
         callback = KeptCallback(f"m{number}", "chat", NOW + number, bytes(700_000))
-        await first.admit(callback, window(f"m{number}"), NOW)
+        await settled(first.admit(callback, window(f"m{number}"), NOW))
     await crash_redis_store(first)
     await let_replicas_be_silent(server, seconds=SILENCE)
     assert len(await all_unfinished(second)) == 20

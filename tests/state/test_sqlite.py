@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
@@ -45,7 +46,7 @@ def kept(message_id: str, message: bytes = b"x") -> KeptCallback:
 
 async def admit(store: SqliteStateStore, message_id: str, *, message: bytes = b"x", now: float = NOW) -> bool:
     window = ReplyWindow(message_id, "chat", "alice", "https://x/canary", now, now + HOUR)
-    return await store.admit(kept(message_id, message), window, now)
+    return await settled(store.admit(kept(message_id, message), window, now))
 
 
 async def execute(store: SqliteStateStore, statement: str) -> list[tuple[int, ...]]:
@@ -164,7 +165,7 @@ def test_a_process_that_does_not_close_ends_all_the_same(path: Path) -> None:
         "from maven_channel_wecom.state.port import KeptCallback\n"
         "async def main():\n"
         "    state = await open_state('sqlite:' + sys.argv[1], channel='wecom')\n"
-        "    print(await state.unfinished(0), await state.admit(KeptCallback('m', 'c', 0, b'x'), None, 0))\n"
+        "    print(await state.unfinished(0), await state.admit(KeptCallback('m', 'c', 0, b'x'), None, 0).wait())\n"
         "asyncio.run(main())\n"
     )
     command = [sys.executable, "-c", program, str(path)]

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.opening import open_state
 from tests.state.admitted import all_unfinished
@@ -48,7 +49,7 @@ async def check(path: Path, admitted: Sequence[str]) -> None:
         assert callback.message == message_id.encode() * 30
         now = callback.received_at
         window = ReplyWindow(message_id, "chat", "alice", f"https://x/{message_id}", now, now + 3600)
-        assert not await state.admit(callback, window, now)
+        assert not await settled(state.admit(callback, window, now))
     answered = await asyncio.gather(*(state.claim_window("chat", name, kept[name].received_at) for name in admitted))
     assert [window and window.url for window in answered] == [f"https://x/{name}" for name in admitted]
     for found in answered:

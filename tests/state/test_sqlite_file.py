@@ -46,7 +46,7 @@ async def refusal(path: Path) -> str:
 
 async def make_state(path: Path) -> None:
     store = await SqliteStateStore.open(str(path))
-    await store.admit(KeptCallback("m1", "chat", 0.0, b"x"), None, 0.0)
+    await store.admit(KeptCallback("m1", "chat", 0.0, b"x"), None, 0.0).wait()
     await store.close()
 
 
@@ -83,7 +83,7 @@ async def test_a_second_store_on_the_same_file_is_refused(path: Path) -> None:
     """Two channels would take up each other's callbacks; the first goes on."""
     store = await SqliteStateStore.open(str(path))
     assert (await refusal(path)).startswith("is in use by another process or channel: stop that one, or give each")
-    assert await store.admit(KeptCallback("m1", "chat", 0.0, b"x"), None, 0.0)
+    assert await store.admit(KeptCallback("m1", "chat", 0.0, b"x"), None, 0.0).wait()
     await store.close()
 
 
@@ -251,11 +251,11 @@ async def test_a_file_of_the_first_version_is_brought_up(path: Path) -> None:
         assert found == ReplyWindow(message_id, "chat", "alice", url, opened_at, opened_at + 3600, repeated)
     for message_id in ("in hand", "answering", "answered", "open", "claimed", "spent", "event"):
         assert await store.claim_window("chat", message_id, NOW) is None
-        assert not await store.admit(KeptCallback(message_id, "chat", NOW, b"x"), None, NOW)
+        assert await store.admit(KeptCallback(message_id, "chat", NOW, b"x"), None, NOW).wait() is False
     await store.finish("event", NOW)
     await store.finish("in hand", NOW)
     for message_id in ("spent", "in hand"):
-        assert await store.admit(KeptCallback(message_id, "chat", NOW, b"x"), None, NOW + 3605)
+        assert await store.admit(KeptCallback(message_id, "chat", NOW, b"x"), None, NOW + 3605).wait()
     await store.close()
 
 

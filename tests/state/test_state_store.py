@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from maven_channel_wecom.later import settled
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
 from tests.state.backends import BACKENDS
@@ -38,8 +39,8 @@ def window(message_id: str, chat_id: str = "chat", opened_at: float = NOW, sende
 
 
 async def admit(state: StateStore, message_id: str, *, now: float = NOW, sender_id: str = "alice") -> bool:
-    return await state.admit(
-        kept(message_id, received_at=now), window(message_id, opened_at=now, sender_id=sender_id), now
+    return await settled(
+        state.admit(kept(message_id, received_at=now), window(message_id, opened_at=now, sender_id=sender_id), now)
     )
 
 
@@ -105,9 +106,9 @@ async def test_what_this_process_has_in_hand_is_not_taken_over(state: StateStore
 
 async def test_a_callback_needs_no_window(state: StateStore) -> None:
     """An event has nothing to be answered through."""
-    assert await state.admit(kept("e1"), None, NOW)
+    assert await settled(state.admit(kept("e1"), None, NOW))
     assert await state.claim_window("chat", "e1", NOW) is None
-    assert not await state.admit(kept("e1"), None, NOW)
+    assert not await settled(state.admit(kept("e1"), None, NOW))
 
 
 async def test_a_window_is_that_of_the_message_answered(state: StateStore) -> None:
@@ -130,7 +131,7 @@ async def test_without_a_message_the_newest_window_of_the_chat_is_taken(state: S
     """And then the next newest; other chats have their own."""
     await admit(state, "m1")
     await admit(state, "m2", now=NOW + 1)
-    await state.admit(kept("m3", chat_id="other"), window("m3", chat_id="other", opened_at=NOW + 2), NOW + 2)
+    await settled(state.admit(kept("m3", chat_id="other"), window("m3", chat_id="other", opened_at=NOW + 2), NOW + 2))
     taken = [await state.claim_window("chat", None, NOW + 3) for _ in range(3)]
     assert [found and found.message_id for found in taken] == ["m2", "m1", None]
 
@@ -246,15 +247,6 @@ async def test_windows_that_expire_unspent_are_counted_once(state: StateStore) -
     await admit(state, "much later", now=NOW + HOUR + 1)
     assert state.expired_windows == 3
     assert state.open_windows == 2
-
-
-async def test_admitting_at_once_is_admitting_or_takes_waiting(state: StateStore) -> None:
-    """A backend that has to wait has done nothing; all agree on what is claimed."""
-    at_once = state.try_admit(kept("m1"), window("m1"), NOW)
-    assert at_once in {True, None}
-    assert await admit(state, "m1") is (at_once is None)
-    assert state.try_admit(kept("m1"), window("m1"), NOW) in {False, None}
-    assert await state.claim_window("chat", "m1", NOW) == window("m1")
 
 
 async def test_a_fresh_state_is_healthy_and_empty(state: StateStore) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from maven_channel_wecom.later import Later
 from maven_channel_wecom.transport.callback_answer import UNTAKEN, CallbackAnswer, dull_answer
 from maven_channel_wecom.transport.callback_server import CallbackServer
 
@@ -35,9 +36,9 @@ class Receiver:
         await read_body()
         return _ANSWERS.get(next(iter(query)).encode(), dull_answer(401))
 
-    def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer | Awaitable[CallbackAnswer]:
+    def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer | Later[CallbackAnswer]:
         if self.gate and query == b"slow":
-            return self._answer_later(self.gate)
+            return Later(asyncio.ensure_future(self._answer_later(self.gate)))
         return _ANSWERS.get(query, dull_answer(401))
 
     async def _answer_later(self, gate: asyncio.Event) -> CallbackAnswer:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from maven_channel_wecom.later import Later
 from maven_channel_wecom.transport.callback_answer import CallbackAnswer, dull_answer
 from maven_channel_wecom.transport.callback_server import CallbackServer
 from maven_channel_wecom.transport.connection import Connection
@@ -115,11 +116,11 @@ class Receiver:
         self.asked.append(f"{method} long")
         return self.answer
 
-    def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer | Awaitable[CallbackAnswer] | None:
+    def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer | Later[CallbackAnswer] | None:
         if self.declines:
             return None
         self.asked.append("POST short")
-        return self._answer_later(self.gate) if self.gate else self.answer
+        return Later(asyncio.ensure_future(self._answer_later(self.gate))) if self.gate else self.answer
 
     async def _answer_later(self, gate: asyncio.Event) -> CallbackAnswer:
         await gate.wait()

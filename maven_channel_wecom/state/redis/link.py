@@ -92,6 +92,10 @@ class RedisLink:
 
     async def run(self, *command: Any) -> Any:  # noqa: ANN401 - Redis answers what it answers
         """Run a command. Raises StateUnavailable, in at most about twice the time of a batch."""
+        return await self.submit(*command)
+
+    def submit(self, *command: Any) -> asyncio.Future[Any]:  # noqa: ANN401 - as it takes numbers, too
+        """Do the same for a caller who may not wait. Raises StateUnavailable at once when it would be in vain."""
         if self._closed:
             raise StateUnavailable(_CLOSED)
         if self._breaker.refuses:
@@ -100,7 +104,7 @@ class RedisLink:
         self._waiting.append(step)
         if self._pump is None:
             self._pump = asyncio.create_task(self._send_waiting())
-        return await step.answer
+        return step.answer
 
     async def close(self) -> None:
         """Hang up. Whoever still waits is refused."""

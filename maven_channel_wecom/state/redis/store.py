@@ -12,9 +12,11 @@ import os
 import secrets
 import socket
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.later import Later
 from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
 from maven_channel_wecom.state.redis import scripts
 from maven_channel_wecom.state.redis.address import parse_redis_address
@@ -26,6 +28,8 @@ from maven_channel_wecom.state.redis.windows import RedisWindows
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from maven_channel_wecom.policy.reply_window import ReplyWindow
     from maven_channel_wecom.state.redis.scripts import Script
 
@@ -81,6 +85,7 @@ class RedisStateStore:
         self._link = link
         # The tag in braces keeps a channel in one slot of a cluster.
         self._prefix = f"maven-wecom:{{{channel}}}:"
+        self._key = f"{self._prefix}unfinished"
         self._replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._numbers = itertools.count(1)
         self._silent_seconds = silent_seconds
@@ -100,7 +105,7 @@ class RedisStateStore:
             await self._beat()
         self._keeper = asyncio.create_task(self._keep())
 
-    async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
+    def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool | Later[bool]:
         """See StateStore.
 
         After an error Redis may still have it: then it is taken over once it was idle for long enough, and a repeat is
@@ -112,19 +117,8 @@ class RedisStateStore:
         token = self._token()
         kept = (self._replica, token, message_id, callback.chat_id, callback.received_at, callback.message)
         opened = (window.sender_id, window.url, window.opened_at, window.expires_at) if window else ()
-        try:
-            answer = await self._run(scripts.ADMIT, *kept, now + CLAIM_SECONDS, now, *opened)
-        except StateUnavailable as unavailable:
-            self._room.note(unavailable)
-            raise
-        self._room.note(None)
-        admitted = bool(answer[0])
-        if admitted:
-            self._in_hand[message_id] = token
-        return admitted
-
-    def try_admit(self, *_: object) -> None:
-        """See StateStore. A network takes waiting."""
+        answer = self._submit(scripts.ADMIT, *kept, now + CLAIM_SECONDS, now, *opened)
+        return Later(answer).then(partial(self._admitted, message_id, token))
 
     async def release(self, message_id: str, now: float) -> None:
         """See StateStore."""
@@ -139,16 +133,8 @@ class RedisStateStore:
         # Before anything is taken, what is in hand here shows that it is.
         await self._beat()
         token = self._token()
-        taken = await self._run(
-            scripts.TAKE_OVER,
-            self._replica,
-            token,
-            self._silent_ms,
-            _GONE_MS,
-            min(most, _TAKEN),
-            now,
-            now + CLAIM_SECONDS,
-        )
+        whose = (self._replica, token, self._silent_ms, _GONE_MS)
+        taken = await self._run(scripts.TAKE_OVER, *whose, min(most, _TAKEN), now, now + CLAIM_SECONDS)
         callbacks = [
             KeptCallback(message_id.decode(), chat_id.decode(), float(received_at), message)
             for message_id, chat_id, received_at, message in taken
@@ -199,17 +185,31 @@ class RedisStateStore:
             await self._beat(idle_ms=_GONE_MS)
         await self._link.close()
 
+    def _admitted(self, message_id: str, token: str, result: Callable[[], list[Any]]) -> bool:
+        try:
+            new = bool(self._read(result())[0])
+        except StateUnavailable as unavailable:
+            self._room.note(unavailable)
+            raise
+        self._room.note(None)
+        if new:
+            self._in_hand[message_id] = token
+        return new
+
     def _token(self) -> str:
         return f"{self._replica}:{next(self._numbers)}"
 
     async def _run(self, script: Script, *arguments: str | bytes | float) -> list[Any]:
+        return self._read(await self._submit(script, *arguments))
+
+    def _submit(self, script: Script, *arguments: str | bytes | float) -> asyncio.Future[list[Any]]:
+        return self._link.submit("EVALSHA", script.sha, 1, self._key, *arguments)
+
+    def _read(self, answer: list[Any]) -> list[Any]:
         # Every script answers with how many windows are open, how many it found expired, then with what is its own.
-        answer: list[Any]
-        self._open_windows, expired, *answer = await self._link.run(
-            "EVALSHA", script.sha, 1, f"{self._prefix}unfinished", *arguments
-        )
+        self._open_windows, expired, *own = answer
         self._expired_windows += expired
-        return answer
+        return own
 
     async def _settle(self, message_id: str, now: float, *, released: bool) -> None:
         self._windows.forget(message_id)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.later import Later
 from maven_channel_wecom.state.sqlite.writer import Writer
 
 if TYPE_CHECKING:
@@ -46,18 +47,15 @@ class SqliteStateStore:
         writer = Writer(Path(path))
         return cls(writer, await writer.open(), patience_seconds=patience_seconds)
 
-    async def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
-        """See StateStore. Admitted for a caller who was canceled meanwhile, it is unfinished and in nobody's hand."""
+    def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> Later[bool]:
+        """See StateStore."""
 
         def abandoned(new: bool) -> None:  # noqa: FBT001 - what admit returned
             # Not released: a repeat may have been told already that its message is in hand.
             if new:
                 self._left.append(callback)
 
-        return await self._writer.run(partial(self._entries.admit, callback, window, now), abandoned)
-
-    def try_admit(self, *_: object) -> None:
-        """See StateStore. A disk takes waiting."""
+        return Later(self._writer.submit(partial(self._entries.admit, callback, window, now), abandoned))
 
     async def release(self, message_id: str, now: float) -> None:
         """See StateStore."""
