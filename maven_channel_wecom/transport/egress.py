@@ -14,6 +14,7 @@ import aiohttp
 from maven_channel_wecom.errors import WeComError
 from maven_channel_wecom.transport import addresses
 from maven_channel_wecom.transport.failures import ForbiddenAddress, lost, not_sent, not_sent_reason
+from maven_channel_wecom.transport.kept_connections import DirectConnector
 from maven_channel_wecom.transport.passage import Broken, Passage, PassingRequest
 from maven_channel_wecom.transport.plain_url import read_url
 from maven_channel_wecom.transport.proxy import SOCKS_SCHEMES, read_proxy
@@ -216,7 +217,7 @@ class Egress:
                 ssl=self._tls,
                 keepalive_timeout=KEEPALIVE_SECONDS,
             )
-        return aiohttp.TCPConnector(
+        return DirectConnector(
             resolver=JudgingResolver(names, self._is_forbidden),
             socket_factory=self._make_socket,
             ssl=self._tls,

@@ -32,18 +32,18 @@ class ShortPost:
         self._connector = connector
         self._timeout = timeout
         self._wanted: tuple[str, str] | None = None
-        self._request: aiohttp.ClientRequest | None = None
-        self._head = ""
+        self._towards: tuple[aiohttp.ClientRequest, str] | None = None
 
     async def post(self, url: URL, body: bytes, *, passage: Passage, limit_bytes: int) -> tuple[int, bytes]:
         """POST once and return the HTTP status and at most `limit_bytes` of the answer; raises what aiohttp raises."""
-        connection = await self._connector.connect(self._towards(url), traces=[], timeout=self._timeout)
+        request, fields = self._request(url)
+        connection = await self._connector.connect(request, traces=[], timeout=self._timeout)
         protocol = connection.protocol
         if protocol is None or protocol.transport is None:
             raise ConnectionResetError
         try:
             protocol.set_response_params(read_until_eof=True, auto_decompress=False)
-            head = f"POST {url.raw_path_qs} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n"
+            head = f"POST {url.raw_path_qs} HTTP/1.1\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
             passage.left = True
             protocol.transport.write(head.encode() + body)
             status, content = await _final(protocol)
@@ -55,20 +55,20 @@ class ShortPost:
         connection.release()
         return status, answer
 
-    def _towards(self, url: URL) -> aiohttp.ClientRequest:
-        """Return a request that says to the connector where to connect; the last one, mostly."""
+    def _request(self, url: URL) -> tuple[aiohttp.ClientRequest, str]:
+        """Return a request that says to the connector where to connect, and its header fields; the last, mostly."""
         wanted = (url.scheme, url.raw_authority)
-        if self._request is None or self._wanted != wanted:
-            self._wanted = wanted
-            self._request = aiohttp.ClientRequest(
+        if self._towards is None or self._wanted != wanted:
+            request = aiohttp.ClientRequest(
                 "POST",
                 url.origin(),
                 headers={"Accept-Encoding": "identity", "Content-Type": "application/json"},
                 loop=asyncio.get_running_loop(),
             )
-            headers = self._request.headers
-            self._head = "".join(f"{name}: {headers[name]}\r\n" for name in headers if name != "Content-Length")
-        return self._request
+            fields = (f"{name}: {value}\r\n" for name, value in request.headers.items() if name != "Content-Length")
+            self._wanted = wanted
+            self._towards = request, "".join(fields)
+        return self._towards
 
 
 async def read_up_to(limit_bytes: int, content: aiohttp.StreamReader) -> bytes:

@@ -14,6 +14,7 @@ import python_socks
 from aiohttp.client_proto import ResponseHandler
 
 from maven_channel_wecom.transport.failures import ProxyUnusable
+from maven_channel_wecom.transport.kept_connections import Unasked
 from maven_channel_wecom.transport.proxy import SOCKS_PORT
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _PROXY_FAILURES = (
 )
 
 
-class SocksConnector(aiohttp_socks.ProxyConnector):
+class SocksConnector(Unasked, aiohttp_socks.ProxyConnector):
     """Opens connections through `proxy`: to an address found by `resolver`, or, without one, to the name itself."""
 
     def __init__(

@@ -117,6 +117,42 @@ async def test_each_host_gets_its_own_name(new_egress: NewEgress) -> None:
         assert site.accepted == 1
 
 
+async def test_each_host_gets_its_own_name_when_both_are_connected_to_at_once(new_egress: NewEgress) -> None:
+    """Whoever waits for a connection finds what it wanted to say unchanged."""
+    async with (
+        Site(answer(b"first")) as first,
+        Site(answer(b"second")) as second,
+        client(new_egress(allow_private_network=True)) as replies,
+    ):
+        await asyncio.gather(*(replies.post(site.url, b"{}", timeout_seconds=5) for site in (first, second)))
+    for site in (first, second):
+        assert [request.headers["host"] for request in site.requests] == [f"127.0.0.1:{site.port}"]
+
+
+async def test_what_came_unasked_is_no_answer(new_egress: NewEgress) -> None:
+    """A server that gives up on an idle connection may say so (408): the next reply goes over another one."""
+    first_over, said = asyncio.Event(), asyncio.Event()
+
+    async def speak_twice(writer: asyncio.StreamWriter) -> None:
+        await answer(b"first")(writer)
+        await first_over.wait()
+        await answer(b"unasked", status="408 Request Timeout")(writer)
+        said.set()
+        await silence(writer)
+
+    async with (
+        Site(in_turn(speak_twice, answer(b"second"))) as site,
+        Site(answer(b"elsewhere")) as elsewhere,
+        client(new_egress(allow_private_network=True)) as replies,
+    ):
+        assert await replies.post(site.url, b"{}", timeout_seconds=5) == (200, b"first")
+        first_over.set()
+        await said.wait()
+        # Meanwhile the event loop looks at every connection.
+        await replies.post(elsewhere.url, b"{}", timeout_seconds=5)
+        assert await replies.post(site.url, b"{}", timeout_seconds=5) == (200, b"second")
+
+
 async def test_an_informational_answer_is_not_the_answer(new_egress: NewEgress) -> None:
     """A proxy may say that it goes on (103, RFC 8297) before it says what came of it."""
 
