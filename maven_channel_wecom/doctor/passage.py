@@ -10,6 +10,7 @@ from maven_channel_wecom.doctor.probing import CONNECT_SECONDS, with_query
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from maven_channel_wecom.transport.egress import Egress
 from maven_channel_wecom.transport.proxy import SOCKS_PORT, SOCKS_SCHEMES, read_proxy
+from maven_channel_wecom.transport.short_post import read_up_to
 
 if TYPE_CHECKING:
     import aiohttp
@@ -49,7 +50,7 @@ async def ask_through_proxy(proxy: str, probe: UrlProbe, url: URL, check: UrlChe
     """
 
     async def read(response: aiohttp.ClientResponse) -> ProxySeen:
-        body = await response.content.read(len(check.echo) + 1)
+        body = await read_up_to(len(check.echo) + 1, response.content)
         if response.status == _WRONG_CREDENTIALS:
             return "refuses"
         return "carries" if (response.status, body) == (_OK, check.echo) else "rewrites"

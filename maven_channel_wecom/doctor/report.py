@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -26,7 +27,9 @@ def all_well(checks: Sequence[Check]) -> bool:
 
 def as_json(checks: Sequence[Check]) -> str:
     """Return one object with `ok` and `checks`, in one line."""
-    return msgspec.json.encode({"ok": all_well(checks), "checks": checks}).decode() + "\n"
+    told = msgspec.to_builtins({"ok": all_well(checks), "checks": checks})
+    # Not msgspec's: a path or the host of a redirect may hold what is no text.
+    return printable(json.dumps(told, ensure_ascii=False)) + "\n"
 
 
 def as_text(checks: Sequence[Check]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -10,7 +11,6 @@ from maven_channel_wecom.protocol import cipher, envelope
 from tests.fakes.sites import Site
 
 if TYPE_CHECKING:
-    import asyncio
     import ssl
     from collections.abc import Callable
     from pathlib import Path
@@ -41,7 +41,7 @@ def with_bot(folder: Path, **settings: Any) -> Path:  # noqa: ANN401 - see entry
 
 
 class FakeBot(Site):
-    """Opens the check, and answers it with what `spoil` makes of the right text."""
+    """Opens the check, and answers it with what `spoil` makes of the right text, in so many pieces."""
 
     def __init__(
         self,
@@ -50,12 +50,14 @@ class FakeBot(Site):
         status: str = "200 OK",
         headers: str = "",
         before: Callable[[], None] = lambda: None,
+        pieces: int = 1,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(self._answer, tls)
         self._spoil = spoil
         self._head = f"HTTP/1.1 {status}\r\n{headers}"
         self._before = before
+        self._pieces = pieces
 
     async def _answer(self, writer: asyncio.StreamWriter) -> None:
         target = self.requests[-1].line.split(" ")[1]
@@ -63,5 +65,10 @@ class FakeBot(Site):
         signed = envelope.read_query(query)
         body = self._spoil(envelope.open_envelope([CREDENTIALS], signed, envelope.read_echo(query)).message)
         self._before()
-        writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        await writer.drain()
+        writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode())
+        size = -(-len(body) // self._pieces) or 1
+        for start in range(0, len(body), size):
+            writer.write(body[start : start + size])
+            await writer.drain()
+            # So that whoever reads one piece only has no other yet.
+            await asyncio.sleep(0.02 if self._pieces > 1 else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,7 @@ ODD: list[Any] = [
     *({"env": "canary"}, {"env": "CAN=ARY"}, {"file": "\0canary"}, {"file": "/"}, {"file": "canary" * 100}),
     *("http://xn--:1", "http://[::1", "http://%zz:1", "redis://127.0.0.1:1/99999999999999999999", "sqlite:/dev/null"),
     *(f"sqlite:{'long' * 100}", "sqlite:/proc/self/mem", "sqlite:canary\0", "::", "fe80::1%lo", "a..b"),
+    *("\ud800", "sqlite:\ud800/x", {"file": "\ud800"}, "\x9b"),
 ]
 SECTIONS = {
     "channels.wecom": ("type", "token", "encodingAESKey", "host", "port", "path", "proxy", "state"),
@@ -255,5 +257,11 @@ def test_a_verdict_speaks_of_the_console_only_when_the_url_is_concerned() -> Non
 
 def test_what_could_steer_a_terminal_is_escaped() -> None:
     """A host of a redirect comes from outside."""
-    check = Check(name="public_url", channel="a", outcome="fail", detail="to \x1b[2J\u202e")
-    assert "to \\u001b[2J\\u202e" in report.as_text([check])
+    detail = "to \x1b[2J\x9b2J\u202e\ud800"
+    check = Check(name="public_url", channel="\ud800", outcome="fail", detail=detail)
+    assert "to \\u001b[2J\\u009b2J\\u202e\\ud800" in report.as_text([check])
+    told = report.as_json([check])
+    assert told[:-1].isprintable()
+    assert json.loads(told)["checks"] == [
+        {"name": "public_url", "channel": "\ud800", "outcome": "fail", "detail": detail}
+    ]

@@ -246,6 +246,13 @@ async def test_with_a_url_a_request_goes_through_the_proxy(doctor: Doctor, tmp_p
     assert not any("proxy-authorization" in asked.headers for asked in bot.requests)
 
 
+async def test_an_answer_in_pieces_is_read_to_its_end(doctor: Doctor, tmp_path: Path) -> None:
+    """A proxy may hand it on as it comes."""
+    async with FakeBot(pieces=3) as bot, HttpProxy(bot.port) as proxy:
+        found = await through(doctor, tmp_path, f"http://127.0.0.1:{proxy.port}", bot)
+    assert (found.outcome("public_url"), found.outcome("proxy")) == ("ok", "ok")
+
+
 async def test_a_socks_proxy_is_gone_through_too(doctor: Doctor, tmp_path: Path) -> None:
     """With the name left to it, and its refusal told."""
     async with FakeBot() as bot:
