@@ -1,10 +1,12 @@
 """Spans of a message's way, for whoever runs an OpenTelemetry SDK. For everybody else the steps stay as they are.
 
-No span holds a user, a chat, a text or a URL; the trail that is there is the one of the log.
+No span holds a user, a chat, a text or a URL; the trail that is there is the one of the log. No span costs a message:
+samplers and processors are the operator's, and the SDK lets through what they raise.
 """
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     _Normalize = Callable[[_A], Awaitable[InboundMessage | None]]
     _Publish = Callable[[InboundMessage], Coroutine[None, None, None]]
     _Send = Callable[[OutboundMessage], Awaitable[Receipt]]
+
+logger = logging.getLogger(__name__)
 
 # Whoever can sign can call a type as they like.
 _TYPES = frozenset({*MESSAGE_TYPES, EVENT, STREAM})
@@ -74,6 +78,7 @@ class _Spans(Tracing):
     def __init__(self, channel: str, tracer: Tracer) -> None:
         self._channel = channel
         self._tracer = tracer
+        self._told = False
 
     def callback(self, take: _Take) -> _Take:
         def traced(callback: Callback, message: bytes) -> str | Later[str]:
@@ -83,7 +88,7 @@ class _Spans(Tracing):
                 outcome = take(callback, message)
             if isinstance(outcome, Later):
                 return outcome.then(partial(conclude, span))
-            _end_callback(span, outcome)
+            self._end_callback(span, outcome)
             return outcome
 
         def conclude(span: Span, result: Callable[[], str]) -> str:
@@ -93,7 +98,7 @@ class _Spans(Tracing):
                     outcome = result()
                 return outcome
             finally:
-                _end_callback(span, outcome)
+                self._end_callback(span, outcome)
 
         return traced
 
@@ -139,19 +144,45 @@ class _Spans(Tracing):
         attributes = {"wecom.channel": self._channel}
         if message_id is not None:
             attributes["wecom.trail"] = trail_id(self._channel, message_id)
-        return self._tracer.start_span(name, kind=kind, attributes=attributes)
+        try:
+            return self._tracer.start_span(name, kind=kind, attributes=attributes)
+        except Exception as error:  # noqa: BLE001 - whatever an operator's sampler or processor raises
+            self._tell(error)
+            return trace.INVALID_SPAN
+
+    def _end(self, span: Span) -> None:
+        try:
+            span.end()
+        except Exception as error:  # noqa: BLE001 - see _begin
+            self._tell(error)
+
+    def _end_callback(self, span: Span, outcome: str) -> None:
+        span.set_attribute("wecom.outcome", outcome)
+        if outcome not in _ACKNOWLEDGED:
+            span.set_status(trace.StatusCode.ERROR)
+        self._end(span)
 
     @contextmanager
     def _span(self, name: str, kind: SpanKind, message_id: str | None) -> Iterator[Span]:
         """Make a span current. An error leaves its kind alone: its text may hold what a user wrote."""
         span = self._begin(name, kind, message_id)
-        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        with trace.use_span(span, record_exception=False, set_status_on_exception=False):
             try:
                 yield span
             except BaseException as error:
                 span.set_attribute("wecom.reason", type(error).__name__)
                 span.set_status(trace.StatusCode.ERROR)
                 raise
+            finally:
+                self._end(span)
+
+    def _tell(self, error: Exception) -> None:
+        """Say once that spans are lost: it would be the same with every message."""
+        if not self._told:
+            self._told = True
+            logger.error(
+                "wecom spans lost", extra={"fields": {"channel": self._channel, "error": type(error).__name__}}
+            )
 
 
 def open_tracing(channel: str, version: str) -> Tracing:
@@ -162,10 +193,3 @@ def open_tracing(channel: str, version: str) -> Tracing:
     if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
         return Tracing()
     return _Spans(channel, provider.get_tracer("maven_channel_wecom", version))
-
-
-def _end_callback(span: Span, outcome: str) -> None:
-    span.set_attribute("wecom.outcome", outcome)
-    if outcome not in _ACKNOWLEDGED:
-        span.set_status(trace.StatusCode.ERROR)
-    span.end()

@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import StatusCode
 
-from maven_channel_wecom.contract.messages import InboundMessage
+from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage, Receipt
 from maven_channel_wecom.later import Later, settled
 from maven_channel_wecom.protocol.callback import Callback
-from maven_channel_wecom.tracing import open_tracing
+from maven_channel_wecom.tracing import Tracing, _Spans, open_tracing
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from maven_channel_wecom.tracing import Tracing
 
 CALLBACK = Callback(message_id="m1", type="text", chat_type="single", sender_id="alice")
 MESSAGE = InboundMessage(
     channel="wecom", sender_id="alice", chat_id="alice", content="canary", timestamp=1, message_id="m1"
 )
+ANSWER = OutboundMessage(channel="wecom", chat_id="alice", content="canary", reply_to="m1")
+RECEIPT = Receipt(outcome="delivered", attempts=1)
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -85,3 +90,53 @@ def test_a_message_of_an_earlier_process_begins_a_trace(spans: InMemorySpanExpor
     assert put == [Admitted(CALLBACK)]
     span = only(spans)
     assert (span.name, span.parent) == ("wecom takeover", None)
+
+
+class Unfit(Sampler, SpanProcessor):
+    """What an operator may set up wrongly. It raises at every span's beginning, or, as a processor, at its end."""
+
+    def should_sample(self, *_: object, **__: object) -> NoReturn:
+        raise ValueError(CALLBACK.message_id)
+
+    def get_description(self) -> str:
+        return "unfit"
+
+    def on_end(self, span: ReadableSpan) -> NoReturn:
+        raise ValueError(CALLBACK.message_id)
+
+
+async def taken(tracing: Tracing) -> list[object]:
+    """Take every step once, and return what came of each."""
+    loop = asyncio.get_running_loop()
+    admitting = loop.create_future()
+    loop.call_soon(admitting.set_result, "accepted")
+    put: list[object] = []
+
+    async def normalize(_admitted: Admitted) -> InboundMessage:
+        return MESSAGE
+
+    async def publish(message: InboundMessage) -> None:
+        put.append(message)
+
+    async def send(_message: OutboundMessage) -> Receipt:
+        return RECEIPT
+
+    tracing.takeover(put.append)(Admitted(CALLBACK))
+    await tracing.publish(publish)(MESSAGE)
+    return [
+        tracing.callback(lambda _callback, _message: "accepted")(CALLBACK, b""),
+        await settled(tracing.callback(lambda _callback, _message: Later(admitting))(CALLBACK, b"")),
+        *put,
+        await tracing.normalize(normalize)(Admitted(CALLBACK)),
+        await tracing.deliver(send)(ANSWER),
+    ]
+
+
+@pytest.mark.parametrize("at", ["beginning", "end"])
+async def test_an_sdk_that_raises_costs_no_message(at: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Every step is taken and its outcome comes back; that spans are lost is told once."""
+    provider = TracerProvider(sampler=Unfit()) if at == "beginning" else TracerProvider()
+    provider.add_span_processor(Unfit())
+    tracing = _Spans("wecom", provider.get_tracer("test"))
+    assert await taken(tracing) == ["accepted", "accepted", Admitted(CALLBACK), MESSAGE, MESSAGE, RECEIPT]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == ["wecom spans lost"]
