@@ -195,6 +195,9 @@ class _DullRequestHandler(web.RequestHandler):
         """See Protocol."""
         self._connections.remove(self._peer)
         super().connection_lost(exc)
+        # One broken chunk makes an error at each look for more, dozens of them, and at most one is answered.
+        for message, _ in self._messages:
+            _forget_frames(getattr(message, "exc", None))
 
     def handle_error(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import pytest
+from aiohttp.http_exceptions import HttpProcessingError
 
 from maven_channel_wecom.errors import MalformedCallback
 from maven_channel_wecom.transport.callback_answer import CallbackAnswer, dull_answer
@@ -159,3 +161,29 @@ async def test_a_body_that_breaks_off_is_a_malformed_callback(serving: Serving, 
             broken = await receiver.bodies.get()
     assert isinstance(broken, MalformedCallback)
     assert broken.reason == "aborted"
+
+
+async def test_a_body_of_broken_chunks_leaves_no_frames_behind(serving: Serving) -> None:
+    """The parser makes an error at each look for more, all but one of which nobody is told; they hold all that came."""
+
+    def errors() -> list[HttpProcessingError]:
+        return [each for each in gc.get_objects() if isinstance(each, HttpProcessingError)]
+
+    gc.collect()
+    assert errors() == []
+    gc.disable()
+    try:
+        async with serving() as (receiver, port):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            async with asyncio.timeout(WAIT_SECONDS):
+                writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+                while not receiver.queries:  # noqa: ASYNC110 - nothing tells that the body is waited for
+                    await asyncio.sleep(0)
+                writer.write(b"1\r\na\r\n" * 30 + b"canary\r\n")
+                while len(errors()) < 10:  # noqa: ASYNC110 - nothing tells of them
+                    await asyncio.sleep(0)
+                writer.close()
+                await receiver.bodies.get()
+        assert [error for error in errors() if error.__traceback__] == []
+    finally:
+        gc.enable()
