@@ -5,8 +5,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from maven_channel_wecom.acknowledgement import Acknowledgements
 from maven_channel_wecom.errors import (
     CallbackRejected,
@@ -15,7 +13,7 @@ from maven_channel_wecom.errors import (
     UndecipherableEnvelope,
     WrongReceiver,
 )
-from maven_channel_wecom.later import Later
+from maven_channel_wecom.later import Later, settled
 from maven_channel_wecom.patience import TimeLimit
 from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.protocol.callback import EVENT, read_callback
@@ -36,15 +34,6 @@ ADMIT_SECONDS: Final = 3.0
 """A disk that hangs must not cost more: WeCom waits five seconds. Lower: a slow disk costs 503."""
 
 _ACKNOWLEDGED: Final = frozenset({"accepted", "duplicate", "refused"})
-
-
-class _Taken(msgspec.Struct, frozen=True):
-    """How a callback that opened was taken: the labels of its metric, and what its answer is sealed with."""
-
-    kind: str
-    outcome: str
-    opened: OpenedEnvelope | None = None
-    nonce: str = ""
 
 
 class Inbound:
@@ -97,10 +86,7 @@ class Inbound:
             # First, as a body costs memory and a stranger knows no query.
             signed = envelope.read_query(query)
             body = b"" if self._busy() else await read_body()
-            taken = self._take(signed, body)
-            if isinstance(taken, Later):
-                return await self._acknowledge_later(taken, started).wait()
-            return self._acknowledge(taken, started)
+            return await settled(self._take(signed, body, started))
         except Exception as error:  # noqa: BLE001 - see _rejected
             return self._rejected("message", error)
 
@@ -111,21 +97,9 @@ class Inbound:
             return None
         started = self._clock.now()
         try:
-            taken = self._take(signed, body)
-            if isinstance(taken, Later):
-                return self._acknowledge_later(taken, started)
-            return self._acknowledge(taken, started)
+            return self._take(signed, body, started)
         except Exception as error:  # noqa: BLE001 - see _rejected
             return self._rejected("message", error)
-
-    def _acknowledge_later(self, taking: Later[_Taken], started: float) -> Later[CallbackAnswer]:
-        def acknowledge(taken: Callable[[], _Taken]) -> CallbackAnswer:
-            try:
-                return self._acknowledge(taken(), started)
-            except Exception as error:  # noqa: BLE001 - see _rejected
-                return self._rejected("message", error)
-
-        return taking.then(acknowledge)
 
     def _check_url(self, query: Mapping[str, str]) -> CallbackAnswer:
         """Answer the console's URL check with the bare plaintext: no quotes, no newline (101033)."""
@@ -144,26 +118,27 @@ class Inbound:
             return "draining"
         return "inbox_full" if self._intake.is_full else None
 
-    def _take(self, signed: envelope.SignedQuery, body: bytes) -> _Taken | Later[_Taken]:
+    def _take(
+        self, signed: envelope.SignedQuery, body: bytes, started: float
+    ) -> CallbackAnswer | Later[CallbackAnswer]:
         if busy := self._busy():
             self._log.turned_away(busy)
-            return _Taken("message", busy)
+            return self._answered("message", busy, dull_answer(503), started)
         opened = self._open(signed, envelope.read_body(body))
         callback = read_callback(opened.message)
         outcome = self._take_in(callback, opened.message)
-        if isinstance(outcome, Later):
-            # Giving up is safe: what was kept all the same is taken up again like the work of a dead process.
-            self._time_limit.put_on(outcome.done)
-            return outcome.then(lambda result: self._taken(callback, result(), opened, signed))
-        return self._taken(callback, outcome, opened, signed)
+        if not isinstance(outcome, Later):
+            return self._acknowledge(callback, outcome, opened, signed, started)
+        # Giving up is safe: what was kept all the same is taken up again like the work of a dead process.
+        self._time_limit.put_on(outcome.done)
 
-    def _taken(self, callback: Callback, outcome: str, opened: OpenedEnvelope, signed: envelope.SignedQuery) -> _Taken:
-        if outcome not in _ACKNOWLEDGED:
-            self._log.turned_away(outcome, callback)
-        if outcome == "accepted":
-            # Not of a repeat, which WeCom signed earlier.
-            self._metrics.clock_skew_seconds = self._clock.wall() - int(signed.timestamp)
-        return _Taken("event" if callback.type == EVENT else "message", outcome, opened, signed.nonce)
+        def acknowledge(result: Callable[[], str]) -> CallbackAnswer:
+            try:
+                return self._acknowledge(callback, result(), opened, signed, started)
+            except Exception as error:  # noqa: BLE001 - see _rejected
+                return self._rejected("message", error)
+
+        return outcome.then(acknowledge)
 
     def _open(self, signed: envelope.SignedQuery, ciphertext: str) -> OpenedEnvelope:
         try:
@@ -179,14 +154,19 @@ class Inbound:
             raise StaleCallback
         return opened
 
-    def _acknowledge(self, taken: _Taken, started: float) -> CallbackAnswer:
-        if taken.opened is None:
-            return self._answered(taken.kind, taken.outcome, dull_answer(503), started)
-        if taken.outcome not in _ACKNOWLEDGED:
-            return self._answered(taken.kind, taken.outcome, UNTAKEN, started)
-        second = int(self._clock.wall())
-        answer = self._acknowledgements.answer(taken.opened, nonce=taken.nonce, second=second)
-        return self._answered(taken.kind, taken.outcome, answer, started)
+    def _acknowledge(
+        self, callback: Callback, outcome: str, opened: OpenedEnvelope, signed: envelope.SignedQuery, started: float
+    ) -> CallbackAnswer:
+        kind = "event" if callback.type == EVENT else "message"
+        if outcome not in _ACKNOWLEDGED:
+            self._log.turned_away(outcome, callback)
+            return self._answered(kind, outcome, UNTAKEN, started)
+        wall = self._clock.wall()
+        if outcome == "accepted":
+            # Not of a repeat, which WeCom signed earlier.
+            self._metrics.clock_skew_seconds = wall - int(signed.timestamp)
+        answer = self._acknowledgements.answer(opened, nonce=signed.nonce, second=int(wall))
+        return self._answered(kind, outcome, answer, started)
 
     def _answered(self, kind: str, outcome: str, answer: CallbackAnswer, started: float) -> CallbackAnswer:
         self._metrics.count_callback(kind, outcome)

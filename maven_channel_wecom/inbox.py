@@ -42,6 +42,34 @@ class AdmittedCallback(msgspec.Struct, frozen=True):
     media_share: MediaShare = msgspec.field(default_factory=MediaShare)
 
 
+class _Work:
+    """A message in hand, and its place in the line of its chat."""
+
+    __slots__ = ("_waiting", "admitted", "before", "handed_over", "task")
+
+    task: asyncio.Task[None]
+
+    def __init__(self, admitted: AdmittedCallback, before: _Work | None) -> None:
+        self.admitted = admitted
+        self.before = before
+        """The one that must be handed over first; None when there is none any more."""
+        self.handed_over = False
+        # Of the one behind it, which seldom comes while it waits.
+        self._waiting: asyncio.Future[None] | None = None
+
+    def hand_over(self) -> None:
+        """Let the one behind it go."""
+        self.handed_over = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait until it is handed over; one other may."""
+        if not self.handed_over:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+
+
 class Inbox:
     """Carries each admitted callback through normalizing and publishing, and finishes it in the state.
 
@@ -82,12 +110,11 @@ class Inbox:
         # Asked for each time it costs a system call on Python 3.11.
         self._loop = asyncio.get_running_loop()
         self._reserved = 0
-        # By what their successors wait for: the task, and when the message was received.
-        self._work: dict[asyncio.Future[None], tuple[asyncio.Task[None], AdmittedCallback]] = {}
+        self._work: set[_Work] = set()
         self._told_late: AdmittedCallback | None = None
         self._done = asyncio.Event()
-        # The end of each chat's line: done when the last message put in has been published.
-        self._tails: dict[str, asyncio.Future[None]] = {}
+        # The last one in the line of each chat.
+        self._tails: dict[str, _Work] = {}
 
     def __len__(self) -> int:
         return len(self._work)
@@ -128,11 +155,10 @@ class Inbox:
     def put(self, admitted: AdmittedCallback) -> None:
         """Start work on a message."""
         chat_id = admitted.callback.chat_id
-        before = self._tails.get(chat_id)
-        published = self._loop.create_future()
-        self._tails[chat_id] = published
-        task = self._loop.create_task(self._carry(admitted, before, published))
-        self._work[published] = (task, admitted)
+        work = _Work(admitted, self._tails.get(chat_id))
+        self._tails[chat_id] = work
+        self._work.add(work)
+        work.task = self._loop.create_task(self._carry(work))
 
     async def drain(self, seconds: float) -> int:
         """Wait until all work is done, at most that long, then end the rest; return how many were left.
@@ -144,7 +170,7 @@ class Inbox:
                 while self._work or self._reserved:
                     self._done.clear()
                     await self._done.wait()
-        left = [task for task, _ in self._work.values()]
+        left = [work.task for work in self._work]
         self._work.clear()
         for task in left:
             task.cancel()
@@ -153,17 +179,15 @@ class Inbox:
 
     def _oldest(self) -> AdmittedCallback | None:
         # Not the first one put in: what is taken over from another process may be older than all.
-        in_hand = (admitted for _, admitted in self._work.values())
+        in_hand = (work.admitted for work in self._work)
         return min(in_hand, key=lambda admitted: admitted.received_at, default=None)
 
-    async def _carry(
-        self, admitted: AdmittedCallback, before: asyncio.Future[None] | None, published: asyncio.Future[None]
-    ) -> None:
-        callback = admitted.callback
+    async def _carry(self, work: _Work) -> None:
+        callback = work.admitted.callback
         try:
-            message = await self._message(admitted, before)
+            message = await self._message(work)
             # Those behind it are called no sooner than at their next turn of the loop, so the host is called in order.
-            self._leave_line(callback.chat_id, published)
+            self._leave_line(work)
             if message is not None:
                 self._trail.step(logging.DEBUG, "wecom message published", callback.message_id)
                 await self._publish(message)
@@ -180,26 +204,27 @@ class Inbox:
         except Exception as error:  # noqa: BLE001 - whatever a host or a wrapping plugin raises costs this message alone
             await self._fail(callback, type(error).__name__)
         finally:
-            self._leave_line(callback.chat_id, published)
-            self._media_room.leave(admitted.media_share)
-            self._work.pop(published, None)
+            self._leave_line(work)
+            self._media_room.leave(work.admitted.media_share)
+            self._work.discard(work)
             self._done.set()
 
-    async def _message(self, admitted: AdmittedCallback, before: asyncio.Future[None] | None) -> InboundMessage | None:
+    async def _message(self, work: _Work) -> InboundMessage | None:
         try:
-            message = await in_time(self._normalize(admitted), NORMALIZE_SECONDS)
+            message = await in_time(self._normalize(work.admitted), NORMALIZE_SECONDS)
         finally:
             # Also when it failed: those behind it wait for this one alone.
-            if before is not None and not before.done():
-                await asyncio.wait([before])
+            if work.before is not None:
+                await work.before.wait()
+                work.before = None
         blocks = len(message.content_blocks) if message else 0
-        self._trail.step(logging.DEBUG, "wecom message normalized", admitted.callback.message_id, blocks=blocks)
+        self._trail.step(logging.DEBUG, "wecom message normalized", work.admitted.callback.message_id, blocks=blocks)
         return message
 
-    def _leave_line(self, chat_id: str, published: asyncio.Future[None]) -> None:
-        if not published.done():
-            published.set_result(None)
-        if self._tails.get(chat_id) is published:
+    def _leave_line(self, work: _Work) -> None:
+        work.hand_over()
+        chat_id = work.admitted.callback.chat_id
+        if self._tails.get(chat_id) is work:
             del self._tails[chat_id]
 
     async def _fail(self, callback: Callback, reason: str) -> None:

@@ -69,8 +69,8 @@ class Desk:
 
     async def settle(self) -> None:
         """Wait until everything that can be done is done."""
-        while work := list(self.inbox._work):
-            done, _ = await asyncio.wait(work, timeout=WAIT_SECONDS)
+        while tasks := [work.task for work in self.inbox._work]:
+            done, _ = await asyncio.wait(tasks, timeout=WAIT_SECONDS)
             assert done
 
     def count(self, outcome: str) -> float | None:

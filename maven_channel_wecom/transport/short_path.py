@@ -24,7 +24,6 @@ _HEADERS: Final = re.compile(
 )
 _HEADER: Final = re.compile(rb"([^:]+):[ \t]*([^\r]*)\r\n")
 _LENGTH: Final = re.compile(rb"(0|[1-9][0-9]{0,6})[ \t]*")
-_QUERY: Final = re.compile(rb"[!-\"$-~]+")
 
 # Callers send the same headers again and again, but for the length, and that has few values: so a judgment is kept.
 _KEPT_JUDGMENTS: Final = 256
@@ -38,15 +37,17 @@ class ShortPath:
         self._lengths: dict[bytes, int] = {}
 
     def read(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """Return the raw query and the body of a segment that is one ordinary callback, None for everything else."""
+        """Return the query and the body of a segment that is one ordinary callback, None for everything else.
+
+        The query is whatever bytes stood there: whoever takes it must know it as ordinary, too.
+        """
         if not data.startswith(self._line_start):
             return None
         head, end, body = data.partition(b"\r\n\r\n")
         line, _, headers = head.partition(b"\r\n")
         if not end or len(body) != (self._lengths.get(headers) or self._judge(headers)) or not line.endswith(_LINE_END):
             return None
-        query = line[len(self._line_start) : -len(_LINE_END)]
-        return (query, body) if _QUERY.fullmatch(query) else None
+        return line[len(self._line_start) : -len(_LINE_END)], body
 
     def _judge(self, headers: bytes) -> int:
         """Return the length of the body behind ordinary headers, -1 behind others."""

@@ -65,8 +65,6 @@ def test_an_ordinary_callback_is_its_query_and_its_body() -> None:
         pytest.param(LINE.replace(b"POST", b"PUT") + HOST + LENGTH + b"\r\n{}", id="another-method"),
         pytest.param(LINE.replace(b"/bot?", b"/bots?") + HOST + LENGTH + b"\r\n{}", id="another-path"),
         pytest.param(LINE.replace(b"?", b"#") + HOST + LENGTH + b"\r\n{}", id="no-query"),
-        pytest.param(LINE.replace(b"nonce", b"#") + HOST + LENGTH + b"\r\n{}", id="a-fragment"),
-        pytest.param(LINE.replace(b"nonce", b"\xff") + HOST + LENGTH + b"\r\n{}", id="a-query-that-is-not-ascii"),
         pytest.param(LINE.replace(b"1.1", b"1.0") + HOST + LENGTH + b"\r\n{}", id="an-old-version"),
         pytest.param(b"\r\n" + LINE + HOST + LENGTH + b"\r\n{}", id="an-empty-line-before"),
         pytest.param(LINE + HOST + b"X-A: " + b"b" * HEAD_BYTES + b"\r\n" + LENGTH + b"\r\n{}", id="a-long-head"),
