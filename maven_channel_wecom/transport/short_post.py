@@ -37,6 +37,9 @@ class ShortPost:
     async def post(self, url: URL, body: bytes, *, passage: Passage, limit_bytes: int) -> tuple[int, bytes]:
         """POST once and return the HTTP status and at most `limit_bytes` of the answer; raises what aiohttp raises."""
         request, fields = self._request(url)
+        # What is sent in one turn of the event loop is sent together, when all that leads there is done: between system
+        # calls the processor forgets what the last reply taught it.
+        await asyncio.sleep(0)
         connection = await self._connector.connect(request, traces=[], timeout=self._timeout)
         protocol = connection.protocol
         if protocol is None or protocol.transport is None:
