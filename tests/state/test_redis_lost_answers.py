@@ -9,6 +9,7 @@ import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.later import settled
+from maven_channel_wecom.patience import PATIENCE_SECONDS
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.port import KeptCallback
 from tests.fakes.fault_proxy import FaultProxy
@@ -157,6 +158,23 @@ async def test_a_window_nobody_knows_is_claimed_is_found_by_asking_again(
         await far.claim_window("chat", "m1", NOW)
     assert await near.claim_window("chat", "m1", NOW) is None
     claimed = await asyncio.gather(*(far.claim_window("chat", "m1", NOW) for _ in range(5)))
+    assert [found.message_id for found in claimed if found] == ["m1"]
+
+
+@pytest.mark.parametrize("reply_to", ["m1", None])
+async def test_an_answer_that_comes_when_its_message_is_finished_finds_its_window_again_too(
+    server: RedisServer, far: RedisStateStore, proxy: FaultProxy, reply_to: str | None
+) -> None:
+    """Many hosts take a message and answer it later. Redis may stay away for as long as such an answer waits."""
+    await admit(far, "m1")
+    await far.finish("m1", NOW)
+    proxy.lose(2, to=b"EVALSHA")
+    with pytest.raises(StateUnavailable):
+        await far.claim_window("chat", reply_to, NOW)
+    assert proxy.lost == 2
+    for key in await server.keys():
+        assert not 0 <= await server.command("PTTL", key) < PATIENCE_SECONDS * 1000
+    claimed = await asyncio.gather(*(far.claim_window("chat", reply_to, NOW) for _ in range(5)))
     assert [found.message_id for found in claimed if found] == ["m1"]
 
 

@@ -212,7 +212,6 @@ class RedisStateStore:
         return own
 
     async def _settle(self, message_id: str, now: float, *, released: bool) -> None:
-        self._windows.forget(message_id)
         token = self._in_hand.pop(message_id, None)
         if token is not None:
             await self._owed.do_or_owe(scripts.SETTLE, token, message_id, int(released), now)

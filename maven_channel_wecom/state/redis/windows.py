@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from maven_channel_wecom.state.redis.owed import OwedSteps
+
+_MOST_DOUBTFUL: Final = 1_000
+"""Claims whose outcome nobody knows. More are only forgotten: their windows stay claimed."""
 
 
 class RedisWindows:
@@ -29,8 +32,9 @@ class RedisWindows:
         self._token = token
         # Windows being answered through, by the token they were claimed with.
         self._holders: dict[str, str] = {}
-        # The tokens of claims that failed: Redis may hold the window for them, and who asks again must find it.
-        self._doubtful: dict[str, str] = {}
+        # The tokens of claims that failed, by what was asked: Redis may hold the window for them, and who asks again
+        # must find it.
+        self._doubtful: dict[tuple[str, str, str], str] = {}
 
     async def claim(
         self, chat_id: str, message_id: str, *, owner: str, spare_of: str, now: float
@@ -39,12 +43,14 @@ class RedisWindows:
 
         `owner` is the token of a message in hand here, and empty for others.
         """
-        holder = self._doubtful.pop(message_id, None) or self._token()
+        question = (chat_id, message_id, spare_of)
+        holder = self._doubtful.pop(question, None) or self._token()
         try:
             found = await self._run(scripts.CLAIM_WINDOW, holder, owner, message_id, chat_id, spare_of, now)
         except StateUnavailable:
-            if owner:
-                self._doubtful[message_id] = holder
+            self._doubtful[question] = holder
+            if len(self._doubtful) > _MOST_DOUBTFUL:
+                del self._doubtful[next(iter(self._doubtful))]
             raise
         if not found:
             return None
@@ -56,10 +62,6 @@ class RedisWindows:
         """Spend a claimed window, or open it again."""
         holder = self._holders.pop(window.message_id, "")
         await self._owed.do_or_owe(scripts.CLOSE_WINDOW, holder, window.message_id, int(spent), now)
-
-    def forget(self, message_id: str) -> None:
-        """Forget a doubtful claim: its message is over."""
-        self._doubtful.pop(message_id, None)
 
 
 def _window(

@@ -28,10 +28,10 @@ if id ~= '' then
   return answer()
 end
 
--- Only this finds a repeat: which window is the newest may have changed meanwhile.
-local note = prefix .. 'holder:' .. holder
+-- Only this finds a repeat: which window is the newest may have changed meanwhile. Kept for longer than anybody repeats.
+local note, note_ms = prefix .. 'holder:' .. holder, 600000
 local before = redis.call('GET', note)
-if before then return claimed(before) end
+if before and redis.call('HGET', message_key(before), 'holder') == holder then return claimed(before) end
 for _, candidate in ipairs(redis.call('ZREVRANGE', chat_key(chat), 0, most - 1)) do
   local window, sender, expires, owned_by =
     unpack(redis.call('HMGET', message_key(candidate), 'window', 'sender', 'expires', 'owner'))
@@ -41,7 +41,7 @@ for _, candidate in ipairs(redis.call('ZREVRANGE', chat_key(chat), 0, most - 1))
     expired_windows = expired_windows + unlist_window(candidate, chat)
   elseif spare_of == '' or (sender == spare_of and not owned_by) then
     claim(candidate)
-    redis.call('SET', note, candidate, 'PX', margin_ms)
+    redis.call('SET', note, candidate, 'PX', note_ms)
     return claimed(candidate)
   end
 end
