@@ -64,8 +64,7 @@ class CallbackServer:
         path: the one path.
         dropped: told why a connection was closed; one of DROP_REASONS.
         short_path: whether ordinary callbacks take it.
-        most_connections: see `connections`.
-        stranger_seconds: see `connections`.
+        most_connections, stranger_seconds, idle_seconds: see `connections`.
     """
 
     def __init__(
@@ -79,8 +78,11 @@ class CallbackServer:
         short_path: bool = True,
         most_connections: int = MOST,
         stranger_seconds: float = STRANGER_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
-        self.connections = Connections(dropped, most=most_connections, stranger_seconds=stranger_seconds)
+        self.connections = Connections(
+            dropped, most=most_connections, stranger_seconds=stranger_seconds, idle_seconds=idle_seconds
+        )
         self._receiver = receiver
         self._host = host
         self._port = port

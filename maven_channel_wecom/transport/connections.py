@@ -49,6 +49,7 @@ class Connections:
         dropped: told why a connection was closed: `limit` or `slow`.
         most: how many there may be, at most half of the files this process may open.
         stranger_seconds: see STRANGER_SECONDS.
+        idle_seconds: see IDLE_SECONDS.
     """
 
     def __init__(
@@ -57,10 +58,12 @@ class Connections:
         *,
         most: int = MOST,
         stranger_seconds: float = STRANGER_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._dropped = dropped
         self._most = most
         self._stranger_seconds = stranger_seconds
+        self._idle_seconds = idle_seconds
         # Each in the order of `since`.
         self._strangers: dict[Peer, None] = {}
         self._known: set[Peer] = set()
@@ -110,7 +113,7 @@ class Connections:
 
     def _make_room(self) -> None:
         oldest = next((peer for peer in self._strangers if not peer.answering), None)
-        self.drop(oldest or min(self._known or self._strangers, key=lambda peer: peer.since), "limit")
+        self.drop(oldest or min(self._known or self._strangers, key=lambda peer: (peer.answering, peer.since)), "limit")
 
     def _look_later(self) -> None:
         self._looking = asyncio.get_running_loop().call_later(self._stranger_seconds / _LOOKS, self._look)
@@ -122,7 +125,7 @@ class Connections:
                 break
             if not peer.answering:
                 self.drop(peer, "slow")
-        for peer in [each for each in self._known if each.since + IDLE_SECONDS <= now]:
+        for peer in [each for each in self._known if each.since + self._idle_seconds <= now and not each.answering]:
             self.remove(peer)
             peer.transport.abort()
         self._look_later()

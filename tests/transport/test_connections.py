@@ -11,6 +11,7 @@ import pytest
 from maven_channel_wecom.later import Later
 from maven_channel_wecom.transport.callback_answer import UNTAKEN, CallbackAnswer, dull_answer
 from maven_channel_wecom.transport.callback_server import CallbackServer
+from maven_channel_wecom.transport.connections import IDLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -49,7 +50,14 @@ class Receiver:
 class Port:
     """A server that lets few in, and what it said about those it closed."""
 
-    def __init__(self, *, most: int = 3, stranger_seconds: float = 60.0, short_path: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        most: int = 3,
+        stranger_seconds: float = 60.0,
+        idle_seconds: float = IDLE_SECONDS,
+        short_path: bool = True,
+    ) -> None:
         self.number = 0
         self.dropped: list[str] = []
         self.callers: list[asyncio.StreamWriter] = []
@@ -63,6 +71,7 @@ class Port:
             short_path=short_path,
             most_connections=most,
             stranger_seconds=stranger_seconds,
+            idle_seconds=idle_seconds,
         )
 
     async def connect(self, sending: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -193,3 +202,19 @@ async def test_nobody_is_hung_up_on_while_being_answered() -> None:
         port.receiver.gate.set()
         async with asyncio.timeout(WAIT_SECONDS):
             assert (await waiting[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
+
+
+async def test_a_known_one_is_not_hung_up_on_while_being_answered_either() -> None:
+    """It was idle for long when it brought this callback, and others come meanwhile."""
+    async with listening(Port(most=2, stranger_seconds=0.1, idle_seconds=0.1)) as port:
+        reader, writer = await port.connect()
+        assert await port.ask(reader, writer, b"genuine") == 200
+        port.receiver.gate = asyncio.Event()
+        asked = asyncio.create_task(port.ask(reader, writer, b"slow"))
+        stranger, _ = await port.connect()
+        assert await ended(stranger)
+        for _ in range(2):
+            other = await port.connect()
+            assert await port.ask(*other, b"genuine") == 200
+        port.receiver.gate.set()
+        assert await asked == 401
