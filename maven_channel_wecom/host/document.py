@@ -20,7 +20,9 @@ def read_document(path: Path) -> object:
         UnreadableConfiguration: There is no such file, it may not be read, or it is not JSON.
     """
     try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"), parse_constant=_refuse_constant)
+        document: object = json.loads(path.read_bytes().decode("utf-8-sig"), parse_constant=_refuse_constant)
+        # What JSON can escape and no name, path or header can hold.
+        json.dumps(document, ensure_ascii=False).encode()
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
@@ -30,8 +32,12 @@ def read_document(path: Path) -> object:
             f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}; "
             "look there and just before it for a comma or a quote too many or too few"
         )
+    except UnicodeEncodeError:
+        reason = r"holds half a character: one of \ud800 to \udfff without its other half"
     except (ValueError, RecursionError):
         reason = "is not JSON that can be read: it holds an endless number or is nested too deep"
+    else:
+        return document
     sentence = f"the configuration {path} {reason}"
     raise UnreadableConfiguration(sentence)
 

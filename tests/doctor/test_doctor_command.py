@@ -129,7 +129,7 @@ ODD: list[Any] = [
     *({"env": "canary"}, {"env": "CAN=ARY"}, {"file": "\0canary"}, {"file": "/"}, {"file": "canary" * 100}),
     *("http://xn--:1", "http://[::1", "http://%zz:1", "redis://127.0.0.1:1/99999999999999999999", "sqlite:/dev/null"),
     *(f"sqlite:{'long' * 100}", "sqlite:/proc/self/mem", "sqlite:canary\0", "::", "fe80::1%lo", "a..b"),
-    *("\ud800", "sqlite:\ud800/x", {"file": "\ud800"}, "\x9b"),
+    "\x9b",
 ]
 SECTIONS = {
     "channels.wecom": ("type", "token", "encodingAESKey", "host", "port", "path", "proxy", "state"),

@@ -249,8 +249,10 @@ HINT = "; look there and just before it for a comma or a quote too many or too f
         (b"[" * 200_000, "is not JSON that can be read: it holds an endless number or is nested too deep"),
         (b"1" * 5000, "is not JSON that can be read: it holds an endless number or is nested too deep"),
         (b'{"a": NaN}', "is not JSON that can be read: it holds an endless number or is nested too deep"),
+        (rb'{"a": ["\ud800"]}', r"holds half a character: one of \ud800 to \udfff without its other half"),
+        (rb'{"\udfff": "\ud83d\ude00"}', r"holds half a character: one of \ud800 to \udfff without its other half"),
     ],
-    ids=["syntax", "empty", "bytes", "depth", "digits", "nan"],
+    ids=["syntax", "empty", "bytes", "depth", "digits", "nan", "half", "half-a-name"],
 )
 def test_a_file_that_is_not_json_is_one_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
     """The sentence names the file and, where there is one, the place."""
