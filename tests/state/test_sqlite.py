@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import resource
 import sqlite3
 import subprocess
 import sys
 import threading
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import pytest
@@ -371,3 +373,10 @@ async def test_the_file_is_a_database_of_its_own_kind(path: Path) -> None:
     assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+def test_no_statement_numbers_its_parameters() -> None:
+    """Python 3.12 takes `?1` for a name until 3.12.4, and warns of each such statement."""
+    for module in resources.files("maven_channel_wecom.state.sqlite").iterdir():
+        if module.name.endswith(".py"):
+            assert re.findall(r"\?[0-9]", module.read_text(encoding="utf-8")) == []

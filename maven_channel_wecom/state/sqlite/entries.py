@@ -27,7 +27,7 @@ _EXPIRIES_PER_OPERATION: Final = 3
 _EXPIRIES_PER_BATCH: Final = 20
 
 # By its number in `messages`, found by its message id; both are compared, so that a damaged claim leads nowhere else.
-_THIS: Final = "number = (SELECT number FROM claims WHERE message_id = ?1) AND message_id = ?1"
+_THIS: Final = "(number, message_id) = (SELECT number, message_id FROM claims WHERE message_id = ?)"
 _WINDOW: Final = "message_id, chat_id, sender_id, url, opened_at, expires_at, repeated, claimed, window_checksum"
 _NO_WINDOW: Final = ", ".join(f"{column} = NULL" for column in _WINDOW.split(", ")[2:])
 _CALLBACK: Final = "message_id, chat_id, received_at, message, callback_checksum"
@@ -53,8 +53,7 @@ _FIND_SPARE: Final = f"""
     )
 """
 _MARK_WINDOW: Final = f"""
-    UPDATE messages SET repeated = ?2, claimed = ?3, window_checksum = ?4
-    WHERE {_THIS} AND opened_at = ?5 AND claimed = NOT ?3
+    UPDATE messages SET repeated = ?, claimed = ?, window_checksum = ? WHERE {_THIS} AND opened_at = ? AND claimed = ?
 """
 _SPEND_WINDOW: Final = f"UPDATE messages SET {_NO_WINDOW}, message = NULL WHERE {_THIS} AND received_at IS NOT NULL"
 _FINISH_CALLBACK: Final = f"""
@@ -216,11 +215,10 @@ class Entries:
             self.open_windows -= claimed == 0
             self.expired_windows += claimed == 0
             if in_hand:
-                renewed = (self._number(), number)
-                self._execute(f"UPDATE messages SET {_NO_WINDOW}, number = ? WHERE number = ?", renewed)
-                self._execute(
-                    "UPDATE claims SET number = ?1, until = ?3 WHERE number = ?2", (*renewed, self._now + CLAIM_SECONDS)
-                )
+                renewed = self._number()
+                self._execute(f"UPDATE messages SET {_NO_WINDOW}, number = ? WHERE number = ?", (renewed, number))
+                claim = (renewed, self._now + CLAIM_SECONDS, number)
+                self._execute("UPDATE claims SET number = ?, until = ? WHERE number = ?", claim)
         self._execute("DELETE FROM messages WHERE number BETWEEN ? AND ?", numbers)
         self._execute("DELETE FROM claims WHERE number BETWEEN ? AND ?", numbers)
 
@@ -230,5 +228,5 @@ class Entries:
 
     def _mark(self, window: ReplyWindow, *, claimed: bool) -> int:
         checksum = window_checksum(window, claimed=claimed)
-        row = (window.message_id, window.repeated, claimed, checksum, window.opened_at)
+        row = (window.repeated, claimed, checksum, window.message_id, window.opened_at, not claimed)
         return self._execute(_MARK_WINDOW, row).rowcount
