@@ -47,5 +47,6 @@ def measure(scale: Scale) -> Rows:
             "p99": figure([p99(pace.seconds) * 1000], "ms", at_most=20.0),
             "longest": figure([max(pace.seconds) * 1000], "ms"),
             "longest stall": figure([channel.summary.stall_seconds * 1000], "ms", at_most=10.0),
+            "longest stall, CPU": figure([channel.summary.stall_computed_seconds * 1000], "ms"),
         }
     }

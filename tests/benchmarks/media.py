@@ -37,7 +37,7 @@ def measure(scale: Scale) -> Rows:
 
 def _pictures(bot: Bot, pictures: Server, scale: Scale, count: int) -> dict[str, Figure]:
     size = _base64_characters(scale.picture_bytes)
-    seconds, computed, peaks, stalls = [], [], [], []
+    seconds, computed, peaks, stalls, stalls_computed = [], [], [], [], []
     for number in range(scale.rounds):
         with Server(Settings(kind="channel", entry=bot.entry(), announces=True)) as channel:
             _send(bot, channel, pictures, _SMALL_BYTES, 1)
@@ -48,12 +48,14 @@ def _pictures(bot: Bot, pictures: Server, scale: Scale, count: int) -> dict[str,
             computed.append(channel.cpu_seconds() - computed_before)
             seconds.append(max(each.at for each in arrived) - began)
             stalls.append(max(each.stall_seconds for each in arrived))
+            stalls_computed.append(max(each.stall_computed_seconds for each in arrived))
         scale.tell(f"{count} at once, round {number + 1} of {scale.rounds}")
     return {
         "time": figure([each * 1000 for each in seconds], "ms"),
         "CPU": figure([each * 1000 for each in computed], "ms"),
         "peak over idle, of its base64": figure(peaks, "x", at_most=2.2),
         "longest stall": figure([stall * 1000 for stall in stalls], "ms", at_most=10.0),
+        "longest stall, CPU": figure([stall * 1000 for stall in stalls_computed], "ms"),
     }
 
 

@@ -36,6 +36,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     data_characters: int
     stall_seconds: float
+    stall_computed_seconds: float
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     published: int | None = None
     stall_seconds: float = 0.0
+    stall_computed_seconds: float = 0.0
 
 
 class Server:

@@ -60,7 +60,7 @@ class _Host:
     async def publish(self, message: InboundMessage) -> None:
         self.published += 1
         if self.published == 1:
-            self._stall.longest_seconds = 0.0
+            self._stall.begin_anew()
         if self._settings.announces:
             self._announce(message)
         if self._settings.hangs:
@@ -68,8 +68,16 @@ class _Host:
 
     def _announce(self, message: InboundMessage) -> None:
         characters = sum(len(block.data) for block in message.content_blocks if isinstance(block, ImageBlock))
-        _say(Announcement(at=time.monotonic(), data_characters=characters, stall_seconds=self._stall.longest_seconds))
-        self._stall.longest_seconds = 0.0
+        stall = self._stall
+        _say(
+            Announcement(
+                at=time.monotonic(),
+                data_characters=characters,
+                stall_seconds=stall.longest_seconds,
+                stall_computed_seconds=stall.computed_seconds,
+            )
+        )
+        stall.begin_anew()
 
 
 async def _serve_aiohttp(_: Settings) -> tuple[int, Stop]:
@@ -150,7 +158,11 @@ async def _serve_channel(settings: Settings) -> tuple[int, Stop]:
     spare_callers()
 
     async def stop() -> Summary:
-        found = Summary(published=host.published, stall_seconds=stall.longest_seconds)
+        found = Summary(
+            published=host.published,
+            stall_seconds=stall.longest_seconds,
+            stall_computed_seconds=stall.computed_seconds,
+        )
         if watching:
             await watching.__aexit__(None, None, None)
         await plugins.hook.maven_channel_stop(channel=channel)
