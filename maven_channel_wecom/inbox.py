@@ -110,7 +110,8 @@ class Inbox:
         # Asked for each time it costs a system call on Python 3.11.
         self._loop = asyncio.get_running_loop()
         self._reserved = 0
-        self._work: set[_Work] = set()
+        # In the order they were put in.
+        self._work: dict[_Work, None] = {}
         self._told_late: AdmittedCallback | None = None
         self._done = asyncio.Event()
         # The last one in the line of each chat.
@@ -157,7 +158,7 @@ class Inbox:
         chat_id = admitted.callback.chat_id
         work = _Work(admitted, self._tails.get(chat_id))
         self._tails[chat_id] = work
-        self._work.add(work)
+        self._work[work] = None
         work.task = self._loop.create_task(self._carry(work))
 
     async def drain(self, seconds: float) -> int:
@@ -206,7 +207,7 @@ class Inbox:
         finally:
             self._leave_line(work)
             self._media_room.leave(work.admitted.media_share)
-            self._work.discard(work)
+            self._work.pop(work, None)
             self._done.set()
 
     async def _message(self, work: _Work) -> InboundMessage | None:
