@@ -91,9 +91,12 @@ async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> in
         logger.exception("gateway start failed")
         _say(f"a part of the gateway failed to start with {type(error).__name__}; the log shows where")
         return EXIT_FAILED
+    # Nothing is left to ask for, and a late repeat must not make a death by signal of a clean end. To block signals
+    # would not do: uvloop has threads that hear them too.
+    for number in _ENDING_SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
     logger.info("gateway stopped")
-    # Nothing is left to ask for, and a late repeat must not make a death by signal of a clean end.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
     return EXIT_DRAINED
 
 

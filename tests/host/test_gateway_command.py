@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -223,6 +224,22 @@ async def test_the_same_signal_twice_within_a_moment_is_one(tmp_path: Path) -> N
             _, rest = await process.communicate()
         assert process.returncode == 0
         assert b"gateway stopped" in rest
+
+
+async def test_a_signal_that_comes_late_changes_nothing(tmp_path: Path) -> None:
+    """It said that it stopped, and so it did; threads of libraries that are still there hear signals too."""
+    async with started(FAKE, written(tmp_path, GOOD)) as process:
+        await until(process, "gateway channels started")
+        process.send_signal(signal.SIGTERM)
+        await until(process, "gateway stopped")
+        async with asyncio.timeout(30):
+            while process.returncode is None:
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    # Not by the process object, which would take the exit code away from whoever waits for it.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process.pid, number)
+                await asyncio.sleep(0)
+        assert process.returncode == 0
 
 
 async def test_a_gateway_without_channels_says_so(tmp_path: Path) -> None:
