@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state import memory_windows
-from maven_channel_wecom.state.memory_windows import OpenWindows, Table
+from maven_channel_wecom.policy.reply_window import ReplyWindow
+from maven_channel_wecom.state.memory_entries import SHARD_MASK, Entry, Generation, Message, Table, packed, unpacked
+from maven_channel_wecom.state.memory_windows import ChatWindows
 from maven_channel_wecom.state.port import CLAIM_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from maven_channel_wecom.policy.reply_window import ReplyWindow
     from maven_channel_wecom.state.port import KeptCallback
 
 MAX_ENTRIES: Final = 1_000_000
 """Claims and windows together: an hour of 250 messages a second, all answered. Past it callbacks get 503."""
 
 MAX_BYTES: Final = 512 * 1024 * 1024
-"""What all entries together may hold, by their own sizes and a flat overhead for each."""
+"""What all entries together may hold, by the lengths of their texts and a flat overhead for each."""
 
-_CLAIM_OVERHEAD_BYTES: Final = 100
+_CLAIM_OVERHEAD_BYTES: Final = 110
+_WINDOW_OVERHEAD_BYTES: Final = 230
 
-# Dropping one that is full is not felt; a claim outlives its hour by no more than the seconds.
-_GENERATION_MESSAGES: Final = 64
+# As many as a dict holds before it takes twice the room.
+_GENERATION_MESSAGES: Final = 85
 _GENERATION_SECONDS: Final = 1.0
 
 # Each call drops at most this many expired messages: faster than one call can add them, and never a pause.
 _DROPS_PER_CALL: Final = 8
 
 _FULL: Final = "the state in memory is full"
-
-
-class _Generation(msgspec.Struct, gc=False):
-    """Messages admitted within a second. Their claims end at `until`, when all of them and their windows are over."""
-
-    began: float
-    until: float
-    message_ids: list[str] | tuple[str, ...]
 
 
 class MemoryStateStore:
@@ -54,32 +44,72 @@ class MemoryStateStore:
     def __init__(self, *, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._claims: Table[_Generation] = Table()
-        self._claims_count = 0
-        self._claims_bytes = 0
-        self._generations: deque[_Generation] = deque()
-        # What is left of the oldest generation, while it is being dropped.
-        self._dropping: Iterator[str] | None = None
-        self._windows = OpenWindows()
+        self._entries: Table[Entry] = Table()
+        self._chats = ChatWindows(self._entries)
+        self._claims = 0
+        self._open_windows = 0
+        self._size_bytes = 0
         self._expired_windows = 0
-        # Messages in hand, and whether the window of each was claimed.
-        self._in_hand: dict[str, bool] = {}
+        # Messages in hand: their entries, or what these were when their claims ended.
+        self._in_hand: dict[str, Entry] = {}
+        # By age, and never none: the last one is the one to join.
+        self._generations = deque([Generation(-math.inf, -math.inf, {})])
+        # Nothing is over before.
+        self._first_end = -math.inf
 
     def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
         """See StateStore. It never takes waiting."""
-        return self._admit(callback.message_id, window, now)
+        if now >= self._first_end:
+            self._expire(now)
+        message_id = callback.message_id
+        entries = self._entries.shards[hash(message_id) & SHARD_MASK]
+        if (message_id in entries or message_id in self._in_hand) and not self._is_over(message_id, now):
+            return False
+        size_bytes = _claim_bytes(message_id)
+        if window is not None:
+            size_bytes += _window_bytes(window)
+        if self._claims + self._open_windows >= self._max_entries or self._size_bytes + size_bytes > self._max_bytes:
+            raise StateUnavailable(_FULL, reason="state_full")
+        generation = self._generations[-1]
+        if now >= generation.began + _GENERATION_SECONDS or len(generation.message_ids) >= _GENERATION_MESSAGES:
+            generation = self._begin_generation(now)
+        generation.message_ids[message_id] = None
+        generation.until = now + CLAIM_SECONDS
+        entry: Entry = generation
+        if window is not None:
+            entry = Message(generation, window)
+            self._chats.put_in_front(message_id, window.chat_id, entry)
+            self._open_windows += 1
+        entries[message_id] = self._in_hand[message_id] = entry
+        self._claims += 1
+        self._size_bytes += size_bytes
+        return True
 
     async def release(self, message_id: str, now: float) -> None:
         """See StateStore."""
-        self._expire(now)
-        if not self._in_hand.pop(message_id, False):
-            self._drop_claim(message_id)
-            self._windows.close(message_id)
+        if now >= self._first_end:
+            self._expire(now)
+        entry = self._in_hand.pop(message_id, None)
+        if isinstance(entry, Message):
+            if entry.window is None:
+                self._shrink(message_id, entry)
+                return
+            self._close(unpacked(message_id, entry.window), entry)
+        if entry and self._entries.shard(message_id).pop(message_id, None):
+            self._claims -= 1
+            self._size_bytes -= _claim_bytes(message_id)
 
     async def finish(self, message_id: str, now: float) -> None:
         """See StateStore."""
-        self._expire(now)
-        self._in_hand.pop(message_id, None)
+        if now >= self._first_end:
+            self._expire(now)
+        entry = self._in_hand.pop(message_id, None)
+        if isinstance(entry, Message):
+            window = entry.window
+            if isinstance(window, ReplyWindow):
+                entry.window = packed(window)
+            elif window is None:
+                self._shrink(message_id, entry)
 
     async def unfinished(self, now: float, *, most: int = 1_000) -> list[KeptCallback]:  # noqa: ARG002 - there is none
         """See StateStore."""
@@ -90,32 +120,43 @@ class MemoryStateStore:
         self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
     ) -> ReplyWindow | None:
         """See StateStore."""
-        self._expire(now)
-        window = self._find_newest(chat_id, now, spare_of) if reply_to is None else self._windows.get(reply_to)
-        if window is None or window.chat_id != chat_id or window.expires_at <= now:
+        if now >= self._first_end:
+            self._expire(now)
+        message_id = self._newest(chat_id, now, spare_of) if reply_to is None else reply_to
+        message = self._entries.shard(message_id).get(message_id) if message_id else None
+        if not isinstance(message, Message) or message.window is None:
             return None
-        self._windows.close(window.message_id)
-        self._mark(window, claimed=True)
+        window = unpacked(message_id, message.window)
+        if window.chat_id != chat_id or window.expires_at <= now:
+            return None
+        self._close(window, message)
+        if message_id not in self._in_hand:
+            self._shrink(message_id, message)
         return window
 
     async def spend_window(self, window: ReplyWindow, now: float) -> None:
-        """See StateStore."""
-        self._expire(now)
-        self._mark(window, claimed=True)
+        """See StateStore. It was taken out when it was claimed."""
 
     async def restore_window(self, window: ReplyWindow, now: float) -> None:
         """See StateStore."""
-        self._expire(now)
-        self._mark(window, claimed=False)
-        if window.expires_at > now:
-            self._windows.reopen(window)
-        else:
+        if window.expires_at <= now:
             self._expired_windows += 1
+            return
+        message_id = window.message_id
+        entries = self._entries.shard(message_id)
+        message = entries.get(message_id)
+        if isinstance(message, Generation):
+            message = entries[message_id] = Message(message, None)
+        if message is not None and message.window is None:
+            message.window = window if message_id in self._in_hand else packed(window)
+            self._chats.put_in_place(window, message)
+            self._open_windows += 1
+            self._size_bytes += _window_bytes(window)
 
     @property
     def open_windows(self) -> int:
         """See StateStore."""
-        return len(self._windows)
+        return self._open_windows
 
     @property
     def expired_windows(self) -> int:
@@ -124,88 +165,85 @@ class MemoryStateStore:
 
     async def health(self) -> str | None:
         """See StateStore."""
-        return _FULL if self._claims_count + len(self._windows) >= self._max_entries else None
+        return _FULL if self._claims + self._open_windows >= self._max_entries else None
 
     async def close(self) -> None:
         """See StateStore."""
 
-    def _admit(self, message_id: str, window: ReplyWindow | None, now: float) -> bool:
-        self._expire(now)
-        claims = self._claims.shard(message_id)
-        claim = claims.get(message_id)
-        if message_id in self._in_hand or (claim and claim.until > now):
+    def _is_over(self, message_id: str, now: float) -> bool:
+        """Tell whether a known message is not recognized any more; what is left of it is dropped then."""
+        if message_id in self._in_hand:
             return False
-        encoded = self._windows.encode(window) if window else None
-        self._require_room(_claim_bytes(message_id) + (memory_windows.size_bytes(encoded) if encoded else 0))
-        if claim:
-            self._drop(message_id, claim, now)
-        claims[message_id] = self._join(message_id, max(now + CLAIM_SECONDS, window.expires_at if window else now), now)
-        self._claims_count += 1
-        self._claims_bytes += _claim_bytes(message_id)
-        self._in_hand[message_id] = False
-        if window and encoded:
-            self._windows.open(window, encoded)
+        entry = self._entries.shard(message_id)[message_id]
+        generation = entry.generation if isinstance(entry, Message) else entry
+        if generation.until > now:
+            return False
+        self._drop(message_id, generation)
         return True
 
-    def _require_room(self, size_bytes: int) -> None:
-        if (
-            self._claims_count + len(self._windows) >= self._max_entries
-            or self._claims_bytes + self._windows.size_bytes + size_bytes > self._max_bytes
-        ):
-            raise StateUnavailable(_FULL, reason="state_full")
-
-    def _join(self, message_id: str, until: float, now: float) -> _Generation:
-        """Put a message into the youngest generation, or into a new one, and return it."""
-        if self._generations:
-            youngest = self._generations[-1]
-            ids = youngest.message_ids
-            if isinstance(ids, list) and len(ids) < _GENERATION_MESSAGES and now < youngest.began + _GENERATION_SECONDS:
-                ids.append(message_id)
-                youngest.until = max(youngest.until, until)
-                return youngest
-            # The garbage collector tracks a list, and looks at all in it again and again; not so a tuple of texts.
-            youngest.message_ids = tuple(ids)
-        youngest = _Generation(now, until, [message_id])
-        self._generations.append(youngest)
-        return youngest
+    def _begin_generation(self, now: float) -> Generation:
+        generation = Generation(now, now + CLAIM_SECONDS, {})
+        self._generations.append(generation)
+        return generation
 
     def _expire(self, now: float) -> None:
-        if not self._generations or self._generations[0].until > now:
-            return
         oldest = self._generations[0]
-        if self._dropping is None:
-            self._dropping = iter(oldest.message_ids)
-        for _ in range(_DROPS_PER_CALL):
-            message_id = next(self._dropping, None)
-            if message_id is None:
-                self._generations.popleft()
-                self._dropping = None
-                return
-            self._drop(message_id, oldest, now)
+        self._first_end = oldest.until
+        if oldest.until > now:
+            return
+        message_ids = oldest.message_ids
+        for _ in range(min(len(message_ids), _DROPS_PER_CALL)):
+            message_id, _ = message_ids.popitem()
+            self._drop(message_id, oldest)
+        if not message_ids and len(self._generations) > 1:
+            self._generations.popleft()
 
-    def _drop(self, message_id: str, generation: _Generation, now: float) -> None:
-        # It may be claimed anew by now, in a younger generation and with another window.
-        if self._claims.shard(message_id).get(message_id) is generation:
-            self._drop_claim(message_id)
-        self._expired_windows += self._windows.close(message_id, over=now)
+    def _drop(self, message_id: str, generation: Generation) -> None:
+        """Drop a message that is over; not if it was claimed anew, in a younger generation and with another window."""
+        entries = self._entries.shards[hash(message_id) & SHARD_MASK]
+        entry = entries.get(message_id)
+        if isinstance(entry, Message) and entry.generation is generation:
+            if entry.window is not None:
+                window = unpacked(message_id, entry.window)
+                self._chats.forget(message_id, window.chat_id)
+                self._count_closed(window)
+                self._expired_windows += 1
+                # Somebody may still have the message in hand.
+                entry.window = None
+        elif entry is not generation:
+            return
+        del entries[message_id]
+        self._claims -= 1
+        self._size_bytes -= _claim_bytes(message_id)
 
-    def _drop_claim(self, message_id: str) -> None:
-        if self._claims.shard(message_id).pop(message_id, None):
-            self._claims_count -= 1
-            self._claims_bytes -= _claim_bytes(message_id)
+    def _close(self, window: ReplyWindow, message: Message) -> None:
+        self._chats.take_out(window.message_id, window.chat_id, message)
+        self._count_closed(window)
+        message.window = None
 
-    def _find_newest(self, chat_id: str, now: float, spare_of: str | None) -> ReplyWindow | None:
-        for window in self._windows.of_chat(chat_id):
-            if window.expires_at > now and (
-                spare_of is None or (window.sender_id == spare_of and window.message_id not in self._in_hand)
-            ):
-                return window
-        return None
+    def _count_closed(self, window: ReplyWindow) -> None:
+        self._open_windows -= 1
+        self._size_bytes -= _window_bytes(window)
 
-    def _mark(self, window: ReplyWindow, *, claimed: bool) -> None:
-        if window.message_id in self._in_hand:
-            self._in_hand[window.message_id] = claimed
+    def _shrink(self, message_id: str, message: Message) -> None:
+        """Keep only the claim of a message that is not in hand and has no open window."""
+        entries = self._entries.shard(message_id)
+        if entries.get(message_id) is message:
+            entries[message_id] = message.generation
+
+    def _newest(self, chat_id: str, now: float, spare_of: str | None) -> str:
+        """Return the message of the newest window of a chat that can be claimed, or nothing."""
+        for window in self._chats.windows(chat_id):
+            if window.expires_at <= now:
+                break
+            if spare_of is None or (window.sender_id == spare_of and window.message_id not in self._in_hand):
+                return window.message_id
+        return ""
 
 
 def _claim_bytes(message_id: str) -> int:
     return _CLAIM_OVERHEAD_BYTES + len(message_id)
+
+
+def _window_bytes(window: ReplyWindow) -> int:
+    return _WINDOW_OVERHEAD_BYTES + len(window.url) + len(window.chat_id) + len(window.sender_id)

@@ -1,9 +1,10 @@
 """A million live entries on each state: memory for each, pauses while they expire, and whether a message costs more.
 
-Every measurement has a process of its own, so that none finds what another left. Memory is what that process has over
-the empty state; what the file of `sqlite:` and the server of `redis:` hold is theirs. The cost is that of a message's
-life in the state: admitted with its window, every other one answered, finished. On `memory:` one hour's worth of
-messages is alive all the time, so that with each one that comes one expires.
+Every measurement has a process of its own, which collects garbage as the embedded host's does, so that none finds what
+another left. Memory is what that process has over the empty state; what the file of `sqlite:` and the server of
+`redis:` hold is theirs. The cost is that of a message's life in the state: admitted with its window, every other one
+answered, finished. On `memory:` one hour's worth of messages is alive all the time, so that with each one that comes
+one expires.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from maven_channel_wecom.clock import SystemClock
+from maven_channel_wecom.host.collecting import spare_callers
 from maven_channel_wecom.later import settled
 from maven_channel_wecom.patience import keep_trying
 from maven_channel_wecom.policy.reply_window import ReplyWindow
@@ -89,6 +91,7 @@ def _alone(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
 
 
 def _run(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
+    spare_callers()
     return asyncio.run(measurement())
 
 

@@ -3,14 +3,14 @@
 import gc
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.later import settled
 from maven_channel_wecom.policy.reply_window import ReplyWindow
+from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.state.memory import MemoryStateStore
-from maven_channel_wecom.state.memory_windows import OpenWindows
 from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
 
 NOW = 1_700_000_000.0
@@ -64,10 +64,11 @@ async def test_what_is_over_leaves_nothing_behind() -> None:
     for step in range(400):
         await store.finish("nothing", NOW + 3600 + CLAIM_SECONDS + step)
     assert store.open_windows == 0
-    assert store._claims_bytes == store._windows.size_bytes == store._claims_count == 0
-    assert not any((store._generations, store._in_hand))
-    for table in (store._claims, store._windows._entries, store._windows._newest):
-        assert not any(table._shards)
+    assert store._size_bytes == store._claims == 0
+    assert not store._in_hand
+    assert [generation.message_ids for generation in store._generations] == [{}]
+    for table in (store._entries, store._chats._newest):
+        assert not any(table.shards)
 
 
 async def test_each_call_expires_only_a_few_entries() -> None:
@@ -78,10 +79,10 @@ async def test_each_call_expires_only_a_few_entries() -> None:
         await store.finish(f"m{number}", NOW)
     await store.finish("nothing", NOW + 4000)
     assert 990 <= store.open_windows < 1000
-    assert 990 <= store._claims_count < 1000
+    assert 990 <= store._claims < 1000
     for number in range(1000, 1500):
         await admit(store, number, now=NOW + 4000)
-    assert store._claims_count == 500
+    assert store._claims == 500
     assert store.open_windows == 500
     assert store.expired_windows == 1000
 
@@ -96,7 +97,7 @@ async def test_a_message_known_again_before_it_was_dropped_is_kept() -> None:
     assert await admit(store, 99, now=later)
     for _ in range(100):
         await store.finish("nothing", later)
-    assert store._claims_count == store.open_windows == 1
+    assert store._claims == store.open_windows == 1
     assert store.expired_windows == 100
     assert not await admit(store, 99, now=later)
 
@@ -107,41 +108,102 @@ async def test_the_garbage_collector_has_little_to_look_at() -> None:
     for number in range(5_000):
         await admit(store, number)
         await store.finish(f"m{number}", NOW)
-    gc.collect()
-    tables = (store._claims, store._windows._entries, store._windows._newest)
-    assert not any(gc.is_tracked(shard) for table in tables for shard in table._shards)
-    assert sum(gc.is_tracked(generation.message_ids) for generation in store._generations) <= 1
+    assert not any(gc.is_tracked(shard) for table in (store._entries, store._chats._newest) for shard in table.shards)
+    assert not any(gc.is_tracked(generation.message_ids) for generation in store._generations)
 
 
-CHATS = st.sampled_from(["group", "alice"])
-STEPS = st.lists(st.tuples(st.sampled_from(["open", "close", "reopen"]), st.integers(0, 9), CHATS), max_size=60)
+def test_no_window_outlives_the_claim_of_its_message() -> None:
+    """They are dropped together."""
+    assert limits.RESPONSE_URL_SECONDS <= CLAIM_SECONDS
+
+
+class Plain:
+    """What the windows of a state are to do, written down without any thought of speed or room."""
+
+    def __init__(self) -> None:
+        self.until: dict[str, float] = {}
+        self.open: dict[str, ReplyWindow] = {}
+        self.claimed: dict[str, ReplyWindow] = {}
+        self.in_hand: set[str] = set()
+
+    def admit(self, window: ReplyWindow, now: float) -> bool:
+        message_id = window.message_id
+        if message_id in self.in_hand or self.until.get(message_id, now) > now:
+            return False
+        self.claimed.pop(message_id, None)
+        self.until[message_id] = now + CLAIM_SECONDS
+        self.open[message_id] = window
+        self.in_hand.add(message_id)
+        return True
+
+    def claim(self, chat_id: str, message_id: str | None, now: float) -> ReplyWindow | None:
+        found = [
+            window
+            for window in self.open.values()
+            if window.chat_id == chat_id and window.expires_at > now and message_id in {None, window.message_id}
+        ]
+        if not found:
+            return None
+        newest = max(found, key=lambda window: window.opened_at)
+        self.claimed[newest.message_id] = self.open.pop(newest.message_id)
+        return newest
+
+    def restore(self, message_id: str) -> ReplyWindow | None:
+        window = self.claimed.pop(message_id, None)
+        if window:
+            self.open[message_id] = window
+        return window
+
+    def release(self, message_id: str) -> None:
+        if message_id in self.in_hand and message_id not in self.claimed:
+            del self.until[message_id], self.open[message_id]
+        self.in_hand.discard(message_id)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["admit"] * 4 + ["claim", "claim newest", "restore", "release", "finish", "wait"]),
+        st.integers(0, 9),
+        st.sampled_from(["group", "alice"]),
+    ),
+    max_size=80,
+)
+
+
+async def take_step(store: MemoryStateStore, plain: Plain, step: str, window: ReplyWindow) -> None:
+    """Take a step on both, and hold what they return side by side."""
+    message_id, chat_id, now = window.message_id, window.chat_id, window.opened_at
+    if step == "admit":
+        assert store.admit(KeptCallback(message_id, chat_id, now, b"x"), window, now) == plain.admit(window, now)
+    elif step == "restore" and (restored := plain.restore(message_id)):
+        await store.restore_window(restored, now)
+    elif step == "release":
+        await store.release(message_id, now)
+        plain.release(message_id)
+    elif step == "finish":
+        await store.finish(message_id, now)
+        plain.in_hand.discard(message_id)
+    elif step in {"claim", "claim newest"}:
+        named = message_id if step == "claim" else None
+        assert await store.claim_window(chat_id, named, now) == plain.claim(chat_id, named, now)
 
 
 @given(STEPS)
-def test_open_windows_hang_together_whatever_happens(steps: list[tuple[str, int, str]]) -> None:
-    """Opened, closed and opened again at their place: each chat has its own, newest first."""
-    windows = OpenWindows()
-    expected: dict[str, ReplyWindow] = {}
-    for time, (step, number, chat_id) in enumerate(steps):
-        message_id = f"m{number}"
-        # The newest of all when it opens; when it opens again, older than those, and among its like by its number.
-        opened_at = NOW + time if step == "open" else NOW - 1 - number
-        window = ReplyWindow(message_id, chat_id, "alice", f"https://x/{time}", opened_at, NOW + 3600, time % 2 == 0)
-        if step == "close":
-            assert windows.close(message_id) == (expected.pop(message_id, None) is not None)
-            continue
-        if step == "open":
-            windows.open(window, windows.encode(window))
-        else:
-            windows.reopen(window)
-        expected[message_id] = window
-    assert len(windows) == len(expected)
+@example([("admit", 0, "group"), ("finish", 0, "group"), ("release", 0, "group")])
+async def test_windows_are_found_whatever_happened_before(steps: list[tuple[str, int, str]]) -> None:
+    """Admitted, claimed, opened again at their place, given back, over, admitted anew: each chat has its own."""
+    store, plain, now = MemoryStateStore(), Plain(), NOW
+    for step, number, chat_id in steps:
+        now += 1000.0 if step == "wait" else 1.0
+        window = ReplyWindow(f"m{number}", chat_id, "alice", f"https://x/{now}", now, now + 3600, number % 2 == 0)
+        await take_step(store, plain, step, window)
     for chat_id in ("group", "alice"):
-        found = list(windows.of_chat(chat_id))
-        of_chat = [window for window in expected.values() if window.chat_id == chat_id]
-        assert [window.opened_at for window in found] == sorted((w.opened_at for w in of_chat), reverse=True)
-        assert {window.message_id: window for window in found} == {window.message_id: window for window in of_chat}
-    for window in expected.values():
-        assert windows.get(window.message_id) == window
-        windows.close(window.message_id)
-    assert windows.size_bytes == 0
+        while (expected := plain.claim(chat_id, None, now)) is not None:
+            assert await store.claim_window(chat_id, None, now) == expected
+        assert await store.claim_window(chat_id, None, now) is None
+    for number in range(10):
+        await store.finish(f"m{number}", now)
+    for number in range(200):
+        await store.finish("nothing", now + CLAIM_SECONDS + number)
+    assert store.open_windows == store._size_bytes == store._claims == 0
+    assert not any(shard for table in (store._entries, store._chats._newest) for shard in table.shards)
