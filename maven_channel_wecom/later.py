@@ -15,8 +15,8 @@ _U = TypeVar("_U")
 class Later(Generic[_T]):
     """What a future will bring, and the steps to take on it then.
 
-    A task that waits for the same costs ten times as much, and a chain of futures takes a turn of the event loop for
-    each. The steps are taken once, by `tell`, whether or not anybody is still interested: what was begun is concluded.
+    A task that waits for the same costs twice as much, and a chain of futures takes a turn of the event loop for each.
+    The steps are taken once, by `tell`, whether or not anybody is still interested: what was begun is concluded.
 
     Args:
         done: the future. To give up on it, cancel it.
