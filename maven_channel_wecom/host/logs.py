@@ -34,6 +34,8 @@ def configure(level: str, style: LogFormat, stream: TextIO | None = None, *, use
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = LogStream(sys.stderr if stream is None else stream)
     handler.setFormatter((JsonLines if style == "json" else TextLines)(user_ids=user_ids))
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(LEVELS[level])
@@ -106,9 +108,9 @@ def _universal(second: int) -> str:
 
 
 def _event(record: logging.LogRecord) -> str:
+    text = record.getMessage()
     # Libraries add lines below the first that show values, such as the exception of a task; ours never do.
-    lines = record.getMessage().splitlines()
-    return printable(lines[0]) if lines else ""
+    return text if text.isprintable() else printable(text.splitlines()[0])
 
 
 # Keys are words of programs: there are few, and they come again with every line.
