@@ -11,8 +11,8 @@ from typing import TextIO
 class LogStream(logging.StreamHandler[TextIO]):
     """Writes lines to a stream in the order they came.
 
-    A record waits until the loop has done what it is doing, no longer than a caller waits for an answer. A warning, and a
-    record of a thread without a loop, goes out at once, with all that wait.
+    A record waits until the loop has done what it is doing, no longer than a caller waits for an answer. A warning, and
+    a record of a thread without a loop, goes out at once, with all that wait.
     """
 
     def __init__(self, stream: TextIO) -> None:
