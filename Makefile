@@ -19,7 +19,7 @@ test: $(READY)  ## Run every test and every check.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto
 
 gateway: $(READY)  ## Run the gateway: make gateway CONFIG=wecom.json
 	@exec $(BIN)/python -m maven_channel_wecom gateway --config "$(CONFIG)"

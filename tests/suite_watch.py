@@ -38,6 +38,8 @@ class SuiteWatch:
         self.watch = Watch()
         self._secrets: dict[str, str] = {}
         self._words: dict[str, str] = {}
+        self.of_workers: list[str] = []
+        """What the workers of pytest-xdist found, each in the tests it ran."""
 
     def begin(self) -> None:
         """Watch a new test."""
@@ -53,7 +55,8 @@ class SuiteWatch:
 
     def leaks(self) -> list[str]:
         """Return what any test showed of what any other kept."""
-        return sorted(f"{self._secrets[word]} in {self._words[word]}" for word in self._secrets.keys() & self._words)
+        own = [f"{self._secrets[word]} in {self._words[word]}" for word in self._secrets.keys() & self._words]
+        return sorted(own + self.of_workers)
 
     def redact(self, text: str) -> str:
         """Put the kind of each canary in its place."""
@@ -152,9 +155,18 @@ def pytest_runtest_makereport(
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the whole run when a test showed a secret of another."""
-    if SUITE.leaks():
+    """Fail the whole run when a test showed a secret of another; a worker tells whoever started it."""
+    leaks = SUITE.leaks()
+    if leaks:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["leaks"] = leaks
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """Hear what a worker found; one that crashed fails the run by itself."""
+    SUITE.of_workers += getattr(node, "workeroutput", {}).get("leaks", [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

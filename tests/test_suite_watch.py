@@ -59,15 +59,15 @@ def fixture():
 """
 
 
-@pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> str:
+@pytest.fixture(scope="module", params=[(), ("-p", "xdist.plugin", "-n", "1")], ids=["alone", "in-a-worker"])
+def output(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> str:
     """Return what pytest prints about a suite that leaks everywhere."""
     folder = tmp_path_factory.mktemp("leaking")
     (folder / "test_leaks.py").write_text(LEAKS, encoding="utf-8")
     done = subprocess.run(  # noqa: S603 - our own interpreter, our own words
         [
             *(sys.executable, "-m", "pytest", "-rA", "-W", "error", "-c", os.devnull, "--rootdir", str(folder)),
-            *("-p", "tests.suite_watch", "-p", "no:cacheprovider", str(folder / "test_leaks.py")),
+            *("-p", "tests.suite_watch", "-p", "no:cacheprovider", *request.param, str(folder / "test_leaks.py")),
         ],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
