@@ -37,6 +37,7 @@ class Turn:
         self._receive = receive
         self._came: list[tuple[Connection, bytes, bytes]] = []
         self._waiting: set[asyncio.Future[Any]] = set()
+        self._concluded: list[tuple[Connection, CallbackAnswer]] = []
 
     def add(self, connection: Connection, query: bytes, body: bytes) -> None:
         """Have a callback answered at the end of this turn."""
@@ -50,6 +51,8 @@ class Turn:
             await asyncio.sleep(0)
         if self._waiting:
             await asyncio.wait(self._waiting, timeout=seconds)
+        while self._concluded:  # noqa: ASYNC110 - the next turn of the loop ends all
+            await asyncio.sleep(0)
 
     def _end_soon(self) -> None:
         asyncio.get_running_loop().call_soon(self._end)
@@ -70,7 +73,15 @@ class Turn:
         self, connection: Connection, done: asyncio.Future[Any], result: Callable[[], CallbackAnswer]
     ) -> None:
         self._waiting.discard(done)
-        self._give(connection, result())
+        # Those that waited for the same commit, or the same round trip, are answered together as well.
+        if not self._concluded:
+            asyncio.get_running_loop().call_soon(self._answer_concluded)
+        self._concluded.append((connection, result()))
+
+    def _answer_concluded(self) -> None:
+        concluded, self._concluded = self._concluded, []
+        for connection, answer in concluded:
+            self._give(connection, answer)
 
     def _give(self, connection: Connection, answer: CallbackAnswer | None) -> None:
         try:

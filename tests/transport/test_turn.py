@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from maven_channel_wecom.later import Later
 from maven_channel_wecom.transport.callback_answer import CallbackAnswer
 from maven_channel_wecom.transport.connection import TURN_CALLBACKS, Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from maven_channel_wecom.transport.connection import Connection
 
 ANSWER = CallbackAnswer(status=200)
@@ -83,3 +86,26 @@ async def test_what_one_connection_meets_costs_the_others_nothing() -> None:
     await turn.settle(1)
     assert steps[3:] == ["answered 0", "hung up on 1", "answered 2"]
     assert [context["message"] for context in told] == ["a callback was not answered"]
+
+
+async def test_what_waited_for_the_same_is_answered_together() -> None:
+    """All are concluded before the first is answered, and nobody is forgotten at a stop."""
+    steps: list[str] = []
+    committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def receive(query: bytes, body: bytes) -> Later[CallbackAnswer]:
+        assert body == b"{}"
+
+        def conclude(result: Callable[[], None]) -> CallbackAnswer:
+            result()
+            steps.append(f"concluded {query.decode()}")
+            return ANSWER
+
+        return Later(committed).then(conclude)
+
+    turn = Turn(receive)
+    for number in range(3):
+        turn.add(cast("Connection", Waiting(number, steps)), b"%d" % number, b"{}")
+    asyncio.get_running_loop().call_later(0.01, committed.set_result, None)
+    await turn.settle(1)
+    assert steps == ["concluded 0", "concluded 1", "concluded 2", "answered 0", "answered 1", "answered 2"]
