@@ -316,8 +316,7 @@ async def test_a_proxy_is_connected_to_and_asked_nothing(doctor: Doctor, tmp_pat
         up = await doctor.ask(with_bot(tmp_path, proxy=address))
         # The doctor runs in a thread, and may be done before this loop has looked at its connection.
         async with asyncio.timeout(10):
-            while not proxy.accepted:  # noqa: ASYNC110 - it announces nothing
-                await asyncio.sleep(0.01)
+            await proxy.came.wait()
     down = await doctor.ask(with_bot(tmp_path, proxy=address))
     assert (up.outcome("proxy"), down.outcome("proxy"), down.code) == ("ok", "fail", 1)
     assert (proxy.accepted, proxy.asked) == (1, [])

@@ -30,6 +30,7 @@ class LoopbackServer:
         self._tls = tls
         self._connections: set[asyncio.Task[None]] = set()
         self.accepted = 0
+        self.came = asyncio.Event()
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -52,6 +53,7 @@ class LoopbackServer:
         assert task is not None
         self._connections.add(task)
         self.accepted += 1
+        self.came.set()
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self.serve(reader, writer)

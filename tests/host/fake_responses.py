@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Iterable, Mapping
 
 
@@ -40,6 +40,7 @@ class FakeResponses:
         self.hold: asyncio.Event | None = None
         self.cuts = False
         self.requests: list[tuple[Mapping[str, str], Any]] = []
+        self.asked = asyncio.Event()
 
     def json(self, value: object, status: int = 200) -> None:
         """Answer with one JSON value."""
@@ -47,6 +48,7 @@ class FakeResponses:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.headers.copy(), await request.json()))
+        self.asked.set()
         response = web.StreamResponse(status=self.status, headers={"Content-Type": self.content_type, **self.headers})
         response.enable_chunked_encoding()
         await response.prepare(request)

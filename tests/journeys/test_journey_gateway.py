@@ -130,8 +130,7 @@ async def test_sigterm_lets_an_answer_in_progress_arrive(watch: Watch, tmp_path:
             await gateway.until("gateway channels started")
             sent = await bot.send(Text("think about this one"))
             async with asyncio.timeout(10):
-                while not responses.requests:  # noqa: ASYNC110 - another process asks, and the fake only counts
-                    await asyncio.sleep(0.01)
+                await responses.asked.wait()
             gateway.terminate()
             await gateway.until("gateway draining")
             assert (await get(status_port, "/healthz"))[0] == 200

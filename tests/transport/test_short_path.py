@@ -104,6 +104,7 @@ class Receiver:
     def __init__(self) -> None:
         self.gate: asyncio.Event | None = None
         self.asked: list[str] = []
+        self.came = asyncio.Event()
         self.answer = CallbackAnswer(status=200, body=b"{}", content_type="application/json")
         self.declines = False
 
@@ -118,7 +119,15 @@ class Receiver:
         if self.declines:
             return None
         self.asked.append("POST short")
+        self.came.set()
         return Later(asyncio.ensure_future(self._answer_later(self.gate))) if self.gate else self.answer
+
+    async def hold(self, caller: Caller) -> asyncio.Event:
+        """Have an ordinary callback come, and return what lets its answer go."""
+        self.gate = asyncio.Event()
+        caller.send(ORDINARY)
+        await self.came.wait()
+        return self.gate
 
     async def _answer_later(self, gate: asyncio.Event) -> CallbackAnswer:
         await gate.wait()
@@ -213,13 +222,10 @@ async def test_what_comes_behind_a_request_that_is_not_taken_comes_through() -> 
 async def test_a_stop_waits_for_an_answer_under_way() -> None:
     """Whoever was promised something hears of it."""
     async with serving() as (receiver, server, caller):
-        receiver.gate = asyncio.Event()
-        caller.send(ORDINARY)
-        while not receiver.asked:  # noqa: ASYNC110 - nothing tells that it arrived
-            await asyncio.sleep(0)
+        gate = await receiver.hold(caller)
         stopping = asyncio.create_task(server.stop())
         await asyncio.sleep(0)
-        receiver.gate.set()
+        gate.set()
         assert (await caller.answer())[0] == 200
         await stopping
 
@@ -227,12 +233,9 @@ async def test_a_stop_waits_for_an_answer_under_way() -> None:
 async def test_callbacks_sent_without_waiting_are_answered_in_order() -> None:
     """What comes while an answer takes its time is answered after it."""
     async with serving() as (receiver, _, caller):
-        receiver.gate = asyncio.Event()
-        caller.send(ORDINARY)
-        while not receiver.asked:  # noqa: ASYNC110 - nothing tells that it arrived
-            await asyncio.sleep(0)
+        gate = await receiver.hold(caller)
         caller.send(ORDINARY.replace(b"POST", b"PUT"), ORDINARY)
-        receiver.gate.set()
+        gate.set()
         assert [(await caller.answer())[0] for _ in range(3)] == [200, 200, 200]
         assert receiver.asked == ["POST short", "PUT long", "POST long"]
 
@@ -242,14 +245,11 @@ async def test_whoever_hangs_up_early_leaves_nothing_behind() -> None:
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
     async with serving() as (receiver, server, caller):
-        receiver.gate = asyncio.Event()
-        caller.send(ORDINARY)
-        while not receiver.asked:  # noqa: ASYNC110 - nothing tells that it arrived
-            await asyncio.sleep(0)
+        gate = await receiver.hold(caller)
         caller.writer.transport.abort()
-        while len(server.connections):  # noqa: ASYNC110 - the same
+        while len(server.connections):  # noqa: ASYNC110 - nothing tells that it is gone
             await asyncio.sleep(0)
-        receiver.gate.set()
+        gate.set()
         for _ in range(3):
             await asyncio.sleep(0)
         assert receiver.asked == ["POST short"]
