@@ -23,8 +23,6 @@ if not url then
 else
   redis.call('HSET', key, 'owner', token, 'entry', entry, 'until', claim, 'window', 'open', 'chat', chat,
     'sender', sender, 'url', url, 'opened', opened, 'expires', expires, 'repeated', 0)
-  -- Windows live equally long: those opened a life before this one are over.
-  redis.call('ZREMRANGEBYSCORE', chat_key(chat), '-inf', 2 * tonumber(opened) - tonumber(expires))
   list_window(id, chat, opened, expires, now)
 end
 return answer(1)

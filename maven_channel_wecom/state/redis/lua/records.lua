@@ -34,9 +34,11 @@ local function list_window(id, chat, opened, expires, now)
   redis.call('ZADD', chat_key(chat), opened, id)
   redis.call('ZADD', windows, expires, id)
   local ends_in_ms = math.ceil((tonumber(expires) - now) * 1000) + margin_ms
-  -- Longer than needed, so that not every window of the chat has to move it.
+  -- About once a minute, and not with every window of the chat.
   if redis.call('PTTL', chat_key(chat)) < ends_in_ms then
     redis.call('PEXPIRE', chat_key(chat), ends_in_ms + margin_ms)
+    -- Windows live equally long: those opened a life before this one are over.
+    redis.call('ZREMRANGEBYSCORE', chat_key(chat), '-inf', 2 * tonumber(opened) - tonumber(expires))
   end
 end
 
