@@ -97,6 +97,8 @@ class Outbound:
         rendered = rendering.render(message.content)
         if not rendered.content:
             return Receipt(outcome="undeliverable", reason="empty"), None
+        if not (_may_be_an_id(message.chat_id) and (message.reply_to is None or _may_be_an_id(message.reply_to))):
+            return Receipt(outcome="undeliverable", reason="no_reply_window"), None
         window = await keep_trying(
             lambda: self._state.claim_window(message.chat_id, message.reply_to, self._clock.now()), self._clock
         )
@@ -232,3 +234,15 @@ class Outbound:
             await keep_trying(lambda: step(window, self._clock.now()), self._clock)
         except StateUnavailable as unavailable:
             self._trail.step(logging.ERROR, "wecom reply not recorded", window.message_id, reason=unavailable.reason)
+
+
+def _may_be_an_id(text: str) -> bool:
+    """Tell whether WeCom may call something so: what is empty or cannot be written in UTF-8 came from a host."""
+    # Nearly every id; looking costs nothing.
+    if text.isascii():
+        return bool(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

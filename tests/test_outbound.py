@@ -20,11 +20,14 @@ from maven_channel_wecom.state.port import KeptCallback
 from tests.fakes.clock import FakeClock
 from tests.fakes.host import channel_metrics
 from tests.fakes.replies import ScriptedReplyClient, Step
+from tests.state.backends import BACKENDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from maven_channel_wecom.config import Overflow
+    from maven_channel_wecom.state.port import StateStore
     from maven_channel_wecom.transport.reply_client import ReplyClient
 
 LONG = "x" * (MARKDOWN_BYTES + 1)
@@ -34,11 +37,11 @@ class Office:
     """An outbound with a scripted WeCom behind it."""
 
     def __init__(
-        self, steps: Sequence[Step] = (0,), *, overflow: Overflow = "truncate", state: MemoryStateStore | None = None
+        self, steps: Sequence[Step] = (0,), *, overflow: Overflow = "truncate", state: StateStore | None = None
     ) -> None:
         self.clock = FakeClock()
         self.registry = CollectorRegistry()
-        self.state = state or MemoryStateStore()
+        self.state: StateStore = state or MemoryStateStore()
         self.client = ScriptedReplyClient(steps)
         self.outbound = Outbound(
             "wecom",
@@ -61,9 +64,9 @@ class Office:
         if finished:
             await self.state.finish(message_id, now)
 
-    async def answer(self, content: str = "hello", reply_to: str | None = "m1") -> Receipt:
+    async def answer(self, content: str = "hello", reply_to: str | None = "m1", *, chat_id: str = "chat") -> Receipt:
         return await self.outbound.send(
-            OutboundMessage(channel="wecom", chat_id="chat", content=content, reply_to=reply_to)
+            OutboundMessage(channel="wecom", chat_id=chat_id, content=content, reply_to=reply_to)
         )
 
     def value(self, name: str, **labels: str) -> float | None:
@@ -90,6 +93,27 @@ async def test_a_window_is_good_for_one_answer() -> None:
     await office.answer()
     assert await office.answer() == Receipt(outcome="undeliverable", reason="no_reply_window")
     assert len(office.client.posts) == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("chat_id", "reply_to"),
+    [("\ud800", "m1"), ("\ud800", None), ("chat", "m1\udfff"), ("", None), ("", "m1"), ("chat", "")],
+    ids=["chat", "chat-alone", "message", "no-chat", "no-chat-of-a-message", "no-message"],
+)
+async def test_an_id_that_is_none_has_no_window(
+    chat_id: str, reply_to: str | None, backend: str, tmp_path: Path
+) -> None:
+    """Only a host has such ids; each backend would take them in its own way."""
+    async with BACKENDS[backend](tmp_path) as place:
+        state = await place.open()
+        office = Office(state=state)
+        await office.receive("m1")
+        receipt = await office.answer(chat_id=chat_id, reply_to=reply_to)
+        assert receipt == Receipt(outcome="undeliverable", reason="no_reply_window")
+        assert office.clock.slept == []
+        assert (await office.answer()).outcome == "delivered"
+        await state.close()
 
 
 async def test_a_blank_answer_is_never_sent_and_costs_no_window() -> None:
