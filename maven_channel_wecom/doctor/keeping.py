@@ -18,6 +18,7 @@ from maven_channel_wecom.doctor.checks import StateSeen
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.opening import SQLITE
 from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
+from maven_channel_wecom.state.redis.keys import key_prefix
 from maven_channel_wecom.state.sqlite.failures import explain
 from maven_channel_wecom.state.sqlite.file import open_file
 from maven_channel_wecom.state.sqlite.schema import STEPS
@@ -109,7 +110,7 @@ async def _probe_redis(address: str, channel: str) -> StateSeen:
     except OSError:
         detail = "the files for TLS in the address cannot be read, or are no certificates and keys in PEM"
         return StateSeen(kind="unusable", detail=detail)
-    key = f"maven-wecom:{{{channel}}}:doctor"
+    key = f"{key_prefix(channel)}doctor"
     try:
         await link.run("SET", key, "1", "EX", str(_PROBE_SECONDS))
         await link.run("DEL", key)

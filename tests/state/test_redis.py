@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.state.port import CLAIM_SECONDS
@@ -80,6 +81,31 @@ async def test_channels_are_kept_apart(server: RedisServer) -> None:
         assert [await store.claim_window("chat", None, NOW) for store in stores] == [window("m1")] * 2
         await stores[0].close()
         assert await stores[1].unfinished(NOW) == []
+
+
+async def test_no_channel_has_the_keys_of_another(server: RedisServer) -> None:
+    """Neither by its name nor by the ids somebody gives its messages: both could spell the rest of another's key."""
+    async with Replicas() as opened:
+        names = ("x", "x}:message:y", "x%7D:message:y", "}", "机器人: 1%")
+        stores = [await opened.open(server.address(), channel=name) for name in names]
+        for store in stores:
+            assert await admit(store, "y}:unfinished")
+            assert await admit(store, "y%7D:unfinished")
+        for store in stores:
+            await store.close()
+            assert await store.health() is None
+    tags = Counter(key[: key.index("}") + 2] for key in await server.keys())
+    # The stream, the pulse, two messages, one chat and the list of windows.
+    assert tags == dict.fromkeys(
+        [
+            "maven-wecom:{x}:",
+            "maven-wecom:{x%7D:message:y}:",
+            "maven-wecom:{x%257D:message:y}:",
+            "maven-wecom:{%7D}:",
+            "maven-wecom:{机器人: 1%25}:",
+        ],
+        6,
+    )
 
 
 async def test_what_is_over_leaves_nothing_that_stays(server: RedisServer, replicas: list[RedisStateStore]) -> None:

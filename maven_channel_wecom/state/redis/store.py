@@ -20,6 +20,7 @@ from maven_channel_wecom.later import Later
 from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
 from maven_channel_wecom.state.redis import scripts
 from maven_channel_wecom.state.redis.address import parse_redis_address
+from maven_channel_wecom.state.redis.keys import key_prefix
 from maven_channel_wecom.state.redis.link import RedisLink
 from maven_channel_wecom.state.redis.owed import OwedSteps
 from maven_channel_wecom.state.redis.room import RedisRoom
@@ -83,9 +84,8 @@ class RedisStateStore:
 
     def __init__(self, link: RedisLink, *, channel: str, silent_seconds: float = SILENT_SECONDS) -> None:
         self._link = link
-        # The tag in braces keeps a channel in one slot of a cluster.
-        self._prefix = f"maven-wecom:{{{channel}}}:"
-        self._key = f"{self._prefix}unfinished"
+        prefix = key_prefix(channel)
+        self._key = f"{prefix}unfinished"
         self._replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._numbers = itertools.count(1)
         self._silent_seconds = silent_seconds
@@ -94,7 +94,7 @@ class RedisStateStore:
         self._in_hand: dict[str, str] = {}
         self._owed = OwedSteps(self._run)
         self._windows = RedisWindows(self._run, owed=self._owed, token=self._token)
-        self._room = RedisRoom(link.run, key=f"{self._prefix}room")
+        self._room = RedisRoom(link.run, key=f"{prefix}room")
         self._open_windows = 0
         self._expired_windows = 0
         self._keeper: asyncio.Task[None] | None = None
