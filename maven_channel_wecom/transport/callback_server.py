@@ -7,15 +7,15 @@ at the first request that is not ordinary it becomes aiohttp's.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
 from maven_channel_wecom.errors import MalformedCallback
-from maven_channel_wecom.transport.callback_answer import SERVER, Wire, dull_answer
+from maven_channel_wecom.transport.callback_answer import Wire, dull_answer
 from maven_channel_wecom.transport.connection import SEGMENT_BYTES, Connection, Turn
 from maven_channel_wecom.transport.connections import IDLE_SECONDS, MOST, STRANGER_SECONDS, Connections
+from maven_channel_wecom.transport.request_handler import DullRequestHandler, forget_frames, response
 from maven_channel_wecom.transport.short_path import ShortPath
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.later import Later
     from maven_channel_wecom.transport.callback_answer import CallbackAnswer
-    from maven_channel_wecom.transport.connections import Peer
 
 BODY_BYTES: Final = 1024 * 1024
 """As in the original. Media travel by URL, so a genuine body has a few kilobytes."""
@@ -36,7 +35,6 @@ BODIES_BYTES: Final = 32 * 1024 * 1024
 
 # Connections that come at once wait here until they are taken in.
 _BACKLOG: Final = 1024
-_LINGERING_SECONDS: Final = 1.0
 _SHUTDOWN_SECONDS: Final = 1.0
 
 
@@ -130,7 +128,7 @@ class CallbackServer:
         )
 
     def _hand_over(self, connection: Connection, data: bytes) -> None:
-        handler = _DullRequestHandler(self._aiohttp, connection.peer, self.connections)
+        handler = DullRequestHandler(self._aiohttp, connection.peer, self.connections)
         connection.transport.set_protocol(handler)
         handler.connection_made(connection.transport)
         handler.data_received(data)
@@ -140,11 +138,16 @@ class CallbackServer:
             return await self._read_body(request)
 
         if request.path != self._path:
-            return _response(dull_answer(404))
+            return response(dull_answer(404))
         answer = await self._receiver.receive(request.method, request.query, read_body)
-        if answer.trusts and isinstance(request.protocol, _DullRequestHandler):
+        if answer.trusts and isinstance(request.protocol, DullRequestHandler):
             request.protocol.trust()
-        return _response(answer)
+        written = response(answer)
+        if request.content.exception() is not None:
+            # There is no end of a broken body to wait for, and no request behind it.
+            request.content.feed_eof()
+            written.force_close()
+        return written
 
     async def _read_body(self, request: web.BaseRequest) -> bytes:
         """Read a body; MalformedCallback when it is too large, too slow, one too many, or its sender hung up."""
@@ -166,68 +169,12 @@ class CallbackServer:
             raise MalformedCallback(message, reason="slow", status=408) from None
         except (ConnectionError, web.RequestPayloadError, RuntimeError) as error:
             # The last is aiohttp's for a connection that was closed before the body was waited for.
-            _forget_frames(error)
+            forget_frames(error)
             message = "the body ended early or could not be decoded"
             raise MalformedCallback(message, reason="aborted") from None
         finally:
             self._body_bytes -= len(body)
         return bytes(body)
-
-
-class _DullRequestHandler(web.RequestHandler):
-    """Answers what is no HTTP without repeating it: aiohttp's own page quotes the request."""
-
-    def __init__(self, manager: web.Server, peer: Peer, connections: Connections) -> None:
-        super().__init__(
-            manager,
-            loop=asyncio.get_running_loop(),
-            access_log=_quiet_logger(),
-            logger=_quiet_logger(),
-            keepalive_timeout=IDLE_SECONDS,
-            lingering_time=_LINGERING_SECONDS,
-        )
-        self._peer = peer
-        self._connections = connections
-
-    def trust(self) -> None:
-        """Note that a genuine callback came here."""
-        self._connections.trust(self._peer)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """See Protocol."""
-        self._connections.remove(self._peer)
-        super().connection_lost(exc)
-        # One broken chunk makes an error at each look for more, dozens of them, and at most one is answered.
-        for message, _ in self._messages:
-            _forget_frames(getattr(message, "exc", None))
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,  # noqa: ARG002 - the signature is aiohttp's
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - the same
-    ) -> web.StreamResponse:
-        """Answer with the status alone, and hang up."""
-        _forget_frames(exc)
-        response = _response(dull_answer(status))
-        response.force_close()
-        return response
-
-
-def _response(answer: CallbackAnswer) -> web.Response:
-    headers = {"Server": SERVER, **answer.headers}
-    return web.Response(status=answer.status, body=answer.body, content_type=answer.content_type, headers=headers)
-
-
-def _forget_frames(error: BaseException | None) -> None:
-    """Let go of what an error of aiohttp's holds: it refers to itself by way of the connection and all it received.
-
-    Else both stay until a full collection of garbage, and a flood of such requests brings more than that takes away.
-    """
-    while error is not None:
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
 
 
 def _too_large() -> MalformedCallback:
@@ -237,14 +184,3 @@ def _too_large() -> MalformedCallback:
 
 def _nothing_is_ordinary(_data: bytes) -> None:
     """Have aiohttp answer everything."""
-
-
-def _quiet_logger() -> logging.Logger:
-    """Return a logger for aiohttp that is silent.
-
-    aiohttp writes an error with a traceback for each malformed request and each client that hangs up: whoever finds
-    the port could fill the disk. What concerns a callback is counted and logged where it is handled.
-    """
-    logger = logging.getLogger("maven_channel_wecom.transport.aiohttp_server")
-    logger.setLevel(logging.CRITICAL + 1)
-    return logger
