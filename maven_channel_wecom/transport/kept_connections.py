@@ -6,9 +6,12 @@ words when a connection is put back, not when it is taken out, and would read th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
+
+from maven_channel_wecom.transport.response_handler import ImpatientResponseHandler
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
@@ -34,3 +37,8 @@ class Unasked(aiohttp.BaseConnector):
 
 class DirectConnector(Unasked, aiohttp.TCPConnector):
     """Connects without a proxy, or to an http proxy."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - they are aiohttp's
+        super().__init__(**options)
+        # A partial is of one class exactly, says its annotation.
+        self._factory = partial(ImpatientResponseHandler, loop=self._loop)  # type: ignore[assignment]

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 import aiohttp_socks
 import python_socks
-from aiohttp.client_proto import ResponseHandler
 
 from maven_channel_wecom.transport.failures import ProxyUnusable
 from maven_channel_wecom.transport.kept_connections import Unasked
 from maven_channel_wecom.transport.proxy import SOCKS_PORT
+from maven_channel_wecom.transport.response_handler import ImpatientResponseHandler
 
 if TYPE_CHECKING:
     import asyncio
     import ssl as tls
 
     from aiohttp.abc import AbstractResolver
+    from aiohttp.client_proto import ResponseHandler
     from yarl import URL
 
 # python-socks lets through what its stream raises when the proxy hangs up or the host does not fit the protocol.
@@ -59,10 +60,12 @@ class SocksConnector(Unasked, aiohttp_socks.ProxyConnector):
         ssl: tls.SSLContext | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the signature is aiohttp-socks's
     ) -> tuple[asyncio.Transport, ResponseHandler]:
-        transport, handler = await self._open_tunnel(await self._destinations(host, port), port, timeout)
+        transport, tunnel = await self._open_tunnel(await self._destinations(host, port), port, timeout)
+        inner = _InnerHandler(self._loop, tunnel)
         if ssl is None:
-            return transport, handler
-        inner = _InnerHandler(self._loop, handler)
+            transport.set_protocol(inner)
+            inner.connection_made(transport)
+            return transport, inner
         try:
             inner_transport = await self._loop.start_tls(transport, inner, ssl, server_hostname=host.rstrip("."))
         except BaseException:
@@ -89,8 +92,8 @@ class SocksConnector(Unasked, aiohttp_socks.ProxyConnector):
         raise ProxyUnusable
 
 
-class _InnerHandler(ResponseHandler):
-    """Speaks TLS inside a tunnel. Holds on to the tunnel's own handler, which would close it when collected."""
+class _InnerHandler(ImpatientResponseHandler):
+    """Speaks inside a tunnel. Holds on to the tunnel's own handler, which would close it when collected."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tunnel: ResponseHandler) -> None:
         super().__init__(loop)

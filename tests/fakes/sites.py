@@ -120,6 +120,12 @@ async def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+async def announce(writer: asyncio.StreamWriter) -> None:
+    """Say a thousand times that the answer will come, and bring none."""
+    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+    await silence(writer)
+
+
 async def silence(writer: asyncio.StreamWriter) -> None:
     """Never answer."""
     await asyncio.Event().wait()

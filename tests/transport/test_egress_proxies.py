@@ -22,7 +22,7 @@ from maven_channel_wecom.transport.reply_client import ReplyClient
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
 from tests.fakes.proxies import HttpProxy, SocksProxy
-from tests.fakes.sites import Site, answer, hang_up, in_turn, reset, silence
+from tests.fakes.sites import Site, announce, answer, hang_up, in_turn, reset, silence
 
 if TYPE_CHECKING:
     import ssl
@@ -221,6 +221,19 @@ async def test_after_the_tunnel_opened_a_failure_means_lost(
             egress = via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
             error = await failure(egress, "https://files.example/?canary", 0.5 if reason == "timeout" else 5)
         assert (type(error), error.reason, len(site.requests)) == (AnswerLost, reason, 1)
+
+
+@pytest.mark.parametrize("target", ["http", "https"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_host_that_only_announces_an_answer_is_hung_up_on(
+    scheme: str, target: str, authority: Authority
+) -> None:
+    """Whatever the way to it."""
+    tls = authority.server("files.example") if target == "https" else None
+    async with Site(announce, tls=tls) as site, new_proxy(scheme, site.port, authority) as proxy:
+        egress = via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
+        error = await failure(egress, f"{target}://files.example/?canary", timeout_seconds=2)
+    assert (type(error), error.reason) == (AnswerLost, "reset")
 
 
 async def test_socks5_tries_the_next_address_when_the_proxy_cannot_reach_one(authority: Authority) -> None:

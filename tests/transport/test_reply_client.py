@@ -19,7 +19,7 @@ from maven_channel_wecom.transport.egress import Egress
 from maven_channel_wecom.transport.reply_client import LOST_REASONS, NOT_SENT_REASONS, ReplyClient
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
-from tests.fakes.sites import LoopbackServer, Site, answer, hang_up, in_turn, reset, silence
+from tests.fakes.sites import LoopbackServer, Site, announce, answer, hang_up, in_turn, reset, silence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -162,6 +162,26 @@ async def test_an_informational_answer_is_not_the_answer(new_egress: NewEgress) 
 
     async with Site(hint_first) as site, client(new_egress(allow_private_network=True)) as replies:
         assert await replies.post(site.url, b"{}", timeout_seconds=5) == (200, b'{"errcode":0}')
+
+
+async def test_a_server_that_only_announces_an_answer_is_hung_up_on(new_egress: NewEgress) -> None:
+    """At once: reading all it says would keep everybody else waiting, until the time for the reply is over."""
+    async with Site(announce) as site, client(new_egress(allow_private_network=True)) as replies:
+        with pytest.raises(AnswerLost) as lost:
+            await replies.post(site.url, b"{}", timeout_seconds=2)
+    assert lost.value.reason == "reset"
+
+
+async def test_an_answer_with_a_long_head_and_a_long_body_is_read(new_egress: NewEgress) -> None:
+    """However much of it comes at once."""
+    headers = "".join(f"X-{number}: {'x' * 4000}\r\n" for number in range(10))
+    async with (
+        Site(answer(b"y" * 50_000, headers=headers)) as site,
+        client(new_egress(allow_private_network=True)) as replies,
+    ):
+        for _ in range(2):
+            assert await replies.post(site.url, b"{}", timeout_seconds=5) == (200, b"y" * 50_000)
+    assert site.accepted == 1
 
 
 @pytest.mark.parametrize(
