@@ -205,7 +205,8 @@ class Inbox:
         except Exception as error:  # noqa: BLE001 - whatever a host or a wrapping plugin raises costs this message alone
             await self._fail(callback, type(error).__name__)
         finally:
-            self._leave_line(work)
+            if not work.handed_over:
+                self._leave_line(work)
             self._media_room.leave(work.admitted.media_share)
             self._work.pop(work, None)
             self._done.set()
