@@ -42,32 +42,29 @@ class AdmittedCallback(msgspec.Struct, frozen=True):
     media_share: MediaShare = msgspec.field(default_factory=MediaShare)
 
 
-class _Work:
-    """A message in hand, and its place in the line of its chat."""
+class _Work(msgspec.Struct, eq=False):
+    """A message in hand, and its place in the line of its chat.
 
-    __slots__ = ("_waiting", "admitted", "before", "handed_over", "task")
+    `before` must be handed over first; None when there is none any more. `waiting` is of the one behind it, which
+    seldom comes while it waits.
+    """
 
-    task: asyncio.Task[None]
-
-    def __init__(self, admitted: AdmittedCallback, before: _Work | None) -> None:
-        self.admitted = admitted
-        self.before = before
-        """The one that must be handed over first; None when there is none any more."""
-        self.handed_over = False
-        # Of the one behind it, which seldom comes while it waits.
-        self._waiting: asyncio.Future[None] | None = None
+    admitted: AdmittedCallback
+    before: _Work | None
+    handed_over: bool = False
+    waiting: asyncio.Future[None] | None = None
 
     def hand_over(self) -> None:
         """Let the one behind it go."""
         self.handed_over = True
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(None)
 
     async def wait(self) -> None:
         """Wait until it is handed over; one other may."""
         if not self.handed_over:
-            self._waiting = asyncio.get_running_loop().create_future()
-            await self._waiting
+            self.waiting = asyncio.get_running_loop().create_future()
+            await self.waiting
 
 
 class Inbox:
@@ -111,7 +108,7 @@ class Inbox:
         self._loop = asyncio.get_running_loop()
         self._reserved = 0
         # In the order they were put in.
-        self._work: dict[_Work, None] = {}
+        self._work: dict[_Work, asyncio.Task[None]] = {}
         self._told_late: AdmittedCallback | None = None
         self._done = asyncio.Event()
         # The last one in the line of each chat.
@@ -158,8 +155,7 @@ class Inbox:
         chat_id = admitted.callback.chat_id
         work = _Work(admitted, self._tails.get(chat_id))
         self._tails[chat_id] = work
-        self._work[work] = None
-        work.task = self._loop.create_task(self._carry(work))
+        self._work[work] = self._loop.create_task(self._carry(work))
 
     async def drain(self, seconds: float) -> int:
         """Wait until all work is done, at most that long, then end the rest; return how many were left.
@@ -171,7 +167,7 @@ class Inbox:
                 while self._work or self._reserved:
                     self._done.clear()
                     await self._done.wait()
-        left = [work.task for work in self._work]
+        left = list(self._work.values())
         self._work.clear()
         for task in left:
             task.cancel()

@@ -69,7 +69,7 @@ class Desk:
 
     async def settle(self) -> None:
         """Wait until everything that can be done is done."""
-        while tasks := [work.task for work in self.inbox._work]:
+        while tasks := list(self.inbox._work.values()):
             done, _ = await asyncio.wait(tasks, timeout=WAIT_SECONDS)
             assert done
 
