@@ -155,7 +155,7 @@ class Inbox:
         chat_id = admitted.callback.chat_id
         work = _Work(admitted, self._tails.get(chat_id))
         self._tails[chat_id] = work
-        self._work[work] = self._loop.create_task(self._carry(work))
+        self._work[work] = self._loop.create_task(self._carry(work), name="wecom message")
 
     async def drain(self, seconds: float) -> int:
         """Wait until all work is done, at most that long, then end the rest; return how many were left.
