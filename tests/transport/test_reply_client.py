@@ -17,7 +17,7 @@ import pytest
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from maven_channel_wecom.transport.egress import Egress
 from maven_channel_wecom.transport.reply_client import LOST_REASONS, NOT_SENT_REASONS, ReplyClient
-from tests.fakes.connecting import Diversion
+from tests.fakes.connecting import Diversion, TellingSocket
 from tests.fakes.names import Names
 from tests.fakes.sites import LoopbackServer, Site, announce, answer, hang_up, in_turn, reset, silence
 
@@ -127,6 +127,24 @@ async def test_each_host_gets_its_own_name_when_both_are_connected_to_at_once(ne
         await asyncio.gather(*(replies.post(site.url, b"{}", timeout_seconds=5) for site in (first, second)))
     for site in (first, second):
         assert [request.headers["host"] for request in site.requests] == [f"127.0.0.1:{site.port}"]
+
+
+async def test_replies_of_one_turn_of_the_event_loop_are_sent_together() -> None:
+    """When all that leads there is done for each of them, over connections that are there already."""
+    steps: list[str] = []
+    tell = partial(TellingSocket, lambda: steps.append("sent"))
+    egress = Egress(allow_private_network=True, socket_factory=tell)
+    async with Site(answer(b"{}")) as site, client(egress) as replies:
+
+        async def prepare_and_post() -> None:
+            steps.append("prepared")
+            await replies.post(site.url, b"{}", timeout_seconds=5)
+
+        for _ in range(2):
+            steps.clear()
+            await asyncio.gather(*(prepare_and_post() for _ in range(3)))
+            assert steps == ["prepared"] * 3 + ["sent"] * 3
+    assert site.accepted == 3
 
 
 async def test_what_came_unasked_is_no_answer(new_egress: NewEgress) -> None:
