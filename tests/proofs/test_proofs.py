@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
+from yarl import URL
 
+from tests.proofs.agent import counting_agent
 from tests.proofs.drain import stop_again_and_again
 from tests.proofs.hostile import MAX_LINES_PER_BATCH
 from tests.proofs.hostile import run as run_hostile
@@ -25,6 +30,23 @@ async def test_killed_gateways_lose_nothing_and_answer_nobody_twice(tmp_path: Pa
     assert found.acknowledged > 0
     assert found.lost == []
     assert found.answered_twice == []
+
+
+async def test_a_gateway_that_is_killed_while_it_asks_leaves_the_agent_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What a proof prints is about the gateways, not about the agent that it put behind them."""
+    async with counting_agent() as agent, aiohttp.ClientSession() as session:
+        url = URL(agent.url)
+        _, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(b"POST /v1/responses HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        await writer.drain()
+        writer.transport.abort()
+        question = {"input": [{"content": [{"text": "what next"}]}]}
+        async with session.post(url, json=question) as answer:
+            assert answer.status == 200
+    assert agent.turns == {"what next": 1}
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_stopped_gateways_drain_and_lose_nothing(tmp_path: Path) -> None:
