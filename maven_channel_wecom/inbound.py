@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.acknowledgement import Acknowledgements
@@ -122,8 +121,7 @@ class Inbound:
         self, signed: envelope.SignedQuery, body: bytes, started: float
     ) -> CallbackAnswer | Later[CallbackAnswer]:
         if busy := self._busy():
-            self._log.turned_away(busy)
-            return self._answered("message", busy, dull_answer(503), started)
+            return self._turned_away("message", busy, dull_answer(503))
         opened = self._open(signed, envelope.read_body(body))
         callback = read_callback(opened.message)
         outcome = self._take_in(callback, opened.message)
@@ -159,8 +157,7 @@ class Inbound:
     ) -> CallbackAnswer:
         kind = "event" if callback.type == EVENT else "message"
         if outcome not in _ACKNOWLEDGED:
-            self._log.turned_away(outcome, callback)
-            return self._answered(kind, outcome, UNTAKEN, started)
+            return self._turned_away(kind, outcome, UNTAKEN, callback)
         wall = self._clock.wall()
         if outcome == "accepted":
             # Not of a repeat, which WeCom signed earlier.
@@ -170,9 +167,15 @@ class Inbound:
 
     def _answered(self, kind: str, outcome: str, answer: CallbackAnswer, started: float) -> CallbackAnswer:
         self._metrics.count_callback(kind, outcome)
-        if answer.status == HTTPStatus.OK:
-            # Others would hide in it: a flood of refusals is fast, and a body that never ends is slow.
-            self._metrics.callback_seconds.observe(self._clock.now() - started)
+        # Only these: others would hide in it, as a flood of refusals is fast, and a body that never ends is slow.
+        self._metrics.callback_seconds.observe(self._clock.now() - started)
+        return answer
+
+    def _turned_away(
+        self, kind: str, outcome: str, answer: CallbackAnswer, callback: Callback | None = None
+    ) -> CallbackAnswer:
+        self._metrics.count_callback(kind, outcome)
+        self._log.turned_away(outcome, callback)
         return answer
 
     def _rejected(self, kind: str, error: Exception) -> CallbackAnswer:

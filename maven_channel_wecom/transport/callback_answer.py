@@ -9,6 +9,9 @@ from typing import Final
 
 import msgspec
 
+# Looked up in the enumeration for each answer it costs 0.2 µs.
+_OK: Final = HTTPStatus.OK.value
+
 SERVER: Final = "maven"
 """Without a Server header of ours aiohttp tells its own version and that of Python."""
 
@@ -26,7 +29,7 @@ class CallbackAnswer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def trusts(self) -> bool:
         """Whether the connection it goes to has shown that it is WeCom's."""
-        return self.genuine or self.status == HTTPStatus.OK
+        return self.genuine or self.status == _OK
 
 
 _RETRY_AFTER_SECONDS: Final = 5
