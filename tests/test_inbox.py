@@ -60,7 +60,7 @@ class Desk:
         await settled(
             self.state.admit(KeptCallback(message_id, chat_id, self.clock.now(), b""), None, self.clock.now())
         )
-        callback = Callback(message_id=message_id, type="text", chat_type="group", group_id=chat_id, sender_id="a")
+        callback = Callback(message_id=message_id, type="text", is_group=True, chat_id=chat_id, sender_id="a")
         self.inbox.put(AdmittedCallback(callback, self.clock.now()))
 
     async def until(self, holds: Callable[[], bool]) -> None:

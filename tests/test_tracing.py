@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.tracing import Tracing
 
-CALLBACK = Callback(message_id="m1", type="text", chat_type="single", sender_id="alice")
+CALLBACK = Callback(message_id="m1", type="text", chat_id="alice", sender_id="alice")
 MESSAGE = InboundMessage(
     channel="wecom", sender_id="alice", chat_id="alice", content="canary", timestamp=1, message_id="m1"
 )

@@ -25,11 +25,11 @@ def refusal(callback: Callback, rules: AdmissionRules) -> Refusal | None:
     """
     if not callback.sender_id:
         return "no_sender"
-    if callback.is_group and not callback.group_id:
+    if callback.is_group and not callback.chat_id:
         return "no_group"
     if rules.bots and callback.bot_id not in rules.bots:
         return "bot"
-    if rules.groups and callback.is_group and callback.group_id not in rules.groups:
+    if rules.groups and callback.is_group and callback.chat_id not in rules.groups:
         return "group"
     if rules.senders and callback.sender_id not in rules.senders:
         return "sender"

@@ -70,30 +70,21 @@ class Event(msgspec.Struct, frozen=True):
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """One callback. `type` is WeCom's `msgtype`; `response_url` is secret and empty when there is none.
 
-    `created_at` is in seconds since the epoch, None when WeCom did not say.
+    `chat_id` is the group, or the sender in a single chat. `created_at` is in seconds since the epoch, None when WeCom
+    did not say.
     """
 
     message_id: str
     type: str
     bot_id: str = ""
-    chat_type: str = ""
-    group_id: str = ""
+    is_group: bool = False
+    chat_id: str = ""
     sender_id: str = ""
     response_url: str = ""
     created_at: int | None = None
     items: tuple[Item, ...] = ()
     quoted_items: tuple[Item, ...] = ()
     event: Event | None = None
-
-    @property
-    def is_group(self) -> bool:
-        """Whether it was said in a group."""
-        return self.chat_type == "group"
-
-    @property
-    def chat_id(self) -> str:
-        """The group, or the sender in a single chat."""
-        return self.group_id if self.is_group else self.sender_id
 
     def __repr__(self) -> str:
         return f"<Callback {self.type}>"
@@ -122,12 +113,13 @@ def read_callback(message: bytes) -> Callback:
         quoted_items = _quoted_items(payload.quote)
     elif header.msgtype == EVENT:
         event = _event(_decode(message, schema.EventMessage).event)
+    is_group = header.chattype == "group"
     return Callback(
         message_id=header.msgid,
         type=header.msgtype,
         bot_id=header.aibotid,
-        chat_type=header.chattype,
-        group_id=header.chatid,
+        is_group=is_group,
+        chat_id=header.chatid if is_group else header.sender.userid,
         sender_id=header.sender.userid,
         response_url=header.response_url.strip(),
         created_at=header.create_time,

@@ -9,7 +9,7 @@ URL = "https://qyapi.weixin.qq.com/cgi-bin/aibot/response?response_code=canary"
 
 
 def callback(type_: str, url: str = URL) -> Callback:
-    return Callback(message_id="m", type=type_, sender_id="alice", chat_type="group", group_id="wr1", response_url=url)
+    return Callback(message_id="m", type=type_, sender_id="alice", is_group=True, chat_id="wr1", response_url=url)
 
 
 @pytest.mark.parametrize("type_", MESSAGE_TYPES)

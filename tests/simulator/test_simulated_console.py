@@ -61,7 +61,7 @@ async def test_pictures_and_files_are_read_from_disk(wecom: SimulatedWeCom, bot:
 async def test_user_and_group_can_be_changed(wecom: SimulatedWeCom, bot: Bot) -> None:
     """`/group` alone goes back to the single chat."""
     await play(wecom, "/user bob", "/group wr1", "one", "/group", "two", "/quit", "three")
-    assert [(seen.sender_id, seen.group_id) for seen in bot.seen] == [("bob", "wr1"), ("bob", "")]
+    assert [(seen.sender_id, seen.chat_id) for seen in bot.seen] == [("bob", "wr1"), ("bob", "bob")]
 
 
 async def test_what_wecom_does_not_send_from_a_group_is_explained(wecom: SimulatedWeCom, bot: Bot) -> None:

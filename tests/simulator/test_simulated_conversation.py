@@ -103,7 +103,7 @@ async def test_a_quote_in_a_group_reaches_the_bot(wecom: SimulatedWeCom, bot: Bo
     """The words, the group, the quoted picture."""
     await (await wecom.send(Text("@Maven what is this"), group="wr1", quote=Image(draw_png(2, 2)))).reply()
     callback = bot.seen[0]
-    assert (callback.group_id, callback.items) == ("wr1", (TextItem("@Maven what is this"),))
+    assert (callback.chat_id, callback.items) == ("wr1", (TextItem("@Maven what is this"),))
     assert [item.kind for item in callback.quoted_items if isinstance(item, MediaItem)] == ["image"]
 
 
