@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state.memory_entries import SHARD_MASK, Entry, Generation, Message, Table, packed, unpacked
+from maven_channel_wecom.state.memory_entries import SHARD_MASK, Entry, Generation, Message, Table, packed
 from maven_channel_wecom.state.memory_windows import ChatWindows
 from maven_channel_wecom.state.port import CLAIM_SECONDS
 
@@ -45,7 +45,7 @@ class MemoryStateStore:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._entries: Table[Entry] = Table()
-        self._chats = ChatWindows(self._entries)
+        self._chats = ChatWindows()
         self._claims = 0
         self._open_windows = 0
         self._size_bytes = 0
@@ -77,8 +77,8 @@ class MemoryStateStore:
         generation.until = now + CLAIM_SECONDS
         entry: Entry = generation
         if window is not None:
-            entry = Message(generation, window)
-            self._chats.put_in_front(message_id, window.chat_id, entry)
+            entry = Message(message_id, generation, window)
+            self._chats.put_in_front(window.chat_id, entry)
             self._open_windows += 1
         entries[message_id] = self._in_hand[message_id] = entry
         self._claims += 1
@@ -91,10 +91,11 @@ class MemoryStateStore:
             self._expire(now)
         entry = self._in_hand.pop(message_id, None)
         if isinstance(entry, Message):
-            if entry.window is None:
-                self._shrink(message_id, entry)
+            window = entry.open_window()
+            if window is None:
+                self._shrink(entry)
                 return
-            self._close(unpacked(message_id, entry.window), entry)
+            self._close(window, entry)
         if entry and self._entries.shard(message_id).pop(message_id, None):
             self._claims -= 1
             self._size_bytes -= _claim_bytes(message_id)
@@ -109,7 +110,7 @@ class MemoryStateStore:
             if isinstance(window, ReplyWindow):
                 entry.window = packed(window)
             elif window is None:
-                self._shrink(message_id, entry)
+                self._shrink(entry)
 
     async def unfinished(self, now: float, *, most: int = 1_000) -> list[KeptCallback]:  # noqa: ARG002 - there is none
         """See StateStore."""
@@ -124,14 +125,14 @@ class MemoryStateStore:
             self._expire(now)
         message_id = self._newest(chat_id, now, spare_of) if reply_to is None else reply_to
         message = self._entries.shard(message_id).get(message_id) if message_id else None
-        if not isinstance(message, Message) or message.window is None:
+        if not isinstance(message, Message):
             return None
-        window = unpacked(message_id, message.window)
-        if window.chat_id != chat_id or window.expires_at <= now:
+        window = message.open_window()
+        if window is None or window.chat_id != chat_id or window.expires_at <= now:
             return None
         self._close(window, message)
         if message_id not in self._in_hand:
-            self._shrink(message_id, message)
+            self._shrink(message)
         return window
 
     async def spend_window(self, window: ReplyWindow, now: float) -> None:
@@ -146,7 +147,7 @@ class MemoryStateStore:
         entries = self._entries.shard(message_id)
         message = entries.get(message_id)
         if isinstance(message, Generation):
-            message = entries[message_id] = Message(message, None)
+            message = entries[message_id] = Message(message_id, message, None)
         if message is not None and message.window is None:
             message.window = window if message_id in self._in_hand else packed(window)
             self._chats.put_in_place(window, message)
@@ -169,6 +170,7 @@ class MemoryStateStore:
 
     async def close(self) -> None:
         """See StateStore."""
+        self._chats.clear()
 
     def _is_over(self, message_id: str, now: float) -> bool:
         """Tell whether a known message is not recognized any more; what is left of it is dropped then."""
@@ -203,13 +205,10 @@ class MemoryStateStore:
         entries = self._entries.shards[hash(message_id) & SHARD_MASK]
         entry = entries.get(message_id)
         if isinstance(entry, Message) and entry.generation is generation:
-            if entry.window is not None:
-                window = unpacked(message_id, entry.window)
-                self._chats.forget(message_id, window.chat_id)
-                self._count_closed(window)
+            # Somebody may still have the message in hand: for them too it is closed.
+            if (window := entry.open_window()) is not None:
+                self._close(window, entry)
                 self._expired_windows += 1
-                # Somebody may still have the message in hand.
-                entry.window = None
         elif entry is not generation:
             return
         del entries[message_id]
@@ -217,19 +216,16 @@ class MemoryStateStore:
         self._size_bytes -= _claim_bytes(message_id)
 
     def _close(self, window: ReplyWindow, message: Message) -> None:
-        self._chats.take_out(window.message_id, window.chat_id, message)
-        self._count_closed(window)
+        self._chats.take_out(window.chat_id, message)
         message.window = None
-
-    def _count_closed(self, window: ReplyWindow) -> None:
         self._open_windows -= 1
         self._size_bytes -= _window_bytes(window)
 
-    def _shrink(self, message_id: str, message: Message) -> None:
+    def _shrink(self, message: Message) -> None:
         """Keep only the claim of a message that is not in hand and has no open window."""
-        entries = self._entries.shard(message_id)
-        if entries.get(message_id) is message:
-            entries[message_id] = message.generation
+        entries = self._entries.shard(message.message_id)
+        if entries.get(message.message_id) is message:
+            entries[message.message_id] = message.generation
 
     def _newest(self, chat_id: str, now: float, spare_of: str | None) -> str:
         """Return the message of the newest window of a chat that can be claimed, or nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
@@ -25,11 +25,21 @@ class Table(Generic[_V]):
     """
 
     def __init__(self) -> None:
-        self.shards: tuple[dict[str, _V], ...] = tuple({} for _ in range(_SHARDS))
+        self.shards: tuple[dict[str, _V], ...] = tuple(_shard() for _ in range(_SHARDS))
 
     def shard(self, key: str) -> dict[str, _V]:
         """Return the dict that a key belongs in."""
         return self.shards[hash(key) & SHARD_MASK]
+
+
+def _shard() -> dict[str, _V]:
+    """Return an empty dict that keeps the hash of each key, as a dict does that ever had a key which is no text.
+
+    Without, looking for one id reads others, which are in no cache where there are many. It takes 12 bytes for an id.
+    """
+    shard: dict[Any, _V | None] = {None: None}
+    del shard[None]
+    return cast("dict[str, _V]", shard)
 
 
 class Generation(msgspec.Struct, gc=False):
@@ -49,10 +59,19 @@ class Message(msgspec.Struct, gc=False):
     The window is there while it is open: as it came while the message is in hand, packed afterwards.
     """
 
+    message_id: str
     generation: Generation
     window: ReplyWindow | bytes | None
-    older: str | None = None
-    newer: str | None = None
+    older: Message | None = None
+    newer: Message | None = None
+
+    def open_window(self) -> ReplyWindow | None:
+        """Return the window while it is open."""
+        window = self.window
+        if not isinstance(window, bytes):
+            return window
+        chat_id, sender_id, url, opened_at, expires_at, repeated = _decode(window)
+        return ReplyWindow(self.message_id, chat_id, sender_id or chat_id, url, opened_at, expires_at, repeated)
 
 
 Entry = Generation | Message
@@ -64,11 +83,3 @@ def packed(window: ReplyWindow) -> bytes:
     chat_id, sender_id = window.chat_id, window.sender_id
     sender = None if sender_id == chat_id else sender_id
     return _encode((chat_id, sender, window.url, window.opened_at, window.expires_at, window.repeated))
-
-
-def unpacked(message_id: str, window: ReplyWindow | bytes) -> ReplyWindow:
-    """Return the window of a message, packed or not."""
-    if isinstance(window, ReplyWindow):
-        return window
-    chat_id, sender_id, url, opened_at, expires_at, repeated = _decode(window)
-    return ReplyWindow(message_id, chat_id, sender_id or chat_id, url, opened_at, expires_at, repeated)

@@ -1,6 +1,7 @@
 """What only the backend in memory does: staying small."""
 
 import gc
+import sys
 
 import pytest
 from hypothesis import example, given
@@ -11,6 +12,7 @@ from maven_channel_wecom.later import settled
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.state.memory import MemoryStateStore
+from maven_channel_wecom.state.memory_entries import Table
 from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
 
 NOW = 1_700_000_000.0
@@ -112,6 +114,34 @@ async def test_the_garbage_collector_has_little_to_look_at() -> None:
     assert not any(gc.is_tracked(generation.message_ids) for generation in store._generations)
 
 
+def test_each_key_of_a_table_has_its_hash_beside_it() -> None:
+    """So that looking for one reads no other: by their size, as Python does not tell."""
+    shard, plain = Table[None]().shards[0], dict[str, None]()
+    for number in range(1_000):
+        shard[f"m{number}"] = plain[f"m{number}"] = None
+    assert sys.getsizeof(shard) > sys.getsizeof(plain)
+
+
+async def test_no_message_is_kept_by_another() -> None:
+    """They hang together in their chat, and the garbage collector does not look at them."""
+    before = sys.getallocatedblocks()
+    for last in ("expires", "is closed"):
+        store = MemoryStateStore()
+        for number in range(5_000):
+            await admit(store, number)
+            if number % 2:
+                await store.claim_window("chat", f"m{number - 1}", NOW)
+            await store.finish(f"m{number}", NOW)
+        if last == "expires":
+            for _ in range(5_000):
+                await store.finish("nothing", NOW + CLAIM_SECONDS)
+        else:
+            await store.close()
+            assert await store.claim_window("chat", "m2", NOW) is None
+        del store
+    assert sys.getallocatedblocks() - before < 1_000
+
+
 def test_no_window_outlives_the_claim_of_its_message() -> None:
     """They are dropped together."""
     assert limits.RESPONSE_URL_SECONDS <= CLAIM_SECONDS
@@ -188,8 +218,13 @@ async def take_step(store: MemoryStateStore, plain: Plain, step: str, window: Re
         assert await store.claim_window(chat_id, named, now) == plain.claim(chat_id, named, now)
 
 
+# Restored when the one it stood beside is gone.
+CLAIMED_AGAIN = [("admit", 0), ("admit", 1), ("claim", 0), ("claim", 1), ("restore", 0), ("claim", 0)]
+
+
 @given(STEPS)
 @example([("admit", 0, "group"), ("finish", 0, "group"), ("release", 0, "group")])
+@example([(step, number, "group") for step, number in CLAIMED_AGAIN])
 async def test_windows_are_found_whatever_happened_before(steps: list[tuple[str, int, str]]) -> None:
     """Admitted, claimed, opened again at their place, given back, over, admitted anew: each chat has its own."""
     store, plain, now = MemoryStateStore(), Plain(), NOW
