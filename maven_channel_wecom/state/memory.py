@@ -21,7 +21,7 @@ MAX_ENTRIES: Final = 1_000_000
 MAX_BYTES: Final = 512 * 1024 * 1024
 """What all entries together may hold, by the lengths of their texts and a flat overhead for each."""
 
-_CLAIM_OVERHEAD_BYTES: Final = 110
+_CLAIM_OVERHEAD_BYTES: Final = 170
 _WINDOW_OVERHEAD_BYTES: Final = 230
 
 # As many as a dict holds before it takes twice the room.
