@@ -60,7 +60,7 @@ class Intake:
         return self._inbox.is_full
 
     def take(self, callback: Callback, message: bytes) -> str | Later[str]:
-        """Admit a callback and return the outcome: only what is in the state is acknowledged."""
+        """Admit a callback, for which `is_full` said that there is a place, and return the outcome."""
         if callback.type == STREAM:
             # WeCom asks for more of an answer streamed by passive reply, which this channel never starts.
             self._metrics.count_inbound_message("stream", "unsupported")
@@ -77,8 +77,6 @@ class Intake:
         return self._admit_message(callback, message)
 
     def _admit_message(self, callback: Callback, message: bytes) -> str | Later[str]:
-        if self._inbox.is_full:
-            return "inbox_full"
         now = self._clock.now()
         kept = KeptCallback(callback.message_id, callback.chat_id, now, message)
         try:

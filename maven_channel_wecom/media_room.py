@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from typing import Final
 
+import msgspec
+
 from maven_channel_wecom.errors import MediaUnavailable
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 
@@ -13,14 +15,11 @@ FETCHES_AT_ONCE: Final = 16
 """Downloads of one channel. Lower: a busy morning takes longer; higher: WeCom's storage may say no."""
 
 
-class MediaShare:
+class MediaShare(msgspec.Struct, eq=False):
     """What the media of one message take up, from its first download until the host has dealt with it."""
 
-    __slots__ = ("held_bytes", "over")
-
-    def __init__(self) -> None:
-        self.held_bytes = 0
-        self.over = False
+    held_bytes: int = 0
+    over: bool = False
 
 
 class MediaRoom:
