@@ -109,6 +109,7 @@ class Inbox:
         self._reserved = 0
         # In the order they were put in.
         self._work: dict[_Work, asyncio.Task[None]] = {}
+        self._drained = False
         self._told_late: AdmittedCallback | None = None
         self._done = asyncio.Event()
         # The last one in the line of each chat.
@@ -151,7 +152,9 @@ class Inbox:
         self._done.set()
 
     def put(self, admitted: AdmittedCallback) -> None:
-        """Start work on a message."""
+        """Start work on a message. One that comes after a drain stays in the state, like those the drain ended."""
+        if self._drained:
+            return
         chat_id = admitted.callback.chat_id
         work = _Work(admitted, self._tails.get(chat_id))
         self._tails[chat_id] = work
@@ -167,6 +170,7 @@ class Inbox:
                 while self._work or self._reserved:
                     self._done.clear()
                     await self._done.wait()
+        self._drained = True
         left = list(self._work.values())
         self._work.clear()
         for task in left:

@@ -87,6 +87,10 @@ class Gate:
     async def recover(self) -> None:
         await recover("wecom", state=self.state, inbox=self.inbox, put=self.inbox.put, clock=self.clock)
 
+    async def worked_off(self) -> None:
+        while len(self.inbox):  # noqa: ASYNC110 - nothing tells that the last one left
+            await asyncio.sleep(0)
+
     def count(self, outcome: str, kind: str = "message") -> float | None:
         labels = {"channel": "wecom", "kind": kind, "outcome": outcome}
         return self.registry.get_sample_value("maven_wecom_callbacks_total", labels)
@@ -268,10 +272,10 @@ async def test_old_messages_leave_half_of_the_places_to_new_ones() -> None:
     await gate.recover()
     assert len(gate.inbox) == 5
     assert (await gate.post(message("new"))).status == 200
-    await gate.inbox.drain(1)
+    await gate.worked_off()
     while state.left:
         await gate.recover()
-        await gate.inbox.drain(1)
+        await gate.worked_off()
     assert len(gate.published) == 13
 
 
