@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -46,13 +47,11 @@ class Turn:
         self._came.append((connection, query, body))
 
     async def settle(self, seconds: float) -> None:
-        """Wait until everything that came is answered, at most that long."""
-        while self._came:  # noqa: ASYNC110 - each turn of the loop ends some
-            await asyncio.sleep(0)
-        if self._waiting:
-            await asyncio.wait(self._waiting, timeout=seconds)
-        while self._concluded:  # noqa: ASYNC110 - the next turn of the loop ends all
-            await asyncio.sleep(0)
+        """Wait until everything that came is answered, at most that long: more may come all the time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._came or self._waiting or self._concluded:
+                    await (asyncio.wait(self._waiting) if self._waiting else asyncio.sleep(0))
 
     def _end_soon(self) -> None:
         asyncio.get_running_loop().call_soon(self._end)

@@ -88,6 +88,22 @@ async def test_what_one_connection_meets_costs_the_others_nothing() -> None:
     assert [context["message"] for context in told] == ["a callback was not answered"]
 
 
+async def test_callers_who_never_end_do_not_hold_up_a_stop() -> None:
+    """A flood brings some in every turn of the event loop."""
+    steps: list[str] = []
+    turn = turn_of(steps)
+
+    class Again(Waiting):
+        def answer(self, answer: object) -> None:
+            super().answer(answer)
+            turn.add(cast("Connection", self), b"0", b"{}")
+
+    turn.add(cast("Connection", Again(0, steps)), b"0", b"{}")
+    async with asyncio.timeout(5):
+        await turn.settle(0.01)
+    assert "answered 0" in steps
+
+
 async def test_what_waited_for_the_same_is_answered_together() -> None:
     """All are concluded before the first is answered, and nobody is forgotten at a stop."""
     steps: list[str] = []
