@@ -96,6 +96,24 @@ async def test_an_admission_whose_answer_was_lost_in_a_crash_is_taken_over(
     assert [callback.message_id for callback in await near.unfinished(NOW)] == ["m1"]
 
 
+@pytest.mark.parametrize("reply_to", ["m1", None])
+async def test_a_claim_of_a_window_that_was_given_up_is_found_by_the_next(
+    far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy, reply_to: str | None
+) -> None:
+    """A host may give an answer up and send another. Redis has the window claimed, and nobody else knew for whom."""
+    assert await admit(far, "m1")
+    proxy.lose(1, to=b"chat", silently=True)
+    claiming = asyncio.create_task(far.claim_window("chat", reply_to, NOW))
+    while not proxy.lost:  # noqa: ASYNC110 - the proxy announces nothing
+        await asyncio.sleep(0)
+    claiming.cancel()
+    await asyncio.wait([claiming])
+    assert await near.claim_window("chat", reply_to, NOW) is None
+    claimed = await far.claim_window("chat", reply_to, NOW)
+    assert claimed is not None
+    assert claimed.message_id == "m1"
+
+
 async def test_an_admission_that_never_arrived_is_new_again(far: RedisStateStore, proxy: FaultProxy) -> None:
     """Nothing of it stays in this process, or a repeat would be acknowledged and lost."""
     await proxy.refuse()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any, Final
 
 from maven_channel_wecom.errors import StateUnavailable
@@ -32,8 +33,8 @@ class RedisWindows:
         self._token = token
         # Windows being answered through, by the token they were claimed with.
         self._holders: dict[str, str] = {}
-        # The tokens of claims that failed, by what was asked: Redis may hold the window for them, and who asks again
-        # must find it.
+        # The tokens of claims that failed or were given up, by what was asked: Redis may hold the window for them, and
+        # who asks again must find it.
         self._doubtful: dict[tuple[str, str, str], str] = {}
 
     async def claim(
@@ -47,7 +48,7 @@ class RedisWindows:
         holder = self._doubtful.pop(question, None) or self._token()
         try:
             found = await self._run(scripts.CLAIM_WINDOW, holder, owner, message_id, chat_id, spare_of, now)
-        except StateUnavailable:
+        except (StateUnavailable, CancelledError):
             self._doubtful[question] = holder
             if len(self._doubtful) > _MOST_DOUBTFUL:
                 del self._doubtful[next(iter(self._doubtful))]
