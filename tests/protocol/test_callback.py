@@ -36,6 +36,7 @@ def test_a_text_carries_everything_an_answer_needs() -> None:
     callback = read(msgtype="text", text={"content": "@Maven hi"}, create_time=1700000000)
     assert callback.message_id == "m1"
     assert (callback.bot_id, callback.sender_id, callback.chat_id) == ("aib1", "alice", "wr1")
+    assert callback.is_group
     assert callback.response_url.endswith("response_code=c1")
     assert callback.created_at == 1700000000
     assert callback.items == (TextItem("@Maven hi"),)
