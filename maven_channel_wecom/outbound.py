@@ -11,8 +11,10 @@ from maven_channel_wecom.contract.messages import Receipt
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
 from maven_channel_wecom.patience import keep_trying
 from maven_channel_wecom.policy import delivery, rendering
+from maven_channel_wecom.policy.reply_window import may_have_window
 from maven_channel_wecom.protocol import reply
 from maven_channel_wecom.trail import Trail, pseudonym
+from maven_channel_wecom.transport.passage import Passage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -97,7 +99,7 @@ class Outbound:
         rendered = rendering.render(message.content)
         if not rendered.content:
             return Receipt(outcome="undeliverable", reason="empty"), None
-        if not (_may_be_an_id(message.chat_id) and (message.reply_to is None or _may_be_an_id(message.reply_to))):
+        if not may_have_window(message.chat_id, message.reply_to):
             return Receipt(outcome="undeliverable", reason="no_reply_window"), None
         window = await keep_trying(
             lambda: self._state.claim_window(message.chat_id, message.reply_to, self._clock.now()), self._clock
@@ -117,19 +119,21 @@ class Outbound:
         """Spread a text over its own window and as many spare ones of the chat as it needs and there are."""
         windows = [window]
         rendered = rendering.split(content, 1)
-        while rendered[-1].truncated_bytes:
-            try:
-                spare = await self._state.claim_window(
-                    window.chat_id, None, self._clock.now(), spare_of=window.sender_id
-                )
-            except StateUnavailable:
-                break
-            if spare is None:
-                break
-            windows.append(spare)
-            rendered = rendering.split(content, len(windows))
-        for superfluous in windows[len(rendered) :]:
-            await self._restore(superfluous)
+        try:
+            with contextlib.suppress(StateUnavailable):
+                while rendered[-1].truncated_bytes:
+                    spare = await self._state.claim_window(
+                        window.chat_id, None, self._clock.now(), spare_of=window.sender_id
+                    )
+                    if spare is None:
+                        break
+                    windows.append(spare)
+                    rendered = rendering.split(content, len(windows))
+            while len(windows) > len(rendered):
+                await self._restore(windows.pop())
+        except asyncio.CancelledError:
+            await self._restore_at_a_stop(windows)
+            raise
         return list(zip(windows, rendered, strict=False))
 
     async def _deliver_parts(self, parts: list[_Part]) -> Receipt:
@@ -187,7 +191,7 @@ class Outbound:
             try:
                 await self._clock.sleep(delay)
             except asyncio.CancelledError:
-                # The channel stops, and nothing of this reply has arrived: the next start may still deliver it.
+                # Nothing of this reply has arrived: another, or the next start, may still be delivered.
                 await self._restore_at_a_stop([window])
                 raise
         if verdict.outcome == "undeliverable":
@@ -198,13 +202,19 @@ class Outbound:
 
     async def _attempt(self, window: ReplyWindow, body: bytes, seconds: float) -> Verdict:
         self._metrics.reply_attempts.inc()
+        passage = Passage()
         try:
-            verdict = delivery.judge_answer(*await self._client.post(window.url, body, timeout_seconds=seconds))
+            answer = await self._client.post(window.url, body, timeout_seconds=seconds, passage=passage)
+            verdict = delivery.judge_answer(*answer)
         except (RequestNotSent, AnswerLost) as failure:
             verdict = delivery.judge_failure(failure)
             self._trail.step(
                 logging.WARNING, "wecom reply failed", window.message_id, reason=failure.reason, detail=str(failure)
             )
+        except asyncio.CancelledError:
+            if not passage.left:
+                await self._restore_at_a_stop([window])
+            raise
         if errcode := verdict.errcode:
             meaning = delivery.meaning(errcode)
             self._trail.step(
@@ -213,7 +223,10 @@ class Outbound:
         return delivery.judge_repeat(verdict, repeated=window.repeated)
 
     async def _restore_at_a_stop(self, windows: Sequence[ReplyWindow]) -> None:
-        """Open windows again, for a moment only: one that stays claimed is opened by whoever takes its message up."""
+        """Open windows again through which nothing was sent: the host gave the answer up, or the channel stops.
+
+        For a moment only: one that stays claimed is opened by whoever takes its message up.
+        """
         with contextlib.suppress(TimeoutError, StateUnavailable):
             async with asyncio.timeout(_STOP_SECONDS):
                 for window in windows:
@@ -234,15 +247,3 @@ class Outbound:
             await keep_trying(lambda: step(window, self._clock.now()), self._clock)
         except StateUnavailable as unavailable:
             self._trail.step(logging.ERROR, "wecom reply not recorded", window.message_id, reason=unavailable.reason)
-
-
-def _may_be_an_id(text: str) -> bool:
-    """Tell whether WeCom may call something so: what is empty or cannot be written in UTF-8 came from a host."""
-    # Nearly every id; looking costs nothing.
-    if text.isascii():
-        return bool(text)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.config import Overflow
     from maven_channel_wecom.state.port import StateStore
+    from maven_channel_wecom.transport.passage import Passage
     from maven_channel_wecom.transport.reply_client import ReplyClient
 
 LONG = "x" * (MARKDOWN_BYTES + 1)
@@ -333,6 +334,57 @@ async def test_a_stop_between_two_attempts_opens_the_window_again() -> None:
     with pytest.raises(asyncio.CancelledError):
         await office.answer()
     assert office.state.open_windows == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("left", [False, True], ids=["connecting", "sent"])
+async def test_a_host_that_gives_an_answer_up_may_answer_again_unless_it_may_have_arrived(
+    *, left: bool, backend: str, tmp_path: Path
+) -> None:
+    """What was sent may be with the user already, so it has no second try."""
+
+    class Hanging(ScriptedReplyClient):
+        posting = asyncio.Event()
+
+        async def post(self, url: str, body: bytes, *, timeout_seconds: float, passage: Passage) -> tuple[int, bytes]:
+            passage.left = left
+            self.posting.set()
+            return await asyncio.Event().wait(), b""
+
+    async with BACKENDS[backend](tmp_path) as place:
+        state = await place.open()
+        office = Office(state=state)
+        hanging = Hanging()
+        office.outbound._client = cast("ReplyClient", hanging)
+        await office.receive("m1")
+        answering = asyncio.create_task(office.answer())
+        await hanging.posting.wait()
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+        assert answering.cancelled()
+        office.outbound._client = cast("ReplyClient", office.client)
+        assert (await office.answer()).outcome == ("undeliverable" if left else "delivered")
+        await state.close()
+
+
+async def test_an_answer_given_up_while_it_looks_for_spare_windows_keeps_none() -> None:
+    """Nothing was sent through any of them."""
+
+    class SlowAfterTheFirst(MemoryStateStore):
+        async def claim_window(
+            self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
+        ) -> ReplyWindow | None:
+            if spare_of is not None and self.open_windows == 1:
+                raise asyncio.CancelledError
+            return await super().claim_window(chat_id, reply_to, now, spare_of=spare_of)
+
+    office = Office(overflow="continue", state=SlowAfterTheFirst())
+    for message_id in ("spare1", "spare2"):
+        await office.receive(message_id, finished=True)
+    await office.receive("m1")
+    with pytest.raises(asyncio.CancelledError):
+        await office.answer("x" * (2 * MARKDOWN_BYTES + 1))
+    assert office.state.open_windows == 3
 
 
 class Away(MemoryStateStore):

@@ -41,3 +41,20 @@ def open_window(callback: Callback, now: float) -> ReplyWindow | None:
         opened_at=now,
         expires_at=now + limits.RESPONSE_URL_SECONDS - MARGIN_SECONDS,
     )
+
+
+def may_have_window(chat_id: str, message_id: str | None) -> bool:
+    """Tell whether WeCom may call a chat and a message so, None being any message: what is no id came from a host."""
+    return _may_be_an_id(chat_id) and (message_id is None or _may_be_an_id(message_id))
+
+
+def _may_be_an_id(text: str) -> bool:
+    """Tell whether a text is neither empty nor one that cannot be written in UTF-8."""
+    # Nearly every id; looking costs nothing.
+    if text.isascii():
+        return bool(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

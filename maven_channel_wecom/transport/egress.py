@@ -93,15 +93,18 @@ class Egress:
         timeout_seconds: float,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        passage: Passage | None = None,
     ) -> _Answer:
         """Send one request, once, and return what `read` makes of the answer. `timeout_seconds` is for everything.
+
+        Who is canceled meanwhile finds in `passage` whether the request left.
 
         Raises:
             RequestNotSent: nothing of the request left this machine.
             AnswerLost: it left, or may have, and the answer did not come in full.
         """
         target = self._judge(url)
-        passage = Passage()
+        passage = passage or Passage()
         session, _ = self._open()
 
         async def send() -> _Answer:
@@ -118,11 +121,13 @@ class Egress:
 
         return await self._once(send(), passage, timeout_seconds)
 
-    async def post(self, url: str, body: bytes, *, limit_bytes: int, timeout_seconds: float) -> tuple[int, bytes]:
+    async def post(
+        self, url: str, body: bytes, *, limit_bytes: int, timeout_seconds: float, passage: Passage | None = None
+    ) -> tuple[int, bytes]:
         """POST JSON, once, and return the HTTP status and at most `limit_bytes` of the answer.
 
         Raises:
-            RequestNotSent, AnswerLost: as from `exchange`.
+            RequestNotSent, AnswerLost: as from `exchange`, and `passage` is as there.
         """
         if not self._short_path or self._http_proxy is not None:
 
@@ -131,10 +136,10 @@ class Egress:
 
             headers = {"Content-Type": "application/json"}
             return await self.exchange(
-                "POST", url, read=read, timeout_seconds=timeout_seconds, body=body, headers=headers
+                "POST", url, read=read, timeout_seconds=timeout_seconds, body=body, headers=headers, passage=passage
             )
         target = self._judge(url)
-        passage = Passage()
+        passage = passage or Passage()
         _, short_post = self._open()
         sending = short_post.post(target, body, passage=passage, limit_bytes=limit_bytes)
         return await self._once(sending, passage, timeout_seconds)

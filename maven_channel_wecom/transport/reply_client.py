@@ -8,6 +8,7 @@ from maven_channel_wecom.transport.failures import LOST_REASONS, NOT_SENT_REASON
 
 if TYPE_CHECKING:
     from maven_channel_wecom.transport.egress import Egress
+    from maven_channel_wecom.transport.passage import Passage
 
 __all__ = ["LOST_REASONS", "NOT_SENT_REASONS", "ReplyClient"]
 
@@ -20,11 +21,17 @@ class ReplyClient:
     def __init__(self, egress: Egress) -> None:
         self._egress = egress
 
-    async def post(self, url: str, body: bytes, *, timeout_seconds: float) -> tuple[int, bytes]:
+    async def post(
+        self, url: str, body: bytes, *, timeout_seconds: float, passage: Passage | None = None
+    ) -> tuple[int, bytes]:
         """POST JSON once and return the HTTP status and at most 64 KiB of the answer.
+
+        Who is canceled meanwhile finds in `passage` whether the request left.
 
         Raises:
             RequestNotSent: nothing of the request left this machine; `reason` is one of `NOT_SENT_REASONS`.
             AnswerLost: it left, or may have; `reason` is one of `LOST_REASONS`.
         """
-        return await self._egress.post(url, body, limit_bytes=_ANSWER_BYTES, timeout_seconds=timeout_seconds)
+        return await self._egress.post(
+            url, body, limit_bytes=_ANSWER_BYTES, timeout_seconds=timeout_seconds, passage=passage
+        )

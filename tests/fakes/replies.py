@@ -10,6 +10,8 @@ from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from maven_channel_wecom.transport.passage import Passage
+
 Step = int | tuple[int, bytes] | RequestNotSent | AnswerLost
 
 
@@ -21,11 +23,12 @@ class ScriptedReplyClient:
         self.posts: list[tuple[str, str]] = []
         self.timeouts: list[float] = []
 
-    async def post(self, url: str, body: bytes, *, timeout_seconds: float) -> tuple[int, bytes]:
+    async def post(self, url: str, body: bytes, *, timeout_seconds: float, passage: Passage) -> tuple[int, bytes]:
         sent: dict[str, Any] = json.loads(body)
         self.posts.append((url, sent["markdown"]["content"]))
         self.timeouts.append(timeout_seconds)
         step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
+        passage.left = not isinstance(step, RequestNotSent)
         if isinstance(step, RequestNotSent | AnswerLost):
             raise step
         return (200, b'{"errcode":%d}' % step) if isinstance(step, int) else step

@@ -16,6 +16,7 @@ import pytest
 
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from maven_channel_wecom.transport.egress import Egress
+from maven_channel_wecom.transport.passage import Passage
 from maven_channel_wecom.transport.reply_client import LOST_REASONS, NOT_SENT_REASONS, ReplyClient
 from tests.fakes.connecting import Diversion, TellingSocket
 from tests.fakes.names import Names
@@ -200,6 +201,33 @@ async def test_an_answer_with_a_long_head_and_a_long_body_is_read(new_egress: Ne
         for _ in range(2):
             assert await replies.post(site.url, b"{}", timeout_seconds=5) == (200, b"y" * 50_000)
     assert site.accepted == 1
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["connecting", "sent"])
+async def test_who_is_canceled_is_told_whether_the_request_left(new_egress: NewEgress, *, left: bool) -> None:
+    """Only what never left may be sent again."""
+    came = asyncio.Event()
+
+    async def come(writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await silence(writer)
+
+    class Handshaking(Mute):
+        async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await come(writer)
+
+    async with (
+        Site(come) if left else Handshaking() as server,
+        client(new_egress(allow_private_network=True)) as replies,
+    ):
+        passage = Passage()
+        url = f"{'http' if left else 'https'}://127.0.0.1:{server.port}/"
+        posting = asyncio.create_task(replies.post(url, b"{}", timeout_seconds=5, passage=passage))
+        await came.wait()
+        posting.cancel()
+        await asyncio.gather(posting, return_exceptions=True)
+        assert posting.cancelled()
+        assert passage.left is left
 
 
 @pytest.mark.parametrize(
