@@ -2,7 +2,7 @@
 
 import pytest
 
-from maven_channel_wecom.policy.reply_window import MARGIN_SECONDS, open_window
+from maven_channel_wecom.policy.reply_window import MARGIN_SECONDS, may_have_window, open_window
 from maven_channel_wecom.protocol.callback import MESSAGE_TYPES, Callback
 
 URL = "https://qyapi.weixin.qq.com/cgi-bin/aibot/response?response_code=canary"
@@ -34,3 +34,20 @@ def test_what_nobody_will_answer_opens_none(found: Callback) -> None:
 def test_a_repr_shows_nothing_of_a_window() -> None:
     """The URL is as good as a password, and who talks where is nobody's business."""
     assert repr(open_window(callback("text"), now=0.0)) == "<ReplyWindow>"
+
+
+@pytest.mark.parametrize(
+    ("chat_id", "message_id", "expected"),
+    [
+        ("wr1", "m", True),
+        ("群", "消息", True),
+        ("wr1", None, True),
+        ("", None, False),
+        ("wr1", "", False),
+        ("\ud800", "m", False),
+        ("wr1", "m\udfff", False),
+    ],
+)
+def test_only_what_wecom_may_call_so_has_a_window(chat_id: str, message_id: str | None, *, expected: bool) -> None:
+    """The rest came from a host, and each backend would take it in its own way."""
+    assert may_have_window(chat_id, message_id) is expected
