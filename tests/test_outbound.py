@@ -269,6 +269,16 @@ async def test_a_state_that_is_away_costs_the_spare_windows_and_not_the_answer()
     assert receipt.truncated_bytes > 0
 
 
+async def assert_canceled_with_three_windows(office: Office) -> None:
+    """Answer at the length of three windows, be canceled on the way, and find all three open."""
+    for message_id in ("spare1", "spare2"):
+        await office.receive(message_id, finished=True)
+    await office.receive("m1")
+    with pytest.raises(asyncio.CancelledError):
+        await office.answer("x" * (2 * MARKDOWN_BYTES + 1))
+    assert office.state.open_windows == 3
+
+
 async def test_a_stop_between_parts_opens_every_window_that_showed_nothing() -> None:
     """The next start may still use them."""
 
@@ -278,12 +288,7 @@ async def test_a_stop_between_parts_opens_every_window_that_showed_nothing() -> 
 
     office = Office([-1], overflow="continue")
     office.clock = office.outbound._clock = Stopped()
-    for message_id in ("spare1", "spare2"):
-        await office.receive(message_id, finished=True)
-    await office.receive("m1")
-    with pytest.raises(asyncio.CancelledError):
-        await office.answer("x" * (2 * MARKDOWN_BYTES + 1))
-    assert office.state.open_windows == 3
+    await assert_canceled_with_three_windows(office)
 
 
 async def test_a_window_that_closed_meanwhile_counts_no_attempt() -> None:
@@ -379,12 +384,7 @@ async def test_an_answer_given_up_while_it_looks_for_spare_windows_keeps_none() 
             return await super().claim_window(chat_id, reply_to, now, spare_of=spare_of)
 
     office = Office(overflow="continue", state=SlowAfterTheFirst())
-    for message_id in ("spare1", "spare2"):
-        await office.receive(message_id, finished=True)
-    await office.receive("m1")
-    with pytest.raises(asyncio.CancelledError):
-        await office.answer("x" * (2 * MARKDOWN_BYTES + 1))
-    assert office.state.open_windows == 3
+    await assert_canceled_with_three_windows(office)
 
 
 class Away(MemoryStateStore):

@@ -62,6 +62,7 @@ async def healed(store: RedisStateStore) -> None:
         while True:
             if await store.health() is None and not store._owed:
                 return
+            # It announces nothing, and asking it more would heal it.
             await asyncio.sleep(0.01)
 
 

@@ -167,6 +167,7 @@ async def lose_answers(on: Stage, proxy: FaultProxy, *, answers: int) -> Tally:
     async with Traffic(on.wecom, on.urls, per_second=_PER_SECOND):
         for _ in range(answers):
             proxy.lose(1, to=b"EVALSHA")
+            # Else Redis would never be heard in between.
             await asyncio.sleep(0.1)
     return await tally(on.wecom, within_seconds=_SETTLING_SECONDS)
 

@@ -95,6 +95,7 @@ async def tally(wecom: SimulatedWeCom, *, within_seconds: float) -> Tally:
     deadline = asyncio.get_running_loop().time() + within_seconds
     answered = {reply.message_id for reply in recorded.replies}
     while recorded.acknowledged_ids - answered and asyncio.get_running_loop().time() < deadline:
+        # Nobody announces the last one: more may be acknowledged meanwhile.
         await asyncio.sleep(0.1)
         answered = {reply.message_id for reply in recorded.replies}
     accepted = [reply.message_id for reply in recorded.replies]

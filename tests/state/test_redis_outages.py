@@ -206,6 +206,7 @@ async def test_a_redis_that_fills_up_is_unhealthy_before_anybody_is_refused(
             while True:
                 if await store.health() == "the Redis of the state is full; raise its maxmemory":
                     break
+                # It finds out by itself, and announces nothing.
                 await asyncio.sleep(0.01)
     finally:
         await server.command("CONFIG", "SET", "maxmemory", 0)
