@@ -14,9 +14,12 @@ WeComError
 └── StateUnavailable            our own state; answered 503
 
 No text here ever holds a token, a key, a URL or what a user wrote.
+
+Below the errors stand all reasons: every closed set of short words that an error, a metric label or a log field takes.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 
 class WeComError(Exception):
@@ -106,3 +109,80 @@ class StateUnavailable(WeComError):
     """The state cannot promise anything now; `reason` says why."""
 
     reason = "state"
+
+
+HttpRejection = Literal[
+    "not_http", "tls", "http2", "proxy_protocol", "head_too_large", "host", "path", "coded", "expectation", "pipelined"
+]
+"""Why a request on the callback port never became a callback, decided by its head or by the lack of one."""
+
+BodyRejection = Literal["too_large", "slow", "aborted", "crowded", "method"]
+"""Why the body of a request to the callback path was not received in full."""
+
+Rejection = Literal[
+    "malformed",
+    "xml",
+    "too_large",
+    "slow",
+    "aborted",
+    "method",
+    "signature",
+    "undecipherable",
+    "receiver",
+    "stale",
+    "crowded",
+]
+"""Why a request to the callback path is no callback of ours: the `reason` of a CallbackRejected, or a BodyRejection."""
+
+Unavailability = Literal["inbox_full", "draining", "state", "state_full", "error"]
+"""Why a callback is answered 503, so that WeCom may try again."""
+
+Refusal = Literal["no_sender", "no_group", "bot", "group", "sender"]
+"""Why a genuine callback is acknowledged and not worked on."""
+
+DropReason = Literal["limit", "slow"]
+"""Why we closed a connection: there were too many, or it took too long."""
+
+StateFailure = Literal["state", "state_full"]
+"""The `reason` of a StateUnavailable."""
+
+NotSentReason = Literal["connect", "connect_timeout", "dns", "tls", "proxy", "forbidden_address", "bad_url"]
+"""The `reason` of a RequestNotSent."""
+
+LostReason = Literal["timeout", "reset"]
+"""The `reason` of an AnswerLost."""
+
+DownloadFailure = Literal[
+    "forbidden_address", "connect", "timeout", "reset", "http_status", "too_large", "bad_url"
+]
+"""Why a media item could not be downloaded."""
+
+MediaFailure = Literal[
+    "unsupported", "no_url", "expired", "no_room", "error", "not_an_image", "undecipherable", DownloadFailure
+]
+"""The `reason` of a MediaUnavailable, and of an `unavailable` content block."""
+
+TransientReason = Literal["busy", "conflict", "concurrency", "http_5xx"]
+"""Answers of WeCom after which the reply surely was not sent, and another attempt makes sense."""
+
+RetryReason = Literal[TransientReason, "connect", "connect_timeout", "dns", "tls", "proxy"]
+"""Why an attempt to deliver a reply is repeated."""
+
+UndeliverableReason = Literal["empty", "no_reply_window", "state", TransientReason, NotSentReason]
+"""Why a reply surely was not sent."""
+
+RefusedReason = Literal[
+    "invalid_type",
+    "invalid_characters",
+    "empty",
+    "too_long",
+    "rate_limit",
+    "window_spent",
+    "errcode",
+    "http_3xx",
+    "http_4xx",
+]
+"""Why WeCom said no to a reply."""
+
+UnknownReason = Literal[LostReason, "unreadable_answer", "repeated"]
+"""Why nobody can know whether a reply arrived."""

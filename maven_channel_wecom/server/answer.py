@@ -1,0 +1,53 @@
+"""The answer to a request as a value."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """An HTTP answer. `verifies` is True when the request showed that it comes from WeCom: its envelope opened."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/plain"
+    headers: dict[str, str] = {}
+    verifies: bool = False
+
+
+_RETRY_AFTER_SECONDS: Final = 5
+
+# A caller learns nothing from a body: every cause with the same status gets the same one.
+_BODIES: Final = {
+    400: b"bad request",
+    401: b"unauthorized",
+    404: b"not found",
+    405: b"method not allowed",
+    408: b"request timeout",
+    413: b"payload too large",
+    415: b"unsupported media type",
+    417: b"expectation failed",
+    431: b"request header fields too large",
+    501: b"not implemented",
+    503: b"service unavailable",
+    505: b"http version not supported",
+}
+_HEADERS: Final = {
+    405: {"Allow": "GET, HEAD, POST"},
+    # RFC 9110 15.5.16: says that a body without a coding would be taken.
+    415: {"Accept-Encoding": "identity"},
+    503: {"Retry-After": str(_RETRY_AFTER_SECONDS)},
+}
+_ERRORS: Final = {
+    status: Answer(status=status, body=body, headers=_HEADERS.get(status, {})) for status, body in _BODIES.items()
+}
+
+RETRY_LATER: Final = msgspec.structs.replace(_ERRORS[503], verifies=True)
+"""The answer to a callback of WeCom that cannot be admitted now."""
+
+
+def error_answer(status: int) -> Answer:
+    """Return the answer to whatever is not accepted: its status and nothing about why."""
+    return _ERRORS[status]
