@@ -26,9 +26,7 @@ from maven_channel_wecom.errors import (
 CallbackKind = Literal["verify", "message", "event"]
 CallbackOutcome = Literal["accepted", "duplicate", "refused", Rejection, Unavailability]
 MessageOutcome = Literal["published", "unsupported", "failed", "acknowledged"]
-StateOperation = Literal[
-    "admit", "release", "finish", "take_over", "claim_window", "spend_window", "restore_window"
-]
+StateOperation = Literal["admit", "release", "finish", "take_over", "claim_window", "spend_window", "restore_window"]
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -45,6 +43,12 @@ class ChannelStopped(_Event, frozen=True, kw_only=True):
     """A channel stopped; `unfinished` messages stay in the state."""
 
     unfinished: int
+
+
+class SettingObsolete(_Event, frozen=True, kw_only=True):
+    """The configuration of a channel holds a key that has no effect any more."""
+
+    key: str
 
 
 class RequestRejected(_Event, frozen=True, kw_only=True):
@@ -128,6 +132,12 @@ class MessagesRecovered(_Event, frozen=True, kw_only=True):
 
     messages: int
     over: int
+
+
+class RecoveryPostponed(_Event, frozen=True, kw_only=True):
+    """A look for unfinished messages was in vain, as the state is away; another one follows."""
+
+    reason: StateFailure
 
 
 class RecoveryFailed(_Event, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from maven_channel_wecom.policy.admission import REFUSALS, AdmissionRules, refusal
+from maven_channel_wecom.policy.admission import AdmissionRules, refusal
 from maven_channel_wecom.protocol.callback import Callback
 
 EVERYBODY = AdmissionRules()
@@ -35,4 +35,4 @@ def test_a_callback_is_refused_for_the_first_list_it_is_not_on(
 ) -> None:
     """Bot, then group, then sender; a single chat needs no group."""
     assert refusal(found, rules) == reason
-    assert reason is None or reason in REFUSALS
+    assert reason is None or reason in get_args(Refusal)
