@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from maven_channel_wecom.egress.egress import Egress
+from maven_channel_wecom.egress.media_client import SENTENCES, Download, MediaClient
 from maven_channel_wecom.errors import MediaUnavailable
-from maven_channel_wecom.transport.egress import Egress
-from maven_channel_wecom.transport.media_client import REASONS, Download, MediaClient
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
 from tests.fakes.sites import Site, answer, hang_up, in_turn, reset, silence
@@ -271,7 +271,7 @@ async def test_a_lasting_failure_has_its_word(script: Script, reason: str, reque
         with pytest.raises(MediaUnavailable) as caught:
             await fetch(site, media, timeout_seconds=0.2 if reason == "timeout" else 5)
     assert (caught.value.reason, len(site.requests)) == (reason, requests)
-    assert reason in REASONS
+    assert str(caught.value) == SENTENCES[reason]
     assert_tells_nothing(caught.value)
 
 

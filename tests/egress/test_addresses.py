@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maven_channel_wecom.transport.addresses import is_forbidden, is_forbidden_host
+from maven_channel_wecom.egress.addresses import is_forbidden, is_forbidden_host
 
 PUBLIC = ["128.0.0.1", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.0"]
 PUBLIC += ["169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0", "192.0.1.0", "192.167.255.255"]

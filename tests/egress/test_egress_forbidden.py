@@ -6,18 +6,17 @@ import io
 import string
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maven_channel_wecom.errors import MediaUnavailable, RequestNotSent
-from maven_channel_wecom.transport.addresses import is_forbidden
-from maven_channel_wecom.transport.egress import Egress
-from maven_channel_wecom.transport.media_client import MediaClient
-from maven_channel_wecom.transport.reply_client import NOT_SENT_REASONS, ReplyClient
-from maven_channel_wecom.transport.resolving import JudgingResolver
+from maven_channel_wecom.egress.addresses import is_forbidden
+from maven_channel_wecom.egress.egress import Egress
+from maven_channel_wecom.egress.media_client import MediaClient
+from maven_channel_wecom.egress.resolver import JudgingResolver
+from maven_channel_wecom.errors import MediaUnavailable, NotSentReason, RequestNotSent
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
 from tests.fakes.proxies import HttpProxy, SocksProxy
@@ -83,10 +82,9 @@ def test_the_table_is_long() -> None:
 async def test_no_reply_reaches_a_forbidden_address(kind: str, authority: Authority) -> None:
     """Every URL of the table is refused before anything leaves, though every name leads nearby."""
     async with way_out(kind, Names({"*": [["127.0.0.1", "::1"]]}), authority) as way:
-        replies = ReplyClient(way.egress)
         for url in URLS:
             with pytest.raises(RequestNotSent) as caught:
-                await replies.post(url, b"{}", timeout_seconds=5)
+                await way.egress.post(url, b"{}", timeout_seconds=5)
             assert (url, caught.value.reason) in {(url, "forbidden_address"), (url, "bad_url")}
             assert (url, way.reached) == (url, [])
 
@@ -113,7 +111,7 @@ async def test_no_download_reaches_a_forbidden_address(kind: str, authority: Aut
 async def test_a_public_host_is_reached_on_every_way(kind: str, authority: Authority) -> None:
     """The counterpart of the table: in the same place an allowed request does arrive."""
     async with way_out(kind, Names({"files.example": [["93.184.216.34"]]}), authority) as way:
-        assert await ReplyClient(way.egress).post("http://files.example/", b"{}", timeout_seconds=5) == (200, b"ok")
+        assert await way.egress.post("http://files.example/", b"{}", timeout_seconds=5) == (200, b"ok")
         wanted = {"direct": ("93.184.216.34", 80), "socks5": ("93.184.216.34", 80), "socks5h": ("files.example", 80)}
         assert way.reached[0] == wanted.get(kind, "files.example")
 
@@ -123,7 +121,7 @@ async def test_a_public_literal_is_reached_on_every_way(kind: str, authority: Au
     """A URL may hold an address, as long as it is public; no resolver is asked."""
     names = Names({})
     async with way_out(kind, names, authority) as way:
-        assert await ReplyClient(way.egress).post("http://[2606:4700::1]/", b"{}", timeout_seconds=5) == (200, b"ok")
+        assert await way.egress.post("http://[2606:4700::1]/", b"{}", timeout_seconds=5) == (200, b"ok")
     assert names.asked == []
 
 
@@ -140,7 +138,7 @@ async def test_an_operator_may_allow_private_networks(kind: str, authority: Auth
         )
         for host in ("localhost", "127.0.0.1"):
             url = f"http://{host}:{way.site.port}/"
-            assert await ReplyClient(egress).post(url, b"{}", timeout_seconds=5) == (200, b"ok")
+            assert await egress.post(url, b"{}", timeout_seconds=5) == (200, b"ok")
         await egress.close()
 
 
@@ -157,7 +155,7 @@ async def test_a_name_with_only_forbidden_answers_is_refused(
     async with way_out(kind, Names({"files.example": [answers]}), authority) as way:
         for _ in range(2):
             with pytest.raises(RequestNotSent) as caught:
-                await ReplyClient(way.egress).post("http://files.example/", b"{}", timeout_seconds=5)
+                await way.egress.post("http://files.example/", b"{}", timeout_seconds=5)
             assert caught.value.reason == "forbidden_address"
         assert way.reached == []
 
@@ -173,7 +171,7 @@ async def test_of_mixed_answers_only_the_public_ones_are_tried(
 ) -> None:
     """Also when the public one comes last, and when two connections race."""
     async with way_out(kind, Names({"files.example": [answers]}), authority) as way:
-        assert await ReplyClient(way.egress).post("http://files.example/", b"{}", timeout_seconds=5) == (200, b"ok")
+        assert await way.egress.post("http://files.example/", b"{}", timeout_seconds=5) == (200, b"ok")
         assert [asked for asked in way.reached if isinstance(asked, tuple)] == [("93.184.216.34", 80)]
 
 
@@ -184,7 +182,7 @@ async def test_mixed_answers_of_which_the_public_one_refuses_are_a_failed_connec
         resolver=Names({"files.example": [["93.184.216.34", "127.0.0.1", "::1"]]}), socket_factory=diversion
     )
     with pytest.raises(RequestNotSent) as caught:
-        await ReplyClient(egress).post("http://files.example/", b"{}", timeout_seconds=5)
+        await egress.post("http://files.example/", b"{}", timeout_seconds=5)
     await egress.close()
     assert caught.value.reason == "connect"
     assert set(diversion.wanted) == {("93.184.216.34", 80)}
@@ -199,7 +197,7 @@ async def test_a_name_that_changes_its_mind_gains_nothing(kind: str, authority: 
         # A port of its own for each, so that neither a kept connection nor the cache answers.
         for port in range(2000, 3000):
             try:
-                await ReplyClient(way.egress).post(f"http://files.example:{port}/", b"{}", timeout_seconds=5)
+                await way.egress.post(f"http://files.example:{port}/", b"{}", timeout_seconds=5)
             except RequestNotSent as error:
                 outcomes.append(error.reason)
             else:
@@ -214,7 +212,7 @@ async def test_a_literal_address_is_judged_when_its_socket_is_made() -> None:
     names = Names({})
     egress = Egress(resolver=names, socket_factory=diversion)
     with pytest.raises(RequestNotSent) as caught:
-        await ReplyClient(egress).post("http://169.254.169.254/", b"{}", timeout_seconds=5)
+        await egress.post("http://169.254.169.254/", b"{}", timeout_seconds=5)
     await egress.close()
     assert caught.value.reason == "forbidden_address"
     assert (diversion.wanted, names.asked) == ([], [])
@@ -233,9 +231,9 @@ async def test_no_text_in_place_of_a_url_costs_more_than_a_word(text: str) -> No
     diversion = Diversion()
     egress = Egress(resolver=Names({"*": [["93.184.216.34"]]}), socket_factory=diversion)
     with pytest.raises(RequestNotSent) as caught:
-        await ReplyClient(egress).post(text, b"{}", timeout_seconds=5)
+        await egress.post(text, b"{}", timeout_seconds=5)
     await egress.close()
-    assert caught.value.reason in NOT_SENT_REASONS
+    assert caught.value.reason in get_args(NotSentReason)
     assert not any(is_forbidden(address) for address, _ in diversion.wanted)
 
 
@@ -244,7 +242,7 @@ async def test_a_resolver_is_closed_by_whoever_made_it() -> None:
     names = Names({"files.example": [["93.184.216.34"]]})
     egress = Egress(resolver=names, socket_factory=Diversion())
     with pytest.raises(RequestNotSent):
-        await ReplyClient(egress).post("http://files.example/", b"{}", timeout_seconds=5)
+        await egress.post("http://files.example/", b"{}", timeout_seconds=5)
     await egress.close()
     assert not names.closed
     await JudgingResolver(names, is_forbidden).close()
