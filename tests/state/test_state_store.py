@@ -17,7 +17,6 @@ from tests.state.admitted import (
     admission_of_event,
     admit,
     claim,
-    stored,
     take_over_all,
     window,
 )
@@ -113,16 +112,20 @@ async def test_a_message_whose_admission_was_canceled_is_taken_over_or_new(state
     assert not new_now & taken
 
 
-async def test_a_window_whose_claim_was_canceled_is_open_for_the_next_claim(state: StateStore) -> None:
+async def test_a_window_whose_claim_was_canceled_is_open_again(state: StateStore) -> None:
     await admit(state, "m1")
     for _ in range(10):
         caller = asyncio.create_task(state.claim_window([CHAT], "m1", NOW))
         await asyncio.sleep(0)
-        canceled = caller.cancel()
-        next_claim = asyncio.create_task(state.claim_window([CHAT], "m1", NOW))
-        await asyncio.wait([caller, next_claim])
-        claimed = next_claim.result() if canceled else caller.result()
-        assert claimed is not None
+        if caller.cancel():
+            claimed = None
+            async with asyncio.timeout(10):
+                # A backend may need a moment to undo the claim, and does not announce it.
+                while claimed is None:
+                    claimed = await state.claim_window([CHAT], "m1", NOW)
+        else:
+            claimed = caller.result()
+        assert claimed == window("m1")
         await state.restore_window(claimed, NOW)
 
 
