@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -111,7 +112,7 @@ class WeComChannel:
         await self._report_state()
         self._regular = [
             asyncio.create_task(self._look_regularly()),
-            asyncio.create_task(measure_loop_lag(self._report_lag)),
+            asyncio.create_task(measure_loop_lag(self._emit)),
         ]
 
     async def stop(self) -> None:
@@ -162,23 +163,20 @@ class WeComChannel:
         """Deliver a reply."""
         return await self._send(message)
 
-    def _report_lag(self, seconds: float) -> None:
-        self._emit(events.LoopLagged(seconds=seconds))
-        self._emit(events.WindowsExpired(so_far=self._state.expired_windows))
-
     async def _look_regularly(self) -> None:
         """Recover what other replicas leave when they die, and report what does not report itself."""
         while True:
             await asyncio.sleep(RECOVER_SECONDS)
             await self._recover()
             await self._report_state()
+            self._emit(events.WindowsExpired(so_far=self._state.expired_windows))
             self._inbox.report_late()
 
     async def _recover(self) -> None:
         try:
-            await self._inbox.recover()
-        except StateUnavailable as unavailable:
-            self._emit(events.RecoveryPostponed(reason=unavailable.reason))
+            # A state that is away reports itself, and the next look comes.
+            with contextlib.suppress(StateUnavailable):
+                await self._inbox.recover()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next look must come
             self._emit(events.RecoveryFailed(error=type(error).__name__))
 
