@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from maven_channel_wecom.config import TYPE, read_config
+from maven_channel_wecom.config import KEYS, TYPE, read_config
 from maven_channel_wecom.doctor import checks, keeping, passage, probing
 from maven_channel_wecom.doctor.checks import Check
 from maven_channel_wecom.doctor.url_check import Answer, judge_url_check, seal_check
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LOCAL_URL: Final = "local_url"
 PUBLIC_URL: Final = "public_url"
 
-_SECRETS: Final = ("token", "encodingAESKey", "previousToken", "previousEncodingAESKey", "proxy")
+_SECRETS: Final = tuple(key.name for key in KEYS if key.type == "secret")
 
 
 def is_wecom(name: str, entry: Mapping[str, Any]) -> bool:
