@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from maven_channel_wecom.contract.messages import UnavailableBlock
 from maven_channel_wecom.errors import MediaUnavailable
 from maven_channel_wecom.policy.media_blocks import (
     BLOCK_BYTES,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.contract.messages import ContentBlock
     from maven_channel_wecom.egress.media_client import MediaClient
+    from maven_channel_wecom.errors import MediaFailure
     from maven_channel_wecom.policy.media_blocks import MediaBlock
     from maven_channel_wecom.protocol.callback import MediaItem, MediaKind
     from maven_channel_wecom.telemetry.events import Emit
@@ -157,29 +157,28 @@ class MediaFetcher:
     async def fetch(self, item: MediaItem, use: MediaUse, *, received_at: float, message_id: str) -> ContentBlock:
         """Return the block of a media item; `received_at`, in seconds since the epoch, is when its URL began to age."""
         seconds = None
+        outcome: Literal["opened", MediaFailure]
         block: ContentBlock
         try:
             await self._reserve(item, use, received_at)
             started_at = self._clock.now()
             used_bytes = 0
             try:
-                block = await self._download(item, min(FETCH_SECONDS, _seconds_left(received_at, started_at)))
-                used_bytes = 0 if isinstance(block, UnavailableBlock) else len(block.data)
+                downloaded = await self._download(item, min(FETCH_SECONDS, _seconds_left(received_at, started_at)))
+                used_bytes = len(downloaded.data)
             finally:
                 self._budget.charge(use, used_bytes)
                 seconds = self._clock.now() - started_at
+            block, outcome = downloaded, "opened"
         except MediaUnavailable as unavailable:
-            block = unavailable_block(item, unavailable.reason)
+            block, outcome = unavailable_block(item, unavailable.reason), unavailable.reason
         except Exception as error:  # noqa: BLE001 - a bug met by one picture must not cost the words around it
             self._emit(events.MediaFailed(message_id=message_id, error=type(error).__name__))
-            block = unavailable_block(item, "error")
+            block, outcome = unavailable_block(item, "error"), "error"
+        only_id = bool(item.media_id and not item.url)
         self._emit(
             events.MediaEnded(
-                message_id=message_id,
-                kind=item.kind,
-                outcome=block.reason if isinstance(block, UnavailableBlock) else "opened",
-                seconds=seconds,
-                only_id=bool(item.media_id and not item.url),
+                message_id=message_id, kind=item.kind, outcome=outcome, seconds=seconds, only_id=only_id
             )
         )
         return block

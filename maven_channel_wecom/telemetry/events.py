@@ -18,7 +18,7 @@ from maven_channel_wecom.errors import (
     MediaFailure,
     Refusal,
     Rejection,
-    RetryReason,
+    ReplyReason,
     StateFailure,
     Unavailability,
 )
@@ -239,7 +239,7 @@ class AttemptRetried(TelemetryEvent, frozen=True, kw_only=True):
 
     message_id: str
     attempt: int
-    reason: RetryReason
+    reason: ReplyReason
 
 
 class ReplyEnded(TelemetryEvent, frozen=True, kw_only=True):

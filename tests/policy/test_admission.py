@@ -1,7 +1,10 @@
 """Who may talk to the bot."""
 
+from typing import get_args
+
 import pytest
 
+from maven_channel_wecom.errors import Refusal
 from maven_channel_wecom.policy.admission import AdmissionRules, refusal
 from maven_channel_wecom.protocol.callback import Callback
 
