@@ -56,26 +56,26 @@ proof-dashboards: $(READY)  ## Everything that can go wrong, under a real Promet
 	@$(BIN)/python -W ignore::DeprecationWarning -m tests.dashboards.scenario
 
 proof-kill: $(READY)  ## Kill a gateway 200 times while people write to it.
-	@$(BIN)/python -m tests.proofs.kill --kills 200
+	@$(BIN)/python -m tests.soak.kill --kills 200
 
 proof-drain: $(READY)  ## Stop a gateway 100 times while people write to it.
-	@$(BIN)/python -m tests.proofs.drain --stops 100
+	@$(BIN)/python -m tests.soak.drain --stops 100
 
 proof-replicas: $(READY)  ## Three replicas on one Redis, and everything that can break.
 	@.ci/servers
-	@$(BIN)/python -m tests.proofs.replicas
+	@$(BIN)/python -m tests.soak.replicas
 
 proof-hostile: $(READY)  ## Send a gateway a million mutated requests while people write to it.
-	@$(BIN)/python -m tests.proofs.hostile --requests 1000000
+	@$(BIN)/python -m tests.soak.hostile --requests 1000000
 
 proof-series: $(READY)  ## Have a hundred thousand people write to a gateway, and count the series they leave.
-	@$(BIN)/python -m tests.proofs.series --people 100000
+	@$(BIN)/python -m tests.soak.series --people 100000
 
 proof-slow: $(READY)  ## Hold two thousand slow connections for a minute, and see what good callers notice.
-	@$(BIN)/python -m tests.proofs.slow --connections 2000 --seconds 60
+	@$(BIN)/python -m tests.soak.slow --connections 2000 --seconds 60
 
 proof-overload: $(READY)  ## Send ten times what a gateway sustains for a minute.
-	@$(BIN)/python -m tests.proofs.overload --seconds 60
+	@$(BIN)/python -m tests.soak.overload --seconds 60
 
 bench: $(READY)  ## Measure everything, and put it on docs/performance.md. Needs two cores with nothing else to do.
 	@.ci/servers

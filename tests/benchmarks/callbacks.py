@@ -24,7 +24,7 @@ from tests.benchmarks.figures import Figure, figure, ratios
 from tests.benchmarks.load import load_core, pinned, put_under_load
 from tests.benchmarks.sealing import Bot, as_http, check_answers
 from tests.benchmarks.servers import Server, Settings
-from tests.proofs.replicas import durable_redis
+from tests.soak.replicas import durable_redis
 
 if TYPE_CHECKING:
     from tests.benchmarks.figures import Rows

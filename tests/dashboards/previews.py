@@ -21,12 +21,12 @@ from tests.dashboards.preview_page import ROW_PIXELS, Shown, page
 from tests.dashboards.scene import RunningClock, Scene
 from tests.dashboards.shown import DASHBOARDS
 from tests.fakes.prometheus_server import PrometheusServer
-from tests.journeys.watching import Watch
+from tests.e2e.watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.journeys.journey import Bot
+    from tests.e2e.journey import Bot
 
 _CALM_SECONDS = 25.0
 _OUTAGE_SECONDS = 6.0

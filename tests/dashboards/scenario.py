@@ -25,14 +25,14 @@ from tests.dashboards.preview_page import NOTHING, Shown, page
 from tests.dashboards.scene import Scene, SceneClock
 from tests.dashboards.shown import DASHBOARDS, asked, filled_in
 from tests.fakes.prometheus_server import PrometheusServer
-from tests.journeys.watching import Watch
-from tests.proofs.fleet import lone_gateway
+from tests.e2e.watching import Watch
+from tests.soak.fleet import lone_gateway
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom
-    from tests.proofs.fleet import Gateway
+    from tests.soak.fleet import Gateway
 
 MANIFEST = tomllib.loads((Path(__file__).parents[2] / "plugin.toml").read_text(encoding="utf-8"))
 

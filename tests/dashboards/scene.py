@@ -33,8 +33,8 @@ from maven_channel_wecom.simulator.messages import (
 )
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.fakes.redis_server import RedisServer
-from tests.journeys.hand_clock import HandClock
-from tests.journeys.journey import Bot, Journey
+from tests.e2e.hand_clock import HandClock
+from tests.e2e.journey import Bot, Journey
 from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.inbox import AdmittedCallback
     from maven_channel_wecom.simulator.messages import Message
     from maven_channel_wecom.simulator.sent import SentCallback
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 INBOX_LIMIT = 60
 _HELD = 50

@@ -14,8 +14,8 @@ from dashboards.rules import UNAVAILABLE, recordings
 from maven_channel_wecom.metrics.labels import UNAVAILABILITIES
 from tests.dashboards.promtool import promtool
 from tests.dashboards.shown import annotated, asked, named, pasted
-from tests.journeys.journey import Journey
-from tests.journeys.watching import Watch
+from tests.e2e.journey import Journey
+from tests.e2e.watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

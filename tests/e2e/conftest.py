@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 
 # What a callback meets on its way in, it meets in the same form on the short path and on the long one.
@@ -18,7 +18,7 @@ _BOTH_WAYS = ("access", "bad_input", "bad_requests", "events", "incoming", "orde
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have some modules run twice, with and without the short path."""
-    if metafunc.module.__name__.removeprefix("tests.journeys.test_journey_") in _BOTH_WAYS:
+    if metafunc.module.__name__.removeprefix("tests.e2e.test_") in _BOTH_WAYS:
         metafunc.parametrize("watch", [True, False], ids=["short", "long"], indirect=True)
 
 

@@ -18,8 +18,8 @@ from maven_channel_wecom.host.lifecycle import Host
 from maven_channel_wecom.host.plugins import channel_problems, load_plugins
 from maven_channel_wecom.simulator.messages import Feedback, File, Mixed, Text, Voice
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
-from tests.journeys.assembly import Assembly
-from tests.journeys.auditor import Auditor
+from tests.e2e.assembly import Assembly
+from tests.e2e.auditor import Auditor
 from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from maven_channel_wecom.host.agents.agent import Agent
     from maven_channel_wecom.simulator.messages import Message, Quotable
     from maven_channel_wecom.simulator.sent import SentCallback
-    from tests.journeys.hand_clock import HandClock
-    from tests.journeys.watching import Watch
+    from tests.e2e.hand_clock import HandClock
+    from tests.e2e.watching import Watch
 
 # What the simulator draws to make a response code, and the two parts of a media URL's signature.
 _RESPONSE_CODE_BYTES = 24

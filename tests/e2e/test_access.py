@@ -10,12 +10,12 @@ from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.messages import EnterChat, Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.journeys.agents import Listener
-from tests.journeys.journey import Journey
+from tests.e2e.agents import Listener
+from tests.e2e.journey import Journey
 from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 PNG = draw_png(6, 6)
 

@@ -16,13 +16,13 @@ from maven_channel_wecom.protocol import cipher, signature
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.callbacks import seal_callback
 from maven_channel_wecom.simulator.messages import Text
-from tests.journeys.journey import Journey
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maven_channel_wecom.simulator.sending import HttpAnswer
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 HEAD = bytes(16)
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.journeys.journey import Journey
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 MEBIBYTE = 1024 * 1024
 QUERY = f"msg_signature={'0' * 40}&timestamp=1700000000&nonce=n"

@@ -8,9 +8,9 @@ import pytest
 
 from maven_channel_wecom.simulator.messages import Feedback, Image, Text, Voice
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.journeys.agents import Listener
-from tests.journeys.journey import Journey
-from tests.journeys.watching import Watch
+from tests.e2e.agents import Listener
+from tests.e2e.journey import Journey
+from tests.e2e.watching import Watch
 
 CANARY = "canary-4711"
 

@@ -8,12 +8,12 @@ import pytest
 
 from maven_channel_wecom.simulator.messages import CardClick, EnterChat, Feedback, StreamRefresh, Unknown
 from maven_channel_wecom.trail import trail_id
-from tests.journeys.agents import Listener
-from tests.journeys.journey import Journey
+from tests.e2e.agents import Listener
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
     from maven_channel_wecom.simulator.messages import Event
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 EVENTS = [
     (EnterChat(), "enter_chat", {}),

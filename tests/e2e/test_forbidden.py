@@ -15,13 +15,13 @@ from maven_channel_wecom.simulator.messages import Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
-from tests.journeys.agents import Listener
-from tests.journeys.assembly import Assembly
-from tests.journeys.hand_clock import HandClock
-from tests.journeys.journey import Journey
+from tests.e2e.agents import Listener
+from tests.e2e.assembly import Assembly
+from tests.e2e.hand_clock import HandClock
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 CLOSED = {"allowPrivateNetwork": False}
 PUBLIC = "93.184.216.34"

@@ -16,13 +16,13 @@ from maven_channel_wecom.host.plugins import channel_problems, load_plugins
 from maven_channel_wecom.simulator.messages import File, Image, Mixed, Text, Video
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.host.fake_responses import COMPLETED, delta, serving, sse
-from tests.journeys.agents import Listener
-from tests.journeys.journey import Journey
+from tests.e2e.agents import Listener
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 ORIGINAL_PAGE = """{"channels":{"wecom":{"enabled":true,"token":"your-token","encodingAESKey":
 "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG","receiveId":"","port":9886,"allowFrom":["zhangsan"],"proxy":""}}}"""

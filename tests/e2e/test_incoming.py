@@ -10,12 +10,12 @@ import pytest
 from maven_channel_wecom.contract.messages import FileBlock, ImageBlock, TextBlock, UnavailableBlock
 from maven_channel_wecom.simulator.messages import File, Image, Mixed, Text, Video, Voice
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.journeys.agents import Listener
-from tests.journeys.journey import Journey
+from tests.e2e.agents import Listener
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import ContentBlock
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 PNG = draw_png(24, 16)
 PDF = b"%PDF-1.7\n" + bytes(range(256))

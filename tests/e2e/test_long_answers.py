@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.simulator.messages import Text
-from tests.journeys.agents import Listener
-from tests.journeys.hand_clock import HandClock
-from tests.journeys.journey import Journey
+from tests.e2e.agents import Listener
+from tests.e2e.hand_clock import HandClock
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage
     from maven_channel_wecom.simulator.recorded import Reply
     from maven_channel_wecom.simulator.sent import SentCallback
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 LIMIT_BYTES = 20_480
 CUT = "(The answer was too long and ends here.)"

@@ -16,16 +16,16 @@ from maven_channel_wecom.simulator.media_faults import Endless, Expired, Garbage
 from maven_channel_wecom.simulator.messages import File, Image, ImageById, Mixed, Text
 from maven_channel_wecom.simulator.picture import draw_png
 from maven_channel_wecom.trail import trail_id
-from tests.journeys.agents import Listener
-from tests.journeys.hand_clock import HandClock
-from tests.journeys.journey import Journey
+from tests.e2e.agents import Listener
+from tests.e2e.hand_clock import HandClock
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
 
     from maven_channel_wecom.contract.messages import InboundMessage
     from maven_channel_wecom.simulator.media_faults import MediaFault
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 PNG = draw_png(24, 16)
 

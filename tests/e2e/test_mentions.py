@@ -8,11 +8,11 @@ import pytest
 
 from maven_channel_wecom.simulator.messages import Image, Mixed, Text
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.journeys.agents import Listener
-from tests.journeys.journey import Journey
+from tests.e2e.agents import Listener
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 NAMES = {"mentionNames": ["Maven", "Maven Bot", "小助手"]}
 

@@ -12,11 +12,11 @@ from maven_channel_wecom.simulator.faults import Errcode
 from maven_channel_wecom.simulator.media_faults import Expired
 from maven_channel_wecom.simulator.messages import EnterChat, Image, Text, Unknown, Voice
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.journeys.agents import Listener
-from tests.journeys.journey import Journey
+from tests.e2e.agents import Listener
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 DOCUMENTED = tomllib.loads((Path(__file__).parents[2] / "plugin.toml").read_text(encoding="utf-8"))["metric"]
 

@@ -19,14 +19,14 @@ from maven_channel_wecom.simulator.faults import (
 )
 from maven_channel_wecom.simulator.messages import Text
 from maven_channel_wecom.trail import trail_id
-from tests.journeys.agents import Listener
-from tests.journeys.hand_clock import HandClock
-from tests.journeys.journey import Journey
+from tests.e2e.agents import Listener
+from tests.e2e.hand_clock import HandClock
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage
     from maven_channel_wecom.simulator.faults import Fault
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 TRANSIENT: dict[str, tuple[Fault, str]] = {
     "-1": (Errcode(-1), "busy"),

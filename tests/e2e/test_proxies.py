@@ -12,15 +12,15 @@ from maven_channel_wecom.simulator.messages import Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.fakes.certificates import Authority
 from tests.fakes.proxies import HttpProxy, SocksProxy
-from tests.journeys.assembly import Assembly
-from tests.journeys.hand_clock import HandClock
-from tests.journeys.journey import Bot, Journey
+from tests.e2e.assembly import Assembly
+from tests.e2e.hand_clock import HandClock
+from tests.e2e.journey import Bot, Journey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 SCHEMES = ["http", "https", "socks5", "socks5h"]
 USER, PASSWORD = "proxy-user-4711", "proxy-password-4711"

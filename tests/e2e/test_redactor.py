@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from maven_channel_wecom.contract.messages import TextBlock
 from maven_channel_wecom.simulator.messages import Image, Mixed, Text
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.journeys.agents import Listener
-from tests.journeys.journey import Journey
-from tests.journeys.redactor import Redactor
+from tests.e2e.agents import Listener
+from tests.e2e.journey import Journey
+from tests.e2e.redactor import Redactor
 
 if TYPE_CHECKING:
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 CARD = "4111 1111 1111 1111"
 OTHER_CARD = "5500-0000-0000-0004"

@@ -10,7 +10,7 @@ from maven_channel_wecom.simulator.faults import Errcode
 from maven_channel_wecom.simulator.messages import EnterChat, Image, Text, Unknown
 from maven_channel_wecom.simulator.picture import draw_png
 from maven_channel_wecom.trail import trail_id
-from tests.journeys.journey import Journey
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 ALLOWED = {"wecom.channel", "wecom.trail", "wecom.type", "wecom.outcome", "wecom.reason", "wecom.attempts"}
 

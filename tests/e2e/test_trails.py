@@ -15,12 +15,12 @@ from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.messages import Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
 from maven_channel_wecom.trail import pseudonym, trail_id
-from tests.journeys.journey import Journey
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
     import pytest
 
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 BAD_REQUESTS = 10_000
 PIPELINED = 100

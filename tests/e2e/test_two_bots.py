@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.simulator.messages import Text
-from tests.journeys.agents import Listener
-from tests.journeys.journey import Bot, Journey
+from tests.e2e.agents import Listener
+from tests.e2e.journey import Bot, Journey
 
 if TYPE_CHECKING:
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 
 def second_bot(watch: Watch) -> Bot:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.simulator.messages import CardClick, Text
-from tests.journeys.agents import Listener
-from tests.journeys.hand_clock import HandClock
-from tests.journeys.journey import Journey
+from tests.e2e.agents import Listener
+from tests.e2e.hand_clock import HandClock
+from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage
-    from tests.journeys.watching import Watch
+    from tests.e2e.watching import Watch
 
 HOUR_SECONDS = 3600.0
 

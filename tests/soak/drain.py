@@ -1,6 +1,6 @@
 """Stop a gateway with SIGTERM again and again while people write to it: exit code 0 in time, nothing lost.
 
-python -m tests.proofs.drain --stops 100
+python -m tests.soak.drain --stops 100
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.proofs.fleet import lone_gateway
-from tests.proofs.traffic import Traffic, tally
+from tests.soak.fleet import lone_gateway
+from tests.soak.traffic import Traffic, tally
 
 if TYPE_CHECKING:
-    from tests.proofs.traffic import Tally
+    from tests.soak.traffic import Tally
 
 _SETTLING_SECONDS = 30.0
 

@@ -16,7 +16,7 @@ from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.demo_gateway import free_port
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
-from tests.proofs.agent import counting_agent
+from tests.soak.agent import counting_agent
 from tests.suite_watch import new_encoding_aes_key, new_token, shown
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """A million mutated requests, while people write to the bot: no server error, no traceback, no growth, nothing lost.
 
-python -m tests.proofs.hostile --requests 1000000
+python -m tests.soak.hostile --requests 1000000
 
 Says its seed, with which every request can be made again; those that failed are written to `--failures`.
 """
@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tests.log_events import documented
-from tests.proofs.fleet import lone_gateway
-from tests.proofs.mutations import GUEST, mutate
-from tests.proofs.sending import Sender
-from tests.proofs.traffic import Traffic, tally
+from tests.soak.fleet import lone_gateway
+from tests.soak.mutations import GUEST, mutate
+from tests.soak.sending import Sender
+from tests.soak.traffic import Traffic, tally
 
 if TYPE_CHECKING:
     from maven_channel_wecom.protocol.envelope import Credentials
-    from tests.proofs.fleet import Gateway
-    from tests.proofs.mutations import Mutation
-    from tests.proofs.traffic import Tally
+    from tests.soak.fleet import Gateway
+    from tests.soak.mutations import Mutation
+    from tests.soak.traffic import Tally
 
 _SENDERS = 64
 _GOOD_PER_SECOND = 30.0

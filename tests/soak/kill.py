@@ -1,6 +1,6 @@
 """Kill a gateway again and again while people write to it: nothing acknowledged is lost, nobody is answered twice.
 
-python -m tests.proofs.kill --kills 200
+python -m tests.soak.kill --kills 200
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.proofs.fleet import lone_gateway
-from tests.proofs.traffic import Traffic, tally
+from tests.soak.fleet import lone_gateway
+from tests.soak.traffic import Traffic, tally
 
 if TYPE_CHECKING:
-    from tests.proofs.traffic import Tally
+    from tests.soak.traffic import Tally
 
 _SETTLING_SECONDS = 60.0
 

@@ -1,6 +1,6 @@
 """Ten times as many messages as the agent can answer: the rest is refused, what was acknowledged arrives, memory stays.
 
-python -m tests.proofs.overload --seconds 60
+python -m tests.soak.overload --seconds 60
 
 Measures what the gateway sustains first. Its agent takes its time, so it is the inbox that fills, as it would.
 """
@@ -18,17 +18,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.proofs.agent import counting_agent
-from tests.proofs.calling import GoodCallers, Line, sealed_text
-from tests.proofs.fleet import plain_gateway
+from tests.soak.agent import counting_agent
+from tests.soak.calling import GoodCallers, Line, sealed_text
+from tests.soak.fleet import plain_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from maven_channel_wecom.protocol.envelope import Credentials
-    from tests.proofs.agent import CountingAgent
-    from tests.proofs.calling import Calls
-    from tests.proofs.fleet import Gateway
+    from tests.soak.agent import CountingAgent
+    from tests.soak.calling import Calls
+    from tests.soak.fleet import Gateway
 
 MAX_GROWTH_BYTES = 100_000_000
 

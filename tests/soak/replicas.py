@@ -1,6 +1,6 @@
 """Three gateways on one Redis: one turn for each message, whatever is delivered where and whatever dies.
 
-python -m tests.proofs.replicas --messages 10000 --seconds 30
+python -m tests.soak.replicas --messages 10000 --seconds 30
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from maven_channel_wecom.simulator.messages import Text
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_server import RedisServer
-from tests.proofs.agent import CountingAgent, counting_agent
-from tests.proofs.fleet import Gateway
-from tests.proofs.traffic import Traffic, tally
+from tests.soak.agent import CountingAgent, counting_agent
+from tests.soak.fleet import Gateway
+from tests.soak.traffic import Traffic, tally
 from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from tests.proofs.traffic import Tally
+    from tests.soak.traffic import Tally
 
 _AT_ONCE = 64
 _SETTLING_SECONDS = 120.0

@@ -9,7 +9,7 @@ import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from tests.proofs.mutations import Mutation
+    from tests.soak.mutations import Mutation
 
 # For an answer that must come, and for one that may: what is cut off or lies about its length gets none.
 _PATIENCE_SECONDS = 10.0

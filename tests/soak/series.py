@@ -1,6 +1,6 @@
 """Very many people write to a bot, each from a group of their own: the metrics of the gateway gain no series by it.
 
-python -m tests.proofs.series --people 100000
+python -m tests.soak.series --people 100000
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.proofs.agent import counting_agent
-from tests.proofs.calling import Line, sealed_text
-from tests.proofs.fleet import plain_gateway
+from tests.soak.agent import counting_agent
+from tests.soak.calling import Line, sealed_text
+from tests.soak.fleet import plain_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

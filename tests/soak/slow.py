@@ -1,6 +1,6 @@
 """Two thousand connections that take their time, while people write to the bot: each is closed, nobody waits for them.
 
-python -m tests.proofs.slow --connections 2000 --seconds 60
+python -m tests.soak.slow --connections 2000 --seconds 60
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from tests.proofs.calling import Calls, GoodCallers
-from tests.proofs.fleet import plain_gateway
+from tests.soak.calling import Calls, GoodCallers
+from tests.soak.fleet import plain_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,7 +159,7 @@ async def be_slow(url: str, *, connections: int, seconds: float) -> Slowness:
 async def be_slow_elsewhere(url: str, *, connections: int, seconds: float) -> Slowness:
     """Do the same in a process of its own, so that good callers are not held up on this side."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.proofs.slow", "--only-against", url),
+        *(sys.executable, "-m", "tests.soak.slow", "--only-against", url),
         *("--connections", str(connections), "--seconds", str(seconds)),
         stdout=asyncio.subprocess.PIPE,
     )

@@ -13,8 +13,8 @@ from maven_channel_wecom.channel import WeComChannel
 from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
-from tests.proofs.mutations import GUEST, mutate
-from tests.proofs.sending import Sender
+from tests.soak.mutations import GUEST, mutate
+from tests.soak.sending import Sender
 
 if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage

@@ -10,8 +10,8 @@ import pytest
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.transport.callback_answer import CallbackAnswer, dull_answer
 from maven_channel_wecom.transport.callback_server import CallbackServer
-from tests.proofs.calling import GoodCallers
-from tests.proofs.slow import be_slow
+from tests.soak.calling import GoodCallers
+from tests.soak.slow import be_slow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -10,15 +10,15 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tests.proofs.agent import counting_agent
-from tests.proofs.drain import stop_again_and_again
-from tests.proofs.hostile import MAX_LINES_PER_BATCH
-from tests.proofs.hostile import run as run_hostile
-from tests.proofs.kill import kill_again_and_again
-from tests.proofs.overload import run as run_overload
-from tests.proofs.replicas import deliver_each_three_times, durable_redis, go_without, roll, stage
-from tests.proofs.series import MAX_SERIES
-from tests.proofs.series import run as run_series
+from tests.soak.agent import counting_agent
+from tests.soak.drain import stop_again_and_again
+from tests.soak.hostile import MAX_LINES_PER_BATCH
+from tests.soak.hostile import run as run_hostile
+from tests.soak.kill import kill_again_and_again
+from tests.soak.overload import run as run_overload
+from tests.soak.replicas import deliver_each_three_times, durable_redis, go_without, roll, stage
+from tests.soak.series import MAX_SERIES
+from tests.soak.series import run as run_series
 
 if TYPE_CHECKING:
     from pathlib import Path
