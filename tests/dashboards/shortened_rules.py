@@ -1,4 +1,4 @@
-"""The rules in a hurry: made by the same code as the ones that are shipped, with other durations."""
+"""The rules with short windows: made by the same code as those that are shipped, with other durations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HOLD = "1s"
 _WINDOW = re.compile(r"(\[|offset )([0-9]+[mhdw])\b")
 
 
-def hurried_rules(*, patient: bool = False) -> dict[str, Any]:
+def shortened_rules(*, patient: bool = False) -> dict[str, Any]:
     """Return the rules with short windows, short waits, and evaluated at the pace of the server.
 
     With `patient`, what is looked for in an hour or more has five times as long: processes take time to start.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.doctor.patients import FakeBot, with_bot
+from tests.doctor.faulty_bots import FakeBot, with_bot
 from tests.fakes.sites import Site, hang_up, reset, silence
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from maven_channel_wecom.doctor import report
 from maven_channel_wecom.doctor.checks import Check
 from maven_channel_wecom.doctor.examination import PUBLIC_URL
 from maven_channel_wecom.simulator.demo_gateway import free_port
-from tests.doctor.patients import KEY, PASSWORD, TOKEN, FakeBot, entry, with_bot, written
+from tests.doctor.faulty_bots import KEY, PASSWORD, TOKEN, FakeBot, entry, with_bot, written
 from tests.e2e.gateway_process import GatewayProcess
 from tests.suite_watch import shown
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.doctor.conftest import Doctor
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 OTHER_KEY = KEY[::-1]
 

@@ -10,7 +10,7 @@ from yarl import URL
 
 from maven_channel_wecom.doctor.probing import UrlProbe
 from maven_channel_wecom.doctor.url_check import NoAnswer, judge_url_check
-from tests.doctor.patients import FakeBot, with_bot
+from tests.doctor.faulty_bots import FakeBot, with_bot
 from tests.fakes.certificates import Authority
 from tests.fakes.clock import FakeClock
 from tests.fakes.names import Names

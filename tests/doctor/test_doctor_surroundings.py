@@ -14,7 +14,7 @@ import pytest
 from maven_channel_wecom.config import read_config
 from maven_channel_wecom.doctor import checks, probing
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
-from tests.doctor.patients import KEY, PASSWORD, TOKEN, FakeBot, entry, with_bot, written
+from tests.doctor.faulty_bots import KEY, PASSWORD, TOKEN, FakeBot, entry, with_bot, written
 from tests.fakes.certificates import Authority
 from tests.fakes.names import Names
 from tests.fakes.proxies import HttpProxy, SocksProxy

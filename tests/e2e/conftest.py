@@ -1,4 +1,4 @@
-"""What every journey has: a watch whom no line of the log surprises, and the ways in."""
+"""The watch of the suite, to which no line of the log may be unknown, and the ways in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 
 # What a callback meets on its way in, it meets in the same form on the short path and on the long one.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.simulator.messages import Message, Quotable
     from maven_channel_wecom.simulator.sent import SentCallback
     from tests.e2e.hand_clock import HandClock
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 # What the simulator draws to make a response code, and the two parts of a media URL's signature.
 _RESPONSE_CODE_BYTES = 24
@@ -79,7 +79,7 @@ class Bot:
         return drawn
 
 
-class Journey:
+class Deployment:
     """A host with one bot named `wecom`; a context manager. At its end WeCom must have nothing to complain about.
 
     Args:

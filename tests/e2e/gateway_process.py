@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 PATIENCE_SECONDS = 30
 

@@ -11,11 +11,11 @@ from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.messages import EnterChat, Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.agents import Listener
-from tests.e2e.journey import Journey
+from tests.e2e.deployment import Deployment
 from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 PNG = draw_png(6, 6)
 
@@ -44,40 +44,40 @@ async def test_who_is_not_on_the_list_is_acknowledged_and_not_answered(
 ) -> None:
     """Nothing is stored for them, the agent does not hear them, and who is on it is answered as ever."""
     agent = Listener()
-    async with Journey(watch, settings, agent=agent) as journey:
-        sent = await journey.send(Text("let me in please"), **kept_out)
+    async with Deployment(watch, settings, agent=agent) as deployment:
+        sent = await deployment.send(Text("let me in please"), **kept_out)
         assert sent.acknowledgement == b'"success"'
-        assert await journey.metric("reply_windows") == 0
-        assert await journey.ask("it is only me", **let_in) == "it is only me"
-        assert await journey.metric("callbacks_total", kind="message", outcome="refused") == 1
+        assert await deployment.metric("reply_windows") == 0
+        assert await deployment.ask("it is only me", **let_in) == "it is only me"
+        assert await deployment.metric("callbacks_total", kind="message", outcome="refused") == 1
     assert agent.words == ["it is only me"]
     assert [fields["reason"] for fields in watch.logged("wecom callback refused")] == [reason]
 
 
 async def test_media_of_somebody_who_is_kept_out_is_not_fetched(watch: Watch) -> None:
     """Refused before anything is done for it; an event is refused alike."""
-    async with Journey(watch, {"allowFrom": ["zhangsan"]}) as journey:
-        await journey.send(Image(PNG), user="wangwu")
-        await journey.send(EnterChat(), user="wangwu")
-        await journey.ask("and now from me", user="zhangsan")
-        assert journey.wecom.recorded.media_requests == {}
-        assert await journey.metric("callbacks_total", kind="event", outcome="refused") == 1
+    async with Deployment(watch, {"allowFrom": ["zhangsan"]}) as deployment:
+        await deployment.send(Image(PNG), user="wangwu")
+        await deployment.send(EnterChat(), user="wangwu")
+        await deployment.ask("and now from me", user="zhangsan")
+        assert deployment.wecom.recorded.media_requests == {}
+        assert await deployment.metric("callbacks_total", kind="event", outcome="refused") == 1
 
 
 async def test_allow_groups_leaves_single_chats_alone(watch: Watch) -> None:
     """It is about groups."""
-    async with Journey(watch, {"allowGroups": ["wrOurs"]}) as journey:
-        assert await journey.ask("just the two of us") == "just the two of us"
+    async with Deployment(watch, {"allowGroups": ["wrOurs"]}) as deployment:
+        assert await deployment.ask("just the two of us") == "just the two of us"
 
 
 async def test_a_callback_of_another_bot_is_refused_where_bot_ids_are_set(watch: Watch) -> None:
     """Same token and key, another bot."""
     agent = Listener()
-    async with Journey(watch, {"botIds": ["aibOurs"]}, agent=agent) as journey:
-        journey.wecom.bot_id = "aibTheirs"
-        assert (await journey.send(Text("to the other bot"))).acknowledged
-        journey.wecom.bot_id = "aibOurs"
-        assert await journey.ask("to this bot here") == "to this bot here"
+    async with Deployment(watch, {"botIds": ["aibOurs"]}, agent=agent) as deployment:
+        deployment.wecom.bot_id = "aibTheirs"
+        assert (await deployment.send(Text("to the other bot"))).acknowledged
+        deployment.wecom.bot_id = "aibOurs"
+        assert await deployment.ask("to this bot here") == "to this bot here"
     assert agent.words == ["to this bot here"]
     assert [fields["reason"] for fields in watch.logged("wecom callback refused")] == ["bot"]
 
@@ -92,24 +92,24 @@ async def test_a_rotation_has_no_gap(watch: Watch, *, old_token: bool, old_key: 
     settings = ({"previousToken": previous_token} if old_token else {}) | (
         {"previousEncodingAESKey": previous_key} if old_key else {}
     )
-    async with Journey(watch, settings) as journey:
+    async with Deployment(watch, settings) as deployment:
         before = Credentials(
-            previous_token if old_token else journey.bot.token,
-            cipher.decode_key(previous_key if old_key else journey.bot.key),
+            previous_token if old_token else deployment.bot.token,
+            cipher.decode_key(previous_key if old_key else deployment.bot.key),
         )
-        now = journey.wecom.credentials
+        now = deployment.wecom.credentials
         for credentials in (before, now, before):
-            journey.wecom.credentials = credentials
-            assert (await journey.wecom.check_url()).passed
-            assert await journey.ask("in the middle of it") == "in the middle of it"
-            assert await journey.ask(Image(PNG)) == f"[image image/png, {len(PNG)} bytes]"
+            deployment.wecom.credentials = credentials
+            assert (await deployment.wecom.check_url()).passed
+            assert await deployment.ask("in the middle of it") == "in the middle of it"
+            assert await deployment.ask(Image(PNG)) == f"[image image/png, {len(PNG)} bytes]"
 
 
 async def test_after_a_rotation_the_old_credentials_open_nothing(watch: Watch) -> None:
     """A token that is gone is a wrong signature, a key that is gone is undecipherable."""
-    async with Journey(watch) as journey:
-        now = journey.wecom.credentials
+    async with Deployment(watch) as deployment:
+        now = deployment.wecom.credentials
         old_token = Credentials(new_token(), now.key)
         old_key = Credentials(now.token, cipher.decode_key(new_encoding_aes_key()))
-        assert (await journey.send(Text("with the old token"), credentials=old_token)).status == 401
-        assert (await journey.send(Text("with the old key"), credentials=old_key)).status == 400
+        assert (await deployment.send(Text("with the old token"), credentials=old_token)).status == 401
+        assert (await deployment.send(Text("with the old key"), credentials=old_key)).status == 400

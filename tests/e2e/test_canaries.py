@@ -1,4 +1,4 @@
-"""The watch of every other journey can fail: what it is told to keep, it finds wherever it shows."""
+"""The watch of every other test can fail: what it is told to keep, it finds wherever it shows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from maven_channel_wecom.simulator.messages import Feedback, Image, Text, Voice
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.agents import Listener
-from tests.e2e.journey import Journey
-from tests.e2e.watching import Watch
+from tests.e2e.deployment import Deployment
+from tests.e2e.watch import Watch
 
 CANARY = "canary-4711"
 
@@ -64,8 +64,8 @@ def test_the_beginning_of_a_long_text_is_found(other: Watch) -> None:
 
 async def test_a_log_line_of_a_part_of_the_channel_is_seen(watch: Watch) -> None:
     """The watch hears what the package logs, and what it was given to keep is not empty."""
-    async with Journey(watch) as journey:
-        await journey.ask("a sentence to look for")
+    async with Deployment(watch) as deployment:
+        await deployment.ask("a sentence to look for")
     assert watch.logged("wecom reply delivered")
     kept = {"a token", "an EncodingAESKey", "a response code", "what an agent answered"}
     assert kept <= set(watch.canaries.values())
@@ -79,9 +79,9 @@ async def test_a_host_that_logs_everything_shows_no_secret(watch: Watch) -> None
         raise ValueError(str(message) + CANARY)
 
     watch.keep("the text of an exception", CANARY)
-    async with Journey(watch, agent=Listener(explode)) as journey:
-        answer = await journey.ask(Text("something that breaks it"), quote=Voice("quoted words of somebody"))
+    async with Deployment(watch, agent=Listener(explode)) as deployment:
+        answer = await deployment.ask(Text("something that breaks it"), quote=Voice("quoted words of somebody"))
         assert "Something went wrong" in answer
-        await journey.ask(Image(draw_png(4, 4)))
-        await journey.send(Feedback("f-1", 2, content="words of a complaint"))
+        await deployment.ask(Image(draw_png(4, 4)))
+        await deployment.send(Feedback("f-1", 2, content="words of a complaint"))
     assert watch.tracebacks

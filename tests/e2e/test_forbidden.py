@@ -13,15 +13,15 @@ import pytest
 from maven_channel_wecom.contract.messages import UnavailableBlock
 from maven_channel_wecom.simulator.messages import Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.fakes.connecting import Diversion
-from tests.fakes.names import Names
 from tests.e2e.agents import Listener
 from tests.e2e.assembly import Assembly
+from tests.e2e.deployment import Deployment
 from tests.e2e.hand_clock import HandClock
-from tests.e2e.journey import Journey
+from tests.fakes.connecting import Diversion
+from tests.fakes.names import Names
 
 if TYPE_CHECKING:
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 CLOSED = {"allowPrivateNetwork": False}
 PUBLIC = "93.184.216.34"
@@ -67,10 +67,10 @@ async def test_an_address_that_is_not_public_is_never_connected_to(watch: Watch,
     agent = Listener()
     diversion = Diversion()
     assembly = Assembly(HandClock(), diversion=diversion, resolver=Names(NAMES))
-    async with Journey(watch, CLOSED, agent=agent, plugins=[assembly]) as journey:
-        await journey.wecom.send_plaintext(image_at(host, host), message_id="m-1")
-        receipt = await journey.auditor.receipt_for("m-1")
-        assert await journey.metric("reply_retries_total", reason="connect") == 0
+    async with Deployment(watch, CLOSED, agent=agent, plugins=[assembly]) as deployment:
+        await deployment.wecom.send_plaintext(image_at(host, host), message_id="m-1")
+        receipt = await deployment.auditor.receipt_for("m-1")
+        assert await deployment.metric("reply_retries_total", reason="connect") == 0
     assert agent.blocks == (UnavailableBlock(kind="image", reason="forbidden_address"),)
     assert (receipt.outcome, receipt.reason, receipt.attempts) == ("undeliverable", "forbidden_address", 1)
     assert diversion.wanted == []
@@ -82,28 +82,28 @@ async def test_a_public_address_is_connected_to(watch: Watch, host: str) -> None
     watch.keep("a URL of WeCom", "canary-code", "canary-media")
     diversion = Diversion()
     assembly = Assembly(HandClock(), diversion=diversion, resolver=Names(NAMES))
-    async with Journey(watch, CLOSED, plugins=[assembly]) as journey:
-        await journey.wecom.send_plaintext(image_at(host, host), message_id="m-1")
-        receipt = await journey.auditor.receipt_for("m-1")
+    async with Deployment(watch, CLOSED, plugins=[assembly]) as deployment:
+        await deployment.wecom.send_plaintext(image_at(host, host), message_id="m-1")
+        receipt = await deployment.auditor.receipt_for("m-1")
     assert (receipt.outcome, receipt.reason, receipt.attempts) == ("undeliverable", "connect", 3)
     assert diversion.wanted == [(PUBLIC, 80)] * 6
 
 
 async def test_the_channel_as_installed_refuses_loopback(watch: Watch) -> None:
     """Nothing put together by hand here: the simulator gets neither a download nor a reply."""
-    async with Journey(watch, CLOSED) as journey:
-        sent = await journey.send(Image(draw_png(4, 4)))
-        receipt = await journey.auditor.receipt_for(sent.message_id)
+    async with Deployment(watch, CLOSED) as deployment:
+        sent = await deployment.send(Image(draw_png(4, 4)))
+        receipt = await deployment.auditor.receipt_for(sent.message_id)
         assert (receipt.outcome, receipt.reason) == ("undeliverable", "forbidden_address")
-        assert await journey.metric("media_fetches_total", outcome="forbidden_address") == 1
-        assert await journey.metric("replies_total", outcome="undeliverable", reason="forbidden_address") == 1
-        assert (journey.wecom.recorded.media_requests, journey.wecom.recorded.posts) == ({}, {})
+        assert await deployment.metric("media_fetches_total", outcome="forbidden_address") == 1
+        assert await deployment.metric("replies_total", outcome="undeliverable", reason="forbidden_address") == 1
+        assert (deployment.wecom.recorded.media_requests, deployment.wecom.recorded.posts) == ({}, {})
     (fields,) = watch.logged("wecom reply not delivered")
     assert fields["reason"] == "forbidden_address"
 
 
 async def test_allow_private_network_lets_both_through(watch: Watch) -> None:
     """The one key a simulator needs."""
-    async with Journey(watch, {"allowPrivateNetwork": True}) as journey:
-        assert (await journey.ask(Image(draw_png(4, 4)))).startswith("[image image/png")
-        assert await journey.ask(Text("and a text too")) == "and a text too"
+    async with Deployment(watch, {"allowPrivateNetwork": True}) as deployment:
+        assert (await deployment.ask(Image(draw_png(4, 4)))).startswith("[image image/png")
+        assert await deployment.ask(Text("and a text too")) == "and a text too"

@@ -16,15 +16,15 @@ from maven_channel_wecom.simulator.faults import Errcode
 from maven_channel_wecom.simulator.media_faults import Expired
 from maven_channel_wecom.simulator.messages import Image, Text, Voice
 from maven_channel_wecom.simulator.picture import draw_png
+from tests.e2e.deployment import Bot
+from tests.e2e.gateway_process import GatewayProcess
 from tests.fakes.proxies import HttpProxy
 from tests.host.fake_responses import serving
-from tests.e2e.gateway_process import GatewayProcess
-from tests.e2e.journey import Bot
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 # As on the original's page.
 ORIGINAL: dict[str, Any] = {

@@ -15,14 +15,14 @@ from maven_channel_wecom.host.configuration import Configuration, interpret
 from maven_channel_wecom.host.plugins import channel_problems, load_plugins
 from maven_channel_wecom.simulator.messages import File, Image, Mixed, Text, Video
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.host.fake_responses import COMPLETED, delta, serving, sse
 from tests.e2e.agents import Listener
-from tests.e2e.journey import Journey
+from tests.e2e.deployment import Deployment
+from tests.host.fake_responses import COMPLETED, delta, serving, sse
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 ORIGINAL_PAGE = """{"channels":{"wecom":{"enabled":true,"token":"your-token","encodingAESKey":
 "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG","receiveId":"","port":9886,"allowFrom":["zhangsan"],"proxy":""}}}"""
@@ -54,12 +54,12 @@ async def test_a_cron_delivery_to_wecom_is_skipped_told_and_counted(watch: Watch
         "to": "wrGroup",
     }
     agent = Listener()
-    async with Journey(watch, agent=agent, document={"cron": [job]}) as journey:
+    async with Deployment(watch, agent=agent, document={"cron": [job]}) as deployment:
         fields = await watch.until("cron delivery skipped")
         assert fields == {"job": "daily", "channel": "wecom", "reason": "reactive_only"}
-        assert await journey.metric("proactive_skips_total") >= 1
-        assert journey.wecom.recorded.posts == {}
-        assert journey.auditor.receipts == []
+        assert await deployment.metric("proactive_skips_total") >= 1
+        assert deployment.wecom.recorded.posts == {}
+        assert deployment.auditor.receipts == []
     assert agent.words[0] == "write the daily report"
     assert any("WARNING cron delivery skipped job=daily channel=wecom" in line for line in watch.lines)
 
@@ -70,11 +70,11 @@ async def test_the_responses_agent_gets_text_image_and_file(watch: Watch) -> Non
     async with serving() as responses:
         responses.chunks = (sse(delta("a fine "), delta("picture"), COMPLETED),)
         agent = {"type": "responses", "url": responses.url, "model": "maven", "apiKey": SECRET}
-        async with Journey(watch, document={"agent": agent}) as journey:
+        async with Deployment(watch, document={"agent": agent}) as deployment:
             mixed = Mixed((Text("what do you see here?"), Image(PNG)))
-            assert await journey.ask(mixed, quote=Text("the picture of yesterday")) == "a fine picture"
-            assert await journey.ask(File(b"%PDF-1.7\n of mine", "letter-of-mine.pdf")) == "a fine picture"
-            assert await journey.ask(Video(bytes(32))) == "a fine picture"
+            assert await deployment.ask(mixed, quote=Text("the picture of yesterday")) == "a fine picture"
+            assert await deployment.ask(File(b"%PDF-1.7\n of mine", "letter-of-mine.pdf")) == "a fine picture"
+            assert await deployment.ask(Video(bytes(32))) == "a fine picture"
     (headers, first), (other_headers, second), (_, third) = responses.requests
     assert headers["Authorization"] == f"Bearer {SECRET}"
     assert headers["Maven-Session-Id"] == other_headers["Maven-Session-Id"]
@@ -97,14 +97,14 @@ async def test_an_agent_that_fails_is_told_to_the_user_in_a_sentence(watch: Watc
     async with serving() as responses:
         responses.json({"error": {"code": "overloaded", "message": "canary-failure"}}, 500)
         agent = {"type": "responses", "url": responses.url, "model": "maven"}
-        async with Journey(watch, document={"agent": agent}) as journey:
-            answer = await journey.ask("will this work out?")
+        async with Deployment(watch, document={"agent": agent}) as deployment:
+            answer = await deployment.ask("will this work out?")
             responses.chunks, responses.status, responses.content_type = (
                 (sse(delta("now it does"), COMPLETED),),
                 200,
                 "text/event-stream",
             )
-            assert await journey.ask("and once again?") == "now it does"
+            assert await deployment.ask("and once again?") == "now it does"
     assert answer == "The agent failed on this message; please try again later."
 
 
@@ -112,53 +112,53 @@ async def test_health_and_readiness_follow_the_life_of_the_gateway(watch: Watch)
     """Ready while it answers, alive and not ready while it drains, gone afterwards."""
     agent = Listener()
     gate = agent.hold("finish this one first")
-    async with Journey(watch, agent=agent) as journey:
-        assert await journey.get("/healthz") == (200, '{"status": "ok", "reasons": []}')
-        assert await journey.get("/readyz") == (200, '{"ready": true, "reasons": []}')
-        sent = await journey.send(Text("finish this one first"))
+    async with Deployment(watch, agent=agent) as deployment:
+        assert await deployment.get("/healthz") == (200, '{"status": "ok", "reasons": []}')
+        assert await deployment.get("/readyz") == (200, '{"ready": true, "reasons": []}')
+        sent = await deployment.send(Text("finish this one first"))
         await agent.hears("finish this one first")
-        stopping = asyncio.create_task(journey.host.stop())
-        assert await journey.get("/readyz") == (503, '{"ready": false, "reasons": ["the gateway is draining"]}')
-        assert (await journey.get("/healthz"))[0] == 200
-        late = await journey.send(Text("too late for this one"))
+        stopping = asyncio.create_task(deployment.host.stop())
+        assert await deployment.get("/readyz") == (503, '{"ready": false, "reasons": ["the gateway is draining"]}')
+        assert (await deployment.get("/healthz"))[0] == 200
+        late = await deployment.send(Text("too late for this one"))
         assert late.status == 503
-        assert await journey.metric("callbacks_total", kind="message", outcome="draining") == 1
+        assert await deployment.metric("callbacks_total", kind="message", outcome="draining") == 1
         gate.set()
         assert (await sent.reply()).content == "finish this one first"
         await stopping
         with pytest.raises(aiohttp.ClientConnectorError):
-            await journey.get("/healthz")
-        assert (await journey.wecom.redeliver(late)).status == 0
+            await deployment.get("/healthz")
+        assert (await deployment.wecom.redeliver(late)).status == 0
     assert watch.logged("wecom channel stopped") == [{"channel": "wecom", "unfinished": 0}]
 
 
 async def test_a_state_that_cannot_be_written_is_not_ready(watch: Watch, tmp_path: Path) -> None:
     """With the reason, and only as long as it lasts; alive it is all the time."""
     file = tmp_path / "state.db"
-    async with Journey(watch, {"state": f"sqlite:{file}"}) as journey:
-        assert (await journey.get("/readyz"))[0] == 200
-        assert await journey.metric("state_up") == 1
+    async with Deployment(watch, {"state": f"sqlite:{file}"}) as deployment:
+        assert (await deployment.get("/readyz"))[0] == 200
+        assert await deployment.metric("state_up") == 1
         file.rename(tmp_path / "elsewhere.db")
-        status, text = await journey.get("/readyz")
+        status, text = await deployment.get("/readyz")
         assert (status, json.loads(text)["ready"]) == (503, False)
         assert "removed or replaced" in json.loads(text)["reasons"][0]
-        assert (await journey.get("/healthz"))[0] == 200
-        assert await journey.metric("state_up") == 0
-        assert (await journey.send(Text("nobody keeps this one"))).status == 503
-        assert await journey.metric("state_failures_total", operation="admit", reason="state") == 1
+        assert (await deployment.get("/healthz"))[0] == 200
+        assert await deployment.metric("state_up") == 0
+        assert (await deployment.send(Text("nobody keeps this one"))).status == 503
+        assert await deployment.metric("state_failures_total", operation="admit", reason="state") == 1
         (tmp_path / "elsewhere.db").rename(file)
-        assert await journey.get("/readyz") == (200, '{"ready": true, "reasons": []}')
-        assert await journey.ask("now somebody does") == "now somebody does"
+        assert await deployment.get("/readyz") == (200, '{"ready": true, "reasons": []}')
+        assert await deployment.ask("now somebody does") == "now somebody does"
 
 
 async def test_a_drain_ends_when_its_time_is_over(watch: Watch) -> None:
     """An agent that never answers does not hold up a stop; how much was left is told."""
     agent = Listener()
     agent.hold("never answer this")
-    async with Journey(watch, {"drainSeconds": 0.1}, agent=agent) as journey:
-        await journey.send(Text("never answer this"))
+    async with Deployment(watch, {"drainSeconds": 0.1}, agent=agent) as deployment:
+        await deployment.send(Text("never answer this"))
         await agent.hears("never answer this")
-        await journey.host.stop()
+        await deployment.host.stop()
     assert watch.logged("wecom channel stopped") == [{"channel": "wecom", "unfinished": 1}]
 
 
@@ -170,6 +170,6 @@ async def test_an_agent_that_breaks_costs_its_own_message_only(watch: Watch) -> 
             raise KeyError(message)
         return "all is well here"
 
-    async with Journey(watch, agent=Listener(say)) as journey:
-        assert "Something went wrong" in await journey.ask("please break on this")
-        assert await journey.ask("and now be kind") == "all is well here"
+    async with Deployment(watch, agent=Listener(say)) as deployment:
+        assert "Something went wrong" in await deployment.ask("please break on this")
+        assert await deployment.ask("and now be kind") == "all is well here"

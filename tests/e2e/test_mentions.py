@@ -9,10 +9,10 @@ import pytest
 from maven_channel_wecom.simulator.messages import Image, Mixed, Text
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.agents import Listener
-from tests.e2e.journey import Journey
+from tests.e2e.deployment import Deployment
 
 if TYPE_CHECKING:
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 NAMES = {"mentionNames": ["Maven", "Maven Bot", "小助手"]}
 
@@ -39,8 +39,8 @@ async def test_a_configured_mention_is_stripped_at_either_end_of_a_group_text(
 ) -> None:
     """Nothing else of the text is touched; a message that is only a mention stays, so that there is one to answer."""
     agent = Listener()
-    async with Journey(watch, NAMES, agent=agent) as journey:
-        await journey.wecom.send(Text(written), group="wrGroup")
+    async with Deployment(watch, NAMES, agent=agent) as deployment:
+        await deployment.wecom.send(Text(written), group="wrGroup")
         await agent.hears(heard)
     assert agent.words == [heard]
 
@@ -48,8 +48,8 @@ async def test_a_configured_mention_is_stripped_at_either_end_of_a_group_text(
 async def test_a_mention_in_a_mixed_message_is_stripped_too(watch: Watch) -> None:
     """A text item that was nothing else leaves no empty block."""
     agent = Listener()
-    async with Journey(watch, NAMES, agent=agent) as journey:
-        await journey.ask(Mixed((Text("@Maven "), Image(draw_png(4, 4)), Text("what is this?"))), group="wrGroup")
+    async with Deployment(watch, NAMES, agent=agent) as deployment:
+        await deployment.ask(Mixed((Text("@Maven "), Image(draw_png(4, 4)), Text("what is this?"))), group="wrGroup")
     assert agent.words == ["what is this?"]
     assert [type(block).__name__ for block in agent.blocks] == ["ImageBlock", "TextBlock"]
 
@@ -61,5 +61,5 @@ async def test_a_mention_stays_where_nobody_asked_to_strip_it(
     watch: Watch, settings: dict[str, object], group: str
 ) -> None:
     """In a single chat it is the user's own text; without names there is nothing to look for."""
-    async with Journey(watch, settings) as journey:
-        assert await journey.ask("@Maven good morning", group=group) == "@Maven good morning"
+    async with Deployment(watch, settings) as deployment:
+        assert await deployment.ask("@Maven good morning", group=group) == "@Maven good morning"

@@ -20,13 +20,13 @@ from maven_channel_wecom.simulator.faults import (
 from maven_channel_wecom.simulator.messages import Text
 from maven_channel_wecom.trail import trail_id
 from tests.e2e.agents import Listener
+from tests.e2e.deployment import Deployment
 from tests.e2e.hand_clock import HandClock
-from tests.e2e.journey import Journey
 
 if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage
     from maven_channel_wecom.simulator.faults import Fault
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 TRANSIENT: dict[str, tuple[Fault, str]] = {
     "-1": (Errcode(-1), "busy"),
@@ -61,16 +61,16 @@ UNKNOWN: dict[str, tuple[Fault, str]] = {
 async def test_a_passing_trouble_is_tried_three_times(watch: Watch, fault: Fault, reason: str) -> None:
     """The third attempt succeeds: one visible answer, two counted repeats, growing pauses between."""
     clock = HandClock()
-    async with Journey(watch, clock=clock) as journey:
-        journey.wecom.reply_faults.add(fault, fault)
-        sent = await journey.send(Text("are you there?"))
-        receipt = await journey.auditor.receipt_for(sent.message_id)
+    async with Deployment(watch, clock=clock) as deployment:
+        deployment.wecom.reply_faults.add(fault, fault)
+        sent = await deployment.send(Text("are you there?"))
+        receipt = await deployment.auditor.receipt_for(sent.message_id)
         assert (receipt.outcome, receipt.reason, receipt.attempts) == ("delivered", "", 3)
-        assert journey.wecom.recorded.posts == {sent.message_id: 3}
-        assert len(journey.wecom.recorded.replies) == 1
-        assert await journey.metric("reply_attempts_total") == 3
-        assert await journey.metric("reply_retries_total", reason=reason) == 2
-        assert await journey.metric("replies_total", outcome="delivered", reason="ok") == 1
+        assert deployment.wecom.recorded.posts == {sent.message_id: 3}
+        assert len(deployment.wecom.recorded.replies) == 1
+        assert await deployment.metric("reply_attempts_total") == 3
+        assert await deployment.metric("reply_retries_total", reason=reason) == 2
+        assert await deployment.metric("replies_total", outcome="delivered", reason="ok") == 1
     assert clock.slept == [0.5, 2.0]
 
 
@@ -79,41 +79,41 @@ async def test_after_three_attempts_the_answer_is_undeliverable_and_its_window_o
     watch: Watch, fault: Fault, reason: str
 ) -> None:
     """It surely did not arrive, so somebody may try again later."""
-    async with Journey(watch, clock=HandClock()) as journey:
-        journey.wecom.reply_faults.add(fault, fault, fault)
-        sent = await journey.send(Text("are you there?"))
-        receipt = await journey.auditor.receipt_for(sent.message_id)
+    async with Deployment(watch, clock=HandClock()) as deployment:
+        deployment.wecom.reply_faults.add(fault, fault, fault)
+        sent = await deployment.send(Text("are you there?"))
+        receipt = await deployment.auditor.receipt_for(sent.message_id)
         assert (receipt.outcome, receipt.reason, receipt.attempts) == ("undeliverable", reason, 3)
-        assert journey.wecom.recorded.posts == {sent.message_id: 3}
-        assert (await journey.deliver("now it works", reply_to=sent.message_id)).outcome == "delivered"
+        assert deployment.wecom.recorded.posts == {sent.message_id: 3}
+        assert (await deployment.deliver("now it works", reply_to=sent.message_id)).outcome == "delivered"
 
 
 @pytest.mark.parametrize(("fault", "reason"), REFUSED.values(), ids=list(REFUSED))
 async def test_a_refusal_is_final(watch: Watch, fault: Fault, reason: str) -> None:
     """One attempt, no repeat, and the window counts as spent."""
     clock = HandClock()
-    async with Journey(watch, clock=clock) as journey:
-        journey.wecom.reply_faults.add(fault)
-        sent = await journey.send(Text("are you there?"))
-        receipt = await journey.auditor.receipt_for(sent.message_id)
+    async with Deployment(watch, clock=clock) as deployment:
+        deployment.wecom.reply_faults.add(fault)
+        sent = await deployment.send(Text("are you there?"))
+        receipt = await deployment.auditor.receipt_for(sent.message_id)
         assert (receipt.outcome, receipt.reason, receipt.attempts) == ("refused", reason, 1)
-        assert (await journey.deliver("once more", reply_to=sent.message_id)).reason == "no_reply_window"
-        assert journey.wecom.recorded.posts == {sent.message_id: 1}
-        assert await journey.metric("replies_total", outcome="refused", reason=reason) == 1
+        assert (await deployment.deliver("once more", reply_to=sent.message_id)).reason == "no_reply_window"
+        assert deployment.wecom.recorded.posts == {sent.message_id: 1}
+        assert await deployment.metric("replies_total", outcome="refused", reason=reason) == 1
     assert clock.slept == []
 
 
 @pytest.mark.parametrize(("fault", "reason"), UNKNOWN.values(), ids=list(UNKNOWN))
 async def test_an_answer_that_was_lost_is_unknown_and_not_repeated(watch: Watch, fault: Fault, reason: str) -> None:
     """It may have arrived, and twice the same text is worse than none."""
-    async with Journey(watch, clock=HandClock()) as journey:
-        journey.wecom.reply_faults.add(fault)
-        sent = await journey.send(Text("are you there?"))
-        receipt = await journey.auditor.receipt_for(sent.message_id)
+    async with Deployment(watch, clock=HandClock()) as deployment:
+        deployment.wecom.reply_faults.add(fault)
+        sent = await deployment.send(Text("are you there?"))
+        receipt = await deployment.auditor.receipt_for(sent.message_id)
         assert (receipt.outcome, receipt.reason, receipt.attempts) == ("unknown", reason, 1)
-        assert (await journey.deliver("once more", reply_to=sent.message_id)).reason == "no_reply_window"
-        assert journey.wecom.recorded.posts == {sent.message_id: 1}
-        assert await journey.metric("replies_total", outcome="unknown", reason=reason) == 1
+        assert (await deployment.deliver("once more", reply_to=sent.message_id)).reason == "no_reply_window"
+        assert deployment.wecom.recorded.posts == {sent.message_id: 1}
+        assert await deployment.metric("replies_total", outcome="unknown", reason=reason) == 1
 
 
 async def test_a_reply_that_gets_no_answer_in_time_is_unknown(watch: Watch) -> None:
@@ -124,12 +124,12 @@ async def test_a_reply_that_gets_no_answer_in_time_is_unknown(watch: Watch) -> N
         clock.pass_seconds(3589.7)
         return message.content
 
-    async with Journey(watch, agent=Listener(think), clock=clock) as journey:
-        journey.wecom.reply_faults.add(Stall())
-        sent = await journey.send(Text("take your time"))
-        receipt = await journey.auditor.receipt_for(sent.message_id)
+    async with Deployment(watch, agent=Listener(think), clock=clock) as deployment:
+        deployment.wecom.reply_faults.add(Stall())
+        sent = await deployment.send(Text("take your time"))
+        receipt = await deployment.auditor.receipt_for(sent.message_id)
         assert (receipt.outcome, receipt.reason, receipt.attempts) == ("unknown", "timeout", 1)
-        assert journey.wecom.recorded.posts == {sent.message_id: 1}
+        assert deployment.wecom.recorded.posts == {sent.message_id: 1}
 
 
 async def test_no_attempt_begins_after_the_end_of_the_window(watch: Watch) -> None:
@@ -140,10 +140,10 @@ async def test_no_attempt_begins_after_the_end_of_the_window(watch: Watch) -> No
         clock.pass_seconds(3588.5)
         return message.content
 
-    async with Journey(watch, agent=Listener(think), clock=clock) as journey:
-        journey.wecom.reply_faults.add(Errcode(-1), Errcode(-1), Errcode(-1))
-        sent = await journey.send(Text("take your time"))
-        receipt = await journey.auditor.receipt_for(sent.message_id)
+    async with Deployment(watch, agent=Listener(think), clock=clock) as deployment:
+        deployment.wecom.reply_faults.add(Errcode(-1), Errcode(-1), Errcode(-1))
+        sent = await deployment.send(Text("take your time"))
+        receipt = await deployment.auditor.receipt_for(sent.message_id)
     assert (receipt.outcome, receipt.reason, receipt.attempts) == ("undeliverable", "busy", 2)
 
 
@@ -162,28 +162,28 @@ async def test_a_connection_that_is_never_made_is_tried_three_times(watch: Watch
         }
         watch.keep("a response code", "canary-code", "nobody listens there")
         clock = HandClock()
-        async with Journey(watch, clock=clock) as journey:
-            await journey.wecom.send_plaintext(json.dumps(callback).encode(), message_id="m-1")
-            receipt = await journey.auditor.receipt_for("m-1")
-            assert await journey.metric("reply_retries_total", reason="connect") == 2
+        async with Deployment(watch, clock=clock) as deployment:
+            await deployment.wecom.send_plaintext(json.dumps(callback).encode(), message_id="m-1")
+            receipt = await deployment.auditor.receipt_for("m-1")
+            assert await deployment.metric("reply_retries_total", reason="connect") == 2
     assert (receipt.outcome, receipt.reason, receipt.attempts) == ("undeliverable", "connect", 3)
     assert clock.slept == [0.5, 2.0]
 
 
 async def test_the_channel_as_installed_repeats_by_a_real_clock(watch: Watch) -> None:
     """One real pause of at most half a second, none of it put together by hand."""
-    async with Journey(watch) as journey:
-        journey.wecom.reply_faults.add(Errcode(-1))
-        assert await journey.ask("are you there?") == "are you there?"
-        assert await journey.metric("reply_retries_total", reason="busy") == 1
+    async with Deployment(watch) as deployment:
+        deployment.wecom.reply_faults.add(Errcode(-1))
+        assert await deployment.ask("are you there?") == "are you there?"
+        assert await deployment.metric("reply_retries_total", reason="busy") == 1
 
 
 async def test_an_errcode_is_logged_with_its_meaning(watch: Watch) -> None:
     """In words, beside the message it is about, and without WeCom's own text."""
-    async with Journey(watch) as journey:
-        journey.wecom.reply_faults.add(Errcode(45002))
-        sent = await journey.send(Text("are you there?"))
-        await journey.auditor.receipt_for(sent.message_id)
+    async with Deployment(watch) as deployment:
+        deployment.wecom.reply_faults.add(Errcode(45002))
+        sent = await deployment.send(Text("are you there?"))
+        await deployment.auditor.receipt_for(sent.message_id)
     assert watch.logged("wecom reply not accepted") == [
         {
             "channel": "wecom",
@@ -198,9 +198,9 @@ async def test_an_errcode_is_logged_with_its_meaning(watch: Watch) -> None:
 
 async def test_an_answer_that_could_not_be_delivered_does_not_stop_the_next_one(watch: Watch) -> None:
     """Whatever happened to the last, the next message is answered."""
-    async with Journey(watch, clock=HandClock()) as journey:
-        journey.wecom.reply_faults.add(Status(404), ResetAfterReading(), HtmlPage())
+    async with Deployment(watch, clock=HandClock()) as deployment:
+        deployment.wecom.reply_faults.add(Status(404), ResetAfterReading(), HtmlPage())
         for words in ("lost the first", "lost the second", "lost the third"):
-            sent = await journey.send(Text(words))
-            await journey.auditor.receipt_for(sent.message_id)
-        assert await journey.ask("and now again") == "and now again"
+            sent = await deployment.send(Text(words))
+            await deployment.auditor.receipt_for(sent.message_id)
+        assert await deployment.ask("and now again") == "and now again"

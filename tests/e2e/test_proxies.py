@@ -10,17 +10,17 @@ import pytest
 
 from maven_channel_wecom.simulator.messages import Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
+from tests.e2e.assembly import Assembly
+from tests.e2e.deployment import Bot, Deployment
+from tests.e2e.hand_clock import HandClock
 from tests.fakes.certificates import Authority
 from tests.fakes.proxies import HttpProxy, SocksProxy
-from tests.e2e.assembly import Assembly
-from tests.e2e.hand_clock import HandClock
-from tests.e2e.journey import Bot, Journey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 SCHEMES = ["http", "https", "socks5", "socks5h"]
 USER, PASSWORD = "proxy-user-4711", "proxy-password-4711"
@@ -42,12 +42,12 @@ def proxy_for(scheme: str, authority: Authority, *, to_port: int | None) -> Http
 
 
 @asynccontextmanager
-async def through(watch: Watch, url: str, authority: Authority, bot: Bot) -> AsyncIterator[Journey]:
-    """Run a journey behind a proxy. Its clock sleeps nowhere, and it trusts the authority of the test."""
+async def through(watch: Watch, url: str, authority: Authority, bot: Bot) -> AsyncIterator[Deployment]:
+    """Run a deployment behind a proxy. Its clock sleeps nowhere, and it trusts the authority of the test."""
     watch.keep("a proxy password", PASSWORD, USER)
     assembly = Assembly(HandClock(), tls=authority.trust)
-    async with Journey(watch, {"proxy": url}, plugins=[assembly], bot=bot) as journey:
-        yield journey
+    async with Deployment(watch, {"proxy": url}, plugins=[assembly], bot=bot) as deployment:
+        yield deployment
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -58,9 +58,9 @@ async def test_replies_and_media_go_through_the_proxy(watch: Watch, scheme: str,
         port = int(bot.wecom.base_url.rsplit(":", 1)[1])
         async with proxy_for(scheme, authority, to_port=port) as proxy:
             url = f"{scheme}://{USER}:{PASSWORD}@127.0.0.1:{proxy.port}"
-            async with through(watch, url, authority, bot) as journey:
-                assert await journey.ask(Image(PNG)) == f"[image image/png, {len(PNG)} bytes]"
-                assert await journey.ask("and a text") == "and a text"
+            async with through(watch, url, authority, bot) as deployment:
+                assert await deployment.ask(Image(PNG)) == f"[image image/png, {len(PNG)} bytes]"
+                assert await deployment.ask("and a text") == "and a text"
                 assert sum(bot.wecom.recorded.posts.values()) == 2
             wanted = ("127.0.0.1", port) if scheme.startswith("socks") else f"127.0.0.1:{port}"
             assert set(proxy.asked) == {wanted}
@@ -73,8 +73,8 @@ async def test_a_dead_proxy_is_never_gone_around(watch: Watch, scheme: str, auth
         closed.bind(("127.0.0.1", 0))
         url = f"{scheme}://{USER}:{PASSWORD}@127.0.0.1:{closed.getsockname()[1]}"
         bot = Bot(watch)
-        async with bot.wecom, through(watch, url, authority, bot) as journey:
-            await assert_nothing_arrives(journey)
+        async with bot.wecom, through(watch, url, authority, bot) as deployment:
+            await assert_nothing_arrives(deployment)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -83,9 +83,9 @@ async def test_a_proxy_that_refuses_is_never_gone_around(watch: Watch, scheme: s
     bot = Bot(watch)
     async with bot.wecom, proxy_for(scheme, authority, to_port=None) as proxy:
         url = f"{scheme}://{USER}:{PASSWORD}@127.0.0.1:{proxy.port}"
-        async with through(watch, url, authority, bot) as journey:
-            sent = await journey.send(Text("is anybody there?"))
-            receipt = await journey.auditor.receipt_for(sent.message_id)
+        async with through(watch, url, authority, bot) as deployment:
+            sent = await deployment.send(Text("is anybody there?"))
+            receipt = await deployment.auditor.receipt_for(sent.message_id)
             assert receipt.outcome == "undeliverable"
             assert receipt.reason in {"proxy", "http_5xx"}
             assert bot.wecom.recorded.posts == {}
@@ -101,9 +101,9 @@ async def test_a_wrong_password_is_never_gone_around(watch: Watch, scheme: str, 
         async with proxy_for(scheme, authority, to_port=port) as proxy:
             watch.keep("a proxy password", "another-password-4711")
             url = f"{scheme}://{USER}:another-password-4711@127.0.0.1:{proxy.port}"
-            async with through(watch, url, authority, bot) as journey:
-                sent = await journey.send(Text("is anybody there?"))
-                receipt = await journey.auditor.receipt_for(sent.message_id)
+            async with through(watch, url, authority, bot) as deployment:
+                sent = await deployment.send(Text("is anybody there?"))
+                receipt = await deployment.auditor.receipt_for(sent.message_id)
                 assert receipt.outcome in {"undeliverable", "refused"}
                 assert bot.wecom.recorded.posts == {}
 
@@ -116,16 +116,16 @@ async def test_the_channel_as_installed_takes_its_proxy_from_the_configuration(w
         port = int(bot.wecom.base_url.rsplit(":", 1)[1])
         async with HttpProxy(port, user=USER, password=PASSWORD) as proxy:
             settings = {"proxy": f"http://{USER}:{PASSWORD}@127.0.0.1:{proxy.port}"}
-            async with Journey(watch, settings, bot=bot) as journey:
-                assert (await journey.ask(Image(PNG))).startswith("[image image/png")
+            async with Deployment(watch, settings, bot=bot) as deployment:
+                assert (await deployment.ask(Image(PNG))).startswith("[image image/png")
             assert proxy.asked
 
 
-async def assert_nothing_arrives(journey: Journey) -> None:
+async def assert_nothing_arrives(deployment: Deployment) -> None:
     """Send a picture: neither download nor reply reaches WeCom."""
-    sent = await journey.send(Image(PNG))
-    receipt = await journey.auditor.receipt_for(sent.message_id)
+    sent = await deployment.send(Image(PNG))
+    receipt = await deployment.auditor.receipt_for(sent.message_id)
     assert (receipt.outcome, receipt.reason, receipt.attempts) == ("undeliverable", "proxy", 3)
-    assert await journey.metric("media_fetches_total", outcome="connect") == 1
-    recorded = journey.wecom.recorded
+    assert await deployment.metric("media_fetches_total", outcome="connect") == 1
+    recorded = deployment.wecom.recorded
     assert (recorded.media_requests, recorded.posts) == ({}, {})

@@ -8,11 +8,11 @@ from maven_channel_wecom.contract.messages import TextBlock
 from maven_channel_wecom.simulator.messages import Image, Mixed, Text
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.agents import Listener
-from tests.e2e.journey import Journey
+from tests.e2e.deployment import Deployment
 from tests.e2e.redactor import Redactor
 
 if TYPE_CHECKING:
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 CARD = "4111 1111 1111 1111"
 OTHER_CARD = "5500-0000-0000-0004"
@@ -22,8 +22,8 @@ async def test_the_agent_never_sees_the_secret_number(watch: Watch) -> None:
     """Neither in the content nor in a block; the rest of the text is as it was."""
     watch.keep("a card number", CARD)
     agent = Listener(lambda _message: "thank you for that")
-    async with Journey(watch, agent=agent, plugins=[Redactor()]) as journey:
-        await journey.ask(f"my card is {CARD}, charge it")
+    async with Deployment(watch, agent=agent, plugins=[Redactor()]) as deployment:
+        await deployment.ask(f"my card is {CARD}, charge it")
     assert agent.words == ["my card is [card number], charge it"]
     assert agent.blocks == (TextBlock(text="my card is [card number], charge it"),)
 
@@ -31,8 +31,8 @@ async def test_the_agent_never_sees_the_secret_number(watch: Watch) -> None:
 async def test_what_was_quoted_is_redacted_and_images_stay(watch: Watch) -> None:
     """Every text block of a message, and nothing else of it."""
     agent = Listener(lambda _message: "thank you for that")
-    async with Journey(watch, agent=agent, plugins=[Redactor()]) as journey:
-        await journey.ask(
+    async with Deployment(watch, agent=agent, plugins=[Redactor()]) as deployment:
+        await deployment.ask(
             Mixed((Text(f"this one: {CARD}"), Image(draw_png(4, 4)))), quote=Text(f"which card? {OTHER_CARD}")
         )
     assert agent.blocks[0] == TextBlock(text="which card? [card number]", quoted=True)
@@ -44,28 +44,28 @@ async def test_the_user_never_sees_a_secret_number_of_the_agent(watch: Watch) ->
     """One delivered answer to WeCom, clean."""
     watch.keep("a card number", OTHER_CARD)
     agent = Listener(lambda _message: f"we have {OTHER_CARD} on file, and {CARD}")
-    async with Journey(watch, agent=agent, plugins=[Redactor()]) as journey:
-        sent = await journey.send(Text("which cards do you know?"))
+    async with Deployment(watch, agent=agent, plugins=[Redactor()]) as deployment:
+        sent = await deployment.send(Text("which cards do you know?"))
         assert (await sent.reply()).content == "we have [card number] on file, and [card number]"
-        assert journey.wecom.recorded.posts == {sent.message_id: 1}
+        assert deployment.wecom.recorded.posts == {sent.message_id: 1}
 
 
 async def test_what_holds_no_secret_goes_through_untouched(watch: Watch) -> None:
     """Nineteen digits of an order are no card."""
-    async with Journey(watch, plugins=[Redactor()]) as journey:
-        assert await journey.ask("order 1234567890123456789 please") == "order 1234567890123456789 please"
+    async with Deployment(watch, plugins=[Redactor()]) as deployment:
+        assert await deployment.ask("order 1234567890123456789 please") == "order 1234567890123456789 please"
 
 
 async def test_without_the_plugin_the_number_passes(watch: Watch) -> None:
     """It is the plugin that redacts, and nothing else on the way."""
-    async with Journey(watch) as journey:
-        assert await journey.ask(f"my card is {CARD}") == f"my card is {CARD}"
+    async with Deployment(watch) as deployment:
+        assert await deployment.ask(f"my card is {CARD}") == f"my card is {CARD}"
 
 
 async def test_a_wrapper_sees_the_receipt_of_every_answer(watch: Watch) -> None:
-    """The auditor of these journeys is one: it knows the message and what became of the answer."""
-    async with Journey(watch) as journey:
-        sent = await journey.send(Text("audit this answer"))
-        receipt = await journey.auditor.receipt_for(sent.message_id)
+    """The auditor of these tests is one: it knows the message and what became of the answer."""
+    async with Deployment(watch) as deployment:
+        sent = await deployment.send(Text("audit this answer"))
+        receipt = await deployment.auditor.receipt_for(sent.message_id)
         assert (receipt.outcome, receipt.attempts) == ("delivered", 1)
-        assert [message_id for message_id, _ in journey.auditor.receipts] == [sent.message_id]
+        assert [message_id for message_id, _ in deployment.auditor.receipts] == [sent.message_id]

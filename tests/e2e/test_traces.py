@@ -10,7 +10,7 @@ from maven_channel_wecom.simulator.faults import Errcode
 from maven_channel_wecom.simulator.messages import EnterChat, Image, Text, Unknown
 from maven_channel_wecom.simulator.picture import draw_png
 from maven_channel_wecom.trail import trail_id
-from tests.e2e.journey import Journey
+from tests.e2e.deployment import Deployment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 ALLOWED = {"wecom.channel", "wecom.trail", "wecom.type", "wecom.outcome", "wecom.reason", "wecom.attempts"}
 
@@ -42,10 +42,10 @@ async def test_a_message_is_one_trace_from_its_callback_to_its_receipt(
     watch: Watch, spans: InMemorySpanExporter
 ) -> None:
     """Though its steps run in tasks of their own, after the acknowledgement."""
-    async with Journey(watch) as journey:
-        sent = await journey.send(Image(draw_png(4, 4)))
+    async with Deployment(watch) as deployment:
+        sent = await deployment.send(Image(draw_png(4, 4)))
         await sent.reply()
-        await journey.settled()
+        await deployment.settled()
     assert tree(spans) == {
         "wecom callback": None,
         "wecom normalize": "wecom callback",
@@ -61,10 +61,10 @@ async def test_a_message_is_one_trace_from_its_callback_to_its_receipt(
 
 async def test_two_messages_are_two_traces(watch: Watch, spans: InMemorySpanExporter) -> None:
     """Also when they share a connection and a chat."""
-    async with Journey(watch) as journey:
+    async with Deployment(watch) as deployment:
         for words in ("the first words", "the second words"):
-            await journey.ask(words)
-        await journey.settled()
+            await deployment.ask(words)
+        await deployment.settled()
     traces = [span.context.trace_id for span in spans.get_finished_spans()]
     assert sorted(traces.count(trace) for trace in set(traces)) == [4, 4]
 
@@ -73,20 +73,20 @@ async def test_a_state_that_takes_waiting_changes_nothing(
     watch: Watch, spans: InMemorySpanExporter, tmp_path: Path
 ) -> None:
     """The callback's span waits with it."""
-    async with Journey(watch, {"state": f"sqlite:{tmp_path}/state.db"}) as journey:
-        await journey.ask("kept on a disk first")
-        await journey.settled()
+    async with Deployment(watch, {"state": f"sqlite:{tmp_path}/state.db"}) as deployment:
+        await deployment.ask("kept on a disk first")
+        await deployment.settled()
     assert tree(spans)["wecom publish"] == "wecom callback"
     assert facts(named(spans, "wecom callback"))["outcome"] == "accepted"
 
 
 async def test_an_answer_that_did_not_arrive_is_an_error(watch: Watch, spans: InMemorySpanExporter) -> None:
     """With outcome, reason and attempts."""
-    async with Journey(watch) as journey:
-        journey.wecom.reply_faults.add(Errcode(45002))
-        sent = await journey.send(Text("refuse what I am told"))
-        await journey.auditor.receipt_for(sent.message_id)
-        await journey.settled()
+    async with Deployment(watch) as deployment:
+        deployment.wecom.reply_faults.add(Errcode(45002))
+        sent = await deployment.send(Text("refuse what I am told"))
+        await deployment.auditor.receipt_for(sent.message_id)
+        await deployment.settled()
     deliver = named(spans, "wecom deliver")
     assert deliver.status.status_code is StatusCode.ERROR
     assert facts(deliver).items() >= {"outcome": "refused", "reason": "too_long", "attempts": 1}.items()
@@ -94,12 +94,12 @@ async def test_an_answer_that_did_not_arrive_is_an_error(watch: Watch, spans: In
 
 async def test_nothing_in_a_trace_is_undeclared(watch: Watch, spans: InMemorySpanExporter) -> None:
     """No attribute that is not on the list, no event, no description; and a stranger leaves no span at all."""
-    async with Journey(watch) as journey:
-        await journey.ask("words of somebody", user="user-1", group="group-1")
-        await journey.send(EnterChat())
-        await journey.send(Unknown("holographic-canary"))
-        assert (await journey.wecom.request("POST", body=b"garbage of a stranger")).status == 400
-        await journey.settled()
+    async with Deployment(watch) as deployment:
+        await deployment.ask("words of somebody", user="user-1", group="group-1")
+        await deployment.send(EnterChat())
+        await deployment.send(Unknown("holographic-canary"))
+        assert (await deployment.wecom.request("POST", body=b"garbage of a stranger")).status == 400
+        await deployment.settled()
     finished = spans.get_finished_spans()
     assert len(finished) == 6
     assert {facts(span)["type"] for span in finished if span.name == "wecom callback"} == {"text", "event", "unknown"}

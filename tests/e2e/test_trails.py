@@ -15,12 +15,12 @@ from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.messages import Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
 from maven_channel_wecom.trail import pseudonym, trail_id
-from tests.e2e.journey import Journey
+from tests.e2e.deployment import Deployment
 
 if TYPE_CHECKING:
     import pytest
 
-    from tests.e2e.watching import Watch
+    from tests.e2e.watch import Watch
 
 BAD_REQUESTS = 10_000
 PIPELINED = 100
@@ -34,10 +34,10 @@ ENDS = (
 
 async def test_every_step_of_a_message_carries_its_trail(watch: Watch) -> None:
     """In the order things happen; the host's lines too."""
-    async with Journey(watch) as journey:
-        sent = await journey.send(Image(draw_png(4, 4)), user="alice")
+    async with Deployment(watch) as deployment:
+        sent = await deployment.send(Image(draw_png(4, 4)), user="alice")
         await sent.reply()
-        await journey.settled()
+        await deployment.settled()
     trail = trail_id("wecom", sent.message_id)
     assert [event for event, fields in watch.steps() if fields.get("trail") == trail] == [
         "wecom callback admitted",
@@ -58,9 +58,9 @@ async def test_nobody_is_named_in_a_log(watch: Watch) -> None:
     """Neither who wrote nor where, whatever happens to the message."""
     watch.keep("a user", "user-canary")
     watch.keep("a group", "group-canary")
-    async with Journey(watch, {"allowGroups": ["another"]}) as journey:
-        await journey.send(Text("a word of its own"), user="user-canary", group="group-canary")
-        await journey.ask("another word of its own", user="user-canary")
+    async with Deployment(watch, {"allowGroups": ["another"]}) as deployment:
+        await deployment.send(Text("a word of its own"), user="user-canary", group="group-canary")
+        await deployment.ask("another word of its own", user="user-canary")
     assert watch.logged("wecom callback refused")[0]["sender"] == pseudonym("user-canary")
 
 
@@ -68,32 +68,32 @@ async def test_ten_thousand_bad_requests_leave_few_lines(watch: Watch, caplog: p
     """All kinds mixed, those that hang up in the middle included; and what was left out is counted."""
     caplog.set_level(logging.DEBUG)
     settings = {"receiveId": "corp", "maxSkewSeconds": 300, "allowFrom": ["alice"]}
-    async with Journey(watch, settings, receive_id="corp") as journey:
-        kinds = bad_requests(journey)
+    async with Deployment(watch, settings, receive_id="corp") as deployment:
+        kinds = bad_requests(deployment)
         repeats = BAD_REQUESTS // PIPELINED
         async with asyncio.TaskGroup() as flood:
             for number in range(repeats):
                 requests = [kinds[(number + place) % len(kinds)] for place in range(PIPELINED)]
-                flood.create_task(post_all(journey.channel().port or 0, requests, ENDS[number % len(ENDS)]))
-        await journey.ask("an honest message after it", user="alice")
-        samples = await journey.metrics()
+                flood.create_task(post_all(deployment.channel().port or 0, requests, ENDS[number % len(ENDS)]))
+        await deployment.ask("an honest message after it", user="alice")
+        samples = await deployment.metrics()
         bad = sum(
             value
             for (name, labels), value in samples.items()
             if name == "maven_wecom_callbacks_total" and ("outcome", "accepted") not in labels
         )
         assert bad >= BAD_REQUESTS
-        assert await journey.metric("log_lines_suppressed_total") >= BAD_REQUESTS - 100
+        assert await deployment.metric("log_lines_suppressed_total") >= BAD_REQUESTS - 100
     lines = [record for record in caplog.records if record.levelno >= logging.INFO]
     assert 10 <= len(lines) <= 100
     assert watch.tracebacks == []
 
 
-def bad_requests(journey: Journey) -> list[bytes]:
+def bad_requests(deployment: Deployment) -> list[bytes]:
     """Return one request of each kind that can be refused at once."""
     now = int(time.time())
-    ours = Credentials(journey.bot.token, decode_key(journey.bot.key))
-    other_key = Credentials(journey.bot.token, bytes(32))
+    ours = Credentials(deployment.bot.token, decode_key(deployment.bot.key))
+    other_key = Credentials(deployment.bot.token, bytes(32))
 
     def sealed(credentials: Credentials, text: bytes, *, receive_id: str = "corp", timestamp: int = now) -> bytes:
         seal = envelope.seal(credentials, text, receive_id=receive_id, timestamp=timestamp, nonce="n", random=bytes(16))
