@@ -55,7 +55,6 @@ def servers(bot: Bot, folder: Path, redis: str) -> dict[str, Settings]:
         "memory:": Settings(kind="channel", entry=bot.entry(state="memory:")),
         "sqlite:": Settings(kind="channel", entry=bot.entry(state=f"sqlite:{folder / 'state.db'}")),
         "redis:": Settings(kind="channel", entry=bot.entry(state=redis)),
-        "memory:, without the short path": Settings(kind="channel", entry=bot.entry(state="memory:", shortPath=False)),
     }
 
 

@@ -56,7 +56,6 @@ class Bot:
             "host": "127.0.0.1",
             "port": 0,
             "allowPrivateNetwork": True,
-            "shortPath": watch.short_path,
         }
 
     async def send(self, message: Message, **how: Any) -> SentCallback:  # noqa: ANN401 - what SimulatedWeCom.send takes

@@ -23,9 +23,8 @@ _OF_THE_HOST = "maven_channel_wecom.host"
 class Watch(logging.Handler):
     """Renders every log record as the host would, in both forms, and finds the canaries in what was shown."""
 
-    def __init__(self, *, short_path: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self.short_path = short_path
         self.lines: list[str] = []
         self.tracebacks: list[str] = []
         self.undocumented: set[str] = set()

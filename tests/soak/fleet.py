@@ -79,6 +79,11 @@ class Gateway:
         return f"127.0.0.1:{self._status_port}"
 
     @property
+    def status_url(self) -> str:
+        """The base of its pages for operators."""
+        return f"http://{self.target}"
+
+    @property
     def pid(self) -> int:
         """The process that runs now."""
         assert self._process is not None
@@ -126,15 +131,19 @@ class Gateway:
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * 4096
 
+    async def samples(self) -> dict[str, float]:
+        """Return every sample of `/metrics` by its series, as it is written there."""
+        pairs = (line.rsplit(" ", 1) for line in (await self.metrics()).splitlines() if not line.startswith("#"))
+        return {series: float(value) for series, value in pairs}
+
     async def metrics(self) -> str:
         """Return what a Prometheus would be told."""
-        url = f"http://127.0.0.1:{self._status_port}/metrics"
-        async with aiohttp.ClientSession() as session, session.get(url) as response:
+        async with aiohttp.ClientSession() as session, session.get(f"{self.status_url}/metrics") as response:
             return shown("/metrics", await response.text())
 
     async def _answers(self, session: aiohttp.ClientSession, lowest: int) -> bool:
         try:
-            async with session.get(f"http://127.0.0.1:{self._status_port}/readyz") as response:
+            async with session.get(f"{self.status_url}/readyz") as response:
                 return response.status in {200, lowest}
         except aiohttp.ClientError:
             return False

@@ -135,13 +135,11 @@ def _write(folder: Path | None, name: str, mutation: Mutation) -> None:
         (folder / name).write_bytes(b"".join(mutation.segments))
 
 
-async def run(
-    folder: Path, *, seed: int, requests: int, failures: Path | None = None, settings: dict[str, object] | None = None
-) -> Findings:
+async def run(folder: Path, *, seed: int, requests: int, failures: Path | None = None) -> Findings:
     """Attack a gateway in batches, and see to the log, the memory and the people."""
     found = Findings(seed=seed)
     people = [f"user{number}" for number in range(50)]
-    settings = {"allowFrom": [GUEST, *people], **(settings or {})}
+    settings = {"allowFrom": [GUEST, *people]}
     async with lone_gateway(folder, settings=settings, log_level="info") as (wecom, gateway):
         log = _Log(gateway.log)
         log.read()
@@ -167,7 +165,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**20))
-    parser.add_argument("--long-path", action="store_true", help="without the short path")
     parser.add_argument("--failures", type=Path, default=Path(".hostile"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -177,7 +174,6 @@ def main() -> int:
                 seed=arguments.seed,
                 requests=arguments.requests,
                 failures=arguments.failures,
-                settings={"shortPath": not arguments.long_path},
             )
         )
     sys.stdout.write("".join(f"{failure}\n" for failure in found.failures[:20]))

@@ -61,12 +61,12 @@ async def run(folder: Path, *, people: int) -> Findings:
     """Have each person write once, wait for all answers, and look at the metrics."""
     found = Findings(people=people)
     async with counting_agent() as replies, plain_gateway(folder) as (credentials, gateway):
-        before = _samples(await gateway.metrics()).keys()
+        before = (await gateway.samples()).keys()
         numbers = iter(range(people))
         urls = gateway.callback_url, replies.reply_url
         await asyncio.gather(*(_write(credentials, *urls, numbers) for _ in range(_LINES)))
         async with asyncio.timeout(_SETTLING_SECONDS):
-            while (samples := _samples(await gateway.metrics()))[_DELIVERED] < people:  # noqa: ASYNC110 - metrics announce nothing
+            while (samples := await gateway.samples())[_DELIVERED] < people:  # noqa: ASYNC110 - metrics announce nothing
                 await asyncio.sleep(_POLL_SECONDS)
         found.answered = int(samples[_DELIVERED])
         found.series, found.new = len(samples), samples.keys() - before
@@ -96,11 +96,6 @@ async def _write(credentials: Credentials, url: str, reply_url: str, numbers: It
             message = f"a callback was answered {head[:20]!r}"
             raise RuntimeError(message)
     line.close()
-
-
-def _samples(text: str) -> dict[str, float]:
-    pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    return {series: float(value) for series, value in pairs}
 
 
 def main() -> int:
