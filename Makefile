@@ -19,6 +19,7 @@ test: $(READY)  ## Run every test and every check.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m tests.house.structure
 	@$(BIN)/python -m pytest -n auto
 
 gateway: $(READY)  ## Run the gateway: make gateway CONFIG=wecom.json
@@ -35,6 +36,7 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m tests.house.structure
 
 format: $(READY)
 	@$(BIN)/ruff check --fix .

@@ -91,7 +91,7 @@ class TestText:
             logging.getLogger("test").exception("agent failed")
         shown = stream.getvalue()
         assert CANARY not in shown
-        assert re.search(r"ValueError\n.*test_host_logs\.py:\d+ in .*\n.*KeyError\n", shown)
+        assert re.search(r"ValueError\n.*test_logs\.py:\d+ in .*\n.*KeyError\n", shown)
 
 
 @pytest.mark.usefixtures("root")

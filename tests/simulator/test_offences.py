@@ -15,7 +15,7 @@ from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.protocol.reply import markdown_body
 from maven_channel_wecom.simulator.faults import Errcode
 from maven_channel_wecom.simulator.messages import Image, Text
-from maven_channel_wecom.simulator.offences import MEANINGS, Offence, OffenceKind
+from maven_channel_wecom.simulator.offences import OFFENCE_MEANINGS, Offence, OffenceKind
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.simulator.bots import Bot, Posted
 
@@ -282,7 +282,7 @@ async def test_an_altered_media_url_breaks_its_signature(
 
 def test_every_kind_of_offence_has_its_meaning() -> None:
     """An operator reads a sentence, not a word."""
-    assert set(MEANINGS) == set(get_args(OffenceKind))
+    assert set(OFFENCE_MEANINGS) == set(get_args(OffenceKind))
     assert Offence("late", "m1").describe() == "late: a reply was sent more than an hour after its callback"
 
 
