@@ -1,4 +1,4 @@
-"""The rules of the house, held by the code itself: layers, manifest, versions, names and sizes."""
+"""The rules of the house, held by the code itself: layers, manifest, versions and names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 MANIFEST: dict[str, Any] = tomllib.loads((ROOT / "plugin.toml").read_text(encoding="utf-8"))
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("maven_"))
 
-MAX_LINES = 250
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "misc"}
 
 # One of every type the manifest knows.
@@ -261,15 +260,6 @@ def test_no_module_is_named_after_nothing() -> None:
     """A name that says nothing attracts everything."""
     named = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*") if path.stem in FORBIDDEN_NAMES}
     assert named == set()
-
-
-def test_no_file_is_two_files() -> None:
-    """A longer one holds two things that have not been told apart yet."""
-    sizes = {
-        path.relative_to(PACKAGE).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
-        for path in PACKAGE.rglob("*.py")
-    }
-    assert {name: size for name, size in sizes.items() if size > MAX_LINES} == {}
 
 
 def test_every_module_says_what_is_in_it() -> None:

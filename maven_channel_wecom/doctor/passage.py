@@ -6,7 +6,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Final
 
-from maven_channel_wecom.doctor.probing import CONNECT_SECONDS, with_query
+from maven_channel_wecom.doctor.probing import PROBE_CONNECT_SECONDS, with_query
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from maven_channel_wecom.transport.egress import Egress
 from maven_channel_wecom.transport.proxy import SOCKS_PORT, SOCKS_SCHEMES, read_proxy
@@ -31,7 +31,7 @@ async def connect_to_proxy(proxy: str) -> ProxySeen:
     url = read_proxy(proxy)
     port = url.port or (SOCKS_PORT if url.scheme in SOCKS_SCHEMES else 0)
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with asyncio.timeout(PROBE_CONNECT_SECONDS):
             _, writer = await asyncio.open_connection(url.host, port)
     except TimeoutError:
         return "timeout"

@@ -24,7 +24,7 @@ from tests.benchmarks.figures import Figure, figure, ratios
 from tests.benchmarks.load import load_core, pinned, put_under_load
 from tests.benchmarks.sealing import Bot, as_http, check_answers
 from tests.benchmarks.servers import Server, Settings
-from tests.proofs.replicas import durable_redis
+from tests.soak.replicas import durable_redis
 
 if TYPE_CHECKING:
     from tests.benchmarks.figures import Rows
@@ -55,7 +55,6 @@ def servers(bot: Bot, folder: Path, redis: str) -> dict[str, Settings]:
         "memory:": Settings(kind="channel", entry=bot.entry(state="memory:")),
         "sqlite:": Settings(kind="channel", entry=bot.entry(state=f"sqlite:{folder / 'state.db'}")),
         "redis:": Settings(kind="channel", entry=bot.entry(state=redis)),
-        "memory:, without the short path": Settings(kind="channel", entry=bot.entry(state="memory:", shortPath=False)),
     }
 
 

@@ -32,7 +32,7 @@ from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
 from tests.benchmarks.figures import figure, ratios
 from tests.benchmarks.load import load_core, pinned, server_core
 from tests.benchmarks.stalls import watched
-from tests.proofs.replicas import durable_redis
+from tests.soak.replicas import durable_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

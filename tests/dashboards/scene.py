@@ -32,9 +32,9 @@ from maven_channel_wecom.simulator.messages import (
     Voice,
 )
 from maven_channel_wecom.simulator.picture import draw_png
+from tests.e2e.deployment import Bot, Deployment
+from tests.e2e.hand_clock import HandClock
 from tests.fakes.redis_server import RedisServer
-from tests.journeys.hand_clock import HandClock
-from tests.journeys.journey import Bot, Journey
 from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.inbox import AdmittedCallback
     from maven_channel_wecom.simulator.messages import Message
     from maven_channel_wecom.simulator.sent import SentCallback
-    from tests.journeys.watching import Watch
+    from tests.e2e.watch import Watch
 
 INBOX_LIMIT = 60
 _HELD = 50
@@ -167,7 +167,7 @@ class Scene:
     async def open(self) -> None:
         """Start the host, on the same port as before."""
         self.well.settings["type"] = "wecom"
-        self._running = Journey(
+        self._running = Deployment(
             self._watch,
             {"state": self.redis.address(), "inboxLimit": INBOX_LIMIT, "drainSeconds": 0.1},
             document={
