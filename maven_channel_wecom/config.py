@@ -235,8 +235,8 @@ KEYS: Final = (
         title="Media limit",
         title_zh="媒体内存上限",
         help="Bytes the media of messages in progress may take, in base64; past it pictures and files wait. "
-        "At least one picture of the largest size.",
-        help_zh="处理中消息的媒体可占用的字节数（base64）；超过后图片与文件等待。至少容纳一张最大的图片。",
+        f"{BLOCK_BYTES} or more: one picture of the largest size.",
+        help_zh=f"处理中消息的媒体可占用的字节数（base64）；超过后图片与文件等待。至少 {BLOCK_BYTES}，即一张最大的图片。",
     ),
     Key(
         name="shortPath",

@@ -42,19 +42,6 @@ def test_the_example_configuration_is_right(monkeypatch: pytest.MonkeyPatch) -> 
     assert problems("wecom", document["channels"]["wecom"]) == []
 
 
-def test_the_table_of_keys_is_the_manifest() -> None:
-    """Every key, its default, its sentence, in the same order."""
-    assert table("config") == [
-        "| `{}` | {} | {}{} |".format(
-            entry["key"],
-            "**required**" if entry.get("required") else f"`{json.dumps(entry['default'])}`",
-            entry["help"],
-            " Secret." if entry["type"] == "secret" else "",
-        )
-        for entry in MANIFEST["config"]
-    ]
-
-
 def test_the_table_of_metrics_is_the_manifest() -> None:
     """Every metric, its labels beside `channel`, its sentence."""
     assert table("metrics") == [
