@@ -88,6 +88,9 @@ ENABLED: Final = Key(
 )
 """The key that every entry of `channels` has: the host reads it, and a channel lists it among its own."""
 
+MAX_PORT: Final = 65_535
+"""The largest number of a TCP port (RFC 9293)."""
+
 
 class Settings:
     """The values of one JSON object, read by the declarations of its keys.

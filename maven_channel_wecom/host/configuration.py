@@ -13,7 +13,7 @@ from yarl import URL
 
 from maven_channel_wecom.host.logs import LEVELS, LogFormat
 from maven_channel_wecom.host.schedules import Schedule, parse_calendar, parse_interval
-from maven_channel_wecom.settings import ENABLED, Key, Settings, key_schema, object_schema
+from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, key_schema, object_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +22,6 @@ STATUS_HOST: Final = "127.0.0.1"
 """Metrics tell a stranger how busy a bot is and when: showing them to other machines is a decision to write down."""
 
 STATUS_PORT: Final = 18790
-MAX_PORT: Final = 65535
 ANSWER_SECONDS: Final = 600
 """Agents that use tools think for minutes. Lower cuts them off; higher keeps a turn busy long after its user left."""
 
