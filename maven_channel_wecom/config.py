@@ -46,7 +46,7 @@ KEYS: Final = (
         default=TYPE,
         title="Type",
         title_zh="类型",
-        help="What the entry is; needed only when its name is not wecom, as with several bots.",
+        help="Type of the channel; needed only when its name is not wecom, as with several bots.",
         help_zh="条目的类型；条目名不是 wecom 时（例如有多个机器人）才需要填写。",
     ),
     Key(
@@ -187,7 +187,7 @@ KEYS: Final = (
     Key(
         name="maxSkewSeconds",
         type="integer",
-        # Off: WeCom documents no limit, and a repeat is recognized by its id. On, a clock that is wrong loses messages.
+        # WeCom documents no limit, and a repeat is recognized by its id. With a limit, a wrong clock loses messages.
         default=0,
         minimum=0,
         title="Largest clock skew",

@@ -76,7 +76,7 @@ GATEWAY_KEYS: Final = (
         maximum=MAX_PORT,
         title="Status port",
         title_zh="状态服务端口",
-        help="Port where they are served; 0: any free one.",
+        help="Port of that address; 0: any free one.",
         help_zh="状态服务的端口；0 表示任一空闲端口。",
     ),
 )
@@ -130,7 +130,7 @@ AGENT_KEYS: Final = (
         maximum=_HOUR_SECONDS,
         title="Timeout",
         title_zh="超时",
-        help="How long a whole answer may take.",
+        help="Seconds a whole answer may take.",
         help_zh="一次完整回答最多可用的秒数。",
     ),
 )
@@ -172,7 +172,7 @@ CRON_KEYS: Final = (
         required=True,
         title="Message",
         title_zh="消息",
-        help="What the agent is asked.",
+        help="The question to the agent.",
         help_zh="发给智能体的内容。",
     ),
     Key(
@@ -252,7 +252,7 @@ SECTIONS: Final = (
         default={},
         title="Agent",
         title_zh="智能体",
-        help="Who answers.",
+        help="The agent that answers messages.",
         help_zh="由谁来回答。",
     ),
     Key(
@@ -270,7 +270,7 @@ SECTIONS: Final = (
         default={},
         title="Logging",
         title_zh="日志",
-        help="What is logged, and how.",
+        help="Level and format of the log.",
         help_zh="日志的内容与形式。",
     ),
     Key(
