@@ -13,7 +13,7 @@ from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
-from maven_channel_wecom.settings import ENABLED, Key, Settings, object_schema
+from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, object_schema
 from maven_channel_wecom.state.opening import MEMORY, address_problem
 from maven_channel_wecom.transport.proxy import proxy_problem
 
@@ -22,7 +22,6 @@ TYPE: Final = "wecom"
 Overflow = Literal["truncate", "continue"]
 
 _EVERY_INTERFACE: Final = "0.0.0.0"  # noqa: S104 - WeCom calls from the internet, usually through a proxy on another machine
-_MAX_PORT: Final = 65_535
 
 
 def _path_problem(path: str) -> str | None:
@@ -47,7 +46,7 @@ KEYS: Final = (
         default=TYPE,
         title="Type",
         title_zh="类型",
-        help="What the entry is; needed only when its name is not wecom, as with several bots.",
+        help="Type of the channel; needed only when its name is not wecom, as with several bots.",
         help_zh="条目的类型；条目名不是 wecom 时（例如有多个机器人）才需要填写。",
     ),
     Key(
@@ -92,7 +91,7 @@ KEYS: Final = (
         type="integer",
         default=9886,
         minimum=0,
-        maximum=_MAX_PORT,
+        maximum=MAX_PORT,
         title="Listening port",
         title_zh="监听端口",
         help="Port to listen on for callbacks; 0: any free one.",
@@ -188,7 +187,7 @@ KEYS: Final = (
     Key(
         name="maxSkewSeconds",
         type="integer",
-        # Off: WeCom documents no limit, and a repeat is recognized by its id. On, a clock that is wrong loses messages.
+        # WeCom documents no limit, and a repeat is recognized by its id. With a limit, a wrong clock loses messages.
         default=0,
         minimum=0,
         title="Largest clock skew",
@@ -236,7 +235,7 @@ KEYS: Final = (
         title_zh="媒体内存上限",
         help="Bytes the media of messages in progress may take, in base64; past it pictures and files wait. "
         f"{BLOCK_BYTES} or more: one picture of the largest size.",
-        help_zh=f"处理中消息的媒体可占用的字节数（base64）；超过后图片与文件等待。至少 {BLOCK_BYTES}，即一张最大的图片。",
+        help_zh=f"处理中消息的媒体可占的字节数（base64），至少 {BLOCK_BYTES}（一张最大的图片）；超过后图片与文件等待。",
     ),
     Key(
         name="shortPath",
@@ -314,11 +313,15 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
     settings = Settings(raw, f"channels.{name}", KEYS)
     values = settings.read_all()
     tokens = (values["token"], values["previousToken"])
-    keys = (values["encodingAESKey"], values["previousEncodingAESKey"])
+    aes_keys = (values["encodingAESKey"], values["previousEncodingAESKey"])
     return WeComConfig(
         # Token and key can be changed one at a time, so every old one goes with every new one.
         credentials=tuple(
-            Credentials(token, cipher.decode_key(key)) for key in keys if key for token in tokens if token
+            Credentials(token, cipher.decode_key(aes_key))
+            for aes_key in aes_keys
+            if aes_key
+            for token in tokens
+            if token
         ),
         receive_id=values["receiveId"],
         host=values["host"],

@@ -32,7 +32,7 @@ _PATH: Final = re.compile(r".*[/.].*")
 
 _ASSIGNMENT: Final = re.compile(r"(export\s+)?[A-Z_][A-Z0-9_]*=[^=]")
 _QUOTES: Final = frozenset({'""', "''", "``", "“”", "‘’"})
-_UNNAMED_CHARACTERS: Final = {
+_CHARACTER_NAMES: Final = {
     "\0": "NUL",
     "\t": "a tab",
     "\n": "a line end",
@@ -88,12 +88,15 @@ ENABLED: Final = Key(
 )
 """The key that every entry of `channels` has: the host reads it, and a channel lists it among its own."""
 
+MAX_PORT: Final = 65_535
+"""The largest number of a TCP port (RFC 9293)."""
+
 
 class Settings:
     """The values of one JSON object, read by the declarations of its keys.
 
-    A key with a problem has its default, so that one reading finds every problem; they are added to `problems`, which
-    the readers of several objects may share.
+    A key with a problem has its default, so that one reading finds every problem. `problems` holds them; the readers of
+    several objects may share the list.
 
     Args:
         value: the JSON value that should be an object.
@@ -114,7 +117,7 @@ class Settings:
         environment: Mapping[str, str] = os.environ,
         open_ended: bool = False,
     ) -> None:
-        self.path = path
+        self._path = path
         self.problems: list[str] = [] if problems is None else problems
         self._keys = {key.name: key for key in keys}
         self._environment = environment
@@ -131,7 +134,10 @@ class Settings:
         return name in self._raw
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - its type is that of the declaration
-        """Return the value of a key, or its default. Numbers, lists and choices come in one form: see `Key`."""
+        """Return the value of a key, or its default.
+
+        A `number` is a float, a `list of strings` a tuple, a choice in lower case, and a secret the text itself.
+        """
         if name not in self._read:
             self._read[name] = self._value(self._keys[name])
         return self._read[name]
@@ -158,7 +164,7 @@ class Settings:
     def _value(self, key: Key) -> Any:  # noqa: ANN401 - its type is that of the declaration
         value = self._raw.get(key.name)
         if key.name not in self._raw or (value == "" and key.type == "secret" and key.required is True):
-            self._look_whether_required(key)
+            self._report_missing(key)
             return key.default
         # The empty string is a good secret where it is the default.
         if key.type == "secret" and (value is None or value != key.default):
@@ -170,18 +176,18 @@ class Settings:
         if problem is not None:
             self.problem(key.name, problem)
             return key.default
-        return _in_one_form(key, value)
+        return _converted(key, value)
 
-    def _look_whether_required(self, key: Key) -> None:
+    def _report_missing(self, key: Key) -> None:
         if isinstance(key.required, tuple):
             other, value = key.required
             if self[other] == value:
-                self.problem(key.name, f"is required when {self._located(other)} is {_plain(value)}")
+                self.problem(key.name, f"is required when {self._located(other)} is {_spelled(value)}")
         elif key.required:
             self.problem(key.name, f"is required: {_SOURCES}" if key.type == "secret" else "is required")
 
     def _located(self, name: str) -> str:
-        return f"{self.path}.{name}" if self.path else name
+        return f"{self._path}.{name}" if self._path else name
 
     def _hint(self, name: str) -> str:
         by_lowercase = {key.name.lower(): key.name for key in self._keys.values() if not key.obsolete}
@@ -300,7 +306,7 @@ def _limits(key: Key) -> str:
     return "" if key.minimum is None else f", {key.minimum} or more"
 
 
-def _in_one_form(key: Key, value: Any) -> Any:  # noqa: ANN401 - its type is that of the declaration
+def _converted(key: Key, value: Any) -> Any:  # noqa: ANN401 - its type is that of the declaration
     match key.type:
         case "integer":
             return int(value)
@@ -351,10 +357,10 @@ def _secret_problem(text: str) -> str | None:
         return "begins with NAME=, as a line of a shell does: leave that out"
     for character in text:
         if character == " " or not character.isprintable():
-            name = _UNNAMED_CHARACTERS.get(character) or unicodedata.name(character, "a control character").lower()
+            name = _CHARACTER_NAMES.get(character) or unicodedata.name(character, "a control character").lower()
             return f"must be printable characters without spaces, and holds {name} (U+{ord(character):04X})"
     return None
 
 
-def _plain(value: object) -> str:
+def _spelled(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

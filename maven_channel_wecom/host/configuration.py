@@ -13,7 +13,7 @@ from yarl import URL
 
 from maven_channel_wecom.host.logs import LEVELS, LogFormat
 from maven_channel_wecom.host.schedules import Schedule, parse_calendar, parse_interval
-from maven_channel_wecom.settings import ENABLED, Key, Settings, key_schema, object_schema
+from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, key_schema, object_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +22,6 @@ STATUS_HOST: Final = "127.0.0.1"
 """Metrics tell a stranger how busy a bot is and when: showing them to other machines is a decision to write down."""
 
 STATUS_PORT: Final = 18790
-MAX_PORT: Final = 65535
 ANSWER_SECONDS: Final = 600
 """Agents that use tools think for minutes. Lower cuts them off; higher keeps a turn busy long after its user left."""
 
@@ -77,7 +76,7 @@ GATEWAY_KEYS: Final = (
         maximum=MAX_PORT,
         title="Status port",
         title_zh="状态服务端口",
-        help="Port where they are served; 0: any free one.",
+        help="Port of that address; 0: any free one.",
         help_zh="状态服务的端口；0 表示任一空闲端口。",
     ),
 )
@@ -131,7 +130,7 @@ AGENT_KEYS: Final = (
         maximum=_HOUR_SECONDS,
         title="Timeout",
         title_zh="超时",
-        help="How long a whole answer may take.",
+        help="Seconds a whole answer may take.",
         help_zh="一次完整回答最多可用的秒数。",
     ),
 )
@@ -173,7 +172,7 @@ CRON_KEYS: Final = (
         required=True,
         title="Message",
         title_zh="消息",
-        help="What the agent is asked.",
+        help="The question to the agent.",
         help_zh="发给智能体的内容。",
     ),
     Key(
@@ -253,7 +252,7 @@ SECTIONS: Final = (
         default={},
         title="Agent",
         title_zh="智能体",
-        help="Who answers.",
+        help="The agent that answers messages.",
         help_zh="由谁来回答。",
     ),
     Key(
@@ -271,7 +270,7 @@ SECTIONS: Final = (
         default={},
         title="Logging",
         title_zh="日志",
-        help="What is logged, and how.",
+        help="Level and format of the log.",
         help_zh="日志的内容与形式。",
     ),
     Key(

@@ -128,13 +128,16 @@ def test_a_full_configuration_is_read() -> None:
         ),
         (
             {"agent": RESPONSES | {"apiKey": {"file": "/nonexistent/key"}}},
-            "agent.apiKey takes its value from the file /nonexistent/key, which cannot be read: No such file or directory",
+            (
+                "agent.apiKey takes its value from the file /nonexistent/key, "
+                "which cannot be read: No such file or directory"
+            ),
         ),
         (
             {"agent": RESPONSES | {"apiKey": {"env": f"{CANARY}x"}}},
             (
-                "agent.apiKey takes its value from the environment variable (its name goes here, not the secret), which is not set: "
-                "set it"
+                "agent.apiKey takes its value from the environment variable (its name goes here, not the secret), "
+                "which is not set: set it"
             ),
         ),
         (
@@ -233,7 +236,9 @@ def test_a_secret_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
     """Bytes that are not UTF-8 cost a sentence, no traceback."""
     (tmp_path / "key").write_bytes(b"\xff\xfe")
     problems = problems_of({"agent": RESPONSES | {"apiKey": {"file": str(tmp_path / "key")}}})
-    assert problems == [f"agent.apiKey takes its value from the file {tmp_path / 'key'}, which cannot be read as UTF-8 text"]
+    assert problems == [
+        f"agent.apiKey takes its value from the file {tmp_path / 'key'}, which cannot be read as UTF-8 text"
+    ]
 
 
 def test_no_repr_shows_a_secret() -> None:
