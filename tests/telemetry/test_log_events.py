@@ -11,7 +11,7 @@ from tests.log_events import documented
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGE = Path(__file__).parents[1] / "maven_channel_wecom"
+PACKAGE = Path(__file__).parents[2] / "maven_channel_wecom"
 LEVELS = {"debug", "info", "warning", "error"}
 # Tools of one person at a time, who reads what they print.
 TOOLS = {"simulator", "doctor"}
@@ -22,17 +22,25 @@ def written() -> Iterator[tuple[str, str]]:
     for path in PACKAGE.rglob("*.py"):
         if TOOLS.isdisjoint(path.relative_to(PACKAGE).parts):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                    yield from event_of(node, node.func.attr)
+                if isinstance(node, ast.Call):
+                    yield from lines_of(node)
 
 
-def event_of(call: ast.Call, method: str) -> Iterator[tuple[str, str]]:
+def lines_of(call: ast.Call) -> Iterator[tuple[str, str]]:
+    """Yield what a call of `logger.info`, or of any function with a level and a text, writes."""
     texts = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
-    if method in {"step", "_log"} and texts:
-        (level,) = (arg.attr for arg in call.args if isinstance(arg, ast.Attribute) and arg.attr.isupper())
-        yield texts[0], level.lower()
-    elif method in LEVELS | {"exception"} and texts and ast.unparse(call.func).startswith("logger."):
+    levels = [name for name in map(level_of, call.args) if name in LEVELS]
+    if texts and levels:
+        yield texts[0], levels[0]
+    method = ast.unparse(call.func).removeprefix("logger.")
+    if texts and ast.unparse(call.func).startswith("logger.") and method in LEVELS | {"exception"}:
         yield texts[0], "error" if method == "exception" else method
+
+
+def level_of(argument: ast.expr) -> str:
+    """Return `info` for `logging.INFO` and for `INFO`."""
+    name = argument.attr if isinstance(argument, ast.Attribute) else getattr(argument, "id", "")
+    return name.lower() if name.isupper() else ""
 
 
 def test_every_event_is_documented_with_its_level_and_none_is_made_up() -> None:

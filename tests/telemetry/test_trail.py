@@ -12,15 +12,14 @@ import sys
 import msgspec
 import pytest
 
-from maven_channel_wecom.trail import Trail, pseudonym, trail_id
+from maven_channel_wecom.telemetry.trail import pseudonym, trail_id
 
-logger = logging.getLogger("tests.trail")
 CANARY = "alice-canary"
 
 
 def test_a_trail_is_the_same_in_every_process_and_another_for_every_message() -> None:
     """Replicas and restarts need not tell each other."""
-    code = "from maven_channel_wecom.trail import trail_id; print(trail_id('wecom', 'm1'))"
+    code = "from maven_channel_wecom.telemetry.trail import trail_id; print(trail_id('wecom', 'm1'))"
     elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - ours
     assert trail_id("wecom", "m1") == elsewhere
     assert len({trail_id("wecom", "m1"), trail_id("wecom", "m2"), trail_id("support", "m1")}) == 3
@@ -29,7 +28,7 @@ def test_a_trail_is_the_same_in_every_process_and_another_for_every_message() ->
 
 def test_a_pseudonym_is_one_for_each_person_and_changes_with_the_process() -> None:
     """Nobody can make a table of them."""
-    code = f"from maven_channel_wecom.trail import pseudonym; print(pseudonym({CANARY!r}))"
+    code = f"from maven_channel_wecom.telemetry.trail import pseudonym; print(pseudonym({CANARY!r}))"
     elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - ours
     assert pseudonym(CANARY) == pseudonym(CANARY) != pseudonym("bob")
     assert pseudonym(CANARY) != elsewhere
@@ -62,16 +61,3 @@ def test_whoever_shows_a_pseudonym_shows_no_id() -> None:
     assert [text for text in shown if CANARY in text] == []
     assert all(str(name) in text for text in shown[:-1])
     assert name.reveal() == CANARY
-
-
-def test_a_step_names_channel_and_trail(caplog: pytest.LogCaptureFixture) -> None:
-    """And no trail when nobody knows which message it is about."""
-    trail = Trail("wecom", logger)
-    caplog.set_level(logging.INFO)
-    trail.step(logging.INFO, "happened", "m1", blocks=2)
-    trail.step(logging.INFO, "happened", None)
-    trail.step(logging.DEBUG, "not shown", "m1")
-    assert [record.__dict__["fields"] for record in caplog.records] == [
-        {"channel": "wecom", "trail": trail_id("wecom", "m1"), "blocks": 2},
-        {"channel": "wecom"},
-    ]
