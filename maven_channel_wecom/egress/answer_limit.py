@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 UNREAD_ANSWERS: Final = 16
-"""How many answers may wait to be read. Lower: a proxy that sends informational answers of its own, one or two, could be
-hung up on. Higher: a hostile host takes more of the event loop's time."""
+"""How many answers may wait to be read. Lower: a proxy that sends informational answers of its own, one or two, could
+be hung up on. Higher: a hostile host takes more of the event loop's time."""
 
 PIECE_BYTES: Final = 2 * 1024
-"""How much is parsed before the answers are counted; it holds 120 of the shortest. Lower: downloads cost more. Higher: a
-hostile host takes more of the event loop's time."""
+"""How much is parsed before the answers are counted; it holds 120 of the shortest. Lower: downloads cost more. Higher:
+a hostile host takes more of the event loop's time."""
 
 
 class AnswerLimitConnector(aiohttp.BaseConnector):
@@ -35,7 +35,7 @@ class AnswerLimitConnector(aiohttp.BaseConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
     ) -> Connection:
         connection = await super().connect(req, traces, timeout)
-        if connection.protocol is not None and isinstance(connection.transport, asyncio.Transport):
+        if connection.protocol is not None and connection.transport is not None:
             connection.transport.set_protocol(AnswerLimit(connection.protocol, connection.transport))
         return connection
 
