@@ -9,12 +9,12 @@ from typing import Any, Final, Literal
 import msgspec
 
 from maven_channel_wecom import config_values as values
+from maven_channel_wecom.egress.proxy import proxy_problem
 from maven_channel_wecom.errors import ConfigError
 from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.state.opening import MEMORY, address_problem
-from maven_channel_wecom.transport.proxy import proxy_problem
 
 TYPE: Final = "wecom"
 

@@ -211,7 +211,6 @@ class Egress:
         if self._session is None:
             trace = aiohttp.TraceConfig()
             trace.on_connection_create_end.append(_note_connection)
-            trace.on_connection_reuseconn.append(_note_connection)
             self._session = aiohttp.ClientSession(
                 connector=self._new_connector(),
                 timeout=self._timeout,
