@@ -8,14 +8,14 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from maven_channel_wecom.egress.proxy import proxy_problem
 from maven_channel_wecom.errors import ConfigError
 from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, object_schema
-from maven_channel_wecom.state.opening import MEMORY, address_problem
-from maven_channel_wecom.transport.proxy import proxy_problem
+from maven_channel_wecom.state.backends import MEMORY, address_problem
 
 TYPE: Final = "wecom"
 
@@ -288,11 +288,6 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<WeComConfig {self.host}:{self.port}{self.path}>"
-
-    @property
-    def short_path(self) -> bool:
-        """Always true; gone with the last caller."""
-        return True
 
 
 def problems(name: str, raw: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from maven_channel_wecom.egress import addresses
+from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector
 from maven_channel_wecom.egress.proxy import SOCKS_SCHEMES, read_proxy
 from maven_channel_wecom.egress.reasons import ForbiddenAddress, lost, not_sent, not_sent_reason
 from maven_channel_wecom.egress.resolver import JudgingResolver
@@ -36,14 +37,6 @@ is given up. Higher: a reply waits longer for its next attempt."""
 
 ANSWER_BYTES: Final = 64 * 1024
 """How much of the answer to a POST is read. WeCom's own is below 1 KiB; a longer one is some proxy's page."""
-
-REPLY_RECEIVE_BYTES: Final = 4 * 1024
-"""Receive buffer (SO_RCVBUF) of connections for replies, which bounds what one read brings. aiohttp parses all of it at
-once, and a hostile host can fill it with informational answers (RFC 9110 15.2). Lower: an answer of more than a few KiB
-takes more round trips. Higher: such a host stalls the event loop for longer."""
-
-DOWNLOAD_RECEIVE_BYTES: Final = 64 * 1024
-"""The same for downloads. Lower: large media from a distant storage come slowly. Higher: as for replies."""
 
 # A backslash is a slash to some parsers, so a proxy might read another host than we do.
 _PLAIN_URL: Final = re.compile(r"[!-\[\]-~]+")
@@ -95,7 +88,7 @@ class Egress:
         self._socket_factory = socket_factory or _new_socket
         self._tls: ssl.SSLContext | bool = tls or True
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
-        self._sessions: dict[int, aiohttp.ClientSession] = {}
+        self._session: aiohttp.ClientSession | None = None
         self._closed = False
         self._socks_connector: type[SocksConnector] | None = None
         if is_socks:
@@ -129,7 +122,6 @@ class Egress:
             read=read,
             timeout_seconds=timeout_seconds,
             progress=progress or SendProgress(),
-            receive_bytes=REPLY_RECEIVE_BYTES,
             data=body,
             headers={"Content-Type": "application/json"},
         )
@@ -148,14 +140,13 @@ class Egress:
             read=read,
             timeout_seconds=timeout_seconds,
             progress=SendProgress(),
-            receive_bytes=DOWNLOAD_RECEIVE_BYTES,
         )
 
     async def close(self) -> None:
         """Close every connection. Later requests are not sent."""
         self._closed = True
-        for session in self._sessions.values():
-            await session.close()
+        if self._session is not None:
+            await self._session.close()
 
     async def _request(
         self,
@@ -165,11 +156,10 @@ class Egress:
         read: Callable[[aiohttp.ClientResponse], Awaitable[_Answer]],
         timeout_seconds: float,
         progress: SendProgress,
-        receive_bytes: int,
         **options: Any,  # noqa: ANN401 - they are aiohttp's
     ) -> _Answer:
         target = self._judge(url)
-        session = self._session(receive_bytes)
+        session = self._open()
         try:
             async with (
                 asyncio.timeout(timeout_seconds),
@@ -215,15 +205,14 @@ class Egress:
         where = (proxy.raw_host or "", proxy.port or 0) if proxy is not None else None
         return not_sent(not_sent_reason(error, http_proxy=where))
 
-    def _session(self, receive_bytes: int) -> aiohttp.ClientSession:
+    def _open(self) -> aiohttp.ClientSession:
         if self._closed:
             raise not_sent(reason="connect")
-        if receive_bytes not in self._sessions:
+        if self._session is None:
             trace = aiohttp.TraceConfig()
             trace.on_connection_create_end.append(_note_connection)
-            trace.on_connection_reuseconn.append(_note_connection)
-            self._sessions[receive_bytes] = aiohttp.ClientSession(
-                connector=self._connector(receive_bytes),
+            self._session = aiohttp.ClientSession(
+                connector=self._new_connector(),
                 timeout=self._timeout,
                 headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,
@@ -232,32 +221,29 @@ class Egress:
                 trace_configs=[trace],
                 trust_env=False,
             )
-        return self._sessions[receive_bytes]
+        return self._session
 
-    def _connector(self, receive_bytes: int) -> aiohttp.TCPConnector:
+    def _new_connector(self) -> aiohttp.BaseConnector:
         resolver = JudgingResolver(self._resolver or aiohttp.ThreadedResolver(), self._is_forbidden)
         if self._socks_proxy is not None and self._socks_connector is not None:
-            return self._socks_connector(
-                self._socks_proxy,
-                resolver=resolver if self._socks_proxy.scheme == "socks5" else None,
-                ssl=self._tls,
-                receive_bytes=receive_bytes,
-            )
+            by_address = self._socks_proxy.scheme == "socks5"
+            return self._socks_connector(self._socks_proxy, resolver=resolver if by_address else None, ssl=self._tls)
+        return _DirectConnector(resolver=resolver, socket_factory=self._make_socket, ssl=self._tls, force_close=True)
 
-        def new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-            if self._is_forbidden(str(address[4][0])):
-                raise ForbiddenAddress
-            new = self._socket_factory(address)
-            new.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-            return new
-
-        return aiohttp.TCPConnector(resolver=resolver, socket_factory=new_socket, ssl=self._tls, force_close=True)
+    def _make_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        if self._is_forbidden(str(address[4][0])):
+            raise ForbiddenAddress
+        return self._socket_factory(address)
 
     def _is_forbidden(self, address: str) -> bool:
         # With an http proxy the only address we connect to is the proxy's, which the operator chose.
         if self._allow_private_network or self._http_proxy is not None:
             return False
         return addresses.is_forbidden(address)
+
+
+class _DirectConnector(AnswerLimitConnector, aiohttp.TCPConnector):
+    """Opens connections to the host, or to an http or https proxy."""
 
 
 async def read_up_to(limit_bytes: int, response: aiohttp.ClientResponse) -> bytes:

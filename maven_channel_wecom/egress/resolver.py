@@ -1,4 +1,4 @@
-"""Name lookup without forbidden answers. For a literal address aiohttp asks no resolver; the socket factory judges it."""
+"""Name lookup without forbidden answers. Literal addresses never come here: aiohttp asks no resolver for them."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ brings its own resolver, ignores a socket factory, and expects a certificate for
 from __future__ import annotations
 
 import asyncio
-import socket
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import aiohttp_socks
 import python_socks
 from aiohttp.client_proto import ResponseHandler
 
+from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector
 from maven_channel_wecom.egress.proxy import SOCKS_PORT
 from maven_channel_wecom.egress.reasons import ProxyUnusable
 
@@ -35,19 +35,16 @@ _PROXY_FAILURES = (
 )
 
 
-class SocksConnector(aiohttp_socks.ProxyConnector):
+class SocksConnector(AnswerLimitConnector, aiohttp_socks.ProxyConnector):
     """Opens a connection through a SOCKS5 proxy for each request.
 
     Args:
         proxy: URL of the proxy, with user and password if it wants them.
         resolver: finds the address that the proxy is asked for; without one, the proxy is asked for the name.
         ssl: which authorities to trust.
-        receive_bytes: size of each connection's receive buffer.
     """
 
-    def __init__(
-        self, proxy: URL, *, resolver: AbstractResolver | None, ssl: tls.SSLContext | bool, receive_bytes: int
-    ) -> None:
+    def __init__(self, proxy: URL, *, resolver: AbstractResolver | None, ssl: tls.SSLContext | bool) -> None:
         super().__init__(
             host=proxy.host or "",
             port=proxy.port or SOCKS_PORT,
@@ -58,7 +55,6 @@ class SocksConnector(aiohttp_socks.ProxyConnector):
             force_close=True,
         )
         self._names = resolver
-        self._receive_bytes = receive_bytes
 
     async def _connect_via_proxy(
         self,
@@ -68,7 +64,6 @@ class SocksConnector(aiohttp_socks.ProxyConnector):
         timeout: float | None = None,  # noqa: ASYNC109 - the signature is aiohttp-socks's
     ) -> tuple[asyncio.Transport, ResponseHandler]:
         transport, tunnel = await self._open_tunnel(await self._destinations(host, port), port, timeout)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_bytes)
         if ssl is None:
             return transport, tunnel
         loop = asyncio.get_running_loop()

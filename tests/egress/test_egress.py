@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maven_channel_wecom.egress.egress import REPLY_RECEIVE_BYTES, Egress, SendProgress
+from maven_channel_wecom.egress.egress import Egress, SendProgress
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
-from tests.fakes.connecting import CountedReads, Diversion
+from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
-from tests.fakes.sites import LoopbackServer, Site, answer, hang_up, in_turn, reset, silence
+from tests.fakes.sites import LoopbackServer, Site, announce, answer, hang_up, in_turn, reset, silence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -128,28 +128,12 @@ async def test_an_informational_answer_is_not_the_answer() -> None:
         assert await egress.post(site.url, b"{}", timeout_seconds=5) == (200, b'{"errcode":0}')
 
 
-async def announce_for_ever(writer: asyncio.StreamWriter) -> None:
-    while True:
-        writer.write(b"HTTP/1.1 100 \r\n\r\n" * 1000)
-        await writer.drain()
-
-
-async def test_a_server_that_only_sends_informational_answers_loses_the_answer_in_time() -> None:
-    async with Site(announce_for_ever) as site, closing(Egress(allow_private_network=True)) as egress:
+async def test_a_server_that_only_sends_informational_answers_is_hung_up_on() -> None:
+    """The rest of them would take the event loop's time until the time for the reply is over."""
+    async with Site(announce) as site, closing(Egress(allow_private_network=True)) as egress:
         with pytest.raises(AnswerLost) as caught:
-            await egress.post(site.url, b"{}", timeout_seconds=0.2)
-    assert (caught.value.reason, len(site.requests)) == ("timeout", 1)
-
-
-async def test_one_read_brings_little_however_fast_the_server_sends() -> None:
-    """Aiohttp parses everything that one read brings at once: ten thousand informational answers take 50 ms."""
-    reads: list[int] = []
-    egress = Egress(allow_private_network=True, socket_factory=lambda address: CountedReads(reads, address))
-    async with Site(announce_for_ever) as site, closing(egress):
-        with pytest.raises(AnswerLost):
-            await egress.post(site.url, b"{}", timeout_seconds=0.2)
-    assert sum(reads) > 10 * max(reads)
-    assert max(reads) <= 2 * REPLY_RECEIVE_BYTES  # Linux doubles what is asked for, and uses half for itself
+            await egress.post(site.url, b"{}", timeout_seconds=5)
+    assert caught.value.reason == "reset"
 
 
 async def test_an_answer_with_a_long_head_and_a_long_body_is_read() -> None:

@@ -24,6 +24,8 @@ from tests.fakes.sites import Site, answer, hang_up, in_turn, reset, silence
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from maven_channel_wecom.errors import DownloadFailure
+
     Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 CANARY = "canary-signature"
@@ -265,7 +267,7 @@ async def test_a_passing_failure_is_tried_three_times_in_all(broken: Script) -> 
     ],
     ids=["reset", "hang_up", "cut", "503", "500", "403", "204", "206", "302", "silence", "stalled"],
 )
-async def test_a_lasting_failure_has_its_word(script: Script, reason: str, requests: int) -> None:
+async def test_a_lasting_failure_has_its_word(script: Script, reason: DownloadFailure, requests: int) -> None:
     """The word is one of a closed set, and the error shows neither URL nor signature."""
     async with storage(script) as (site, media):
         with pytest.raises(MediaUnavailable) as caught:

@@ -1,4 +1,4 @@
-"""Sockets that record where they are to connect and lead to one listener or nowhere; sockets that count their reads."""
+"""Sockets that record where they are to connect and lead to one listener or nowhere."""
 
 from __future__ import annotations
 
@@ -32,16 +32,3 @@ class _DivertedSocket(socket.socket):
             raise ConnectionRefusedError(errno.ECONNREFUSED, "diverted")
         loopback = "127.0.0.1" if self.family == socket.AF_INET else "::ffff:127.0.0.1"
         super().connect((loopback, self._diversion.to_port))
-
-
-class CountedReads(socket.socket):
-    """Appends the size of everything it receives to `reads`."""
-
-    def __init__(self, reads: list[int], address: aiohttp.AddrInfoType) -> None:
-        super().__init__(address[0], socket.SOCK_STREAM)
-        self._reads = reads
-
-    def recv(self, size: int, flags: int = 0, /) -> bytes:
-        received = super().recv(size, flags)
-        self._reads.append(len(received))
-        return received

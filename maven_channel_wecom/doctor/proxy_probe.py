@@ -1,4 +1,4 @@
-"""The edge of the doctor towards the proxy: a connection to it, and a request through it as the channel sends them."""
+"""How the doctor tries a proxy: a connection to it, and a request through it as the channel sends them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.doctor.probing import PROBE_CONNECT_SECONDS, with_query
+from maven_channel_wecom.egress.egress import Egress, read_up_to
+from maven_channel_wecom.egress.proxy import SOCKS_PORT, SOCKS_SCHEMES, read_proxy
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
-from maven_channel_wecom.transport.egress import Egress
-from maven_channel_wecom.transport.proxy import SOCKS_PORT, SOCKS_SCHEMES, read_proxy
-from maven_channel_wecom.transport.short_post import read_up_to
 
 if TYPE_CHECKING:
     import aiohttp
@@ -44,22 +43,20 @@ async def connect_to_proxy(proxy: str) -> ProxySeen:
 
 
 async def ask_through_proxy(proxy: str, probe: UrlProbe, url: URL, check: UrlCheck) -> ProxySeen:
-    """Send a URL check to the public address through the proxy, by the very class that sends replies.
+    """Send a URL check to the public address through the proxy, with the class that sends replies.
 
     The operator named the address, so it may be a private one.
     """
 
     async def read(response: aiohttp.ClientResponse) -> ProxySeen:
-        body = await read_up_to(len(check.echo) + 1, response.content)
+        body = await read_up_to(len(check.echo) + 1, response)
         if response.status == _WRONG_CREDENTIALS:
             return "refuses"
         return "carries" if (response.status, body) == (_OK, check.echo) else "rewrites"
 
     egress = Egress(proxy=proxy, allow_private_network=True, resolver=probe.resolver, tls=probe.tls)
     try:
-        return await egress.exchange(
-            "GET", str(with_query(url, check.query)), read=read, timeout_seconds=probe.answer_seconds
-        )
+        return await egress.get(str(with_query(url, check.query)), read=read, timeout_seconds=probe.answer_seconds)
     except RequestNotSent as failure:
         return _NOT_SENT.get(failure.reason, "refuses")
     except AnswerLost:
