@@ -35,15 +35,16 @@ users of one that died wait longer."""
 _BEATS: Final = 4
 _TICK_SECONDS: Final = 0.25
 
-# An idle time that marks what was given up; no replica can be silent for that long (a hundred days).
-_GIVEN_UP_MS: Final = 100 * 24 * 3600 * 1000
-
 # Per script call, so that none keeps Redis busy for more than a few milliseconds.
 _MOST_ADMISSIONS: Final = 128
 _MOST_ADMISSION_BYTES: Final = 512 * 1024
 _MOST_DEFERRED: Final = 128
 _MOST_BEATS: Final = 200
 _MOST_TAKEN: Final = 100
+
+_MOST_KEPT: Final = 1_000
+"""How many steps are kept for later before lost admissions are no longer among them. Lower: after an outage, more of
+them wait until this replica counts as silent. Higher: more memory while Redis is away."""
 
 
 async def open_redis(address: str, *, channel: str, answer_seconds: float = ANSWER_SECONDS) -> RedisStateStore:
@@ -112,24 +113,24 @@ class RedisStateStore:
         for admission in batch:
             if admission.callback.message_id not in self._in_progress:
                 asked.setdefault(admission.callback.message_id, admission)
-        new: dict[str, str] = {}
         try:
-            for part in _parts(asked.values()):
-                admitted = await self._run(
-                    scripts.ADMIT, self._replica, token, now + CLAIM_SECONDS, now, *_admission_arguments(part)
-                )
-                for admission, is_new in zip(part, admitted, strict=True):
-                    if is_new:
-                        new[admission.callback.message_id] = token
-        except StateUnavailable as unavailable:
-            if unavailable.reason == "state_full":
-                self._full = unavailable
-            # Nothing that was admitted counts as in progress, so no beat keeps it from being taken over.
+            new = await self._admit(list(asked.values()), token, now)
+        except (StateUnavailable, asyncio.CancelledError) as failure:
+            if isinstance(failure, StateUnavailable) and failure.reason == "state_full":
+                self._full = failure
+            # Redis may have some of them, and nobody works on these: they are not in progress here.
+            if len(self.deferred) < _MOST_KEPT:
+                for message_id in asked:
+                    self.deferred.add(_Step("give_up", token, message_id, now))
             raise
         if asked:
             self._full = None
-        self._in_progress.update(new)
-        return [new.pop(admission.callback.message_id, None) is not None for admission in batch]
+        self._in_progress.update(dict.fromkeys(new, token))
+        results = []
+        for admission in batch:
+            results.append(admission.callback.message_id in new)
+            new.discard(admission.callback.message_id)
+        return results
 
     async def release(self, message_id: str, now: float) -> None:
         token = self._in_progress.pop(message_id, None)
@@ -142,10 +143,11 @@ class RedisStateStore:
             await self.deferred.do(_Step("finish", token, message_id, now))
 
     async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:
-        # Before anything is taken, what is in progress here shows that it is.
+        # Before anything is taken, what is in progress here shows that it is, and what was given up is free.
         await self.beat()
+        await self.deferred.flush()
         token, self._lost_take_over = self._lost_take_over or self._token(), None
-        limits = (self._silent_ms, _GIVEN_UP_MS, min(most, _MOST_TAKEN))
+        limits = (self._silent_ms, min(most, _MOST_TAKEN))
         try:
             taken = await self._run(scripts.TAKE_OVER, self._replica, token, *limits, now, now + CLAIM_SECONDS)
         except (StateUnavailable, asyncio.CancelledError):
@@ -207,15 +209,15 @@ class RedisStateStore:
             await asyncio.gather(self._keeper, return_exceptions=True)
         with suppress(StateUnavailable):
             await self.deferred.flush()
-            await self.beat(idle_ms=_GIVEN_UP_MS)
+            await self.beat(give_up=True)
         await self._connection.close()
 
-    async def beat(self, *, idle_ms: int = 0) -> None:
-        """Show that this replica lives and what it works on; or give that up, with an `idle_ms`."""
+    async def beat(self, *, give_up: bool = False) -> None:
+        """Show that this replica lives, and what it works on; or give that up, so that it is taken over at once."""
         messages = list(self._in_progress.items())
         for start in range(0, max(1, len(messages)), _MOST_BEATS):
             pairs = itertools.chain.from_iterable(messages[start : start + _MOST_BEATS])
-            await self._run(scripts.BEAT, self._replica, self._silent_ms, idle_ms, *pairs)
+            await self._run(scripts.BEAT, self._replica, self._silent_ms, int(give_up), *pairs)
 
     async def _keep(self) -> None:
         """Be heard, and when Redis was away find out when it is back, whether there are callers or not."""
@@ -249,6 +251,16 @@ class RedisStateStore:
             raise
         self._full = None
 
+    async def _admit(self, admissions: list[Admission], token: str, now: float) -> set[str]:
+        """Return the ids of those that are new."""
+        new = set()
+        for part in _parts(admissions):
+            arguments = (self._replica, token, now + CLAIM_SECONDS, now, *_admission_arguments(part))
+            for admission, is_new in zip(part, await self._run(scripts.ADMIT, *arguments), strict=True):
+                if is_new:
+                    new.add(admission.callback.message_id)
+        return new
+
     def _token(self) -> str:
         return f"{self._replica}:{next(self._numbers)}"
 
@@ -266,10 +278,11 @@ class RedisStateStore:
 class _Step(NamedTuple):
     """A step as `settle.lua` reads it. `token` is that of the admission, take-over or claim that it ends.
 
-    `abandon` undoes a claim whose answer is not known; its `message_id` is empty if any window may have been claimed.
+    `abandon` undoes a claim whose answer was lost; its `message_id` is empty if it may have claimed any window.
+    `give_up` lets a message be taken over at once whose admission's answer was lost.
     """
 
-    kind: Literal["finish", "release", "spend", "restore", "abandon"]
+    kind: Literal["finish", "release", "spend", "restore", "abandon", "give_up"]
     token: str
     message_id: str
     now: float
@@ -278,7 +291,7 @@ class _Step(NamedTuple):
 class DeferredSteps:
     """Runs steps in the order they came: many in one call, and when Redis is away, later.
 
-    There are never many: while Redis is away no new message is admitted.
+    They are bounded: while Redis is away no new message is admitted, and no window is claimed.
 
     Args:
         settle: runs some steps. Raises StateUnavailable when it is not known that they ran.
@@ -290,6 +303,9 @@ class DeferredSteps:
         self._sender: asyncio.Task[None] | None = None
         self.behind = False
         """Whether the last call failed, so that what came since is kept until `flush`."""
+
+    def __len__(self) -> int:
+        return len(self._steps)
 
     async def do(self, step: _Step) -> None:
         """Run a step, or keep it for later if Redis is away. Cancelling the caller does not take it back."""

@@ -24,7 +24,7 @@ local function record(key, entry, id, chat, sender, url, opened, expires)
   list_window(id, chat, opened, expires, now)
 end
 
--- Returns 1, 0, or the error that stopped it.
+-- Returns 1 or 0, or nothing and the error that stopped it.
 local function admit(id, received, message, chat, ...)
   local key = message_key(id)
   local owner, claimed_until = unpack(redis.call('HMGET', key, 'owner', 'until'))
@@ -40,13 +40,13 @@ local function admit(id, received, message, chat, ...)
   redis.pcall('DEL', key)
   redis.pcall('ZREM', chat_key(chat), id)
   redis.pcall('ZREM', windows, id)
-  return failure
+  return nil, text_of(failure)
 end
 
 local results = {}
 for i = 5, #ARGV, 8 do
-  local result = admit(unpack(ARGV, i, i + 7))
-  if type(result) == 'table' then return result end
+  local result, failure = admit(unpack(ARGV, i, i + 7))
+  if not result then return redis.error_reply(failure) end
   results[#results + 1] = result
 end
 return answer(unpack(results))

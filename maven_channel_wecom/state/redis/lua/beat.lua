@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Shows that a replica lives and works on the messages named (id, token, ...), those that are still its own.
--- An `idle_ms` above 0 says the opposite: it gives them up, to be taken over at once.
-local replica, silent_ms, idle_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+-- ARGV: replica, silent_ms, whether it gives them up instead, to be taken over at once (1 or 0), then the messages.
+local replica, silent_ms, idle_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1' and given_up_ms or 0
 
 -- A key of another type would refuse every admission, and nothing would report it before the next one.
 local kind = redis.call('TYPE', stream).ok

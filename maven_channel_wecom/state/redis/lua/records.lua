@@ -26,6 +26,9 @@ local margin_ms = 60000
 -- Longer than any caller repeats a step.
 local note_ms = 600000
 
+-- An idle time that marks what was given up; no replica can be silent for that long (a hundred days).
+local given_up_ms = 8640000000
+
 local function message_key(id) return prefix .. 'message:' .. id end
 local function chat_key(chat) return prefix .. 'chat:' .. chat end
 local function note_key(token) return prefix .. 'note:' .. token end
@@ -43,6 +46,9 @@ local function is_of_chat(chat, of_chat, sender)
   local kind, id = kind_and_id(chat)
   return id ~= nil and of_chat == id and (kind == 'single') == (sender == id)
 end
+
+-- Returns what a pcall failed of: a text, or a table that holds it, as the version of Redis has it.
+local function text_of(failure) return type(failure) == 'table' and failure.err or failure end
 
 -- How many windows a script found expired and unspent.
 local expired_windows = 0

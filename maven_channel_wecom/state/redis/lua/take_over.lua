@@ -2,8 +2,8 @@
 -- Takes over the callbacks of replicas that are silent or gave them up, oldest first, and opens the windows again that
 -- those were answering through. Answers with id, received and message of each. The same call sent again finds in its note
 -- what it took.
-local replica, token, silent_ms, gone_ms, most, now, claim =
-  ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local replica, token, silent_ms, most, now, claim =
+  ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 
 -- Returns the fields of an entry by name; nil when there is none.
 local function read(entry)
@@ -24,8 +24,8 @@ end
 if #taken > 0 then return answer(unpack(taken)) end
 
 drop_expired_windows(now, 500)
--- Without a steady pulse only what was given up, which is marked by an idle time no silence reaches.
-local idle_ms = steady_pulse(silent_ms) and silent_ms or gone_ms
+-- Without a steady pulse only what was given up.
+local idle_ms = steady_pulse(silent_ms) and silent_ms or given_up_ms
 local pending = redis.pcall('XPENDING', stream, group, 'IDLE', idle_ms, '-', '+', most)
 if pending.err and not pending.err:find('NOGROUP', 1, true) then return pending end
 if pending.err then return answer() end
