@@ -10,7 +10,7 @@ from aiohttp import web
 
 from maven_channel_wecom.protocol import cipher, limits
 from maven_channel_wecom.simulator.faults import FaultScript
-from maven_channel_wecom.simulator.media_faults import MediaFault, InterceptedDownload, expired
+from maven_channel_wecom.simulator.media_faults import InterceptedDownload, MediaFault, expired
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import statistics
 import time
@@ -17,8 +18,11 @@ from maven_channel_wecom.simulator.callbacks import seal_callback
 if TYPE_CHECKING:
     from maven_channel_wecom.protocol.envelope import Credentials
 
-PATIENCE_SECONDS = 5.0
-"""WeCom's own."""
+WECOM_TIMEOUT_SECONDS = 5.0
+"""How long WeCom waits for an acknowledgement."""
+
+_SEGMENT_DELAY_SECONDS = 0.002
+"""Between two segments of one request. Lower: both may be read at once. Higher: hides how long the server takes."""
 
 _KEPT_CONNECTIONS = 8
 
@@ -60,10 +64,14 @@ class Line:
         parts = urlsplit(url)
         return cls(*await asyncio.open_connection(parts.hostname, parts.port))
 
-    async def call(self, request: bytes) -> bytes:
-        """Send a request and return the head of its answer. TimeoutError or OSError, EOFError among them."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            self._writer.write(request)
+    async def call(self, request: bytes, *, segments: int = 1) -> bytes:
+        """Send a request in that many segments and return the head of its answer. TimeoutError or OSError."""
+        size = -(-len(request) // segments)
+        async with asyncio.timeout(WECOM_TIMEOUT_SECONDS):
+            self._writer.write(request[:size])
+            for start in range(size, len(request), size):
+                await asyncio.sleep(_SEGMENT_DELAY_SECONDS)
+                self._writer.write(request[start : start + size])
             try:
                 head = await self._reader.readuntil(b"\r\n\r\n")
                 await self._reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
@@ -83,16 +91,38 @@ class Calls:
     failed: int = 0
 
     @property
+    def p90_seconds(self) -> float:
+        return self._quantile(0.90)
+
+    @property
     def p99_seconds(self) -> float:
-        return statistics.quantiles(self.seconds, n=100)[98]
+        return self._quantile(0.99)
+
+    @property
+    def p999_seconds(self) -> float:
+        return self._quantile(0.999)
+
+    @property
+    def longest_seconds(self) -> float:
+        return max(self.seconds, default=math.inf)
+
+    def _quantile(self, share: float) -> float:
+        """Return the time that this share of the calls stayed below; infinity when there were none."""
+        if len(self.seconds) < 2:
+            return self.longest_seconds
+        return statistics.quantiles(self.seconds, n=1000, method="inclusive")[round(share * 1000) - 1]
 
 
 class GoodCallers:
-    """Call at a steady rate: every other time on a connection of its own, else on one that is kept."""
+    """Call at a steady rate: every other time on a connection of its own, else on one that is kept.
 
-    def __init__(self, credentials: Credentials, url: str) -> None:
+    Each request comes in so many `segments`.
+    """
+
+    def __init__(self, credentials: Credentials, url: str, *, segments: int = 1) -> None:
         self._credentials = credentials
         self._url = url
+        self._segments = segments
         self._kept: list[Line] = []
 
     async def call(self, *, seconds: float, per_second: float) -> Calls:
@@ -115,7 +145,7 @@ class GoodCallers:
         line = None
         try:
             line = self._kept.pop(0) if keep and self._kept else await Line.open(self._url)
-            head = await line.call(request)
+            head = await line.call(request, segments=self._segments)
         except (TimeoutError, OSError):
             calls.failed += 1
             keep = False

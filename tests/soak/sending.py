@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from tests.soak.mutations import Mutation
 
 # For an answer that must come, and for one that may: what is cut off or lies about its length gets none.
-_PATIENCE_SECONDS = 10.0
-_GLANCE_SECONDS = 0.05
+_ANSWER_TIMEOUT_SECONDS = 10.0
+_OPTIONAL_ANSWER_SECONDS = 0.05
 
 _HEAD = re.compile(rb"HTTP/1\.[01] ([2-9]\d\d) [^\r]*\r\n((?:[^\r]+\r\n)*)\r\n")
 _LENGTH = re.compile(rb"^content-length: (\d+)\r$", re.IGNORECASE | re.MULTILINE)
@@ -45,7 +45,7 @@ class Sender:
         answers: list[Answer] = []
         usable = False
         with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(_PATIENCE_SECONDS if mutation.answers else _GLANCE_SECONDS):
+            async with asyncio.timeout(_ANSWER_TIMEOUT_SECONDS if mutation.answers else _OPTIONAL_ANSWER_SECONDS):
                 usable = await self._exchange(self._socket, mutation, answers)
         # After a 413 the rest of the body is still under way, and the server hangs up.
         last = answers[-1] if usable else None
