@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.inbox import Inbox
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import OpenedEnvelope, SignedQuery
-    from maven_channel_wecom.server.request import Request
+    from maven_channel_wecom.server.receiver import Request
     from maven_channel_wecom.state.store import StateStore
     from maven_channel_wecom.telemetry.events import CallbackKind, CallbackOutcome, Emit
 
