@@ -41,6 +41,9 @@ ANSWER_BYTES: Final = 64 * 1024
 # A backslash is a slash to some parsers, so a proxy might read another host than we do.
 _PLAIN_URL: Final = re.compile(r"[!-\[\]-~]+")
 
+# aiohttp would put `close` into the CONNECT to a proxy too, and a literal-minded one would close the tunnel.
+_CONNECT_HEADERS: Final = {"Connection": "keep-alive"}
+
 _Answer = TypeVar("_Answer")
 
 
@@ -167,6 +170,7 @@ class Egress:
                     method,
                     target,
                     proxy=self._http_proxy,
+                    proxy_headers=_CONNECT_HEADERS,
                     allow_redirects=False,
                     trace_request_ctx=progress,
                     **options,

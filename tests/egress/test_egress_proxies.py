@@ -6,8 +6,6 @@ import asyncio
 import gc
 import logging
 import socket
-import subprocess
-import sys
 import traceback
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -16,8 +14,7 @@ import pytest
 from yarl import URL
 
 from maven_channel_wecom.egress.egress import Egress
-from maven_channel_wecom.egress.proxy import proxy_problem
-from maven_channel_wecom.errors import AnswerLost, ConfigError, RequestNotSent
+from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
 from tests.fakes.proxies import HttpProxy, SocksProxy
@@ -146,21 +143,6 @@ async def test_an_http_proxy_that_talks_nonsense_means_not_sent(refusal: bytes) 
     assert (type(error), error.reason) == (RequestNotSent, "proxy")
 
 
-async def test_a_socks_proxy_that_hangs_up_means_not_sent() -> None:
-    """In the middle of its own handshake."""
-    async with SocksProxy(mute=True) as proxy:
-        error = await failure(via(f"socks5h://127.0.0.1:{proxy.port}"), "https://files.example/?canary")
-    assert (type(error), error.reason) == (RequestNotSent, "proxy")
-
-
-async def test_a_name_too_long_for_a_socks_proxy_means_not_sent() -> None:
-    """SOCKS5 counts the name in one byte."""
-    async with SocksProxy() as proxy:
-        url = f"https://{'.'.join(['a' * 60] * 5)}/?canary"
-        error = await failure(via(f"socks5h://127.0.0.1:{proxy.port}"), url)
-    assert (type(error), error.reason, proxy.asked) == (RequestNotSent, "proxy", [])
-
-
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_an_unresolvable_proxy_is_the_proxys_failure(scheme: str, authority: Authority) -> None:
     """Not to be taken for the host's name."""
@@ -187,14 +169,6 @@ async def test_a_host_with_another_name_is_refused_behind_a_proxy_too(scheme: st
         assert isinstance(error, RequestNotSent)
         assert error.reason in reasons
         assert site.requests == []
-
-
-async def test_an_unresolvable_host_behind_socks5_is_the_names_failure() -> None:
-    """The one kind of proxy for which we look names up ourselves."""
-    async with SocksProxy() as proxy:
-        egress = via(f"socks5://127.0.0.1:{proxy.port}", resolver=Names({}))
-        error = await failure(egress, "https://files.example/?canary")
-    assert (type(error), error.reason, proxy.asked) == (RequestNotSent, "dns", [])
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -232,15 +206,6 @@ async def test_a_host_that_only_sends_informational_answers_is_hung_up_on_behind
     assert (type(error), error.reason) == (AnswerLost, "reset")
 
 
-async def test_socks5_tries_the_next_address_when_the_proxy_cannot_reach_one(authority: Authority) -> None:
-    """As a direct connection would."""
-    two = Names({"files.example": [[ADDRESS, "2606:4700::1"]]})
-    async with SocksProxy() as proxy:
-        error = await failure(via(f"socks5://127.0.0.1:{proxy.port}", resolver=two), "https://files.example/")
-    assert (type(error), error.reason) == (RequestNotSent, "proxy")
-    assert proxy.asked == [(ADDRESS, 443), ("2606:4700::1", 443)]
-
-
 @pytest.mark.parametrize("status", ["302 Found", "307 Temporary Redirect"])
 async def test_a_redirect_is_not_followed_through_a_proxy_either(status: str, authority: Authority) -> None:
     """The proxy is asked once."""
@@ -250,81 +215,3 @@ async def test_a_redirect_is_not_followed_through_a_proxy_either(status: str, au
         assert (await egress.post("http://files.example/", b"{}", timeout_seconds=5))[0] == int(status[:3])
         await egress.close()
     assert proxy.asked == ["files.example"]
-
-
-@pytest.mark.parametrize(
-    "proxy",
-    [
-        "http://proxy.example",
-        "http://proxy.example:3128/",
-        "https://bot:p%40ss@proxy.example:443",
-        "HTTP://proxy.example:3128",
-        "socks5://127.0.0.1",
-        "socks5h://bot:secret@[::1]:1080",
-        "http://bot@proxy.example",
-    ],
-)
-def test_a_usable_proxy_has_no_problem(proxy: str) -> None:
-    """With and without port and credentials."""
-    assert proxy_problem(proxy) is None
-
-
-@pytest.mark.parametrize(
-    ("proxy", "words"),
-    [
-        ("", "must start with"),
-        ("canary", "must start with"),
-        ("canary:8080", "must start with"),
-        ("ftp://canary", "must start with"),
-        ("socks4://canary:1080", "must start with"),
-        ("http://", "no host"),
-        ("http://:3128", "URL"),
-        ("http://canary:0", "no port"),
-        ("http://canary:70000", "URL"),
-        ("http://canary:web", "URL"),
-        ("http://bot:can#ary@proxy.example:1", "percent-encoded"),
-        ("http://[canary", "URL"),
-        ("http://[::1]@", "URL"),
-        ("http://bot:canäry@proxy.example", "ASCII"),
-        (f"socks5://bot:{'canary' * 50}@proxy.example", "255"),
-        ("socks5://canary@proxy.example", "without a password"),
-        ("socks5h://:canary@proxy.example", "without a password"),
-    ],
-)
-def test_an_unusable_proxy_is_explained_without_showing_it(proxy: str, words: str) -> None:
-    """One sentence that goes on from the name of the key, and an error for whoever did not ask first."""
-    problem = proxy_problem(proxy)
-    assert problem is not None
-    assert words in problem
-    assert "canary" not in problem
-    assert "proxy.example" not in problem
-    if proxy:
-        with pytest.raises(ConfigError) as caught:
-            Egress(proxy=proxy)
-        assert caught.value.problems == (f"proxy {problem}",)
-
-
-def test_a_socks_proxy_without_the_extra_names_the_command_that_installs_it() -> None:
-    """Other proxies do not need it, and nothing of ours imports it before it is used."""
-    program = (
-        "import sys; sys.modules['aiohttp_socks'] = None\n"
-        "from maven_channel_wecom.egress.egress import Egress\n"
-        "from maven_channel_wecom.egress.proxy import proxy_problem\n"
-        "Egress(proxy='http://proxy.example:3128')\n"
-        "print(proxy_problem('socks5h://bot:canary@proxy.example'))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
-    assert "pip install 'maven-channel-wecom[socks]'" in done.stdout
-    assert "canary" not in done.stdout
-
-
-def test_a_socks_proxy_is_ready_before_the_first_request() -> None:
-    """What speaks to it is imported at the start: that takes so long that nobody should wait for it later."""
-    program = (
-        "import sys\n"
-        "from maven_channel_wecom.egress.egress import Egress\n"
-        "assert 'aiohttp_socks' not in sys.modules\n"
-        "Egress(proxy='socks5://proxy.example:1080')\n"
-        "assert 'aiohttp_socks' in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)  # noqa: S603 - our own interpreter
