@@ -101,6 +101,7 @@ class Entries:
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
         self._execute: Callable[..., sqlite3.Cursor] = connection.execute
         self._now = 0.0
         # Nothing expires earlier.
