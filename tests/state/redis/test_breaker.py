@@ -7,8 +7,8 @@ import pytest
 from maven_channel_wecom.state.redis.breaker import Breaker
 
 
-class Hands:
-    """A clock moved by hand."""
+class ManualClock:
+    """Runs only when told to."""
 
     def __init__(self) -> None:
         self.seconds = 100.0
@@ -18,13 +18,13 @@ class Hands:
 
 
 @pytest.fixture
-def clock() -> Hands:
-    return Hands()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def breaker(clock: Hands) -> Breaker:
-    return Breaker(clock, failures=3, seconds=0.5)
+def breaker(clock: ManualClock) -> Breaker:
+    return Breaker(clock, limit=3, seconds=0.5)
 
 
 def fail(breaker: Breaker, times: int) -> None:
@@ -43,7 +43,6 @@ def refuses(breaker: Breaker) -> bool:
 
 
 def test_it_opens_after_failures_in_a_row(breaker: Breaker) -> None:
-    """And not before."""
     fail(breaker, 2)
     assert state(breaker) == "closed"
     assert not refuses(breaker)
@@ -53,8 +52,7 @@ def test_it_opens_after_failures_in_a_row(breaker: Breaker) -> None:
     assert not breaker.enter()
 
 
-def test_a_success_between_starts_the_count_anew(breaker: Breaker) -> None:
-    """Only what fails again and again is given up."""
+def test_a_success_starts_the_count_anew(breaker: Breaker) -> None:
     fail(breaker, 2)
     assert breaker.enter()
     breaker.succeeded()
@@ -62,8 +60,8 @@ def test_a_success_between_starts_the_count_anew(breaker: Breaker) -> None:
     assert state(breaker) == "closed"
 
 
-def test_after_a_while_one_attempt_is_let_through(breaker: Breaker, clock: Hands) -> None:
-    """Everybody else is refused until its outcome is known."""
+def test_an_open_breaker_lets_one_attempt_through_after_a_while(breaker: Breaker, clock: ManualClock) -> None:
+    """All others are refused until its outcome is known."""
     fail(breaker, 3)
     clock.seconds += 0.49
     assert refuses(breaker)
@@ -75,7 +73,7 @@ def test_after_a_while_one_attempt_is_let_through(breaker: Breaker, clock: Hands
     assert not breaker.enter()
 
 
-def test_an_attempt_that_succeeds_closes_it(breaker: Breaker, clock: Hands) -> None:
+def test_a_success_closes_an_open_breaker(breaker: Breaker, clock: ManualClock) -> None:
     """It takes as many failures as before to open it again."""
     fail(breaker, 3)
     clock.seconds += 0.5
@@ -86,8 +84,7 @@ def test_an_attempt_that_succeeds_closes_it(breaker: Breaker, clock: Hands) -> N
     assert state(breaker) == "closed"
 
 
-def test_an_attempt_that_fails_opens_it_for_as_long_again(breaker: Breaker, clock: Hands) -> None:
-    """However often."""
+def test_a_failure_opens_it_for_as_long_again(breaker: Breaker, clock: ManualClock) -> None:
     fail(breaker, 3)
     for _ in range(5):
         clock.seconds += 0.5
@@ -96,3 +93,14 @@ def test_an_attempt_that_fails_opens_it_for_as_long_again(breaker: Breaker, cloc
         clock.seconds += 0.49
         assert refuses(breaker)
         clock.seconds += 0.01
+
+
+def test_an_attempt_without_an_outcome_makes_way_for_the_next(breaker: Breaker, clock: ManualClock) -> None:
+    fail(breaker, 3)
+    clock.seconds += 0.5
+    assert breaker.enter()
+    breaker.abandoned()
+    assert state(breaker) == "open"
+    assert breaker.enter()
+    breaker.succeeded()
+    assert state(breaker) == "closed"

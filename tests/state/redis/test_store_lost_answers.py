@@ -1,4 +1,4 @@
-"""Redis did it, and the answer was lost: nothing that may have been acknowledged is."""
+"""Redis ran a step and its answer was lost: no message that may have been acknowledged is."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.later import settled
-from maven_channel_wecom.patience import PATIENCE_SECONDS
-from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state.port import KeptCallback
+from maven_channel_wecom.state.redis.scripts import CLAIM_WINDOW, SETTLE
+from maven_channel_wecom.state.store import STATE_RETRY_SECONDS
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_replicas import Replicas, crash_redis_store, healed, let_replicas_be_silent
+from tests.state.admitted import CHAT, NOW, admission, admit, claim
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,8 +20,10 @@ if TYPE_CHECKING:
     from maven_channel_wecom.state.redis.store import RedisStateStore
     from tests.fakes.redis_server import RedisServer
 
-NOW = 1_700_000_000.0
 SILENCE = 60.0
+
+# A lost answer is noticed after this; long enough for a busy machine, short enough to wait for.
+ANSWER_SECONDS = 1.0
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ async def opened(proxy: FaultProxy) -> AsyncIterator[Replicas]:
 @pytest.fixture
 async def far(opened: Replicas, proxy: FaultProxy) -> RedisStateStore:
     """A replica behind the proxy, whose scripts Redis knows already."""
-    store = await opened.open(proxy.address())
+    store = await opened.open(proxy.address(), answer_seconds=ANSWER_SECONDS)
     assert await admit(store, "warm")
     await store.release("warm", NOW)
     return store
@@ -51,11 +52,6 @@ async def far(opened: Replicas, proxy: FaultProxy) -> RedisStateStore:
 async def near(opened: Replicas, server: RedisServer) -> RedisStateStore:
     """A replica with nothing in between."""
     return await opened.open(server.address())
-
-
-async def admit(store: RedisStateStore, message_id: str) -> bool:
-    window = ReplyWindow(message_id, "chat", "alice", f"https://x/{message_id}", NOW, NOW + 3600)
-    return await settled(store.admit(KeptCallback(message_id, "chat", NOW, b"message"), window, NOW))
 
 
 async def test_an_admission_whose_answer_was_lost_once_is_an_admission(far: RedisStateStore, proxy: FaultProxy) -> None:
@@ -68,50 +64,77 @@ async def test_an_admission_whose_answer_was_lost_once_is_an_admission(far: Redi
 
 
 async def test_an_admission_nobody_knows_of_is_taken_over(
-    server: RedisServer, far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
+    far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
-    """The caller answered 503; the repeats, to whichever replica, are duplicates, for Redis keeps it."""
+    """The caller answered 503; repeats, to whichever replica, are duplicates, for Redis has it."""
     proxy.lose(2, to=b"m1")
     with pytest.raises(StateUnavailable):
         await admit(far, "m1")
     assert not await admit(far, "m1")
     assert not await admit(near, "m1")
-    await far._beat()
-    await let_replicas_be_silent(server, seconds=SILENCE)
-    taken = [await store.unfinished(NOW) for store in (far, near)]
+    taken = [await store.take_over(NOW) for store in (far, near)]
     assert [callback.message_id for callbacks in taken for callback in callbacks] == ["m1"]
-    assert await near.unfinished(NOW) == []
+    assert await near.take_over(NOW) == []
 
 
 async def test_an_admission_whose_answer_was_lost_in_a_crash_is_taken_over(
     server: RedisServer, far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
-    """The same with one that is not there any more."""
     proxy.lose(2, to=b"m1")
     with pytest.raises(StateUnavailable):
         await admit(far, "m1")
     await crash_redis_store(far)
     assert not await admit(near, "m1")
     await let_replicas_be_silent(server, seconds=SILENCE)
-    assert [callback.message_id for callback in await near.unfinished(NOW)] == ["m1"]
+    assert [callback.message_id for callback in await near.take_over(NOW)] == ["m1"]
 
 
 @pytest.mark.parametrize("reply_to", ["m1", None])
-async def test_a_claim_of_a_window_that_was_given_up_is_found_by_the_next(
-    far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy, reply_to: str | None
+@pytest.mark.parametrize("next_reply_to", ["m1", None])
+async def test_a_claim_whose_caller_was_canceled_is_undone_before_the_next(
+    far: RedisStateStore, proxy: FaultProxy, reply_to: str | None, next_reply_to: str | None
 ) -> None:
-    """A host may give an answer up and send another. Redis has the window claimed, and nobody else knew for whom."""
+    """A host may cancel an answer and send another at once, with a word about the message or without."""
     assert await admit(far, "m1")
-    proxy.lose(1, to=b"chat", silently=True)
-    claiming = asyncio.create_task(far.claim_window("chat", reply_to, NOW))
+    proxy.lose(1, to=CLAIM_WINDOW.sha.encode(), silently=True)
+    claiming = asyncio.create_task(far.claim_window([CHAT], reply_to, NOW))
     while not proxy.lost:  # noqa: ASYNC110 - the proxy announces nothing
         await asyncio.sleep(0)
     claiming.cancel()
     await asyncio.wait([claiming])
-    assert await near.claim_window("chat", reply_to, NOW) is None
-    claimed = await far.claim_window("chat", reply_to, NOW)
+    assert claiming.cancelled()
+    claimed = await far.claim_window([CHAT], next_reply_to, NOW)
     assert claimed is not None
     assert claimed.message_id == "m1"
+
+
+async def test_a_claim_whose_caller_was_canceled_is_undone_for_others(
+    far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
+) -> None:
+    assert await admit(far, "m1")
+    proxy.lose(1, to=CLAIM_WINDOW.sha.encode(), silently=True)
+    claiming = asyncio.create_task(far.claim_window([CHAT], "m1", NOW))
+    while not proxy.lost:  # noqa: ASYNC110 - the proxy announces nothing
+        await asyncio.sleep(0)
+    claiming.cancel()
+    await asyncio.wait([claiming])
+    await healed(far)
+    await far.finish("m1", NOW)
+    assert await near.claim_window([CHAT], None, NOW) is not None
+
+
+async def test_a_claim_that_arrives_after_it_was_undone_is_not_given(server: RedisServer, far: RedisStateStore) -> None:
+    """A frozen Redis runs old commands when it thaws, in any order."""
+    assert await admit(far, "m1")
+    stream = "maven-wecom:{wecom}:unfinished"
+    for reply_to in ("m1", ""):
+        await server.command("EVAL", SETTLE.text, 1, stream, "abandon", f"late:{reply_to}", reply_to, NOW)
+        claimed = await server.command(
+            "EVAL", CLAIM_WINDOW.text, 1, stream, f"late:{reply_to}", "", reply_to, "", NOW, CHAT
+        )
+        # Counts only: one open window, none expired.
+        assert claimed == [1, 0]
+    await claim(far, "m1")
 
 
 async def test_an_admission_that_never_arrived_is_new_again(far: RedisStateStore, proxy: FaultProxy) -> None:
@@ -132,7 +155,7 @@ async def test_of_many_lost_answers_none_loses_a_message(
     for number in range(60):
         message_id = f"m{number}"
         # A beat between: the breaker is not what this is about.
-        await far._beat()
+        await far.beat()
         # Once: asked again, it is admitted. Twice: 503, and repeated to the same replica or to the other.
         proxy.lose(1 + number % 2, to=message_id.encode())
         for store in (far, far if number % 4 == 1 else near):
@@ -145,10 +168,10 @@ async def test_of_many_lost_answers_none_loses_a_message(
         else:
             pytest.fail("a message was never acknowledged")
     assert proxy.lost == 90
-    await far._beat()
-    await near._beat()
+    await far.beat()
+    await near.beat()
     await let_replicas_be_silent(server, seconds=SILENCE)
-    worked_on += [callback.message_id for store in (far, near) for callback in await store.unfinished(NOW)]
+    worked_on += [callback.message_id for store in (far, near) for callback in await store.take_over(NOW)]
     assert sorted(worked_on) == sorted(f"m{number}" for number in range(60))
 
 
@@ -156,26 +179,24 @@ async def test_a_window_claimed_in_a_lost_answer_is_claimed(far: RedisStateStore
     """By name, and as the newest: asked again, the same window is found, and only that one."""
     for number in range(3):
         await admit(far, f"m{number}")
-    proxy.lose(1, to=b"EVALSHA")
-    claimed = await far.claim_window("chat", "m0", NOW)
-    assert claimed is not None
-    proxy.lose(1, to=b"EVALSHA")
-    newest = await far.claim_window("chat", None, NOW)
+    proxy.lose(1, to=CLAIM_WINDOW.sha.encode())
+    await claim(far, "m0")
+    proxy.lose(1, to=CLAIM_WINDOW.sha.encode())
+    newest = await far.claim_window([CHAT], None, NOW)
     assert newest is not None
     assert proxy.lost == 2
     assert far.open_windows == 1
 
 
 async def test_a_window_nobody_knows_is_claimed_is_found_by_asking_again(
-    far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
+    far: RedisStateStore, proxy: FaultProxy
 ) -> None:
-    """By the replica that asked, once: the answer is late, not lost."""
+    """Once, however many ask."""
     await admit(far, "m1")
-    proxy.lose(2, to=b"EVALSHA")
+    proxy.lose(2, to=CLAIM_WINDOW.sha.encode())
     with pytest.raises(StateUnavailable):
-        await far.claim_window("chat", "m1", NOW)
-    assert await near.claim_window("chat", "m1", NOW) is None
-    claimed = await asyncio.gather(*(far.claim_window("chat", "m1", NOW) for _ in range(5)))
+        await far.claim_window([CHAT], "m1", NOW)
+    claimed = await asyncio.gather(*(far.claim_window([CHAT], "m1", NOW) for _ in range(5)))
     assert [found.message_id for found in claimed if found] == ["m1"]
 
 
@@ -186,13 +207,13 @@ async def test_an_answer_that_comes_when_its_message_is_finished_finds_its_windo
     """Many hosts take a message and answer it later. Redis may stay away for as long as such an answer waits."""
     await admit(far, "m1")
     await far.finish("m1", NOW)
-    proxy.lose(2, to=b"EVALSHA")
+    proxy.lose(2, to=CLAIM_WINDOW.sha.encode())
     with pytest.raises(StateUnavailable):
-        await far.claim_window("chat", reply_to, NOW)
+        await far.claim_window([CHAT], reply_to, NOW)
     assert proxy.lost == 2
     for key in await server.keys():
-        assert not 0 <= await server.command("PTTL", key) < PATIENCE_SECONDS * 1000
-    claimed = await asyncio.gather(*(far.claim_window("chat", reply_to, NOW) for _ in range(5)))
+        assert not 0 <= await server.command("PTTL", key) < STATE_RETRY_SECONDS * 1000
+    claimed = await asyncio.gather(*(far.claim_window([CHAT], reply_to, NOW) for _ in range(5)))
     assert [found.message_id for found in claimed if found] == ["m1"]
 
 
@@ -203,17 +224,17 @@ async def test_ends_whose_answers_were_lost_are_ends(
     for message_id in ("spent", "restored", "released"):
         await admit(far, message_id)
     for message_id in ("spent", "restored"):
-        claimed = await far.claim_window("chat", message_id, NOW)
+        claimed = await far.claim_window([CHAT], message_id, NOW)
         assert claimed is not None
-        proxy.lose(1, to=b"EVALSHA")
+        proxy.lose(1, to=SETTLE.sha.encode())
         await (far.spend_window if message_id == "spent" else far.restore_window)(claimed, NOW)
-        proxy.lose(1, to=b"EVALSHA")
+        proxy.lose(1, to=SETTLE.sha.encode())
         await far.finish(message_id, NOW)
-    proxy.lose(1, to=b"EVALSHA")
+    proxy.lose(1, to=SETTLE.sha.encode())
     await far.release("released", NOW)
     assert proxy.lost == 5
-    assert await near.claim_window("chat", "spent", NOW) is None
-    assert await near.claim_window("chat", "restored", NOW) is not None
+    assert await near.claim_window([CHAT], "spent", NOW) is None
+    assert await near.claim_window([CHAT], "restored", NOW) is not None
     assert await admit(near, "released")
 
 
@@ -223,7 +244,7 @@ async def test_ends_while_redis_is_away_are_made_good(
     """Work goes on to its end; nothing of it is done again when Redis is back."""
     for message_id in ("answered", "released"):
         await admit(far, message_id)
-    claimed = await far.claim_window("chat", "answered", NOW)
+    claimed = await far.claim_window([CHAT], "answered", NOW)
     assert claimed is not None
     await proxy.refuse()
     await far.spend_window(claimed, NOW)
@@ -233,7 +254,7 @@ async def test_ends_while_redis_is_away_are_made_good(
     await proxy.accept()
     await healed(far)
     await let_replicas_be_silent(server, seconds=SILENCE)
-    assert await near.unfinished(NOW) == []
+    assert await near.take_over(NOW) == []
     assert not await admit(near, "answered")
     assert await admit(near, "released")
 
@@ -249,3 +270,20 @@ async def test_a_caller_that_gives_up_leaves_nobody_waiting(far: RedisStateStore
     proxy.hole = False
     proxy.reset()
     assert await admit(far, "m2")
+
+
+async def test_a_batch_whose_answer_was_lost_once_is_admitted_as_it_was(
+    far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
+) -> None:
+    await admit(near, "m1")
+    proxy.lose(1, to=b"m2")
+    batch = [admission(message_id) for message_id in ("m0", "m1", "m2", "m0")]
+    assert await far.admit(batch, NOW) == [True, False, True, False]
+    assert proxy.lost == 1
+
+
+async def test_a_batch_nobody_knows_of_is_taken_over_as_a_whole(far: RedisStateStore, proxy: FaultProxy) -> None:
+    proxy.lose(2, to=b"m2")
+    with pytest.raises(StateUnavailable):
+        await far.admit([admission(f"m{number}") for number in range(5)], NOW)
+    assert {callback.message_id for callback in await far.take_over(NOW)} == {f"m{number}" for number in range(5)}
