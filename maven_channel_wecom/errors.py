@@ -21,7 +21,6 @@ Before the errors stand all reasons: every closed set of short words that an err
 from collections.abc import Sequence
 from typing import Literal
 
-
 HttpRejection = Literal[
     "not_http", "tls", "http2", "proxy_protocol", "head_too_large", "host", "path", "coded", "expectation", "pipelined"
 ]

@@ -177,9 +177,7 @@ class MediaFetcher:
             block, outcome = unavailable_block(item, "error"), "error"
         only_id = bool(item.media_id and not item.url)
         self._emit(
-            events.MediaEnded(
-                message_id=message_id, kind=item.kind, outcome=outcome, seconds=seconds, only_id=only_id
-            )
+            events.MediaEnded(message_id=message_id, kind=item.kind, outcome=outcome, seconds=seconds, only_id=only_id)
         )
         return block
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import grimp
 import pytest
+from maven_channel_wecom.media_opening import OUTCOMES
+from maven_channel_wecom.metrics.series import ChannelMetrics
 from prometheus_client import CollectorRegistry
 
 import maven_channel_wecom
@@ -18,8 +20,6 @@ from maven_channel_wecom import config, plugin
 from maven_channel_wecom.channel import CAPABILITIES
 from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.host.configuration import interpret
-from maven_channel_wecom.media_opening import OUTCOMES
-from maven_channel_wecom.metrics.series import ChannelMetrics
 from maven_channel_wecom.policy import delivery
 
 if TYPE_CHECKING:

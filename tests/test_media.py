@@ -29,8 +29,8 @@ from tests.fakes.sites import Site, answer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from maven_channel_wecom.protocol.callback import MediaKind
     from maven_channel_wecom.egress.media_client import Sink
+    from maven_channel_wecom.protocol.callback import MediaKind
 
 KEY, ITEM_KEY = bytes(range(32)), bytes(range(32, 64))
 WAIT_SECONDS = 5

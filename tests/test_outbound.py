@@ -18,7 +18,7 @@ from maven_channel_wecom.state.store import Admission, StoredCallback
 from maven_channel_wecom.telemetry import events
 from tests.fakes.clock import FakeClock
 from tests.fakes.recorder import Recorder
-from tests.fakes.replies import ScriptedReplyClient, Step
+from tests.fakes.replies import ScriptedEgress, Step
 from tests.state.backends import BACKENDS
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ class Office:
         overflow: Overflow = "truncate",
         state: StateStore | None = None,
         clock: FakeClock | None = None,
-        poster: ScriptedReplyClient | None = None,
+        poster: ScriptedEgress | None = None,
     ) -> None:
         self.clock = clock or FakeClock()
         self.recorder = Recorder()
         self.state: StateStore = state or MemoryStateStore()
-        self.poster = poster or ScriptedReplyClient(steps)
+        self.poster = poster or ScriptedEgress(steps)
         self.outbound = Outbound(
             poster=self.poster,
             state=self.state,
@@ -364,7 +364,7 @@ async def test_a_host_that_gives_an_answer_up_may_answer_again_unless_it_may_hav
 ) -> None:
     """What was sent may be with the user already, so it has no second try."""
 
-    class Hanging(ScriptedReplyClient):
+    class Hanging(ScriptedEgress):
         posting = asyncio.Event()
 
         async def post(

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import msgspec
+from maven_channel_wecom.state.port import KeptCallback
 
 from maven_channel_wecom.policy.reply_window import open_window
 from maven_channel_wecom.protocol import envelope, limits, signature
 from maven_channel_wecom.protocol.callback import read_callback
 from maven_channel_wecom.state.memory import MemoryStateStore
-from maven_channel_wecom.state.port import KeptCallback
 from tests.benchmarks.figures import figure
 from tests.benchmarks.load import pinned, server_core
 from tests.benchmarks.sealing import Bot

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import aiohttp
+from maven_channel_wecom.transport.egress import Egress
+from maven_channel_wecom.transport.reply_client import ReplyClient
 from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.contract.messages import OutboundMessage
 from maven_channel_wecom.host import logs
 from maven_channel_wecom.host.plugins import load_plugins
 from maven_channel_wecom.protocol.reply import markdown_body
-from maven_channel_wecom.transport.egress import Egress
-from maven_channel_wecom.transport.reply_client import ReplyClient
 from tests.benchmarks.figures import figure, ratios
 from tests.benchmarks.load import load_core, pinned, put_under_load, server_core
 from tests.benchmarks.sealing import Bot, as_http

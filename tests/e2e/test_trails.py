@@ -14,7 +14,7 @@ from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.messages import Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
-from maven_channel_wecom.trail import pseudonym, trail_id
+from maven_channel_wecom.telemetry.trail import pseudonym, trail_id
 from tests.e2e.deployment import Deployment
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from maven_channel_wecom.egress.egress import SendProgress
-    from maven_channel_wecom.transport.passage import Passage
 
 Step = int | tuple[int, bytes] | RequestNotSent | AnswerLost
 

@@ -24,7 +24,6 @@ from maven_channel_wecom.policy.delivery import (
     next_delay,
 )
 
-
 REASONS = {
     "delivered": ("ok",),
     "undeliverable": get_args(UndeliverableReason),

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from maven_channel_wecom.state.port import KeptCallback
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state.port import KeptCallback
 from maven_channel_wecom.state.sqlite.file import APPLICATION_ID, open_file
 from maven_channel_wecom.state.sqlite.schema import STEPS
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore

@@ -15,11 +15,11 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 import pytest
+from maven_channel_wecom.later import settled
+from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.later import settled
 from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 
 if TYPE_CHECKING:
