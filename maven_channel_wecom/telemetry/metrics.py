@@ -368,7 +368,7 @@ def _by_value(family: Counter, channel: str, values: Sequence[str]) -> dict[str,
 
 
 def _by_values(family: Counter, channel: str, values: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Counter]:
-    """Return the series of a family with two labels beside the channel; `values` are those of the second by the first."""
+    """Return the series of a family with two labels beside the channel: the second values by the first one."""
     return {
         (first, second): family.labels(channel, first, second)
         for first, seconds in values.items()
