@@ -24,6 +24,7 @@ _BODY_DETAILS: Final[dict[str, str]] = {
 }
 _ONLY_ID: Final = "only a media_id came: fetching it needs an access token, which API-mode bots lack"
 
+_PEOPLE: Final = frozenset({"sender", "chat"})
 _MESSAGE_TYPES: Final = get_args(events.MessageType)
 _EVENT_TYPES: Final = get_args(events.EventType)
 
@@ -49,23 +50,25 @@ class LogListener:
         self._listen_to_replies(listen)
 
     def _write(self, level: int, text: str, message_id: str | None = None, /, **fields: object) -> None:
-        """Write a line. The trail is not even computed while the level is off."""
+        """Write a line. `sender` and `chat` are given as ids; no field is made while the level is off."""
         if logger.isEnabledFor(level):
-            logger.log(level, text, extra={"fields": self._names(message_id) | fields})
+            logger.log(level, text, extra={"fields": self._named(message_id, fields)})
 
     def _write_limited(self, level: int, text: str, message_id: str | None = None, /, **fields: object) -> None:
         """Write a line that a stranger can cause."""
         if logger.isEnabledFor(level):
-            named = self._names(message_id)
             if message_id is not None:
-                named["message_id"] = message_id
-            self._limit.log(logger, level, text, **named, **fields)
+                fields = {"message_id": message_id, **fields}
+            self._limit.log(logger, level, text, **self._named(message_id, fields))
 
-    def _names(self, message_id: str | None) -> dict[str, object]:
-        names: dict[str, object] = {"channel": self._channel}
+    def _named(self, message_id: str | None, fields: dict[str, object]) -> dict[str, object]:
+        """Return the fields of a line: whose it is, which message it is about, and people under pseudonyms."""
+        named: dict[str, object] = {"channel": self._channel}
         if message_id is not None:
-            names["trail"] = trail_id(self._channel, message_id)
-        return names
+            named["trail"] = trail_id(self._channel, message_id)
+        for name, value in fields.items():
+            named[name] = pseudonym(str(value)) if name in _PEOPLE else value
+        return named
 
     def _listen_to_channel(self, listen: events.Listen) -> None:
         write = self._write
@@ -117,8 +120,8 @@ class LogListener:
         elif event.outcome == "duplicate":
             limited(INFO, "wecom callback repeated", event.message_id)
         elif event.outcome == "refused":
-            sender = pseudonym(event.sender_id)
-            limited(INFO, "wecom callback refused", event.message_id, reason=event.reason, sender=sender)
+            fields = {"reason": event.reason, "sender": event.sender_id}
+            limited(INFO, "wecom callback refused", event.message_id, **fields)
         else:
             limited(ERROR, "wecom callback turned away", event.message_id, reason=event.outcome)
 
@@ -130,11 +133,8 @@ class LogListener:
             self._write(INFO, "wecom event acknowledged", message_id, **fields, **event.event_details)
         elif event.type in _MESSAGE_TYPES:
             # A line costs a third of what its callback costs: at `info` the receipt is enough.
-            if logger.isEnabledFor(DEBUG):
-                fields["type"] = event.type
-                fields["sender"] = pseudonym(event.sender_id)
-                fields["chat"] = pseudonym(event.chat_id)
-                self._write(DEBUG, "wecom callback admitted", message_id, **fields)
+            fields |= {"type": event.type, "sender": event.sender_id, "chat": event.chat_id}
+            self._write(DEBUG, "wecom callback admitted", message_id, **fields)
         elif event.type != "stream":
             self._write_limited(WARNING, "wecom message type unknown", message_id)
 
@@ -157,7 +157,7 @@ class LogListener:
                 write(WARNING, "wecom media unavailable", event.message_id, **fields)
 
         def late(event: events.MessageLate) -> None:
-            fields = {"chat": pseudonym(event.chat_id), "type": event.type, "seconds": round(event.seconds)}
+            fields = {"chat": event.chat_id, "type": event.type, "seconds": round(event.seconds)}
             write(WARNING, "wecom message late", event.message_id, **fields)
 
         def ended(event: events.MessageEnded) -> None:
@@ -196,9 +196,7 @@ class LogListener:
             write(INFO, "wecom reply retried", event.message_id, reason=event.reason, attempt=event.attempt)
 
         def ended(event: events.ReplyEnded) -> None:
-            if event.outcome == "delivered" and not logger.isEnabledFor(INFO):
-                return
-            fields: dict[str, object] = {"chat": pseudonym(event.chat_id)}
+            fields: dict[str, object] = {"chat": event.chat_id}
             if event.seconds is not None:
                 fields["seconds"] = round(event.seconds, 3)
             fields |= {"attempts": event.attempts, "truncated_bytes": event.truncated_bytes}

@@ -29,7 +29,7 @@ _LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
 
 _BODY_REJECTIONS: Final = frozenset(get_args(errors.BodyRejection))
 _ACKNOWLEDGED: Final = ("accepted", "duplicate", "refused")
-_CALLBACK_OUTCOMES: Final[Mapping[events.CallbackKind, Sequence[str]]] = {
+_CALLBACK_OUTCOMES: Final[Mapping[str, Sequence[str]]] = {
     "verify": ("accepted", *get_args(errors.Rejection), "error"),
     # A callback that did not open counts as a message: nobody knows what it was.
     "message": get_args(events.CallbackOutcome),
@@ -183,6 +183,7 @@ class _Families:
             ("channel",),
         )
         self.build_info = gauge("maven_wecom_build_info", "Always 1; the version in a label.", ("channel", "version"))
+        # Every attribute so far is a family.
         self.all: tuple[Counter | Gauge | Histogram, ...] = tuple(vars(self).values())
         self.channels: set[str] = set()
 
@@ -247,11 +248,7 @@ class MetricsListener:
 
     def _count_callbacks(self, listen: events.Listen) -> None:
         channel, families = self._channel, self._families
-        callbacks = {
-            (kind, outcome): families.callbacks.labels(channel, kind, outcome)
-            for kind, outcomes in _CALLBACK_OUTCOMES.items()
-            for outcome in outcomes
-        }
+        callbacks = _by_values(families.callbacks, channel, _CALLBACK_OUTCOMES)
         rejected = _by_value(families.requests_rejected, channel, get_args(errors.HttpRejection))
         dropped = _by_value(families.connections_dropped, channel, get_args(errors.DropReason))
         seconds = families.callback_seconds.labels(channel)
@@ -291,11 +288,7 @@ class MetricsListener:
 
     def _count_messages(self, listen: events.Listen) -> None:
         channel, families = self._channel, self._families
-        messages = {
-            (type_, outcome): families.inbound_messages.labels(channel, type_, outcome)
-            for type_, outcomes in _INBOUND_OUTCOMES.items()
-            for outcome in outcomes
-        }
+        messages = _by_values(families.inbound_messages, channel, _INBOUND_OUTCOMES)
         media = _by_value(families.media_fetches, channel, ("opened", *get_args(errors.MediaFailure)))
         media_seconds = families.media_fetch_seconds.labels(channel)
 
@@ -320,11 +313,7 @@ class MetricsListener:
 
     def _count_replies(self, listen: events.Listen) -> None:
         channel, families = self._channel, self._families
-        replies = {
-            (outcome, reason): families.replies.labels(channel, outcome, reason)
-            for outcome, reasons in _REPLY_REASONS.items()
-            for reason in reasons
-        }
+        replies = _by_values(families.replies, channel, _REPLY_REASONS)
         attempts = families.reply_attempts.labels(channel)
         repeats = families.reply_repeats.labels(channel)
         retries = _by_value(families.reply_retries, channel, get_args(errors.RetryReason))
@@ -374,4 +363,14 @@ class MetricsListener:
 
 
 def _by_value(family: Counter, channel: str, values: Sequence[str]) -> dict[str, Counter]:
+    """Return the series of a family with one label beside the channel."""
     return {value: family.labels(channel, value) for value in values}
+
+
+def _by_values(family: Counter, channel: str, values: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Counter]:
+    """Return the series of a family with two labels beside the channel: the second values by the first one."""
+    return {
+        (first, second): family.labels(channel, first, second)
+        for first, seconds in values.items()
+        for second in seconds
+    }
