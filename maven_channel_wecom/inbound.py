@@ -264,7 +264,7 @@ class Inbound:
     def _failed(self, kind: CallbackKind, error: Exception) -> Answer:
         """Return the answer to what is not accepted. After a bug of ours it is 503: WeCom may try again."""
         if isinstance(error, CallbackRejected):
-            self._emit(events.CallbackRejected(kind=kind, reason=error.reason, status=error.status, detail=str(error)))
+            self._emit(events.CallbackInvalid(kind=kind, reason=error.reason, status=error.status, detail=str(error)))
             return error_answer(error.status)
         self._emit(events.CallbackFailed(kind=kind, error=type(error).__name__))
         return error_answer(503)

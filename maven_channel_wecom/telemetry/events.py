@@ -102,7 +102,7 @@ class CallbackAnswered(TelemetryEvent, frozen=True, kw_only=True):
     event_details: Mapping[str, object] = {}
 
 
-class CallbackRejected(TelemetryEvent, frozen=True, kw_only=True):
+class CallbackInvalid(TelemetryEvent, frozen=True, kw_only=True):
     """A request to the callback path is no callback of ours. `detail` is a sentence of ours."""
 
     kind: CallbackKind

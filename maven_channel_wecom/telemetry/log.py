@@ -102,12 +102,12 @@ class LogListener:
             else:
                 limited(WARNING, "wecom request rejected", reason=event.reason, status=event.status)
 
-        def rejected(event: events.CallbackRejected) -> None:
+        def rejected(event: events.CallbackInvalid) -> None:
             fields = {"reason": event.reason, "status": event.status, "detail": event.detail}
             limited(WARNING, "wecom callback rejected", **fields)
 
         listen(events.RequestRejected, request_rejected)
-        listen(events.CallbackRejected, rejected)
+        listen(events.CallbackInvalid, rejected)
         listen(events.CallbackAnswered, self._callback_answered)
         listen(events.CallbackUnavailable, lambda e: limited(ERROR, "wecom callback turned away", reason=e.reason))
         listen(events.CallbackFailed, lambda e: limited(ERROR, "wecom callback failed", error=e.error))

@@ -280,7 +280,7 @@ class MetricsListener:
         listen(events.UrlChecked, url_checked)
         listen(events.CallbackAnswered, answered)
         listen(events.RequestRejected, request_rejected)
-        listen(events.CallbackRejected, lambda event: callbacks[event.kind, event.reason].inc())
+        listen(events.CallbackInvalid, lambda event: callbacks[event.kind, event.reason].inc())
         listen(events.CallbackUnavailable, lambda event: callbacks["message", event.reason].inc())
         listen(events.CallbackFailed, lambda event: callbacks[event.kind, "error"].inc())
         listen(events.EnvelopeSigned, lambda event: last_at.set(event.at))

@@ -51,7 +51,6 @@ LONG: dict[str, str] = {}
 
 SAME_NAME = {
     "Answer": "of a URL check, as the doctor sees it, and of the callback port",
-    "CallbackRejected": "the error, and the event that reports it",
     "Mixed": "WeCom's word: a message as it is read, and as the simulator makes it",
     "Text": "WeCom's word: a message as it is read, and as the simulator makes it",
 }

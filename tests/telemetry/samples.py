@@ -30,7 +30,7 @@ ALL: tuple[events.TelemetryEvent, ...] = (
         answered_at=1_000.25,
         skew_seconds=-7.0,
     ),
-    events.CallbackRejected(kind="message", reason="signature", status=401, detail="the signature is another one"),
+    events.CallbackInvalid(kind="message", reason="signature", status=401, detail="the signature is another one"),
     events.CallbackUnavailable(reason="inbox_full"),
     events.CallbackFailed(kind="message", error="ValueError"),
     events.MessageRecovered(message_id="m1", type="text"),

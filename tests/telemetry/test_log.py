@@ -100,7 +100,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
             ("info", "wecom event acknowledged", NAMED | {"event": "other_event"}),
         ),
         (
-            event(events.CallbackRejected),
+            event(events.CallbackInvalid),
             (
                 "warning",
                 "wecom callback rejected",
@@ -238,7 +238,7 @@ def test_a_reply_without_a_window_has_no_seconds_and_perhaps_no_trail(log: Log) 
         event(events.CallbackAnswered, outcome="refused", reason="bot"),
         event(events.CallbackAnswered, outcome="draining"),
         event(events.CallbackAnswered, type="hologram"),
-        event(events.CallbackRejected),
+        event(events.CallbackInvalid),
         event(events.CallbackUnavailable),
         event(events.CallbackFailed),
     ],

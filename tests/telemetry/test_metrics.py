@@ -142,7 +142,7 @@ def test_an_event_that_was_not_accepted_is_no_inbound_message() -> None:
 @pytest.mark.parametrize("reason", get_args(errors.Rejection))
 @pytest.mark.parametrize("kind", ["verify", "message"])
 def test_a_rejected_callback_is_counted_by_kind_and_reason(kind: str, reason: str) -> None:
-    rejected = event(events.CallbackRejected, kind=kind, reason=reason)
+    rejected = event(events.CallbackInvalid, kind=kind, reason=reason)
     assert Channel().moved(rejected) == {f"callbacks_total {kind} {reason}": 1}
 
 
@@ -279,7 +279,7 @@ def test_a_bucket_ends_at_each_objective(name: str, objectives: tuple[str, ...])
 def test_a_label_value_nobody_declared_becomes_no_series(caplog: pytest.LogCaptureFixture) -> None:
     """A text from outside can never be one; the bug is logged."""
     channel = Channel()
-    assert channel.moved(event(events.CallbackRejected, reason="whatever a caller sent")) == {}
+    assert channel.moved(event(events.CallbackInvalid, reason="whatever a caller sent")) == {}
     assert "wecom telemetry failed" in caplog.messages
 
 
