@@ -33,7 +33,7 @@ _FORBIDDEN_IPV4: Final = tuple(
     )
 )
 
-# https://www.iana.org/assignments/ipv6-address-space: nothing outside is unicast on the internet.
+# https://www.iana.org/assignments/ipv6-address-space: no other range is unicast on the internet.
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 
 # https://www.iana.org/assignments/iana-ipv6-special-registry
@@ -50,7 +50,7 @@ _FORBIDDEN_IPV6: Final = tuple(
 # RFC 6052. An IPv6-only network reaches the IPv4 internet through it.
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
-# RFC 6761 and what local networks use: no public name ends like this. Then the metadata of clouds under public names.
+# RFC 6761, and suffixes of local networks: no public name ends like this. The last two are metadata services of clouds.
 _FORBIDDEN_SUFFIXES: Final = (
     "localhost",
     "localdomain",
@@ -78,7 +78,7 @@ _ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)", re.ASCII
 
 
 def is_forbidden(address: str) -> bool:
-    """Tell whether a connection to this literal address is refused. What is no address, or has a zone, is refused."""
+    """Tell whether a connection to this literal address is refused. So is any text but an address without a zone."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -91,9 +91,8 @@ def is_forbidden(address: str) -> bool:
 def is_forbidden_host(host: str) -> bool:
     """Tell whether a proxy that resolves names itself may be asked for this host.
 
-    A name is refused when it belongs to a local network, and so is every spelling of an address that a lenient
-    resolver might take for one: short, octal, hexadecimal and integer forms. Where a public name leads is for the
-    proxy to enforce.
+    A name is refused when it belongs to a local network, and so is every spelling that a lenient resolver might read as
+    an address: short, octal, hexadecimal and integer forms. The proxy must enforce where a public name leads.
     """
     plain = unicodedata.normalize("NFKC", host).replace("。", ".").lower().removesuffix(".")
     if plain.startswith("[") and plain.endswith("]"):

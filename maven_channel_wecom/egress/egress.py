@@ -9,7 +9,7 @@ import asyncio
 import re
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -82,10 +82,9 @@ class Egress:
         tls: ssl.SSLContext | None = None,
         connect_seconds: float = CONNECT_SECONDS,
     ) -> None:
-        url = read_proxy(proxy) if proxy else None
-        is_socks = url is not None and url.scheme in SOCKS_SCHEMES
-        self._socks_proxy = url if is_socks else None
-        self._http_proxy = None if is_socks else url
+        self._proxy = read_proxy(proxy) if proxy else None
+        is_socks = self._proxy is not None and self._proxy.scheme in SOCKS_SCHEMES
+        self._http_proxy = None if is_socks else self._proxy
         self._allow_private_network = allow_private_network
         self._resolver = resolver
         self._socket_factory = socket_factory or _new_socket
@@ -125,8 +124,7 @@ class Egress:
             read=read,
             timeout_seconds=timeout_seconds,
             progress=progress or SendProgress(),
-            data=body,
-            headers={"Content-Type": "application/json"},
+            body=body,
         )
 
     async def get(
@@ -137,13 +135,7 @@ class Egress:
         Raises:
             RequestNotSent, AnswerLost: as from `post`.
         """
-        return await self._request(
-            "GET",
-            url,
-            read=read,
-            timeout_seconds=timeout_seconds,
-            progress=SendProgress(),
-        )
+        return await self._request("GET", url, read=read, timeout_seconds=timeout_seconds, progress=SendProgress())
 
     async def close(self) -> None:
         """Close every connection. Later requests are not sent."""
@@ -159,7 +151,7 @@ class Egress:
         read: Callable[[aiohttp.ClientResponse], Awaitable[_Answer]],
         timeout_seconds: float,
         progress: SendProgress,
-        **options: Any,  # noqa: ANN401 - they are aiohttp's
+        body: bytes | None = None,
     ) -> _Answer:
         target = self._judge(url)
         session = self._open()
@@ -169,11 +161,12 @@ class Egress:
                 session.request(
                     method,
                     target,
+                    data=body,
+                    headers={"Content-Type": "application/json"} if body is not None else None,
                     proxy=self._http_proxy,
                     proxy_headers=_CONNECT_HEADERS,
                     allow_redirects=False,
                     trace_request_ctx=progress,
-                    **options,
                 ) as response,
             ):
                 return await read(response)
@@ -195,9 +188,9 @@ class Egress:
         target = _read_url(url)
         if target is None:
             raise not_sent(reason="bad_url")
-        if self._allow_private_network or (self._http_proxy is None and self._socks_proxy is None):
+        if self._proxy is None or self._allow_private_network:
+            # Without a proxy every address is judged when its socket is made, which sees more than any name tells.
             return target
-        # Without a proxy every address is judged when its socket is made, which sees more than any name tells.
         if addresses.is_forbidden_host(target.raw_host or ""):
             raise not_sent(reason="forbidden_address")
         return target
@@ -229,9 +222,9 @@ class Egress:
 
     def _new_connector(self) -> aiohttp.BaseConnector:
         resolver = JudgingResolver(self._resolver or aiohttp.ThreadedResolver(), self._is_forbidden)
-        if self._socks_proxy is not None and self._socks_connector is not None:
-            by_address = self._socks_proxy.scheme == "socks5"
-            return self._socks_connector(self._socks_proxy, resolver=resolver if by_address else None, ssl=self._tls)
+        if self._proxy is not None and self._socks_connector is not None:
+            by_address = self._proxy.scheme == "socks5"
+            return self._socks_connector(self._proxy, resolver=resolver if by_address else None, ssl=self._tls)
         return _DirectConnector(resolver=resolver, socket_factory=self._make_socket, ssl=self._tls, force_close=True)
 
     def _make_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:

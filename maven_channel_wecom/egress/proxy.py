@@ -1,4 +1,4 @@
-"""The `proxy` setting: what it may be. Nothing here connects, or needs the `socks` extra to be installed."""
+"""The setting `proxy` and what may be wrong with it. Nothing here connects, or needs the extra `socks`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _CREDENTIAL_BYTES: Final = 255  # RFC 1929
 
 
 def proxy_problem(proxy: str) -> str | None:
-    """Say what is wrong with a proxy's URL, as the end of a sentence that begins with its key; None when it is usable.
+    """Return what is wrong with a proxy's URL, as the rest of a sentence that begins with its key; None if it is usable.
 
-    The answer never holds any part of the URL.
+    The sentence never holds any part of the URL.
     """
     try:
         url = URL(proxy)
-    except (ValueError, IndexError):  # yarl trips over `[::1]@`
+    except (ValueError, IndexError):  # yarl raises an IndexError for `[::1]@`
         return "is not a URL with a port from 1 to 65535; a user or password with :/?#[]@ must be percent-encoded"
     return _address_problem(url) or _credentials_problem(url) or _socks_problem(url)
 
 
 def read_proxy(proxy: str) -> URL:
-    """Return the proxy's URL, credentials included: never show it.
+    """Return the proxy's URL, with its credentials.
 
     Raises:
         ConfigError: it is not usable.

@@ -6,6 +6,8 @@ import asyncio
 import gc
 import logging
 import socket
+import subprocess
+import sys
 import traceback
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -65,20 +67,51 @@ class Plain(LoopbackServer):
 async def test_the_body_arrives_as_given_and_the_answer_comes_back() -> None:
     """Exactly these bytes, as plain JSON, uncompressed, without cookies, to the URL as written."""
     body = '{"msgtype":"markdown","markdown":{"content":"你好"}}'.encode()
+    path = "/cgi-bin/aibot/response?response_code=a%2Fb%3d+c&x=%E4%BD%A0"
+    names = Names({"files.example": [["93.184.216.34"]]})  # a cookie jar would keep the cookies of a name
     async with (
         Site(answer(b'{"errcode":0}', headers="Set-Cookie: a=b\r\n")) as site,
-        closing(Egress(allow_private_network=True)) as egress,
+        closing(Egress(resolver=names, socket_factory=Diversion(site.port))) as egress,
     ):
-        url = f"{site.url}cgi-bin/aibot/response?response_code=a%2Fb%3d+c&x=%E4%BD%A0"
-        assert await egress.post(url, body, timeout_seconds=5) == (200, b'{"errcode":0}')
-        assert await egress.post(url, body, timeout_seconds=5) == (200, b'{"errcode":0}')
+        for _ in range(2):
+            answered = await egress.post(f"http://files.example{path}", body, timeout_seconds=5)
+            assert answered == (200, b'{"errcode":0}')
+    assert len(site.requests) == site.accepted == 2
     for asked in site.requests:
-        assert asked.line == "POST /cgi-bin/aibot/response?response_code=a%2Fb%3d+c&x=%E4%BD%A0 HTTP/1.1"
+        assert asked.line == f"POST {path} HTTP/1.1"
         assert asked.body == body
         assert asked.headers["content-type"] == "application/json"
         assert asked.headers["accept-encoding"] == "identity"
         assert asked.headers["connection"] == "close"
         assert "cookie" not in asked.headers
+
+
+def test_another_resolver_in_the_environment_changes_nothing() -> None:
+    """Aiohttp would use an installed aiodns, which does not find every name that the system finds."""
+    program = """
+import asyncio, sys, types
+
+class DNSResolver:
+    def __init__(self, *_, **__): sys.exit("aiodns was used")
+    def getaddrinfo(self): ...
+
+sys.modules["aiodns"] = aiodns = types.ModuleType("aiodns")
+aiodns.DNSResolver = DNSResolver
+from maven_channel_wecom.egress.egress import Egress
+from maven_channel_wecom.errors import RequestNotSent
+
+async def main():
+    egress = Egress()
+    try:
+        await egress.post("http://localhost/", b"{}", timeout_seconds=5)
+    except RequestNotSent as error:
+        print(error.reason)
+    await egress.close()
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
+    assert done.stdout == "forbidden_address\n"
 
 
 async def test_replies_to_two_hosts_at_once_carry_the_right_host() -> None:
