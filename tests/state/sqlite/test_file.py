@@ -212,7 +212,7 @@ sys.stdin.read()
 @contextlib.contextmanager
 def locked_by_another_program(path: Path, *statements: str) -> Iterator[str]:
     """Have another program hold SQLite's locks on a file; yield what it says."""
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-c", LOCKING, str(path), *statements],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -288,12 +288,14 @@ async def test_another_process_can_copy_the_file_while_the_store_writes(path: Pa
     assert await copying.stdout.readline() == b"ready\n"
     admitted: list[str] = []
     writing = True
+    progress = asyncio.Event()
 
     async def write() -> None:
         while writing:
             batch = [admission(f"m{len(admitted) + number}") for number in range(8)]
             await store.admit(batch, NOW)
             admitted.extend(one.callback.message_id for one in batch)
+            progress.set()
 
     writer = asyncio.create_task(write())
     acknowledged: dict[Path, list[str]] = {}
@@ -301,7 +303,8 @@ async def test_another_process_can_copy_the_file_while_the_store_writes(path: Pa
         for number in range(3):
             seen = len(admitted) + 50
             while len(admitted) < seen:
-                await asyncio.sleep(0)
+                progress.clear()
+                await progress.wait()
             copy = tmp_path / f"copy-{number}.db"
             acknowledged[copy] = list(admitted)
             copying.stdin.write(f"{copy}\n".encode())
