@@ -78,31 +78,31 @@ class StateFile:
         with contextlib.ExitStack() as stack:
             try:
                 _make(self.path)
+                # Before the lock, so that no lock file is made beside the file of another program.
+                with contextlib.closing(_connect(self.path)) as connection:
+                    _judge(connection)
                 self._lock_path, lock = _lock(self.path)
                 stack.callback(os.close, lock)
-                self._inodes = self._read_inodes()
+                self._inodes = self.path.stat().st_ino, os.fstat(lock).st_ino
                 self.connection = _connect(self.path)
                 stack.callback(_close, self.connection)
                 _prepare(self.connection)
             except (sqlite3.Error, Damage, Unusable, UnicodeDecodeError, OSError) as error:
                 raise _refusal(error, self.path) from None
-            self._closing = stack.pop_all()
+            self._stack = stack.pop_all()
 
     def check_place(self) -> None:
         """Raise Unusable when nobody would find the file again, or somebody else may own it by now."""
         try:
-            in_place = self._read_inodes() == self._inodes
+            inodes = self.path.stat().st_ino, self._lock_path.stat().st_ino
         except OSError:
-            in_place = False
-        if not in_place:
+            inodes = None
+        if inodes != self._inodes:
             raise Unusable(_REPLACED)
 
     def close(self) -> None:
         """Close the file; its WAL goes into it. Then another process may own it."""
-        self._closing.close()
-
-    def _read_inodes(self) -> tuple[int, int]:
-        return self.path.stat().st_ino, self._lock_path.stat().st_ino
+        self._stack.close()
 
 
 def path_problem(path: str) -> str | None:

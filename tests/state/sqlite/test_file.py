@@ -1,7 +1,8 @@
-"""Which files are opened as a state, which are refused with one sentence, and how an older one is brought up."""
+"""Which files are opened as a state, by whom, and which are refused with one sentence."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sqlite3
@@ -12,24 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from maven_channel_wecom.state.port import KeptCallback
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state.sqlite.file import APPLICATION_ID, open_file
-from maven_channel_wecom.state.sqlite.schema import STEPS
+from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse
+from maven_channel_wecom.state.sqlite.schema import APPLICATION_ID, VERSION
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
+from tests.state.admitted import NOW, admission, admit, claim, stored, take_over_all, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOBODY = 65534
-NOW = 1_700_000_000.0
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state.db"
+IN_USE = "is in use by another process or channel: stop that one, or give each a file of its own"
 
 
 async def refusal(path: Path) -> str:
@@ -46,12 +41,12 @@ async def refusal(path: Path) -> str:
 
 async def make_state(path: Path) -> None:
     store = await SqliteStateStore.open(str(path))
-    await store.admit(KeptCallback("m1", "chat", 0.0, b"x"), None, 0.0).wait()
+    await admit(store, "m1")
     await store.close()
 
 
-def names(folder: Path) -> list[str]:
-    return [file.name for file in folder.iterdir()]
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
 
 
 def change(path: Path, *statements: str) -> None:
@@ -79,33 +74,253 @@ def folder_of_an_ordinary_user() -> Iterator[Path]:
             folder.chmod(0o755)
 
 
-async def test_a_second_store_on_the_same_file_is_refused(path: Path) -> None:
-    """Two channels would take up each other's callbacks; the first goes on."""
-    store = await SqliteStateStore.open(str(path))
-    assert (await refusal(path)).startswith("is in use by another process or channel: stop that one, or give each")
-    assert await store.admit(KeptCallback("m1", "chat", 0.0, b"x"), None, 0.0).wait()
+def run_program(program: str, *arguments: str) -> str:
+    """Run another process and return what it prints."""
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout  # noqa: S603 - our own program
+
+
+OPENING = """
+import asyncio, sys
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.state.backends import open_state
+try:
+    asyncio.run(open_state("sqlite:" + sys.argv[1], channel="wecom"))
+    print("opened")
+except StateUnavailable as unavailable:
+    print(unavailable)
+"""
+
+
+async def test_nobody_else_may_read_the_files(path: Path) -> None:
+    """They hold URLs and what users wrote, whatever the umask allows."""
+    umask = os.umask(0)
+    try:
+        store = await SqliteStateStore.open(str(path))
+        await admit(store, "m1")
+    finally:
+        os.umask(umask)
+    assert {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {
+        "state.db": 0o600,
+        "state.db-wal": 0o600,
+        "state.db-shm": 0o600,
+        "state.db.lock": 0o600,
+    }
     await store.close()
+    assert names(path.parent) == {"state.db", "state.db.lock"}
+
+
+async def test_an_empty_file_becomes_a_state(path: Path) -> None:
+    """Somebody may have made it to give it an owner."""
+    path.touch()
+    store = await SqliteStateStore.open(str(path))
+    assert await admit(store, "m1")
+    await store.close()
+
+
+async def test_the_file_is_a_database_of_its_own_kind(path: Path) -> None:
+    """`file` and other programs can tell by its header."""
+    await make_state(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_a_second_store_on_the_same_file_is_refused(path: Path) -> None:
+    """Two channels would take over each other's callbacks; the first goes on."""
+    store = await SqliteStateStore.open(str(path))
+    assert await refusal(path) == IN_USE
+    assert await admit(store, "m1")
+    await store.close()
+
+
+def test_who_opens_a_file_in_use_can_tell_that_it_is(path: Path) -> None:
+    file = StateFile(path)
+    with pytest.raises(StateInUse):
+        StateFile(path)
+    file.close()
+    StateFile(path).close()
 
 
 async def test_a_second_process_on_the_same_file_is_refused(path: Path) -> None:
-    """As long as the first lives, refused attempts in between or not."""
+    """As long as the first lives, whether other attempts came between or not."""
     store = await SqliteStateStore.open(str(path))
     await refusal(path)
-    program = (
-        "import asyncio, sys\n"
-        "from maven_channel_wecom.errors import StateUnavailable\n"
-        "from maven_channel_wecom.state.opening import open_state\n"
-        "try:\n"
-        "    asyncio.run(open_state('sqlite:' + sys.argv[1], channel='wecom'))\n"
-        "except StateUnavailable as unavailable:\n"
-        "    print(unavailable)\n"
-    )
-    second = subprocess.run(  # noqa: ASYNC221, S603 - our own program, and the loop has nothing else to do
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert f"the state file {path} is in use by another process or channel" in second.stdout
+    for _ in range(2):
+        assert run_program(OPENING, str(path)) == f"the state file {path} {IN_USE}\n"
     assert await store.health() is None
     await store.close()
+    assert run_program(OPENING, str(path)) == "opened\n"
+
+
+async def test_a_second_name_of_the_file_does_not_make_a_second_owner(path: Path) -> None:
+    store = await SqliteStateStore.open(str(path))
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    assert await refusal(link) == IN_USE
+    await store.close()
+    await make_state(link)
+    assert names(path.parent) == {"state.db", "state.db.lock", "link.db"}
+
+
+async def test_an_owner_that_crashed_leaves_no_lock(path: Path) -> None:
+    program = "import os, sys\nfrom pathlib import Path\n"
+    program += "from maven_channel_wecom.state.sqlite.file import StateFile\n"
+    program += "StateFile(Path(sys.argv[1]))\nprint('opened', flush=True)\nos.kill(os.getpid(), 9)\n"
+    crashed = subprocess.run(  # noqa: ASYNC221, S603 - our own program, and the loop has nothing else to do
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (crashed.stdout, crashed.returncode) == ("opened\n", -9)
+    assert "state.db.lock" in names(path.parent)
+    await make_state(path)
+
+
+async def test_a_lock_file_that_is_removed_does_not_make_two_owners(path: Path) -> None:
+    """The second process gets the file; the first promises nothing more."""
+    first = await SqliteStateStore.open(str(path))
+    path.with_name("state.db.lock").unlink()
+    second = await SqliteStateStore.open(str(path))
+    assert await admit(second, "m1")
+    with pytest.raises(StateUnavailable, match="was removed or replaced while in use"):
+        await admit(first, "m2")
+    assert "was removed or replaced" in str(await first.health())
+    await first.close()
+    await second.close()
+
+
+def test_the_lock_file_belongs_to_the_owner_of_the_state_file(path: Path) -> None:
+    """An administrator who opens it once must not lock out the user it belongs to."""
+    if os.geteuid() != 0:
+        pytest.skip("only an administrator can give files away")
+    path.touch()
+    os.chown(path, NOBODY, NOBODY)
+    StateFile(path).close()
+    assert path.with_name("state.db.lock").stat().st_uid == NOBODY
+
+
+LOCKING = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)
+for statement in sys.argv[2:]:
+    connection.execute(statement).fetchall()
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def locked_by_another_program(path: Path, *statements: str) -> Iterator[str]:
+    """Have another program hold SQLite's locks on a file; yield what it says."""
+    with subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", LOCKING, str(path), *statements],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        yield process.stdout.readline()
+        process.communicate()
+
+
+VERSION_2_OPENS = ("PRAGMA locking_mode = EXCLUSIVE", "SELECT count(*) FROM sqlite_master")
+
+
+async def test_a_file_that_an_older_program_uses_is_refused(path: Path) -> None:
+    """It owns the file by SQLite's exclusive lock alone."""
+    await make_state(path)
+    with locked_by_another_program(path, *VERSION_2_OPENS) as said:
+        assert said == "locked\n"
+        assert await refusal(path) == IN_USE
+    await make_state(path.with_name("other.db"))
+
+
+async def test_an_older_program_cannot_use_the_file_meanwhile(path: Path) -> None:
+    store = await SqliteStateStore.open(str(path))
+    with locked_by_another_program(path, *VERSION_2_OPENS) as said:
+        assert said == ""
+    assert await admit(store, "m1")
+    await store.close()
+
+
+async def test_a_program_that_reads_the_file_does_not_stop_the_store(path: Path) -> None:
+    store = await SqliteStateStore.open(str(path))
+    await admit(store, "m1")
+    with locked_by_another_program(path, "BEGIN", "SELECT count(*) FROM messages") as said:
+        assert said == "locked\n"
+        assert await admit(store, "m2")
+    await store.close()
+
+
+async def test_a_program_that_writes_to_the_file_is_named_as_the_reason(path: Path) -> None:
+    """Until it ends its transaction."""
+    store = await SqliteStateStore.open(str(path))
+    with locked_by_another_program(path, "BEGIN IMMEDIATE") as said:
+        assert said == "locked\n"
+        with pytest.raises(StateUnavailable) as raised:
+            await admit(store, "m1")
+        assert str(raised.value) == f"the state file {path} {IN_USE}"
+    assert await admit(store, "m1")
+    await store.close()
+
+
+COPYING = """
+import sqlite3, sys
+source = sqlite3.connect("file:" + sys.argv[1] + "?mode=ro", uri=True)
+print("ready", flush=True)
+for target in sys.stdin:
+    copy = sqlite3.connect(target.strip())
+    source.backup(copy, pages=5)
+    copy.close()
+    print("copied", flush=True)
+"""
+
+
+async def test_another_process_can_copy_the_file_while_the_store_writes(path: Path, tmp_path: Path) -> None:
+    """Each copy opens, and holds what was acknowledged before it was begun."""
+    store = await SqliteStateStore.open(str(path))
+    copying = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", COPYING, str(path), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert copying.stdin
+    assert copying.stdout
+    assert await copying.stdout.readline() == b"ready\n"
+    admitted: list[str] = []
+    writing = True
+    progress = asyncio.Event()
+
+    async def write() -> None:
+        while writing:
+            batch = [admission(f"m{len(admitted) + number}") for number in range(8)]
+            await store.admit(batch, NOW)
+            admitted.extend(one.callback.message_id for one in batch)
+            progress.set()
+
+    writer = asyncio.create_task(write())
+    acknowledged: dict[Path, list[str]] = {}
+    async with asyncio.timeout(60):
+        for number in range(3):
+            seen = len(admitted) + 50
+            while len(admitted) < seen:
+                progress.clear()
+                await progress.wait()
+            copy = tmp_path / f"copy-{number}.db"
+            acknowledged[copy] = list(admitted)
+            copying.stdin.write(f"{copy}\n".encode())
+            assert await copying.stdout.readline() == b"copied\n"
+    writing = False
+    await writer
+    copying.stdin.close()
+    assert await copying.wait() == 0
+    await store.close()
+    for copy, names_then in acknowledged.items():
+        copied = await SqliteStateStore.open(str(copy))
+        found = {callback.message_id: callback for callback in await take_over_all(copied)}
+        assert len(found) >= len(names_then) >= 50
+        assert [found[name] for name in names_then] == [stored(name) for name in names_then]
+        assert await claim(copied, names_then[-1]) == window(names_then[-1])
+        await copied.close()
 
 
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -124,7 +339,7 @@ async def test_a_link_to_nothing_is_refused(path: Path) -> None:
     """Where it points, nothing is made."""
     path.symlink_to(path.parent / "canary")
     assert await refusal(path) == "cannot be opened: File exists"
-    assert names(path.parent) == ["state.db"]
+    assert names(path.parent) == {"state.db"}
 
 
 async def test_a_file_that_is_no_database_is_refused_and_kept(path: Path) -> None:
@@ -141,22 +356,22 @@ async def test_the_database_of_another_program_is_refused_and_kept(path: Path, a
     before = path.read_bytes()
     assert await refusal(path) == "is a database of another program: name another file"
     assert path.read_bytes() == before
-    assert names(path.parent) == ["state.db"]
+    assert names(path.parent) == {"state.db"}
 
 
 async def test_a_newer_schema_is_refused(path: Path) -> None:
     """What a later version keeps there, this one does not know."""
     await make_state(path)
-    newer = len(STEPS) + 1
+    newer = VERSION + 1
     change(path, f"PRAGMA user_version = {newer}")
     assert (await refusal(path)).startswith(
-        f"was written by a newer version of this program (schema {newer}, known up to {len(STEPS)}): run that version"
+        f"was written by a newer version of this program (schema {newer}, known up to {VERSION}): run that version"
     )
 
 
 @pytest.mark.parametrize(
     "statement",
-    ["DROP TABLE messages", "ALTER TABLE claims ADD COLUMN canary", "PRAGMA user_version = 0"],
+    ["DROP TABLE messages", "ALTER TABLE messages ADD COLUMN canary", "PRAGMA user_version = 0"],
     ids=["table gone", "column added", "version gone"],
 )
 async def test_a_schema_that_was_changed_is_refused(path: Path, statement: str) -> None:
@@ -200,89 +415,3 @@ async def test_a_folder_that_may_not_be_written_is_refused(there: bool) -> None:
             await make_state(path)
         folder.chmod(0o500)
         assert await refusal(path) == f"cannot be used: give this user the right to read and write {folder}"
-
-
-FIRST_VERSION = """
-    INSERT INTO callbacks VALUES ('in hand', 'chat', 1700000000.0, 'message in hand', 671748967);
-    INSERT INTO callbacks VALUES ('answering', 'chat', 1700000000.0, 'message answering', 1735762096);
-    INSERT INTO callbacks VALUES ('answered', 'chat', 1700000000.0, NULL, 2003296753);
-    INSERT INTO callbacks VALUES ('event', 'chat', 1700000000.0, 'message event', 2389375452);
-    INSERT INTO claims VALUES ('in hand', 1700003600.0);
-    INSERT INTO claims VALUES ('answering', 1700003601.0);
-    INSERT INTO claims VALUES ('answered', 1700003602.0);
-    INSERT INTO claims VALUES ('open', 1700003603.0);
-    INSERT INTO claims VALUES ('claimed', 1700003604.0);
-    INSERT INTO claims VALUES ('spent', 1700003605.0);
-    INSERT INTO windows
-        VALUES ('in hand', 'chat', 'alice', 'https://x/in hand', 1700000000.0, 1700003600.0, 0, 0, 61353242);
-    INSERT INTO windows
-        VALUES ('answering', 'chat', 'alice', 'https://x/answering', 1700000001.0, 1700003601.0, 0, 1, 2011171304);
-    INSERT INTO windows
-        VALUES ('open', 'chat', 'alice', 'https://x/open', 1700000003.0, 1700003603.0, 0, 0, 3881051034);
-    INSERT INTO windows
-        VALUES ('claimed', 'chat', 'alice', 'https://x/claimed', 1700000004.0, 1700003604.0, 0, 1, 1889573236);
-    UPDATE callbacks SET message = CAST(message || ' 文字' AS BLOB);
-"""
-"""What version 0.1.0 wrote, its checksums too; that the event's claim is gone is how a long time in hand looked."""
-
-
-def make_first_version(path: Path) -> None:
-    old = sqlite3.connect(path)
-    for statement in STEPS[0]:
-        old.execute(statement)
-    old.executescript(FIRST_VERSION)
-    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    old.execute("PRAGMA user_version = 1")
-    old.close()
-
-
-async def test_a_file_of_the_first_version_is_brought_up(path: Path) -> None:
-    """Everything it knew is known: messages in hand, open windows, one that was being answered through, claims."""
-    make_first_version(path)
-    store = await SqliteStateStore.open(str(path))
-    assert store.open_windows == 3
-    left = await store.unfinished(NOW)
-    assert {callback.message_id for callback in left} == {"in hand", "answering", "event"}
-    assert all(callback.message == f"message {callback.message_id} 文字".encode() for callback in left)
-    for number, (message_id, repeated) in enumerate({"in hand": False, "answering": True, "open": False}.items()):
-        found = await store.claim_window("chat", message_id, NOW)
-        opened_at = NOW + (3 if number == 2 else number)
-        url = f"https://x/{message_id}"
-        assert found == ReplyWindow(message_id, "chat", "alice", url, opened_at, opened_at + 3600, repeated)
-    for message_id in ("in hand", "answering", "answered", "open", "claimed", "spent", "event"):
-        assert await store.claim_window("chat", message_id, NOW) is None
-        assert await store.admit(KeptCallback(message_id, "chat", NOW, b"x"), None, NOW).wait() is False
-    await store.finish("event", NOW)
-    await store.finish("in hand", NOW)
-    for message_id in ("spent", "in hand"):
-        assert await store.admit(KeptCallback(message_id, "chat", NOW, b"x"), None, NOW + 3605).wait()
-    await store.close()
-
-
-def test_an_older_file_is_brought_up_step_by_step(path: Path) -> None:
-    """What it holds stays, and the file looks like a new one. These steps are made up."""
-    first = ("CREATE TABLE entries (name TEXT PRIMARY KEY) WITHOUT ROWID",)
-    second = ("ALTER TABLE entries ADD COLUMN seen INTEGER NOT NULL DEFAULT 7",)
-    third = ("CREATE INDEX by_seen ON entries (seen)", "UPDATE entries SET seen = seen + 1")
-    old = open_file(path, [first])
-    old.execute("INSERT INTO entries VALUES ('m1')")
-    old.close()
-    new = open_file(path, [first, second, third])
-    assert new.execute("SELECT * FROM entries").fetchall() == [("m1", 8)]
-    assert new.execute("PRAGMA user_version").fetchone() == (3,)
-    assert new.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-    new.close()
-    with pytest.raises(StateUnavailable, match=r"newer version of this program \(schema 3, known up to 2\)"):
-        open_file(path, [first, second])
-
-
-def test_a_step_that_fails_leaves_the_older_file(path: Path) -> None:
-    """All steps or none: the version before can go on with it."""
-    first = ("CREATE TABLE entries (name TEXT PRIMARY KEY) WITHOUT ROWID",)
-    broken = ("ALTER TABLE entries ADD COLUMN seen INTEGER", "INSERT INTO nowhere VALUES (1)")
-    open_file(path, [first]).close()
-    with pytest.raises(StateUnavailable):
-        open_file(path, [first, broken])
-    old = open_file(path, [first])
-    assert old.execute("PRAGMA user_version").fetchone() == (1,)
-    old.close()

@@ -11,7 +11,7 @@ import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.writer import Writer
-from tests.state.admitted import admission
+from tests.state.admitted import NOW, admission
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -58,6 +58,10 @@ def appending(names: list[str], name: str) -> Callable[[Entries], str]:
     return operation
 
 
+def admitting(name: str) -> Callable[[Entries], list[bool]]:
+    return lambda entries: entries.admit([admission(name)], NOW)
+
+
 async def test_operations_are_carried_out_in_their_order(opened: Writer) -> None:
     names: list[str] = []
     numbers = [str(number) for number in range(600)]
@@ -71,10 +75,7 @@ async def test_what_gathers_during_a_commit_shares_the_next_one(path: Path, tmp_
     for together in (True, False):
         writer = Writer(tmp_path / f"{together}.db")
         await writer.open()
-        admissions = [
-            writer.run(lambda entries, number=number: entries.admit([admission(f"m{number}")], 0.0))
-            for number in range(64)
-        ]
+        admissions = [writer.run(admitting(f"m{number}")) for number in range(64)]
         if together:
             await asyncio.gather(*admissions)
         else:
@@ -104,13 +105,8 @@ async def test_an_operation_that_may_wait_is_carried_out_without_another(opened:
 
 async def test_an_operation_that_fails_does_not_fail_the_others(opened: Writer) -> None:
     """Half a surrogate pair cannot be stored; what shares its commit can."""
-    results = await asyncio.gather(
-        *(
-            opened.run(lambda entries, name=name: entries.admit([admission(name)], 0.0))
-            for name in ("m1", "m\ud800", "m2")
-        ),
-        return_exceptions=True,
-    )
+    names = ("m1", "m\ud800", "m2")
+    results = await asyncio.gather(*(opened.run(admitting(name)) for name in names), return_exceptions=True)
     assert results[0] == results[2] == [True]
     assert isinstance(results[1], StateUnavailable)
     assert str(results[1]) == "the state cannot keep an entry with such content"
