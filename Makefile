@@ -9,7 +9,7 @@ URL ?= http://127.0.0.1:9886/wecom/bot
 SECONDS ?= 600
 TARGETS ?= envelope cipher callback media cutting
 
-.PHONY: demo test gateway simulator doctor lint format coverage reference dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload soak-stranger path bench fuzz mutants clean
+.PHONY: demo test gateway simulator doctor lint format coverage reference dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
 	@exec $(BIN)/python -m maven_channel_wecom demo
@@ -81,6 +81,8 @@ proof-slow: $(READY)  ## Hold two thousand slow connections for a minute, and se
 
 proof-overload: $(READY)  ## Send ten times what a gateway sustains for a minute.
 	@$(BIN)/python -m tests.soak.overload --seconds 60
+
+.PHONY: soak-stranger path
 
 soak-stranger: $(READY)  ## Have a stranger compress, hold back, replay and flood, and see what good callers notice.
 	@$(BIN)/python -m tests.soak.stranger --seconds 20

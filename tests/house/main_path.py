@@ -106,6 +106,9 @@ async def follow() -> MainPath:
         for _ in range(_MESSAGES):
             recorder.start()
             sent = await wecom.send(Text("What is for lunch?"))
+            if not sent.acknowledged:
+                text = f"the callback was answered {sent.status}"
+                raise RuntimeError(text)
             message, calls = await host.published.get()
             inward.append(calls)
             answer = OutboundMessage(
@@ -114,8 +117,8 @@ async def follow() -> MainPath:
             recorder.start()
             receipt = await host.hook.maven_outbound_send(channel=channel, message=answer)
             outward.append(recorder.stop())
-            if receipt.outcome != "delivered" or not sent.acknowledged:
-                text = f"the message went another way: {receipt}"
+            if receipt.outcome != "delivered":
+                text = f"the answer went another way: {receipt}"
                 raise RuntimeError(text)
         await host.hook.maven_channel_stop(channel=channel)
     return MainPath(_entered_always(inward), _entered_always(outward))

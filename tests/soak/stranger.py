@@ -30,7 +30,7 @@ from tests.soak.calling import GoodCallers
 from tests.soak.fleet import plain_gateway
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from maven_channel_wecom.protocol.envelope import Credentials
     from tests.soak.calling import Calls
@@ -78,7 +78,7 @@ class Target(msgspec.Struct, frozen=True):
         return "\r\n".join(lines).encode()
 
 
-async def compress(target: Target) -> None:
+def compress(target: Target) -> Coroutine[None, None, None]:
     """Send bodies of every content coding, to any path, at 1 MB/s. Those of gzip and deflate unpack to 62 MB."""
     gzipped, deflated = (_pack(bytes(_BOMB_BYTES), bits) for bits in (31, 15))
     opaque = os.urandom(_CODED_BYTES)
@@ -92,10 +92,10 @@ async def compress(target: Target) -> None:
         headers = (f"Content-Encoding: {coding}", f"Content-Length: {len(body)}")
         await _exchange(target, target.head("POST", *headers, path=next(paths)) + body)
 
-    await _steadily(_CODED_PER_SECOND, send_one)
+    return _steadily(_CODED_PER_SECOND, send_one)
 
 
-async def hold_back(target: Target) -> None:
+def hold_back(target: Target) -> Coroutine[None, None, None]:
     """Keep 32 bodies of 1 MiB waiting for their last byte."""
     free = asyncio.Semaphore(_HELD_BODIES)
     request = target.head("POST", f"Content-Length: {_BODY_BYTES}") + bytes(_BODY_BYTES - 1)
@@ -104,7 +104,7 @@ async def hold_back(target: Target) -> None:
         async with free:
             await _exchange(target, request, until_closed=True)
 
-    await _steadily(_HELD_PER_SECOND, send_one)
+    return _steadily(_HELD_PER_SECOND, send_one)
 
 
 async def replay(target: Target) -> None:
@@ -145,7 +145,7 @@ async def dribble(target: Target) -> None:
     await asyncio.gather(*(one_after_another(number) for number in range(_DRIBBLERS)))
 
 
-async def flood(target: Target) -> None:
+def flood(target: Target) -> Coroutine[None, None, None]:
     """Open 300 connections a second: some close at once, some in mid request, some say what is no HTTP."""
     firsts = itertools.cycle([b"", target.head("POST", "Content-Length: 9"), b"\x16\x03\x01\x02\x00\x01\x00", b"\r\n"])
 
@@ -155,10 +155,11 @@ async def flood(target: Target) -> None:
             writer.write(next(firsts))
             writer.close()
 
-    await _steadily(_PER_SECOND, send_one)
+    return _steadily(_PER_SECOND, send_one)
 
 
-KINDS: Final[dict[str, Callable[[Target], Awaitable[None]]]] = {
+# Each prepares what it sends, and returns what goes on until its process is killed.
+KINDS: Final[dict[str, Callable[[Target], Coroutine[None, None, None]]]] = {
     "compresses": compress,
     "holds back": hold_back,
     "replays": replay,
@@ -167,22 +168,25 @@ KINDS: Final[dict[str, Callable[[Target], Awaitable[None]]]] = {
 }
 
 
+async def _go_on(worst: Coroutine[None, None, None]) -> None:
+    """Say that it begins, now that everything is prepared."""
+    sys.stdout.write("begins\n")
+    sys.stdout.flush()
+    await worst
+
+
 def _pack(data: bytes, window_bits: int) -> bytes:
     packer = zlib.compressobj(9, wbits=window_bits)
     return packer.compress(data) + packer.flush()
 
 
-async def _steadily(per_second: float, send_one: Callable[[], Awaitable[None]]) -> None:
+async def _steadily(per_second: float, send_one: Callable[[], Coroutine[None, None, None]]) -> None:
     """Send at that rate until cancelled, whether or not earlier ones are done."""
     loop, began = asyncio.get_running_loop(), asyncio.get_running_loop().time()
     async with asyncio.TaskGroup() as group:
         for number in itertools.count(1):
-            group.create_task(_run(send_one))
+            group.create_task(send_one())
             await asyncio.sleep(max(0.0, began + number / per_second - loop.time()))
-
-
-async def _run(send_one: Callable[[], Awaitable[None]]) -> None:
-    await send_one()
 
 
 async def _exchange(target: Target, request: bytes, *, until_closed: bool = False) -> None:
@@ -210,11 +214,6 @@ class Findings:
     alone: Calls
     beside: dict[tuple[str, str], Calls] = field(default_factory=dict)
     drift_bytes: int = 0
-
-    @property
-    def failed(self) -> int:
-        """How many good callers were refused or got no answer."""
-        return self.alone.failed + sum(calls.failed for calls in self.beside.values())
 
     def missed(self) -> list[str]:
         """Return a sentence for each limit that was missed."""
@@ -248,10 +247,10 @@ async def run(folder: Path, *, seconds: float, kinds: Sequence[str] = tuple(KIND
     async with plain_gateway(folder) as (credentials, gateway):
         callers = GoodCallers(credentials, gateway.callback_url, segments=2)
         targets = _targets(credentials, gateway)
-        await callers.call(seconds=_WARMING_SECONDS, per_second=_GOOD_PER_SECOND)
+        await callers.call(seconds=min(_WARMING_SECONDS, seconds), per_second=_GOOD_PER_SECOND)
         found = Findings(alone=await callers.call(seconds=seconds, per_second=_GOOD_PER_SECOND))
         strangers = [(kind, port) for kind in kinds for port in targets]
-        settling = min(_SETTLING_SECONDS, seconds)
+        settling = min(_SETTLING_SECONDS, seconds / 2)
         # What the first stranger of each kind leaves in the allocator is no drift.
         for kind, port in strangers:
             warming = min(_WARMING_SECONDS, seconds / 2)
@@ -297,13 +296,6 @@ async def _beside(callers: GoodCallers, kind: str, target: Target, *, seconds: f
         await asyncio.sleep(settling_seconds)
 
 
-async def be_stranger(kind: str, target: Target) -> None:
-    """Say that it begins, and go on until this process is killed."""
-    sys.stdout.write("begins\n")
-    sys.stdout.flush()
-    await KINDS[kind](target)
-
-
 def main() -> int:
     """Run the long form, print what was found, return 0 when every limit was kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -313,7 +305,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.be:
         target = msgspec.json.decode(sys.stdin.buffer.readline(), type=Target)
-        asyncio.run(be_stranger(arguments.be, target))
+        asyncio.run(_go_on(KINDS[arguments.be](target)))
     kinds = [arguments.only] if arguments.only else list(KINDS)
     with tempfile.TemporaryDirectory() as folder:
         found = asyncio.run(run(Path(folder), seconds=arguments.seconds, kinds=kinds))

@@ -15,6 +15,7 @@ USER, CHAT = "alice-canary", "group-canary"
 ALL: tuple[events.TelemetryEvent, ...] = (
     events.ListeningStarted(port=9886),
     events.ChannelStopped(unfinished=2),
+    events.SettingObsolete(key="shortPath"),
     events.RequestRejected(reason="tls", status=400),
     events.ConnectionDropped(reason="slow"),
     events.UrlChecked(started_at=1_000.0, answered_at=1_000.25),
