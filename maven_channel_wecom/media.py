@@ -213,7 +213,7 @@ class MediaFetcher:
 
 
 class _Decryption:
-    """One attempt at an item: decrypted and encoded as it arrives, so that no step is long and nothing is kept twice."""
+    """One attempt at an item: decrypted and encoded as it arrives, so no step is long and nothing is kept twice."""
 
     def __init__(self, keys: Sequence[bytes], kind: MediaKind) -> None:
         self.decryptor = media.MediaDecryptor(keys, kind)

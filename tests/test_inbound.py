@@ -17,6 +17,7 @@ from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.media import MediaBudget
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol import envelope
+from maven_channel_wecom.server.receiver import Request
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.telemetry import events
 from tests.fakes.clock import FakeClock
@@ -50,26 +51,21 @@ def query(signature: str, **more: str) -> bytes:
     return urlencode({"msg_signature": signature, "timestamp": "1700000000", "nonce": "n", **more}).encode()
 
 
-class FakeRequest:
+class SentRequest(Request):
     """A request that came in full, and its answer."""
 
     def __init__(self, method: str, query: bytes, body: bytes = b"") -> None:
-        self.method = method
-        self.query = query
-        self.body = body
         self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-    def answer(self, answer: Answer) -> None:
-        self._answer.set_result(answer)
+        super().__init__(method, query, body, self._answer.set_result)
 
     async def answered(self) -> Answer:
         async with asyncio.timeout(WAIT_SECONDS):
             return await self._answer
 
 
-def callback(plaintext: bytes) -> FakeRequest:
+def callback(plaintext: bytes) -> SentRequest:
     found = sealed(plaintext)
-    return FakeRequest("POST", query(found.msgsignature), json.dumps({"encrypt": found.encrypt}).encode())
+    return SentRequest("POST", query(found.msgsignature), json.dumps({"encrypt": found.encrypt}).encode())
 
 
 class Entrance:
@@ -106,7 +102,7 @@ class Entrance:
         return [await request.answered() for request in requests]
 
     async def get(self, query: bytes) -> Answer:
-        request = FakeRequest("GET", query)
+        request = SentRequest("GET", query)
         self.inbound.receive(request)
         return await request.answered()
 
@@ -190,7 +186,7 @@ async def test_a_repeat_is_acknowledged_and_not_worked_on() -> None:
 
 async def test_a_bad_callback_does_not_cost_the_others_of_its_batch() -> None:
     entrance = Entrance()
-    forged = FakeRequest("POST", query("0" * 40), b'{"encrypt": "bm90IG91cnM="}')
+    forged = SentRequest("POST", query("0" * 40), b'{"encrypt": "bm90IG91cnM="}')
     genuine = callback(message("m1"))
     for request in (forged, genuine):
         entrance.inbound.receive(request)
@@ -324,7 +320,7 @@ async def test_the_url_check_is_answered_while_the_state_hangs() -> None:
 async def test_an_envelope_whose_signature_held_is_reported_and_another_is_not() -> None:
     entrance = Entrance()
     entrance.clock.time = 1_700_000_003.0
-    forged = FakeRequest("POST", query("0" * 40), b'{"encrypt": "bm90IG91cnM="}')
+    forged = SentRequest("POST", query("0" * 40), b'{"encrypt": "bm90IG91cnM="}')
     entrance.inbound.receive(forged)
     assert (await forged.answered()).status == 401
     assert entrance.recorder.of(events.EnvelopeSigned) == []
@@ -337,6 +333,6 @@ async def test_an_envelope_whose_signature_held_is_reported_and_another_is_not()
 async def test_the_capitalized_key_of_the_original_is_taken() -> None:
     entrance = Entrance()
     found = sealed(message("m1"))
-    request = FakeRequest("POST", query(found.msgsignature), json.dumps({"Encrypt": found.encrypt}).encode())
+    request = SentRequest("POST", query(found.msgsignature), json.dumps({"Encrypt": found.encrypt}).encode())
     entrance.inbound.receive(request)
     assert (await request.answered()).status == 200

@@ -368,10 +368,11 @@ async def test_a_host_that_gives_an_answer_up_may_answer_again_unless_it_may_hav
         posting = asyncio.Event()
 
         async def post(
-            self, url: str, body: bytes, *, timeout_seconds: float, progress: SendProgress
+            self, url: str, body: bytes, *, timeout_seconds: float, progress: SendProgress | None = None
         ) -> tuple[int, bytes]:
             if self.posting.is_set():
                 return await super().post(url, body, timeout_seconds=timeout_seconds, progress=progress)
+            assert progress is not None
             progress.left = left
             self.posting.set()
             return await asyncio.Event().wait(), b""

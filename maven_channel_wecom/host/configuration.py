@@ -22,7 +22,7 @@ STATUS_HOST: Final = "127.0.0.1"
 """Metrics tell a stranger how busy a bot is and when: showing them to other machines is a decision to write down."""
 
 STATUS_PORT: Final = 18790
-ANSWER_SECONDS: Final = 600
+AGENT_TIMEOUT_SECONDS: Final = 600
 """Agents that use tools think for minutes. Lower cuts them off; higher keeps a turn busy long after its user left."""
 
 _HOUR_SECONDS = 3600
@@ -125,7 +125,7 @@ AGENT_KEYS: Final = (
     Key(
         name="timeoutSeconds",
         type="integer",
-        default=ANSWER_SECONDS,
+        default=AGENT_TIMEOUT_SECONDS,
         minimum=1,
         maximum=_HOUR_SECONDS,
         title="Timeout",
@@ -303,7 +303,7 @@ class Responses(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     model: str
     api_key: str | None = None
-    timeout_seconds: int = ANSWER_SECONDS
+    timeout_seconds: int = AGENT_TIMEOUT_SECONDS
 
     def __repr__(self) -> str:
         return f"<Responses of {self.model}>"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state.store import CLAIM_SECONDS
+from maven_channel_wecom.state.store import CLAIM_SECONDS, StateStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ class _Message:
     in_progress: bool = True
 
 
-class MemoryStateStore:
+class MemoryStateStore(StateStore):
     """A StateStore in memory. Its methods never wait, so no caller can be cancelled within one."""
 
     def __init__(self, *, max_claims: int = MAX_CLAIMS) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.state.store import StateStore
 from maven_channel_wecom.telemetry.events import StateStepEnded
 
 if TYPE_CHECKING:
@@ -13,13 +14,13 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.errors import StateFailure
     from maven_channel_wecom.policy.reply_window import ReplyWindow
-    from maven_channel_wecom.state.store import Admission, StateStore, StoredCallback
+    from maven_channel_wecom.state.store import Admission, StoredCallback
     from maven_channel_wecom.telemetry.events import Emit, StateOperation
 
 _T = TypeVar("_T")
 
 
-class TimedState:
+class TimedState(StateStore):
     """A StateStore around another one.
 
     Args:

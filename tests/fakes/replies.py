@@ -38,22 +38,3 @@ class ScriptedEgress:
         if isinstance(step, RequestNotSent | AnswerLost):
             raise step
         return (200, b'{"errcode":%d}' % step) if isinstance(step, int) else step
-
-
-class ScriptedReplyClient:
-    """Takes one step for each request, the last one for ever: an errcode, a status with a body, or a failure."""
-
-    def __init__(self, steps: Sequence[Step] = (0,)) -> None:
-        self._steps = list(steps)
-        self.posts: list[tuple[str, str]] = []
-        self.timeouts: list[float] = []
-
-    async def post(self, url: str, body: bytes, *, timeout_seconds: float, passage: Passage) -> tuple[int, bytes]:
-        sent: dict[str, Any] = json.loads(body)
-        self.posts.append((url, sent["markdown"]["content"]))
-        self.timeouts.append(timeout_seconds)
-        step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
-        passage.left = not isinstance(step, RequestNotSent)
-        if isinstance(step, RequestNotSent | AnswerLost):
-            raise step
-        return (200, b'{"errcode":%d}' % step) if isinstance(step, int) else step

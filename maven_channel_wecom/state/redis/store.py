@@ -20,7 +20,7 @@ from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.redis import scripts
 from maven_channel_wecom.state.redis.address import key_prefix, parse_redis_address
 from maven_channel_wecom.state.redis.connection import ANSWER_SECONDS, RedisConnection
-from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission, StoredCallback
+from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission, StateStore, StoredCallback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -64,7 +64,7 @@ async def open_redis(address: str, *, channel: str, answer_seconds: float = ANSW
     return store
 
 
-class RedisStateStore:
+class RedisStateStore(StateStore):
     """A StateStore in Redis. Needs `start`.
 
     Each call that admits or takes over messages and each claim of a window has a token of its own. By it a step that is

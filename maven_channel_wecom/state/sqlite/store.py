@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.writer import Writer
+from maven_channel_wecom.state.store import StateStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ HEALTH_PROBE_SECONDS: Final = 0.8
 failing. Higher: they give up before they get the reason."""
 
 
-class SqliteStateStore:
+class SqliteStateStore(StateStore):
     """A StateStore in a file. A method returns when what it did is on the disk; those of one moment share a commit.
 
     Args:
