@@ -176,7 +176,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _go_on(self) -> None:
         """Deal with what has come, as far as that is possible now."""
-        while self._answering is None and not self._closing:
+        while self._answering is None and not self._closing and not self._transport.is_closing():
             if self._parser.requests:
                 if not self._deal_with(self._parser.requests[0]):
                     break
@@ -278,7 +278,12 @@ class Connection(asyncio.BufferedProtocol):
         if self._ended or self._server_stops:
             self._transport.close()
             return
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:
+            # The caller has reset the connection, and asyncio does not know yet.
+            self._transport.abort()
+            return
         self._deadline = asyncio.get_running_loop().time() + LINGER_SECONDS
         if self._paused:
             self._paused = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.server.answer import ResponseWriter
@@ -90,15 +91,19 @@ class CallbackServer:
         return len(self._connections)
 
     async def start(self) -> int:
-        """Listen, and return the port.
+        """Listen, and return the port. The host `::` stands for every address, of IPv4 as well.
 
         Raises:
             OSError: the address cannot be listened on.
             ValueError: `host` is no host name.
         """
-        self._listener = await asyncio.get_running_loop().create_server(
-            self._connect, self._host, self._port, backlog=_BACKLOG
-        )
+        loop = asyncio.get_running_loop()
+        if self._host == "::":
+            # asyncio itself would listen for IPv6 only.
+            every = socket.create_server((self._host, self._port), family=socket.AF_INET6, dualstack_ipv6=True)
+            self._listener = await loop.create_server(self._connect, sock=every, backlog=_BACKLOG)
+        else:
+            self._listener = await loop.create_server(self._connect, self._host, self._port, backlog=_BACKLOG)
         self._connections.start()
         port: int = self._listener.sockets[0].getsockname()[1]
         return port

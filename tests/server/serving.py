@@ -122,7 +122,7 @@ class Limits(TypedDict, total=False):
 class Serving:
     """A server that listens, and what it reported."""
 
-    def __init__(self, **limits: Unpack[Limits]) -> None:
+    def __init__(self, host: str, **limits: Unpack[Limits]) -> None:
         self.receiver = Receiver()
         self.rejected: list[tuple[str, int]] = []
         self.dropped: list[str] = []
@@ -131,7 +131,7 @@ class Serving:
         self.port = 0
         self.server = CallbackServer(
             self.receiver,
-            host="127.0.0.1",
+            host=host,
             port=0,
             path="/wecom/bot",
             rejected=self._reject,
@@ -147,11 +147,11 @@ class Serving:
         self.dropped.append(reason)
         self.reported.set()
 
-    async def connect(self, sending: bytes = b"") -> Caller:
+    async def connect(self, sending: bytes = b"", *, address: str = "127.0.0.1") -> Caller:
         """Connect, and return when the server has the connection."""
         # One may go for it, so the count alone does not tell.
         before = self.server.connections, len(self.dropped)
-        caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port))
+        caller = Caller(*await asyncio.open_connection(address, self.port))
         self.callers.append(caller)
         async with asyncio.timeout(WAIT_SECONDS):
             while (self.server.connections, len(self.dropped)) == before:  # noqa: ASYNC110 - nothing tells it
@@ -174,9 +174,9 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(**limits: Unpack[Limits]) -> AsyncIterator[Serving]:
+async def serving(*, host: str = "127.0.0.1", **limits: Unpack[Limits]) -> AsyncIterator[Serving]:
     """Start a server, and stop it."""
-    started = Serving(**limits)
+    started = Serving(host, **limits)
     started.port = await started.server.start()
     try:
         yield started

@@ -379,6 +379,19 @@ async def test_the_answer_to_a_caller_who_left_goes_nowhere() -> None:
     assert told == []
 
 
+async def test_a_caller_who_leaves_just_before_the_answer_is_no_failure() -> None:
+    """Its system resets the connection when the answer arrives, before the event loop knows that it left."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
+    async with serving() as port:
+        with socket.create_connection(("127.0.0.1", port.port)) as leaving:
+            leaving.sendall(post(b"later").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            await port.receiver.came.wait()
+        port.receiver.answer_all()
+        await port.all_gone()
+    assert told == []
+
+
 async def test_a_request_is_answered_once() -> None:
     async with serving() as port:
         caller = await port.connect()

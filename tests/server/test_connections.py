@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from contextlib import suppress
 
 import pytest
@@ -78,6 +79,22 @@ async def test_when_all_others_are_being_answered_the_newcomer_goes() -> None:
         port.receiver.answer_all()
         for caller in waiting:
             assert (await caller.response()).status == 200
+
+
+async def test_at_most_half_of_the_files_a_process_may_open_are_connections() -> None:
+    """The others are for the state, for replies and for media."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
+    try:
+        async with serving(newcomer_seconds=0.0) as port:
+            # It is read when the server starts.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for _ in range(201):
+                await port.connect()
+            assert port.dropped == ["limit"]
+            assert port.server.connections == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize(

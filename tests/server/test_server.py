@@ -42,6 +42,14 @@ async def test_an_address_that_cannot_be_had_is_an_error(host: str) -> None:
         await server.stop()
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system keeps IPv6 and IPv4 apart")
+async def test_every_address_means_both_families() -> None:
+    async with serving(host="::") as port:
+        for address in ("127.0.0.1", "::1"):
+            caller = await port.connect(address=address)
+            assert (await caller.ask(CALLBACK)).status == 200
+
+
 async def test_a_stop_waits_for_an_answer_and_closes_everything_else() -> None:
     async with serving() as port:
         idle, half = await port.connect(), await port.connect(LINE + b"Content-Length: 9\r\n\r\n{")
