@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from maven_channel_wecom.egress.egress import SendProgress
-    from maven_channel_wecom.transport.passage import Passage
 
 Step = int | tuple[int, bytes] | RequestNotSent | AnswerLost
 
@@ -36,25 +35,6 @@ class ScriptedEgress:
         step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
         if progress is not None:
             progress.left = not isinstance(step, RequestNotSent)
-        if isinstance(step, RequestNotSent | AnswerLost):
-            raise step
-        return (200, b'{"errcode":%d}' % step) if isinstance(step, int) else step
-
-
-class ScriptedReplyClient:
-    """Takes one step for each request, the last one for ever: an errcode, a status with a body, or a failure."""
-
-    def __init__(self, steps: Sequence[Step] = (0,)) -> None:
-        self._steps = list(steps)
-        self.posts: list[tuple[str, str]] = []
-        self.timeouts: list[float] = []
-
-    async def post(self, url: str, body: bytes, *, timeout_seconds: float, passage: Passage) -> tuple[int, bytes]:
-        sent: dict[str, Any] = json.loads(body)
-        self.posts.append((url, sent["markdown"]["content"]))
-        self.timeouts.append(timeout_seconds)
-        step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
-        passage.left = not isinstance(step, RequestNotSent)
         if isinstance(step, RequestNotSent | AnswerLost):
             raise step
         return (200, b'{"errcode":%d}' % step) if isinstance(step, int) else step

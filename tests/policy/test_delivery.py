@@ -2,6 +2,7 @@
 
 import pytest
 
+from maven_channel_wecom.egress import reasons
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from maven_channel_wecom.policy import delivery
 from maven_channel_wecom.policy.delivery import (
@@ -14,7 +15,6 @@ from maven_channel_wecom.policy.delivery import (
     judge_repeat,
     next_delay,
 )
-from maven_channel_wecom.transport import failures
 
 
 def answer(errcode: int) -> bytes:
@@ -93,10 +93,10 @@ def test_a_spent_window_means_something_else_after_a_crash() -> None:
     assert judge_repeat(ok, repeated=True) == ok
 
 
-def test_the_reasons_of_the_transport_are_all_known_here() -> None:
-    """The policy cannot import the transport, so this holds the two lists together."""
-    assert set(delivery.NOT_SENT_REASONS) == set(failures.NOT_SENT_REASONS)
-    assert set(delivery.LOST_REASONS) == set(failures.LOST_REASONS)
+def test_the_reasons_of_the_egress_are_all_known_here() -> None:
+    """The policy cannot import the egress, so this holds the two lists together."""
+    assert set(delivery.NOT_SENT_REASONS) == set(reasons.NOT_SENT)
+    assert set(delivery.LOST_REASONS) == set(reasons.LOST)
 
 
 def test_every_verdict_is_a_label_of_the_metric() -> None:
