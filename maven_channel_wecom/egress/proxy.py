@@ -17,7 +17,7 @@ _CREDENTIAL_BYTES: Final = 255  # RFC 1929
 
 
 def proxy_problem(proxy: str) -> str | None:
-    """Return what is wrong with a proxy's URL, as the end of a sentence that begins with its key; None if it is fine.
+    """Return what is wrong with a proxy's URL, the rest of a sentence that begins with its key; None if it is usable.
 
     The sentence never holds any part of the URL.
     """

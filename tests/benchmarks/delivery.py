@@ -21,6 +21,7 @@ from maven_channel_wecom.transport.reply_client import ReplyClient
 from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.contract.messages import OutboundMessage
+from maven_channel_wecom.egress.egress import Egress
 from maven_channel_wecom.host import logs
 from maven_channel_wecom.host.plugins import load_plugins
 from maven_channel_wecom.protocol.reply import markdown_body
@@ -94,7 +95,6 @@ async def _measure(port: int, hook: pluggy.HookRelay, scale: Scale) -> dict[str,
         session = await stack.enter_async_context(aiohttp.ClientSession())
         egress = Egress(allow_private_network=True)
         stack.push_async_callback(egress.close)
-        client = ReplyClient(egress)
         channel = await hook.maven_channel_start(name="wecom", config=bot.entry(), host=host)
         stack.push_async_callback(lambda: hook.maven_channel_stop(channel=channel))
 
@@ -103,7 +103,7 @@ async def _measure(port: int, hook: pluggy.HookRelay, scale: Scale) -> dict[str,
                 await response.read()
 
         async def reply(url: str) -> None:
-            await client.post(url, _BODY, timeout_seconds=15)
+            await egress.post(url, _BODY, timeout_seconds=15)
 
         async def send(message: InboundMessage) -> None:
             answer = OutboundMessage(

@@ -43,19 +43,19 @@ NOT_ADDRESSES += ["128.0.0.1\x00"]
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_allowed(address: str) -> None:
-    """Also the last ones before and the first ones after each forbidden network."""
+    """Among them the last address before and the first after each forbidden network."""
     assert not is_forbidden(address)
 
 
 @pytest.mark.parametrize("address", FORBIDDEN)
 def test_addresses_that_are_not_public_are_forbidden(address: str) -> None:
-    """Both ends of each network, and IPv4 addresses inside IPv6 ones."""
+    """The first and the last address of each network, and IPv4 addresses inside IPv6 addresses."""
     assert is_forbidden(address)
 
 
 @pytest.mark.parametrize("text", NOT_ADDRESSES)
 def test_what_is_not_an_address_is_forbidden(text: str) -> None:
-    """Nobody knows where it would lead; a zone belongs to one machine."""
+    """An address with a zone is valid on one machine only."""
     assert is_forbidden(text)
 
 
@@ -70,8 +70,8 @@ def test_an_embedded_ipv4_address_is_judged_as_itself(address: IPv4Address) -> N
 
 
 @given(st.ip_addresses())
-def test_whatever_is_allowed_python_calls_global_too(address: IPv4Address | IPv6Address) -> None:
-    """Our table is never looser than the one of `ipaddress`."""
+def test_every_allowed_address_is_global_to_python_too(address: IPv4Address | IPv6Address) -> None:
+    """Our table is never looser than that of `ipaddress`."""
     assert is_forbidden(str(address)) or address.is_global
 
 
@@ -151,7 +151,6 @@ def test_a_proxy_is_not_asked_for_local_names_or_odd_spellings_of_addresses(host
 
 
 @given(st.text())
-def test_no_text_costs_more_than_a_verdict(text: str) -> None:
-    """Neither function raises."""
+def test_no_text_makes_either_function_raise(text: str) -> None:
     assert is_forbidden(text) in {True, False}
     assert is_forbidden_host(text) in {True, False}

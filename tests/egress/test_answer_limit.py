@@ -27,7 +27,7 @@ class Line(asyncio.Transport):
 @pytest.mark.parametrize("body", [0, 2_000], ids=["no-body", "body"])
 @pytest.mark.parametrize("framing", ["none", "length", "chunks"])
 async def test_of_ten_thousand_informational_answers_few_are_parsed(body: int, framing: str) -> None:
-    """Nor of those behind an answer, wherever its body ends."""
+    """The same holds behind an answer, wherever its body ends."""
     handler, line = ResponseHandler(asyncio.get_running_loop()), Line()
     handler.connection_made(line)
     handler.set_response_params(read_until_eof=True, auto_decompress=False)

@@ -1,4 +1,4 @@
-"""One POST, and an exact word on whether it left."""
+"""One POST: what is sent, what is returned, and whether the request left when it failed."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ async def closing(egress: Egress) -> AsyncIterator[Egress]:
 
 
 class Mute(LoopbackServer):
-    """Accepts and says nothing, so that no TLS handshake ever ends."""
+    """Accepts connections and sends nothing, so that no TLS handshake ends."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
 
 class Strict(Names):
-    """Refuses what does not fit the rules for names as Python's own lookup does: with a UnicodeError."""
+    """Raises a UnicodeError for a name that IDNA does not allow, as Python's own lookup does."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -65,7 +65,7 @@ class Plain(LoopbackServer):
 
 
 async def test_the_body_arrives_as_given_and_the_answer_comes_back() -> None:
-    """Exactly these bytes, as plain JSON, uncompressed, without cookies, to the URL as written."""
+    """The request is plain JSON, uncompressed, without cookies, and asks for the URL as written."""
     body = '{"msgtype":"markdown","markdown":{"content":"你好"}}'.encode()
     path = "/cgi-bin/aibot/response?response_code=a%2Fb%3d+c&x=%E4%BD%A0"
     names = Names({"files.example": [["93.184.216.34"]]})  # a cookie jar would keep the cookies of a name
@@ -151,7 +151,7 @@ async def test_bytes_that_came_unasked_are_no_answer_to_the_next_request() -> No
 
 
 async def test_an_informational_answer_is_not_the_answer() -> None:
-    """A proxy may say that it goes on (103, RFC 8297) before it says what came of it."""
+    """A proxy may send a 103 (RFC 8297) before the answer."""
 
     async def hint_first(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
@@ -162,7 +162,7 @@ async def test_an_informational_answer_is_not_the_answer() -> None:
 
 
 async def test_a_server_that_only_sends_informational_answers_is_hung_up_on() -> None:
-    """The rest of them would take the event loop's time until the time for the reply is over."""
+    """Parsing all of them would take the event loop's time until the request times out."""
     async with Site(announce) as site, closing(Egress(allow_private_network=True)) as egress:
         with pytest.raises(AnswerLost) as caught:
             await egress.post(site.url, b"{}", timeout_seconds=5)
@@ -170,7 +170,6 @@ async def test_a_server_that_only_sends_informational_answers_is_hung_up_on() ->
 
 
 async def test_an_answer_with_a_long_head_and_a_long_body_is_read() -> None:
-    """However much of it comes at once."""
     headers = "".join(f"X-{number}: {'x' * 4000}\r\n" for number in range(10))
     async with (
         Site(answer(b"y" * 50_000, headers=headers)) as site,
@@ -181,7 +180,7 @@ async def test_an_answer_with_a_long_head_and_a_long_body_is_read() -> None:
 
 @pytest.mark.parametrize("left", [False, True], ids=["connecting", "sent"])
 async def test_a_canceled_post_tells_whether_the_request_left(*, left: bool) -> None:
-    """Only what never left may be sent again."""
+    """Only a request that never left may be sent again."""
     came = asyncio.Event()
 
     async def come(writer: asyncio.StreamWriter) -> None:
@@ -209,16 +208,15 @@ async def test_a_canceled_post_tells_whether_the_request_left(*, left: bool) -> 
 @pytest.mark.parametrize(
     "status", ["302 Found", "307 Temporary Redirect", "407 Proxy Authentication Required", "503 x"]
 )
-async def test_any_status_is_handed_back_and_no_redirect_followed(status: str) -> None:
-    """What a status means is decided elsewhere."""
+async def test_any_status_is_returned_and_no_redirect_followed(status: str) -> None:
     script = answer(b"<html>", status=status, headers="Location: /elsewhere\r\n")
     async with Site(script) as site, closing(Egress(allow_private_network=True)) as egress:
         assert await egress.post(site.url, b"{}", timeout_seconds=5) == (int(status[:3]), b"<html>")
     assert len(site.requests) == 1
 
 
-async def test_a_page_of_html_is_handed_back_as_it_is() -> None:
-    """A gateway's page with status 200 is no success, but that is not for the transport to say."""
+async def test_a_page_of_html_is_returned_as_it_is() -> None:
+    """The policy decides that a gateway's page with status 200 is no success."""
     async with (
         Site(answer(b"<html>welcome</html>", headers="Content-Type: text/html\r\n")) as site,
         closing(Egress(allow_private_network=True)) as egress,
@@ -226,15 +224,13 @@ async def test_a_page_of_html_is_handed_back_as_it_is() -> None:
         assert await egress.post(site.url, b"{}", timeout_seconds=5) == (200, b"<html>welcome</html>")
 
 
-async def test_of_a_long_answer_only_the_beginning_is_read() -> None:
-    """64 KiB, however much there is."""
+async def test_of_a_long_answer_64_kib_are_read() -> None:
     async with Site(answer(b"x" * 300_000)) as site, closing(Egress(allow_private_network=True)) as egress:
         status, content = await egress.post(site.url, b"{}", timeout_seconds=5)
     assert (status, len(content)) == (200, 65_536)
 
 
 async def test_an_endless_answer_ends() -> None:
-    """An endless body costs no more than a long one."""
 
     async def endless(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -321,11 +317,11 @@ async def test_without_a_connection_the_request_was_surely_not_sent(
     authority: Authority,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Each step before the request has its word, and no text of the error shows the URL."""
+    """Each step before the request has its reason, and the error does not show the URL."""
     caplog.set_level(logging.DEBUG)
     async for egress, url in situation(authority):
         async with closing(egress):
-            # The limit for everything is far away, so that connecting must end by its own.
+            # The limit for everything is far away: connecting must end by its own limit.
             with pytest.raises(RequestNotSent) as caught:
                 async with asyncio.timeout(10):
                     await egress.post(f"{url}?response_code={CANARY}", b"{}", timeout_seconds=60)
@@ -349,7 +345,7 @@ async def test_without_a_connection_the_request_was_surely_not_sent(
     ],
 )
 async def test_a_url_that_is_not_plain_is_not_used(rest: str) -> None:
-    """Credentials, blanks and whatever two readers may read differently; no name is even looked up."""
+    """It has credentials, blanks, or characters that two parsers read differently; no name is looked up."""
     names = Names({"*": [["93.184.216.34"]]})
     async with closing(Egress(resolver=names, socket_factory=Diversion())) as egress:
         with pytest.raises(RequestNotSent) as caught:
@@ -359,7 +355,7 @@ async def test_a_url_that_is_not_plain_is_not_used(rest: str) -> None:
 
 
 async def test_a_total_timeout_while_connecting_is_not_sent(authority: Authority) -> None:
-    """The limit for everything may be shorter than the one for connecting."""
+    """The limit for everything may be shorter than the limit for connecting."""
     async with Mute() as mute, closing(Egress(allow_private_network=True, tls=authority.trust)) as egress:
         with pytest.raises(RequestNotSent) as caught:
             await egress.post(f"https://127.0.0.1:{mute.port}/", b"{}", timeout_seconds=0.05)
@@ -411,7 +407,7 @@ async def test_after_the_request_left_a_failure_means_the_answer_is_lost(
     reason: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It may have arrived, so it is never sent again here, and not called unsent."""
+    """It may have arrived, so it is not repeated."""
     caplog.set_level(logging.DEBUG)
     async with Site(script) as site, closing(Egress(allow_private_network=True)) as egress:
         with pytest.raises(AnswerLost) as caught:
@@ -438,8 +434,7 @@ async def test_after_closing_nothing_is_sent_and_nothing_is_left_open() -> None:
     gc.collect()
 
 
-async def test_a_cancelled_post_stays_cancelled() -> None:
-    """A shutdown is no lost answer."""
+async def test_a_canceled_post_stays_cancelled() -> None:
     asked = asyncio.Event()
 
     async def script(writer: asyncio.StreamWriter) -> None:

@@ -36,7 +36,7 @@ def names() -> Names:
 
 
 def via(proxy: str, *, resolver: Names | None = None, tls: ssl.SSLContext | None = None, connect: float = 5) -> Egress:
-    """Go out through `proxy`; if that were ever gone around, the sockets would still end at its port, or nowhere."""
+    """Go out through `proxy`; sockets that went around it would end at its port all the same, or nowhere."""
     url = URL(proxy)
     diversion = Diversion(url.port if url.host == "127.0.0.1" else None)
     return Egress(proxy=proxy, resolver=resolver or names(), socket_factory=diversion, tls=tls, connect_seconds=connect)
@@ -76,7 +76,7 @@ async def test_a_request_goes_through_the_proxy_with_its_credentials(
         for _ in range(2):
             url = f"{target}://files.example:8443/a%2Fb?c=canary"
             assert await egress.post(url, b"{}", timeout_seconds=5) == (200, b"ok")
-            gc.collect()  # what keeps a tunnel open must be held by somebody
+            gc.collect()  # nothing that keeps the tunnel open may be collected
         await egress.close()
     asked = (ADDRESS if scheme == "socks5" else "files.example", 8443)
     assert proxy.asked == ([asked] if scheme.startswith("socks") else ["files.example:8443"]) * 2
@@ -89,7 +89,6 @@ async def test_a_request_goes_through_the_proxy_with_its_credentials(
 @pytest.mark.parametrize("target", ["http", "https"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_a_dead_proxy_is_never_gone_around(scheme: str, target: str, authority: Authority) -> None:
-    """The host would answer directly, and hears nothing."""
     async with Site(answer(b"ok"), tls=authority.server() if target == "https" else None) as site:
         with socket.socket() as bound:
             bound.bind(("127.0.0.1", 0))
@@ -121,7 +120,6 @@ async def test_settings_of_the_environment_are_not_looked_at(
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("case", ["wrong password", "refuses"])
 async def test_a_proxy_that_refuses_means_not_sent(scheme: str, case: str, authority: Authority) -> None:
-    """Wrong credentials, or no way to the host."""
     async with Site(answer(b"ok"), tls=authority.server("files.example")) as site:
         password = "another" if case == "wrong password" else PASSWORD
         to_port = None if case == "refuses" else site.port
@@ -137,7 +135,7 @@ async def test_a_proxy_that_refuses_means_not_sent(scheme: str, case: str, autho
     [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n"],
 )
 async def test_an_http_proxy_that_talks_nonsense_means_not_sent(refusal: bytes) -> None:
-    """Nothing of the request has left while the tunnel is not open."""
+    """The request cannot leave before the tunnel is open."""
     async with HttpProxy(refusal=refusal) as proxy:
         error = await failure(via(f"http://127.0.0.1:{proxy.port}"), "https://files.example/?canary")
     assert (type(error), error.reason) == (RequestNotSent, "proxy")
@@ -145,12 +143,12 @@ async def test_an_http_proxy_that_talks_nonsense_means_not_sent(refusal: bytes) 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_an_unresolvable_proxy_is_the_proxys_failure(scheme: str, authority: Authority) -> None:
-    """Not to be taken for the host's name."""
+    """It is not reported as the host's name."""
     error = await failure(via(f"{scheme}://proxy.example:3128", resolver=Names({})), "https://files.example/")
     assert (type(error), error.reason) == (RequestNotSent, "proxy")
 
 
-async def test_an_https_proxy_nobody_vouches_for_is_the_proxys_failure(authority: Authority) -> None:
+async def test_an_untrusted_https_proxy_is_the_proxys_failure(authority: Authority) -> None:
     """Its credentials are not sent either."""
     async with HttpProxy(tls=authority.server()) as proxy:
         error = await failure(via(f"https://bot:{QUOTED}@127.0.0.1:{proxy.port}"), "https://files.example/?canary")
@@ -159,12 +157,12 @@ async def test_an_https_proxy_nobody_vouches_for_is_the_proxys_failure(authority
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_a_host_with_another_name_is_refused_behind_a_proxy_too(scheme: str, authority: Authority) -> None:
-    """The tunnel opened, and at its end was not who we wanted."""
+    """The tunnel opened, and led to another host."""
     async with Site(answer(b"ok"), tls=authority.server("elsewhere.example")) as site:
         async with new_proxy(scheme, site.port, authority) as proxy:
             egress = via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
             error = await failure(egress, "https://files.example/?canary")
-        # asyncio of Python 3.11.7 trips over a refused certificate inside of TLS to the proxy, and does not say why.
+        # asyncio of Python 3.11.7 fails at a refused certificate inside of TLS to the proxy without saying why.
         reasons = {"tls", "proxy"} if scheme == "https" else {"tls"}
         assert isinstance(error, RequestNotSent)
         assert error.reason in reasons
@@ -208,7 +206,6 @@ async def test_a_host_that_only_sends_informational_answers_is_hung_up_on_behind
 
 @pytest.mark.parametrize("status", ["302 Found", "307 Temporary Redirect"])
 async def test_a_redirect_is_not_followed_through_a_proxy_either(status: str, authority: Authority) -> None:
-    """The proxy is asked once."""
     moved = answer(b"", status=status, headers="Location: http://other.example/\r\n")
     async with Site(in_turn(moved, answer(b"no"))) as site, HttpProxy(site.port) as proxy:
         egress = via(f"http://127.0.0.1:{proxy.port}")

@@ -1,4 +1,4 @@
-"""A download is complete, within its limits, or refused with a fixed word."""
+"""A download is complete and within its limits, or fails with a reason."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CANARY = "canary-signature"
 
 
 class Waits:
-    """A `sleep` that writes down how long, and returns at once."""
+    """A `sleep` that records its arguments and returns at once."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -76,14 +76,12 @@ async def test_a_download_holds_the_bytes_and_the_name_header() -> None:
 
 
 async def test_a_download_without_a_name_header_has_an_empty_one() -> None:
-    """Nobody has to ask for None."""
     async with storage(answer(b"")) as (site, media):
         download = await fetch(site, media)
     assert (download.sink.getvalue(), download.content_disposition) == (b"", "")
 
 
 async def test_a_download_of_exactly_the_limit_passes() -> None:
-    """The limit itself is allowed."""
     async with storage(answer(b"x" * 1_000)) as (site, media):
         assert len(await content(site, media)) == 1_000
 
@@ -107,7 +105,7 @@ async def endless(writer: asyncio.StreamWriter) -> None:
 
 @pytest.mark.parametrize("script", [announced, unannounced, endless])
 async def test_a_download_past_the_limit_is_refused(script: Script) -> None:
-    """Announced, unannounced or endless; never tried again."""
+    """Its size may be announced, unannounced or endless. It is not retried."""
     waits = Waits()
     async with storage(script, waits) as (site, media):
         with pytest.raises(MediaUnavailable) as caught:
@@ -129,7 +127,7 @@ def in_chunks(body: bytes) -> Script:
 
 
 async def test_a_download_without_a_length_may_have_exactly_the_limit() -> None:
-    """One byte more is too many, as it is with a length, though it comes long after the first."""
+    """One byte more is too many, though it comes long after the first."""
     async with storage(in_turn(in_chunks(b"x" * 200_000), in_chunks(b"x" * 200_001))) as (site, media):
         assert len(await content(site, media, limit_bytes=200_000)) == 200_000
         with pytest.raises(MediaUnavailable) as caught:
@@ -138,14 +136,14 @@ async def test_a_download_without_a_length_may_have_exactly_the_limit() -> None:
 
 
 async def test_an_answer_longer_than_announced_is_a_broken_one() -> None:
-    """Nobody knows which of the two to believe; the next attempt may be right."""
+    """It is retried: the next answer may be right."""
     async with storage(in_turn(answer(b"whole and more", length=5), answer(b"whole"))) as (site, media):
         assert await content(site, media) == b"whole"
     assert len(site.requests) == 2
 
 
 async def test_a_large_download_comes_in_small_parts() -> None:
-    """None is so large that what is done with it would hold up the event loop."""
+    """Decrypting a larger part would hold up the event loop."""
     sizes = []
 
     class Parts(io.BytesIO):
@@ -160,7 +158,7 @@ async def test_a_large_download_comes_in_small_parts() -> None:
 
 
 async def test_downloads_take_turns_however_fast_they_come() -> None:
-    """Between two parts of any of them, everything else that waits has its turn."""
+    """Between two parts of any download, everything else that is ready runs."""
     order = []
 
     class Parts(io.BytesIO):
@@ -180,8 +178,8 @@ async def test_downloads_take_turns_however_fast_they_come() -> None:
     assert ("part", "part") not in set(pairwise(order))
 
 
-async def test_a_cancelled_download_leaves_nothing_behind() -> None:
-    """What came of it is forgotten, and its connection closed: nobody wants the rest."""
+async def test_a_canceled_download_leaves_nothing_behind() -> None:
+    """Its bytes are freed and its connection is closed."""
     closed = asyncio.Event()
     sinks: list[weakref.ref[Arriving]] = []
     arrived = asyncio.Event()
@@ -215,7 +213,7 @@ async def test_a_cancelled_download_leaves_nothing_behind() -> None:
 
 
 async def test_a_compressed_answer_is_not_unpacked() -> None:
-    """Nobody asked for compression; a few bytes stay a few bytes."""
+    """We did not ask for compression, and a few bytes stay a few bytes."""
     bomb = gzip.compress(bytes(1_000_000))
     async with storage(answer(bomb, headers="Content-Encoding: gzip\r\n")) as (site, media):
         assert await content(site, media, limit_bytes=len(bomb)) == bomb
@@ -241,8 +239,8 @@ async def stalled(writer: asyncio.StreamWriter) -> None:
     [reset, hang_up, cut, torn, answer(b"", status="503 Busy")],
     ids=["reset", "hang_up", "cut", "torn", "503"],
 )
-async def test_a_passing_failure_is_tried_three_times_in_all(broken: Script) -> None:
-    """Each attempt is one request, as aiohttp does not add its own, and begins again with nothing."""
+async def test_a_transient_failure_is_tried_three_times_in_all(broken: Script) -> None:
+    """Each attempt is one request, without a retry of aiohttp's own, and starts with a new sink."""
     waits = Waits()
     async with storage(in_turn(broken, broken, answer(b"whole")), waits) as (site, media):
         assert await content(site, media) == b"whole"
@@ -267,8 +265,8 @@ async def test_a_passing_failure_is_tried_three_times_in_all(broken: Script) -> 
     ],
     ids=["reset", "hang_up", "cut", "503", "500", "403", "204", "206", "302", "silence", "stalled"],
 )
-async def test_a_lasting_failure_has_its_word(script: Script, reason: DownloadFailure, requests: int) -> None:
-    """The word is one of a closed set, and the error shows neither URL nor signature."""
+async def test_a_lasting_failure_has_its_reason(script: Script, reason: DownloadFailure, requests: int) -> None:
+    """The error shows neither the URL nor its signature."""
     async with storage(script) as (site, media):
         with pytest.raises(MediaUnavailable) as caught:
             await fetch(site, media, timeout_seconds=0.2 if reason == "timeout" else 5)
@@ -286,8 +284,7 @@ async def test_a_lasting_failure_has_its_word(script: Script, reason: DownloadFa
         (f"http://10.0.0.1/{CANARY}", "forbidden_address", 0),
     ],
 )
-async def test_without_a_connection_a_download_has_its_word_too(url: str, reason: str, attempts: int) -> None:
-    """Only what may pass is tried again."""
+async def test_without_a_connection_a_download_has_its_reason_too(url: str, reason: str, attempts: int) -> None:
     names = Names({})
     egress = Egress(resolver=names, socket_factory=Diversion())
     with pytest.raises(MediaUnavailable) as caught:
@@ -297,8 +294,8 @@ async def test_without_a_connection_a_download_has_its_word_too(url: str, reason
     assert_tells_nothing(caught.value)
 
 
-async def test_the_pauses_count_towards_the_time() -> None:
-    """A pause that outlasts the limit ends the download."""
+async def test_the_delays_count_towards_the_time() -> None:
+    """A delay that outlasts the limit ends the download."""
 
     async def forever(seconds: float) -> None:
         await asyncio.Event().wait()

@@ -37,7 +37,7 @@ async def test_a_name_too_long_for_a_socks_proxy_means_not_sent() -> None:
 
 
 async def test_an_unresolvable_host_behind_socks5_is_the_names_failure() -> None:
-    """The one kind of proxy for which we look names up ourselves."""
+    """Only for this kind of proxy do we look up the host's name."""
     async with SocksProxy() as proxy:
         egress = Egress(proxy=f"socks5://127.0.0.1:{proxy.port}", resolver=Names({}))
         error = await failure(egress, "https://files.example/")
