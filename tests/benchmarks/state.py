@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from maven_channel_wecom.clock import SystemClock
-from maven_channel_wecom.host.collecting import spare_callers
+from maven_channel_wecom.host.process import tune_garbage_collection
 from maven_channel_wecom.later import settled
 from maven_channel_wecom.patience import keep_trying
 from maven_channel_wecom.policy.reply_window import ReplyWindow
@@ -94,7 +94,7 @@ def _alone(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
 
 
 def _run(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
-    spare_callers()
+    tune_garbage_collection()
     return asyncio.run(measurement())
 
 
