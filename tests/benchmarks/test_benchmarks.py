@@ -22,7 +22,7 @@ SUBJECTS = {
     "calm": {"300/s, agent hangs, pictures arrive"},
     "delivery": {"bare aiohttp session", "bare aiohttp session, a connection each", "maven_outbound_send"},
     "media": {"a picture of 0.190735 MiB", "16 pictures of 0.190735 MiB at once"},
-    "codec": {"query", "body", "signature", "base64", "decrypt", "unframe", "JSON", "admit (memory:)", "seal"},
+    "codec": {"query", "body", "signature", "base64", "decrypt", "JSON", "seal"},
     "state": {"memory:", "sqlite:", "redis:"},
 }
 
