@@ -20,24 +20,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from maven_channel_wecom.clock import SystemClock
-from maven_channel_wecom.host.process import tune_garbage_collection
+from maven_channel_wecom.host.collecting import spare_callers
 from maven_channel_wecom.later import settled
 from maven_channel_wecom.patience import keep_trying
+from maven_channel_wecom.state.opening import open_state
+from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
+from tests.proofs.replicas import durable_redis
+
+from maven_channel_wecom.clock import SystemClock
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.state.memory import MemoryStateStore
-from maven_channel_wecom.state.opening import open_state
-from maven_channel_wecom.state.port import CLAIM_SECONDS, KeptCallback
 from tests.benchmarks.figures import figure, ratios
 from tests.benchmarks.load import load_core, pinned, server_core
 from tests.benchmarks.stalls import watched
-from tests.soak.replicas import durable_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from maven_channel_wecom.state.port import StateStore
+
     from tests.benchmarks.figures import Rows
     from tests.benchmarks.scale import Scale
 
@@ -94,7 +96,7 @@ def _alone(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
 
 
 def _run(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
-    tune_garbage_collection()
+    spare_callers()
     return asyncio.run(measurement())
 
 

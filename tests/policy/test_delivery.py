@@ -88,14 +88,14 @@ def test_a_verdict_on_an_errcode_keeps_it(errcode: int) -> None:
 
 
 @pytest.mark.parametrize("reason", get_args(NotSentReason))
-def test_what_never_left_is_repeated_unless_it_is_hopeless(reason: str) -> None:
+def test_what_never_left_is_repeated_unless_it_is_hopeless(reason: NotSentReason) -> None:
     """A forbidden address or a broken URL will be the same next time."""
     verdict = judge_failure(RequestNotSent(reason=reason))
     assert verdict == Verdict("undeliverable", reason, retry=reason not in {"forbidden_address", "bad_url"})
 
 
 @pytest.mark.parametrize("reason", get_args(LostReason))
-def test_what_left_without_an_answer_is_not_repeated(reason: str) -> None:
+def test_what_left_without_an_answer_is_not_repeated(reason: LostReason) -> None:
     """It may have arrived, and would be shown twice."""
     assert judge_failure(AnswerLost(reason=reason)) == Verdict("unknown", reason)
 
