@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Final
 from maven_channel_wecom.doctor.checks import StateSeen
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.opening import SQLITE
-from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
-from maven_channel_wecom.state.redis.keys import key_prefix
+from maven_channel_wecom.state.redis.address import is_redis, key_prefix, parse_redis_address
 from maven_channel_wecom.state.sqlite.failures import explain
 from maven_channel_wecom.state.sqlite.file import open_file
 from maven_channel_wecom.state.sqlite.schema import STEPS
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.state.redis.link import RedisLink
+    from maven_channel_wecom.state.redis.connection import RedisConnection
 
 _PAGE_BYTES: Final = 4096
 
@@ -106,21 +105,22 @@ def _probe_folder(folder: Path) -> StateSeen:
 
 async def _probe_redis(address: str, channel: str) -> StateSeen:
     try:
-        link = await asyncio.to_thread(_open_link, address)
+        connection = await asyncio.to_thread(_open_connection, address)
     except OSError:
         detail = "the files for TLS in the address cannot be read, or are no certificates and keys in PEM"
         return StateSeen(kind="unusable", detail=detail)
     key = f"{key_prefix(channel)}doctor"
     try:
-        await link.run("SET", key, "1", "EX", str(_PROBE_SECONDS))
-        await link.run("DEL", key)
+        await connection.command("SET", key, "1", "EX", str(_PROBE_SECONDS))
+        await connection.command("DEL", key)
     finally:
-        await link.close()
+        await connection.close()
     return StateSeen(kind="redis")
 
 
-def _open_link(address: str) -> RedisLink:
-    """Make a link. For a thread: it reads the files for TLS, and the package its scripts."""
-    from maven_channel_wecom.state.redis.link import RedisLink  # noqa: PLC0415 - the package comes with the extra
+def _open_connection(address: str) -> RedisConnection:
+    """Make a connection. For a thread: it reads the files for TLS, and the package its scripts."""
+    # Imported late: the redis package is an optional dependency.
+    from maven_channel_wecom.state.redis.connection import RedisConnection  # noqa: PLC0415
 
-    return RedisLink(parse_redis_address(address))
+    return RedisConnection(parse_redis_address(address))
