@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.doctor.checks import StateSeen
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state.opening import SQLITE
+from maven_channel_wecom.state.backends import SQLITE
 from maven_channel_wecom.state.redis.address import is_redis, key_prefix, parse_redis_address
-from maven_channel_wecom.state.sqlite.failures import explain
-from maven_channel_wecom.state.sqlite.file import open_file
-from maven_channel_wecom.state.sqlite.schema import STEPS
+from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse, explain
 
 if TYPE_CHECKING:
     from maven_channel_wecom.state.redis.connection import RedisConnection
@@ -68,25 +66,22 @@ def _probe_file(name: str) -> StateSeen:
             return StateSeen(kind="unusable", detail=f"there is no folder {folder} for the state file: create it")
         return _probe_folder(folder)
     try:
-        _write_to(open_file(path, STEPS), path)
-    except StateUnavailable as refusal:
-        # Its context is what SQLite said.
-        code = getattr(refusal.__context__, "sqlite_errorcode", 0) & 0xFF
-        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            return StateSeen(kind="locked")
-        raise
+        file = StateFile(path)
+    except StateInUse:
+        return StateSeen(kind="locked")
+    _write_to(file)
     return StateSeen(kind="file")
 
 
-def _write_to(connection: sqlite3.Connection, path: Path) -> None:
+def _write_to(file: StateFile) -> None:
     """Write the version that stands there already, and close the file."""
     try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        connection.execute(f"PRAGMA user_version = {version}")
+        (version,) = file.connection.execute("PRAGMA user_version").fetchone()
+        file.connection.execute(f"PRAGMA user_version = {version}")
     except sqlite3.Error as error:
-        raise explain(error, path) or error from None
+        raise explain(error, file.path) or error from None
     finally:
-        connection.close()
+        file.close()
 
 
 def _probe_folder(folder: Path) -> StateSeen:

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maven_channel_wecom.state.opening import address_problem, open_state
+from maven_channel_wecom.state.backends import address_problem, open_state
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 async def test_memory_is_opened_by_its_address() -> None:
-    """It has no further parts."""
     assert address_problem("memory:") is None
     assert await (await open_state("memory:", channel="wecom")).health() is None
 
@@ -30,14 +29,14 @@ async def test_another_address_is_explained_and_not_shown(address: str) -> None:
 
 
 async def test_a_sqlite_file_is_opened_by_its_path(tmp_path: Path) -> None:
-    """After the colon stands a path and nothing else."""
+    """After the colon stands a path, not a URL."""
     address = f"sqlite:{tmp_path}/state 100%?#.db"
     assert address_problem(address) is None
     assert address_problem("sqlite:state.db") is None
     state = await open_state(address, channel="wecom")
     assert await state.health() is None
     await state.close()
-    assert [file.name for file in tmp_path.iterdir()] == ["state 100%?#.db"]
+    assert {file.name for file in tmp_path.iterdir()} == {"state 100%?#.db", "state 100%?#.db.lock"}
 
 
 @pytest.mark.parametrize("address", ["sqlite:", "sqlite::memory:", "sqlite:///canary/state.db", "sqlite:canary\0.db"])
