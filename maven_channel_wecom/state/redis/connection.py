@@ -146,7 +146,7 @@ class RedisConnection:
         raise self._refusal(_LostAnswer if is_lost_answer(failure) else StateUnavailable)
 
     async def _disconnect_idle(self) -> None:
-        for connection in self._idle:
+        for connection in tuple(self._idle):
             await connection.disconnect(nowait=True)
 
     def _refusal(self, class_: type[StateUnavailable] = StateUnavailable) -> StateUnavailable:
