@@ -7,7 +7,8 @@ import shutil
 from typing import TYPE_CHECKING, Protocol
 
 from maven_channel_wecom.state.backends import open_state
-from tests.fakes.redis_replicas import crash_redis_store, let_replicas_be_silent
+from maven_channel_wecom.state.redis.store import open_redis
+from tests.fakes.redis_replicas import LONG_ANSWER_SECONDS, crash_redis_store, let_replicas_be_silent
 from tests.fakes.redis_server import shared_redis
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class _Redis:
         for store in self._opened:
             await crash_redis_store(store)
         await let_replicas_be_silent(self._server, seconds=3600)
-        store = await open_state(self._server.address(), channel="wecom")
+        store = await open_redis(self._server.address(), channel="wecom", answer_seconds=LONG_ANSWER_SECONDS)
         self._opened.append(store)
         return store
 

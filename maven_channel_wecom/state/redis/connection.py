@@ -120,7 +120,7 @@ class RedisConnection:
         except Exception as error:  # noqa: BLE001 - whatever the library raises, callers get one kind of error
             failure: Exception = error
         except BaseException:
-            # The caller was cancelled, and an answer that nobody reads would be taken for that of the next command.
+            # The caller was canceled, and an answer that nobody reads would be taken for that of the next command.
             await connection.disconnect(nowait=True)
             self._breaker.abandoned()
             raise
@@ -146,7 +146,7 @@ class RedisConnection:
         raise self._refusal(_LostAnswer if is_lost_answer(failure) else StateUnavailable)
 
     async def _disconnect_idle(self) -> None:
-        for connection in self._idle:
+        for connection in tuple(self._idle):
             await connection.disconnect(nowait=True)
 
     def _refusal(self, class_: type[StateUnavailable] = StateUnavailable) -> StateUnavailable:

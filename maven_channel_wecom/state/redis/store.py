@@ -118,7 +118,7 @@ class RedisStateStore(StateStore):
         except (StateUnavailable, asyncio.CancelledError) as failure:
             if isinstance(failure, StateUnavailable) and failure.reason == "state_full":
                 self._full = failure
-            # Redis may have some of them, and nobody works on these: they are not in progress here.
+            # Redis may have stored some of them, which no process works on: they are not in progress here.
             if len(self.deferred) < _MOST_KEPT:
                 for message_id in asked:
                     self.deferred.add(_Step("give_up", token, message_id, now))
@@ -308,13 +308,13 @@ class DeferredSteps:
         return len(self._steps)
 
     async def do(self, step: _Step) -> None:
-        """Run a step, or keep it for later if Redis is away. Cancelling the caller does not take it back."""
+        """Run a step, or keep it for later if Redis is away. Canceling the caller does not take it back."""
         tried = self.add(step)
         if not self.behind:
             await asyncio.shield(tried)
 
     def add(self, step: _Step) -> asyncio.Future[StateUnavailable | None]:
-        """Take a step without waiting for it. Returns what ends when it was tried: None if it ran, else why not."""
+        """Take a step without waiting for it. Returns a future of the first try: None if it ran, else why not."""
         tried: asyncio.Future[StateUnavailable | None] = asyncio.get_running_loop().create_future()
         self._steps.append((step, tried))
         if not self.behind:

@@ -137,6 +137,19 @@ async def test_a_claim_that_arrives_after_it_was_undone_is_not_given(server: Red
     await claim(far, "m1")
 
 
+async def test_a_repeated_claim_is_not_given_the_window_of_another_chat(
+    server: RedisServer, far: RedisStateStore
+) -> None:
+    """The message id it claimed came again in another chat before the claim was repeated."""
+    assert await admit(far, "m1")
+    stream = "maven-wecom:{wecom}:unfinished"
+    claim_of_chat = ("EVAL", CLAIM_WINDOW.text, 1, stream, "holder", "", "", "", NOW)
+    first = await server.command(*claim_of_chat, CHAT)
+    assert first[2:4] == [b"m1", CHAT.encode()]
+    assert await server.command(*claim_of_chat, CHAT) == first
+    assert await server.command(*claim_of_chat, "group:other") == [0, 0]
+
+
 async def test_an_admission_that_never_arrived_is_new_again(far: RedisStateStore, proxy: FaultProxy) -> None:
     """Nothing of it stays in this process, or a repeat would be acknowledged and lost."""
     await proxy.refuse()

@@ -1,4 +1,4 @@
-"""What a version with plain chat ids left in Redis is found and finished. `tests/vectors` says how it was recorded."""
+"""What a version with plain chat ids left in Redis is found and finished. `tests/vectors` says how it was written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.fakes.redis_server import RedisServer
 
 _COMMANDS: list[list[str]] = json.loads(
-    (Path(__file__).parents[2] / "vectors" / "redis_plain_chat_ids.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "vectors" / "state" / "redis_plain_chat_ids.json").read_text(encoding="utf-8")
 )["commands"]
 
 NOW = 4_000_000_020.0

@@ -1,8 +1,8 @@
 #!lua
--- Claims messages, opens their windows and stores their callbacks: each all or nothing. Answers 1 for a new message and 0
--- for another. The same call sent again finds its own token in the records, and answers the same.
--- ARGV: replica, token, the end of the claims, now; then id, received, message, chat, sender, url, opened, expires of each
--- message, the last five empty for one without a window.
+-- Claims messages, opens their windows and stores their callbacks: each all or nothing. Answers 1 for a new message and
+-- 0 for another. The same call sent again finds its own token in the records, and answers the same.
+-- ARGV: replica, token, the end of the claims, now; then of each message its id, received, message, chat, sender, url,
+-- opened, expires, the last five empty if it has no window.
 local replica, token, claim, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 -- Names no entry that exists: makes sure that there is a group, and that entries can be claimed, before one is added.

@@ -3,19 +3,19 @@
 -- are derived from what is read, which is allowed because they are in the same slot.
 --
 -- message:<id>   hash: until (the claim's end); in progress: owner (token of the admission or take-over), entry; with a
---                window: window (open, claimed, spent), holder (token of the claim), chat, sender, url, opened, expires,
---                repeated
--- unfinished     stream with the group `replicas`: the callbacks in progress (id, chat, received, message), each pending
---                at the replica that works on it
+--                window: window (open, claimed, spent), holder (token of the claim), chat, sender, url, opened,
+--                expires, repeated
+-- unfinished     stream with the group `replicas`: the callbacks in progress (id, chat, received, message), each
+--                pending at the replica that works on it
 -- chat:<chat>    sorted set: the open windows of a chat, newest last
 -- windows        sorted set: all open windows by their end, to count them and to drop expired ones a few at a time
 -- pulse          hash: when any replica was last heard (last), and since when without a gap (since), in ms
--- note:<token>   what the step with this token did, for a repeat of it: the id of the window it claimed as a string, empty
---                when that claim was abandoned; the stream entries it took over as a list
+-- note:<token>   what the step with this token did, for a repeat of it: the id of the window it claimed as a string,
+--                empty when that claim was abandoned; the stream entries it took over as a list
 --
--- A chat is a chat key, single:<id> or group:<id>. Versions before chat keys wrote the id alone, both in `chat` and in
--- chat:<id>: such a window is a single chat's if the id is its sender's, and a group's if not. It is claimed from the old
--- set and ends there, so it needs no migration. Entries of the stream have a `chat` only because those versions read it.
+-- A chat is a chat key, single:<id> or group:<id>. Versions before chat keys wrote the id alone, in the record and in
+-- chat:<id>: such a window is a single chat's if the id is its sender's, and otherwise a group's. It is claimed from
+-- there, so nothing is migrated. A stream entry has a `chat` only because those versions read it.
 local stream, group = KEYS[1], 'replicas'
 local prefix = stream:sub(1, -#'unfinished' - 1)
 local windows = prefix .. 'windows'
@@ -106,9 +106,9 @@ local function finish(key, now, entry, claim, window, expires)
   end
 end
 
--- Records a sign of life; returns whether replicas were heard without a gap for `silent_ms`. When Redis itself was frozen,
--- cut off or had its clock set, no replica could show that it lives: all get that long to show it before any counts as
--- dead. A script that was sent before a freeze and runs after it finds the gap too, and takes nothing over.
+-- Records a sign of life; returns whether replicas were heard without a gap for `silent_ms`. When Redis itself was
+-- frozen, cut off or had its clock set, no replica could show that it lives: all get that long to show it before any
+-- counts as dead. A script that was sent before a freeze and runs after it finds the gap too, and takes nothing over.
 local function steady_pulse(silent_ms)
   local time = redis.call('TIME')
   local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)

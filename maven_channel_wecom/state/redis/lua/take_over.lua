@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Takes over the callbacks of replicas that are silent or gave them up, oldest first, and opens the windows again that
--- those were answering through. Answers with id, received and message of each. The same call sent again finds in its note
--- what it took.
+-- those were answering through. Answers with id, received and message of each. The same call sent again finds in its
+-- note what it took.
 local replica, token, silent_ms, most, now, claim =
   ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 
