@@ -59,22 +59,21 @@ SAME_NAME = {
 
 TESTED_ELSEWHERE = {
     "clock.py": "the machine's clock: every test in e2e runs on it",
-    "contract/pseudonym.py": "tests/test_trail.py, where it is used",
+    "contract/pseudonym.py": "tests/telemetry/test_trail.py, where it is used",
     "doctor/examination.py": "tests/doctor/test_command.py: what it puts together is what the command prints",
     "doctor/keeping.py": "tests/doctor/test_checks.py: reads what the checks judge",
-    "doctor/passage.py": "tests/doctor/test_checks.py: reads what the checks judge",
+    "doctor/proxy_probe.py": "tests/doctor/test_checks.py: reads what the checks judge",
     "doctor/report.py": "tests/doctor/test_command.py, which prints it",
     "errors.py": "what each module raises is tested where it is raised",
     "host/agents/agent.py": "a protocol, and the sentences that tests/host/test_bus.py hears",
     "host/agents/failures.py": "tests/host/agents/test_responses.py: each failure comes from an agent",
     "host/agents/responses_answer.py": "tests/host/agents/test_responses.py: each answer comes from an agent",
     "host/agents/responses_request.py": "tests/host/agents/test_responses.py: each request reaches an agent",
-    "host/document.py": "tests/host/test_gateway.py and tests/doctor/test_command.py, which read files",
     "host/process_metrics.py": "tests/host/test_status_server.py, which exposes them",
     "plugin.py": "tests/test_channel.py and tests/e2e: hooks are called as a host calls them",
     "protocol/cipher.py": "tests/protocol/test_codec_vectors.py: known answers of the whole codec",
     "protocol/signature.py": "tests/protocol/test_codec_vectors.py: known answers of the whole codec",
-    "server/answer.py": "being written",
+    "server/receiver.py": "tests/server/test_connection.py, where requests are answered",
     "simulator/acknowledgements.py": "tests/simulator/test_offences.py: the simulator is tested as one program",
     "simulator/demo_gateway.py": "tests/simulator/test_demo.py",
     "simulator/demo_scenes.py": "tests/simulator/test_demo.py",
@@ -89,7 +88,7 @@ TESTED_ELSEWHERE = {
     "simulator/sending.py": "tests/simulator/test_callbacks.py",
     "simulator/sent.py": "tests/simulator/test_callbacks.py",
     "simulator/typed_lines.py": "tests/simulator/test_console.py, where lines are typed",
-    "state/store.py": "being written",
+    "state/store.py": "tests/state/test_state_store.py: one suite for every backend",
 }
 """Modules without a test file of their own name, each with where it is tested or why it is not."""
 
