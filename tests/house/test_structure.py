@@ -50,8 +50,6 @@ SAME_NAME = {
 """Names of classes and public constants that two modules may share, each with the reason."""
 
 TESTED_ELSEWHERE = {
-    "clock.py": "the machine's clock: every test in e2e runs on it",
-    "contract/pseudonym.py": "tests/test_trail.py, where it is used",
     "doctor/examination.py": "tests/doctor/test_command.py: what it puts together is what the command prints",
     "doctor/keeping.py": "tests/doctor/test_checks.py: reads what the checks judge",
     "doctor/proxy_probe.py": "tests/doctor/test_checks.py: reads what the checks judge",
@@ -63,23 +61,15 @@ TESTED_ELSEWHERE = {
     "host/agents/responses_request.py": "tests/host/agents/test_responses.py: each request reaches an agent",
     "host/process_metrics.py": "tests/host/test_status_server.py, which exposes them",
     "plugin.py": "tests/test_channel.py and tests/e2e: hooks are called as a host calls them",
-    "protocol/cipher.py": "tests/protocol/test_codec_vectors.py: known answers of the whole codec",
-    "protocol/signature.py": "tests/protocol/test_codec_vectors.py: known answers of the whole codec",
+    "server/receiver.py": "tests/server/test_connection.py, where requests are answered",
     "simulator/acknowledgements.py": "tests/simulator/test_offences.py: the simulator is tested as one program",
     "simulator/demo_gateway.py": "tests/simulator/test_demo.py",
     "simulator/demo_scenes.py": "tests/simulator/test_demo.py",
-    "simulator/keys.py": "every test draws its secrets with it",
-    "simulator/listening.py": "tests/simulator/test_wecom.py",
     "simulator/media.py": "tests/simulator/test_wecom.py: the simulator is tested as one program",
     "simulator/media_faults.py": "tests/simulator/test_faults.py",
-    "simulator/picture.py": "tests/simulator/test_demo.py",
-    "simulator/recorded.py": "tests/simulator/test_wecom.py: the simulator is tested as one program",
     "simulator/replies.py": "tests/simulator/test_wecom.py: the simulator is tested as one program",
-    "simulator/reply_rules.py": "tests/simulator/test_offences.py: each rule is an offence",
     "simulator/sending.py": "tests/simulator/test_callbacks.py",
-    "simulator/sent.py": "tests/simulator/test_callbacks.py",
-    "simulator/typed_lines.py": "tests/simulator/test_console.py, where lines are typed",
-    "state/store.py": "being written",
+    "state/redis/scripts.py": "tests/state/redis/test_store.py, which runs every script",
 }
 """Modules without a test file of their own name, each with where it is tested or why it is not."""
 

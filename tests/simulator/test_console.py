@@ -15,7 +15,6 @@ import pytest
 from maven_channel_wecom.protocol.reply import markdown_body
 from maven_channel_wecom.simulator import console
 from maven_channel_wecom.simulator.picture import draw_png
-from maven_channel_wecom.simulator.typed_lines import read_lines
 from tests.suite_watch import new_encoding_aes_key
 
 if TYPE_CHECKING:
@@ -105,22 +104,6 @@ async def test_a_bot_that_is_silent_is_reported(wecom: SimulatedWeCom, bot: Bot)
         await console.run_console(wecom, typed("/quit"), said.append, user="alice")
     assert any(line.startswith("<- refused reply") for line in said)
     assert "URL check failed: WeCom's console would not save this URL" in said
-
-
-async def test_lines_are_read_from_a_pipe_as_they_come() -> None:
-    """A line split over two writes is one line, and the last needs no newline."""
-    reading, writing = os.pipe()
-    lines = read_lines(reading)
-    try:
-        async with asyncio.timeout(30):
-            os.write(writing, "one\ntw你".encode()[:-1])
-            assert await anext(lines) == "one"
-            os.write(writing, "你".encode()[-1:] + b"o\nlast")
-            assert await anext(lines) == "tw你o"
-            os.close(writing)
-            assert [line async for line in lines] == ["last"]
-    finally:
-        os.close(reading)
 
 
 def arguments(*given: str) -> argparse.Namespace:

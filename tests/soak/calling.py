@@ -64,6 +64,11 @@ class Line:
         parts = urlsplit(url)
         return cls(*await asyncio.open_connection(parts.hostname, parts.port))
 
+    @property
+    def closed(self) -> bool:
+        """Whether the gateway closed it, as it may while nothing is asked. HTTP clients look before they reuse one."""
+        return self._reader.at_eof() or self._writer.is_closing()
+
     async def call(self, request: bytes, *, segments: int = 1) -> bytes:
         """Send a request in that many segments and return the head of its answer. TimeoutError or OSError."""
         size = -(-len(request) // segments)
@@ -85,10 +90,11 @@ class Line:
 
 @dataclass(kw_only=True)
 class Calls:
-    """How long each acknowledgement took, and how many callbacks got none."""
+    """How long each acknowledgement took, how many callbacks got none, and how many were sent on another connection."""
 
     seconds: list[float] = field(default_factory=list)
     failed: int = 0
+    repeated: int = 0
 
     @property
     def p90_seconds(self) -> float:
@@ -139,21 +145,47 @@ class GoodCallers:
         for line in self._kept:
             line.close()
 
+    def _pop_kept(self) -> Line | None:
+        while self._kept:
+            line = self._kept.pop(0)
+            if not line.closed:
+                return line
+            line.close()
+        return None
+
     async def _call_once(self, calls: Calls, *, keep: bool) -> None:
         request = sealed_text(self._credentials, self._url, message_id=os.urandom(12).hex(), text=" ")
         began = time.perf_counter()
-        line = None
         try:
-            line = self._kept.pop(0) if keep and self._kept else await Line.open(self._url)
-            head = await line.call(request, segments=self._segments)
+            line, head = await self._exchange(calls, request, self._pop_kept() if keep else None)
         except (TimeoutError, OSError):
             calls.failed += 1
-            keep = False
+            return
+        calls.seconds.append(time.perf_counter() - began)
+        calls.failed += not head.startswith(b"HTTP/1.1 200 ")
+        if keep and len(self._kept) < _KEPT_CONNECTIONS:
+            self._kept.append(line)
         else:
-            calls.seconds.append(time.perf_counter() - began)
-            calls.failed += not head.startswith(b"HTTP/1.1 200 ")
-        if line is not None:
-            if keep and len(self._kept) < _KEPT_CONNECTIONS:
-                self._kept.append(line)
-            else:
-                line.close()
+            line.close()
+
+    async def _exchange(self, calls: Calls, request: bytes, kept: Line | None) -> tuple[Line, bytes]:
+        """Return the head of the answer and the connection it came on.
+
+        A kept connection that is closed before any of the answer came may have been closed while it was idle. The
+        request is repeated once then (RFC 9112 9.3.1): a callback that comes twice is admitted once.
+        """
+        if kept is not None:
+            try:
+                return kept, await kept.call(request, segments=self._segments)
+            except TimeoutError:
+                kept.close()
+                raise
+            except OSError:
+                kept.close()
+                calls.repeated += 1
+        line = await Line.open(self._url)
+        try:
+            return line, await line.call(request, segments=self._segments)
+        except OSError:
+            line.close()
+            raise

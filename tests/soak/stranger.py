@@ -232,14 +232,18 @@ class Findings:
 
     def __str__(self) -> str:
         rows = [("nobody else", "", self.alone), *((*which, calls) for which, calls in self.beside.items())]
-        titles = f"{'calls':>7}{'failed':>8}{'p99':>10}{'p99.9':>10}{'longest':>10}"
-        lines = [f"{'a stranger who':<15}{'on port':<10}{titles}"]
-        lines += [
-            f"{kind:<15}{port:<10}{len(calls.seconds):>7}{calls.failed:>8}{calls.p99_seconds * 1000:>7.1f} ms"
-            f"{calls.p999_seconds * 1000:>7.1f} ms{calls.longest_seconds * 1000:>7.1f} ms"
+        titles = f"{'calls':>7}{'failed':>8}{'again':>7}{'p99':>11}{'p99.9':>11}{'longest':>11}"
+        lines = [
+            f"{kind:<15}{port:<10}{len(calls.seconds):>7}{calls.failed:>8}{calls.repeated:>7}{_times(calls)}"
             for kind, port, calls in rows
         ]
-        return "\n".join([*lines, f"memory {self.drift_bytes / 1e6:+.1f} MB"])
+        memory = f"memory {self.drift_bytes / 1e6:+.1f} MB"
+        return "\n".join([f"{'a stranger who':<15}{'on port':<10}{titles}", *lines, memory])
+
+
+def _times(calls: Calls) -> str:
+    times = calls.p99_seconds, calls.p999_seconds, calls.longest_seconds
+    return "".join(f"{seconds * 1000:>8.1f} ms" for seconds in times)
 
 
 async def run(folder: Path, *, seconds: float, kinds: Sequence[str] = tuple(KINDS)) -> Findings:
