@@ -97,22 +97,22 @@ async def test_a_large_batch_is_admitted_as_a_whole(state: StateStore) -> None:
     assert state.open_windows == 200
 
 
-async def test_a_message_whose_admission_was_canceled_is_taken_over_or_new(state: StateStore) -> None:
-    """Whatever was stored for a caller who was canceled has no owner."""
+async def test_a_message_whose_admission_was_cancelled_is_taken_over_or_new(state: StateStore) -> None:
+    """Whatever was stored for a caller who was cancelled has no owner."""
     ids = [f"m{number}" for number in range(20)]
     callers = [asyncio.create_task(state.admit([admission(message_id)], NOW)) for message_id in ids]
     await asyncio.sleep(0)
     for caller in callers[::2]:
         caller.cancel()
     results = await asyncio.gather(*callers, return_exceptions=True)
-    canceled = {message_id for message_id, result in zip(ids, results, strict=True) if result != [True]}
+    cancelled = {message_id for message_id, result in zip(ids, results, strict=True) if result != [True]}
     new_now = {message_id for message_id in ids if await admit(state, message_id)}
     taken = {callback.message_id for callback in await take_over_all(state)}
-    assert new_now | taken == canceled
+    assert new_now | taken == cancelled
     assert not new_now & taken
 
 
-async def test_a_window_whose_claim_was_canceled_is_open_again(state: StateStore) -> None:
+async def test_a_window_whose_claim_was_cancelled_is_open_again(state: StateStore) -> None:
     await admit(state, "m1")
     for _ in range(10):
         caller = asyncio.create_task(state.claim_window([CHAT], "m1", NOW))

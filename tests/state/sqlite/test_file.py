@@ -58,7 +58,7 @@ def change(path: Path, *statements: str) -> None:
 
 @contextlib.contextmanager
 def folder_of_an_ordinary_user() -> Iterator[Path]:
-    """Be no administrator for a while, to whom everything is allowed; in a folder such a user can reach."""
+    """Give up an administrator's rights for a while; yield a folder that an ordinary user can reach."""
     administrator = os.geteuid() == 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -336,14 +336,13 @@ async def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 
 async def test_a_link_to_nothing_is_refused(path: Path) -> None:
-    """Where it points, nothing is made."""
+    """Nothing is made where it points."""
     path.symlink_to(path.parent / "canary")
     assert await refusal(path) == "cannot be opened: File exists"
     assert names(path.parent) == {"state.db"}
 
 
 async def test_a_file_that_is_no_database_is_refused_and_kept(path: Path) -> None:
-    """It belongs to somebody."""
     path.write_bytes(b"dear diary " * 1_000)
     assert await refusal(path) == "is no SQLite database, or is damaged: name another file, or move this one away"
     assert path.read_bytes() == b"dear diary " * 1_000
@@ -360,7 +359,6 @@ async def test_the_database_of_another_program_is_refused_and_kept(path: Path, a
 
 
 async def test_a_newer_schema_is_refused(path: Path) -> None:
-    """What a later version keeps there, this one does not know."""
     await make_state(path)
     newer = VERSION + 1
     change(path, f"PRAGMA user_version = {newer}")
@@ -375,7 +373,7 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
     ids=["table gone", "column added", "version gone"],
 )
 async def test_a_schema_that_was_changed_is_refused(path: Path, statement: str) -> None:
-    """Whatever changed it: the statements would not mean what they should."""
+    """The statements would not mean what they should."""
     await make_state(path)
     change(path, statement)
     assert (await refusal(path)).startswith("is damaged: stop the program, move the file")
@@ -389,7 +387,6 @@ async def test_a_file_cut_short_is_refused(path: Path) -> None:
 
 
 async def test_a_file_that_may_not_be_written_is_refused() -> None:
-    """What cannot be kept is not promised."""
     with folder_of_an_ordinary_user() as folder:
         path = folder / "state.db"
         await make_state(path)
@@ -398,12 +395,19 @@ async def test_a_file_that_may_not_be_written_is_refused() -> None:
 
 
 async def test_a_file_that_may_not_be_read_is_refused() -> None:
-    """Its owner is somebody else."""
     with folder_of_an_ordinary_user() as folder:
         path = folder / "state.db"
         await make_state(path)
         path.chmod(0)
         assert await refusal(path) == f"cannot be used: give this user the right to read and write {path}"
+
+
+async def test_a_lock_file_that_may_not_be_opened_is_named() -> None:
+    with folder_of_an_ordinary_user() as folder:
+        path, lock = folder / "state.db", folder / "state.db.lock"
+        await make_state(path)
+        lock.chmod(0)
+        assert await refusal(path) == f"cannot be used: give this user the right to read and write {lock}"
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["new file", "old file"])
