@@ -9,7 +9,7 @@ URL ?= http://127.0.0.1:9886/wecom/bot
 SECONDS ?= 600
 TARGETS ?= envelope cipher callback media cutting
 
-.PHONY: demo test gateway simulator doctor lint format coverage dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
+.PHONY: demo test gateway simulator doctor lint format coverage reference dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
 	@exec $(BIN)/python -m maven_channel_wecom demo
@@ -44,6 +44,9 @@ format: $(READY)
 
 coverage: $(READY)  ## Run the tests with branch coverage.
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+reference: $(READY)  ## Write the keys of the configuration into README.md and plugin.toml, from their declarations.
+	@$(BIN)/python -m reference
 
 dashboards: $(READY)  ## Write the dashboards and rules anew: make dashboards RUNBOOK=https://…/runbook.md
 	@$(BIN)/python -W ignore::DeprecationWarning -m dashboards $(if $(RUNBOOK),--runbook "$(RUNBOOK)")

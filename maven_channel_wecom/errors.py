@@ -15,101 +15,11 @@ WeComError
 
 No text here ever holds a token, a key, a URL or what a user wrote.
 
-Below the errors stand all reasons: every closed set of short words that an error, a metric label or a log field takes.
+Before the errors stand all reasons: every closed set of short words that an error, a metric label or a log field takes.
 """
 
 from collections.abc import Sequence
 from typing import Literal
-
-
-class WeComError(Exception):
-    """Base of every error of this channel. `reason` is a fixed short word, used as metric label and in logs."""
-
-    reason: str = "error"
-
-    def __init__(self, message: str = "", *, reason: str | None = None) -> None:
-        if reason is not None:
-            self.reason = reason
-        super().__init__(message or self.reason)
-
-
-class ConfigError(WeComError):
-    """The configuration of a channel is wrong; `problems` names every wrong key, one sentence each."""
-
-    reason = "config"
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = tuple(problems)
-
-
-class CallbackRejected(WeComError):
-    """A callback is answered with `status` and leaves no trace but a count."""
-
-    reason = "rejected"
-    status = 400
-
-    def __init__(self, message: str = "", *, reason: str | None = None, status: int | None = None) -> None:
-        super().__init__(message, reason=reason)
-        if status is not None:
-            self.status = status
-
-
-class MalformedCallback(CallbackRejected):
-    """Not the shape of a callback: not JSON, a parameter or a field missing or misshapen."""
-
-    reason = "malformed"
-
-
-class SignatureMismatch(CallbackRejected):
-    """The signature is not ours: somebody else, or another token."""
-
-    reason = "signature"
-    status = 401
-
-
-class UndecipherableEnvelope(CallbackRejected):
-    """The ciphertext does not open. One error for base64, length, padding, frame and text."""
-
-    reason = "undecipherable"
-
-
-class WrongReceiver(CallbackRejected):
-    """The envelope opened, and was meant for another receiver than `receiveId`."""
-
-    reason = "receiver"
-
-
-class StaleCallback(CallbackRejected):
-    """The timestamp is further away than `maxSkewSeconds`."""
-
-    reason = "stale"
-    status = 401
-
-
-class MediaUnavailable(WeComError):
-    """A media item could not be fetched, opened or recognized."""
-
-    reason = "unavailable"
-
-
-class RequestNotSent(WeComError):
-    """No connection could be made; `reason` says which step failed. The request surely did not arrive."""
-
-    reason = "connect"
-
-
-class AnswerLost(WeComError):
-    """The request left and no complete answer came back. It may have arrived."""
-
-    reason = "timeout"
-
-
-class StateUnavailable(WeComError):
-    """The state cannot promise anything now; `reason` says why."""
-
-    reason = "state"
-
 
 HttpRejection = Literal[
     "not_http", "tls", "http2", "proxy_protocol", "head_too_large", "host", "path", "coded", "expectation", "pipelined"
@@ -152,9 +62,7 @@ NotSentReason = Literal["connect", "connect_timeout", "dns", "tls", "proxy", "fo
 LostReason = Literal["timeout", "reset"]
 """The `reason` of an AnswerLost."""
 
-DownloadFailure = Literal[
-    "forbidden_address", "connect", "timeout", "reset", "http_status", "too_large", "bad_url"
-]
+DownloadFailure = Literal["forbidden_address", "connect", "timeout", "reset", "http_status", "too_large", "bad_url"]
 """Why a media item could not be downloaded."""
 
 MediaFailure = Literal[
@@ -186,3 +94,95 @@ RefusedReason = Literal[
 
 UnknownReason = Literal[LostReason, "unreadable_answer", "repeated"]
 """Why nobody can know whether a reply arrived."""
+
+ReplyReason = Literal["ok", UndeliverableReason, RefusedReason, UnknownReason]
+"""Why a reply ended as it did; `ok` when it was delivered."""
+
+
+class WeComError(Exception):
+    """Base of every error of this channel. `reason` is a fixed short word, used as metric label and in logs."""
+
+    reason: str = "error"
+
+    def __init__(self, message: str = "", *, reason: str | None = None) -> None:
+        if reason is not None:
+            self.reason = reason
+        super().__init__(message or self.reason)
+
+
+class ConfigError(WeComError):
+    """The configuration of a channel is wrong; `problems` names every wrong key, one sentence each."""
+
+    reason = "config"
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class CallbackRejected(WeComError):
+    """A callback is answered with `status` and leaves no trace but a count."""
+
+    reason: Rejection
+    status = 400
+
+    def __init__(self, message: str = "", *, reason: Rejection | None = None, status: int | None = None) -> None:
+        super().__init__(message, reason=reason)
+        if status is not None:
+            self.status = status
+
+
+class MalformedCallback(CallbackRejected):
+    """Not the shape of a callback: not JSON, a parameter or a field missing or misshapen."""
+
+    reason: Rejection = "malformed"
+
+
+class SignatureMismatch(CallbackRejected):
+    """The signature is not ours: somebody else, or another token."""
+
+    reason: Rejection = "signature"
+    status = 401
+
+
+class UndecipherableEnvelope(CallbackRejected):
+    """The ciphertext does not open. One error for base64, length, padding, frame and text."""
+
+    reason: Rejection = "undecipherable"
+
+
+class WrongReceiver(CallbackRejected):
+    """The envelope opened, and was meant for another receiver than `receiveId`."""
+
+    reason: Rejection = "receiver"
+
+
+class StaleCallback(CallbackRejected):
+    """The timestamp is further away than `maxSkewSeconds`."""
+
+    reason: Rejection = "stale"
+    status = 401
+
+
+class MediaUnavailable(WeComError):
+    """A media item could not be fetched, opened or recognized."""
+
+    reason: MediaFailure
+
+
+class RequestNotSent(WeComError):
+    """No connection could be made; `reason` says which step failed. The request surely did not arrive."""
+
+    reason: NotSentReason = "connect"
+
+
+class AnswerLost(WeComError):
+    """The request left and no complete answer came back. It may have arrived."""
+
+    reason: LostReason = "timeout"
+
+
+class StateUnavailable(WeComError):
+    """The state cannot promise anything now; `reason` says why."""
+
+    reason: StateFailure = "state"

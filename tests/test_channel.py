@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pluggy
 import pytest
@@ -16,11 +16,14 @@ from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.messages import OutboundMessage
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.telemetry import events
+from tests.fakes.recorder import Recorder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from maven_channel_wecom.contract.messages import InboundMessage
+    from maven_channel_wecom.inbox import Inbox
 
 ENTRY: dict[str, Any] = {
     "token": "canary-token",
@@ -117,43 +120,51 @@ async def test_a_state_that_goes_away_and_comes_back_is_two_lines_in_the_log(
     host = Host()
     channel = await host.start(state=f"sqlite:{tmp_path}/state.db")
     (tmp_path / "state.db").rename(tmp_path / "moved.db")
-    await channel._tell_trouble()
-    await channel._tell_trouble()
+    await channel._report_state()
+    await channel._report_state()
     (tmp_path / "moved.db").rename(tmp_path / "state.db")
-    await channel._tell_trouble()
+    await channel._report_state()
     await host.hook.maven_channel_stop(channel=channel)
     told = [record for record in caplog.records if record.message.startswith("wecom state")]
     assert [record.message for record in told] == ["wecom state away", "wecom state back"]
     assert "removed or replaced" in told[0].__dict__["fields"]["detail"]
 
 
-async def test_looking_for_old_messages_goes_on_whatever_it_meets(caplog: pytest.LogCaptureFixture) -> None:
-    """An error of one look must not be the end of all looks; its text stays out of the log."""
-    errors: list[Exception] = [RuntimeError("canary"), StateUnavailable()]
+async def test_looking_for_unfinished_messages_goes_on_after_any_error() -> None:
+    """An error of one look must not be the end of all looks; its text is not reported."""
 
-    async def fail() -> None:
-        raise errors.pop(0)
+    class FailingInbox:
+        errors: ClassVar[list[Exception]] = [RuntimeError("canary"), StateUnavailable()]
+
+        async def recover(self) -> None:
+            raise self.errors.pop(0)
 
     unused: Any = None
+    recorder = Recorder()
     channel = WeComChannel(
         "wecom",
         read_config("wecom", ENTRY),
         server=unused,
         inbound=unused,
-        inbox=unused,
+        inbox=cast("Inbox", FailingInbox()),
         media=unused,
         send=unused,
         state=unused,
-        metrics=unused,
-        recover=fail,
+        emit=recorder,
         close=unused,
     )
-    await channel._take_over()
-    await channel._take_over()
-    assert errors == []
-    assert "canary" not in caplog.text
-    errors_logged = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert errors_logged == ["wecom messages not taken up"]
+    await channel._recover()
+    await channel._recover()
+    assert FailingInbox.errors == []
+    assert recorder.events == [events.RecoveryFailed(error="RuntimeError")]
+
+
+async def test_an_obsolete_key_is_reported_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    host = Host()
+    channel = await host.start(shortPath=False)
+    await host.hook.maven_channel_stop(channel=channel)
+    reported = [record for record in caplog.records if record.message == "wecom setting obsolete"]
+    assert [record.__dict__["fields"] for record in reported] == [{"channel": "wecom", "key": "shortPath"}]
 
 
 async def test_a_host_can_start_and_stop_channels_without_end() -> None:

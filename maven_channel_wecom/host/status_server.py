@@ -32,11 +32,18 @@ _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _SHUTDOWN_SECONDS = 1
 
-PATIENCE_SECONDS: Final = 15.0
-"""For the head of a request, for its body, for an answer to be taken, and for the next request.
+STATUS_TIMEOUT_SECONDS: Final = 15.0
+"""For the head of a request, for an answer to be read, and for the next request.
 
-aiohttp itself lets a reader who does not read keep a connection, and the answer in memory, for ever.
+Without it, aiohttp keeps the connection of a client that does not read, and the answer in memory, for ever. Lower: a
+scrape over a slow network is cut off.
 """
+
+_BODY_BYTES: Final = 4 * 1024
+"""No request here needs a body; some clients send a small one all the same. Lower: those are refused."""
+
+_LINGERING_SECONDS: Final = 1.0
+"""For a body that nobody reads, before its connection is closed: closed at once, the answer could be lost."""
 
 
 class StatusServerError(Exception):
@@ -52,13 +59,13 @@ class StatusServer:
         metrics: CollectorRegistry,
         reasons: Callable[[], Awaitable[Sequence[str]]],
         *,
-        patience_seconds: float = PATIENCE_SECONDS,
+        timeout_seconds: float = STATUS_TIMEOUT_SECONDS,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._process = ProcessMetrics(metrics)
         self._reasons = reasons
-        self._patience_seconds = patience_seconds
+        self._timeout_seconds = timeout_seconds
         self._runner: web.AppRunner | None = None
         self.port = settings.port
 
@@ -73,8 +80,10 @@ class StatusServer:
             access_log=None,
             logger=_silent,
             shutdown_timeout=_SHUTDOWN_SECONDS,
-            keepalive_timeout=self._patience_seconds,
-            lingering_time=self._patience_seconds,
+            keepalive_timeout=self._timeout_seconds,
+            lingering_time=min(self._timeout_seconds, _LINGERING_SECONDS),
+            # aiohttp would decompress what comes behind a refused head, without yielding to the event loop.
+            auto_decompress=False,
         )
         await self._runner.setup()
         try:
@@ -93,13 +102,15 @@ class StatusServer:
 
     @web.middleware
     async def _answer_in_time(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer, and hang up on who does not take the answer."""
+        """Answer, and close the connection of a client that does not read the answer."""
+        response = _refusal(request)
+        if response is None:
+            try:
+                response = await handler(request)
+            except web.HTTPException as error:
+                response = error
         try:
-            response = await handler(request)
-        except web.HTTPException as refusal:
-            response = refusal
-        try:
-            async with asyncio.timeout(self._patience_seconds):
+            async with asyncio.timeout(self._timeout_seconds):
                 await response.prepare(request)
                 await response.write_eof()
         except (TimeoutError, ConnectionError):
@@ -134,3 +145,16 @@ class StatusServer:
                     "change gateway.port"
                 )
         return f"the status server cannot listen on {address}: no address of this machine; change gateway.host"
+
+
+def _refusal(request: web.Request) -> web.StreamResponse | None:
+    """Return the answer to a request with a body that is coded, large or of unknown length; None for all others."""
+    refusal: web.HTTPException
+    if request.headers.get("Content-Encoding", "identity").lower() not in {"", "identity"}:
+        refusal = web.HTTPUnsupportedMediaType(headers={"Accept-Encoding": "identity"})
+    elif "Transfer-Encoding" in request.headers or (request.content_length or 0) > _BODY_BYTES:
+        refusal = web.HTTPRequestEntityTooLarge(_BODY_BYTES, request.content_length or 0)
+    else:
+        return None
+    refusal.force_close()
+    return refusal

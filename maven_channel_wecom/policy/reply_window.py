@@ -45,7 +45,7 @@ def open_window(callback: Callback, now: float) -> ReplyWindow | None:
 
 
 def chat_key(chat_id: str, *, is_group: bool) -> str:
-    """Return what a chat is called in the state. A group may have the id of a person, so its kind is part of the key."""
+    """Return the key of a chat in the state. A group may have the id of a person, so its kind is part of the key."""
     return f"{'group' if is_group else 'single'}:{chat_id}"
 
 

@@ -1,7 +1,10 @@
-"""The answer to a request as a value."""
+"""The answer to a request, as a value and as bytes."""
 
 from __future__ import annotations
 
+import time
+from email.utils import formatdate
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -51,3 +54,43 @@ RETRY_LATER: Final = msgspec.structs.replace(_ERRORS[503], verifies=True)
 def error_answer(status: int) -> Answer:
     """Return the answer to whatever is not accepted: its status and nothing about why."""
     return _ERRORS[status]
+
+
+SERVER: Final = "maven"
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+class ResponseWriter:
+    """Writes answers as HTTP/1.1; answers of one second share their Date."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._server_and_date = b""
+
+    def encode(self, answer: Answer, *, connection: str = "", with_body: bool = True) -> bytes:
+        """Return a whole response.
+
+        Args:
+            answer: what is said.
+            connection: the value of a Connection header; none is written without.
+            with_body: False for the answer to HEAD, which has the Content-Length of the body that is left out.
+        """
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            # RFC 9110 6.6.1; the doctor compares clocks by it.
+            self._server_and_date = f"Server: {SERVER}\r\nDate: {formatdate(second, usegmt=True)}\r\n".encode()
+        further = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+        if connection:
+            further += f"Connection: {connection}\r\n"
+        return b"%b%bContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n%b" % (
+            _STATUS_LINES[answer.status],
+            self._server_and_date,
+            answer.content_type.encode(),
+            len(answer.body),
+            further.encode(),
+            answer.body if with_body else b"",
+        )

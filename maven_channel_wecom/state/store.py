@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 import msgspec
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.policy.reply_window import ReplyWindow
+from maven_channel_wecom.policy.reply_window import ReplyWindow  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

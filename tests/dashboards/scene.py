@@ -246,6 +246,7 @@ class Scene:
         await self.windows_without_answer()
         await self.signatures_of_others(6)
         await self.sick.wecom.request("POST", body=b"{}")
+        await self.requests_to_another_path()
         await self.broken_messages()
         self.stall()
 
@@ -299,6 +300,13 @@ class Scene:
         for _ in range(_STRANGERS):
             _, writer = await asyncio.open_connection("127.0.0.1", self._running.channel().port)
             self._strangers.append(writer)
+
+    async def requests_to_another_path(self) -> None:
+        """Have a browser look for a page that the callback port does not have."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._running.channel().port)
+        writer.write(b"GET /favicon.ico HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        await reader.read()
+        writer.close()
 
     def set_clock_of_wecom(self, *, right: bool) -> None:
         self.sick.wecom.clock = self.clock.wall if right else (lambda: self.clock.wall() - _SKEW_SECONDS)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from dashboards.alerts import ALERTS
 from dashboards.rules import UNAVAILABLE, recordings
-from maven_channel_wecom.metrics.labels import UNAVAILABILITIES
+from maven_channel_wecom.errors import Unavailability
 from tests.dashboards.committed import annotated, asked, named, pasted
 from tests.dashboards.promtool import promtool
 from tests.e2e.deployment import Deployment
@@ -107,7 +107,7 @@ async def test_labels_in_expressions_exist(deployment: Deployment) -> None:
 
 def test_what_was_answered_503_counts_as_not_acknowledged() -> None:
     """Whatever the reason, but for a restart; `crowded` is refused before anybody knows whose it is."""
-    assert set(UNAVAILABLE.split("|")) == {*UNAVAILABILITIES, "crowded"} - {"draining"}
+    assert set(UNAVAILABLE.split("|")) == {*get_args(Unavailability), "crowded"} - {"draining"}
 
 
 async def test_what_a_gateway_exports_is_as_it_should_be(deployment: Deployment) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from maven_channel_wecom.config import read_config
 from maven_channel_wecom.contract.hookspecs import hookimpl
+from maven_channel_wecom.egress.egress import Egress
 from maven_channel_wecom.plugin import build_channel
-from maven_channel_wecom.transport.egress import Egress
 
 if TYPE_CHECKING:
     import ssl

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.simulator.messages import CardClick, EnterChat, Feedback, StreamRefresh, Unknown
-from maven_channel_wecom.trail import trail_id
+from maven_channel_wecom.telemetry.trail import trail_id
 from tests.e2e.agents import Listener
 from tests.e2e.deployment import Deployment
 

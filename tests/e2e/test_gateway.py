@@ -177,7 +177,7 @@ async def test_every_problem_of_a_configuration_comes_at_once_with_exit_2(watch:
         "channels.wecom.encodingAESKey must have 43 characters, this one has 22",
         "channels.wecom.port",
         "channels.wecom.allowFrom",
-        "channels.wecom.mentionName is not a known key; the nearest one is mentionNames",
+        "channels.wecom.mentionName is not a known key; did you mean channels.wecom.mentionNames?",
         "channels.wecom.proxy must start with",
         "channels.wecom.overflow",
         "channels.wecom.previousToken takes its value from the environment variable NO_SUCH_VARIABLE_4711",

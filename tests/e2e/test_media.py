@@ -15,7 +15,7 @@ from maven_channel_wecom.simulator.faults import CutBody, ResetBeforeReading, St
 from maven_channel_wecom.simulator.media_faults import Endless, Expired, Garbage, Plain, WrongKey, WrongLength
 from maven_channel_wecom.simulator.messages import File, Image, ImageById, Mixed, Text
 from maven_channel_wecom.simulator.picture import draw_png
-from maven_channel_wecom.trail import trail_id
+from maven_channel_wecom.telemetry.trail import trail_id
 from tests.e2e.agents import Listener
 from tests.e2e.deployment import Deployment
 from tests.e2e.hand_clock import HandClock

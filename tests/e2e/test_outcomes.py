@@ -18,7 +18,7 @@ from maven_channel_wecom.simulator.faults import (
     Status,
 )
 from maven_channel_wecom.simulator.messages import Text
-from maven_channel_wecom.trail import trail_id
+from maven_channel_wecom.telemetry.trail import trail_id
 from tests.e2e.agents import Listener
 from tests.e2e.deployment import Deployment
 from tests.e2e.hand_clock import HandClock

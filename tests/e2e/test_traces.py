@@ -9,7 +9,7 @@ from opentelemetry.trace import StatusCode
 from maven_channel_wecom.simulator.faults import Errcode
 from maven_channel_wecom.simulator.messages import EnterChat, Image, Text, Unknown
 from maven_channel_wecom.simulator.picture import draw_png
-from maven_channel_wecom.trail import trail_id
+from maven_channel_wecom.telemetry.trail import trail_id
 from tests.e2e.deployment import Deployment
 
 if TYPE_CHECKING:

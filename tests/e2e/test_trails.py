@@ -14,7 +14,7 @@ from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.messages import Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
-from maven_channel_wecom.trail import pseudonym, trail_id
+from maven_channel_wecom.telemetry.trail import pseudonym, trail_id
 from tests.e2e.deployment import Deployment
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.e2e.watch import Watch
 
 BAD_REQUESTS = 10_000
-PIPELINED = 100
+PIPELINED = 10
 HEAD = b"POST /wecom/bot?msg_signature=" + b"0" * 40 + b"&timestamp=1700000000&nonce=n HTTP/1.1\r\nHost: x\r\n"
 ENDS = (
     HEAD + b"Content-Length: 500\r\n\r\n{",

@@ -131,15 +131,15 @@ def fuzz_media(data: bytes) -> None:
 
 def _open_in_parts(content: bytes, keys: tuple[bytes, ...], kind: MediaKind) -> None:
     whole = media.open_media(content, keys, kind)
-    opening = media.Opening(keys, kind)
-    parts = [opening.update(content[start : start + 1_000]) for start in range(0, len(content), 1_000)]
-    parts += opening.finalize()
+    decryptor = media.MediaDecryptor(keys, kind)
+    parts = [decryptor.update(content[start : start + 1_000]) for start in range(0, len(content), 1_000)]
+    parts += decryptor.finalize()
     assert b"".join(parts) == whole
-    assert opening.media_type == media.media_type(whole)
+    assert decryptor.media_type == media.media_type(whole)
     block_data = BlockData()
     for part in parts:
         block_data.add(part)
-    media_block(MediaItem(kind=kind, url=""), block_data, opening.media_type, "name")
+    media_block(MediaItem(kind=kind, url=""), block_data, decryptor.media_type, "name")
 
 
 def fuzz_cutting(data: bytes) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,7 +13,6 @@ from maven_channel_wecom.host.configuration import (
     Responses,
     interpret,
 )
-from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.schedules import Calendar, Interval
 
 if TYPE_CHECKING:
@@ -101,9 +99,17 @@ def test_a_full_configuration_is_read() -> None:
         ),
         (
             {"agent": RESPONSES | {"apiKey": f"{CANARY}\nx"}},
+            "agent.apiKey must be printable characters without spaces, and holds a line end (U+000A)",
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": f"{CANARY}ü"}},
             "agent.apiKey holds characters that cannot stand in an HTTP header",
         ),
         ({"agent": RESPONSES | {"apiKey": ""}}, "agent.apiKey is empty"),
+        (
+            {"agent": RESPONSES | {"apiKey": None}},
+            'agent.apiKey must be a string, {"env": "NAME"} or {"file": "PATH"}',
+        ),
         (
             {"agent": RESPONSES | {"apiKey": [CANARY]}},
             'agent.apiKey must be a string, {"env": "NAME"} or {"file": "PATH"}',
@@ -114,27 +120,30 @@ def test_a_full_configuration_is_read() -> None:
         ),
         (
             {"agent": RESPONSES | {"apiKey": {"env": "NOT_SET"}}},
-            "agent.apiKey names the environment variable NOT_SET, which is not set: set it",
+            "agent.apiKey takes its value from the environment variable NOT_SET, which is not set: set it",
         ),
         (
             {"agent": RESPONSES | {"apiKey": {"env": "BLANK"}}},
-            "agent.apiKey names the environment variable BLANK, which is empty",
+            "agent.apiKey takes its value from the environment variable BLANK, which is empty",
         ),
         (
             {"agent": RESPONSES | {"apiKey": {"file": "/nonexistent/key"}}},
-            "agent.apiKey names the file /nonexistent/key, which cannot be read: No such file or directory",
+            (
+                "agent.apiKey takes its value from the file /nonexistent/key, "
+                "which cannot be read: No such file or directory"
+            ),
         ),
         (
             {"agent": RESPONSES | {"apiKey": {"env": f"{CANARY}x"}}},
             (
-                "agent.apiKey names the environment variable (its name goes here, not the secret), which is not set: "
-                "set it"
+                "agent.apiKey takes its value from the environment variable (its name goes here, not the secret), "
+                "which is not set: set it"
             ),
         ),
         (
             {"agent": RESPONSES | {"apiKey": {"file": CANARY}}},
             (
-                "agent.apiKey names a file (its path goes here, not the secret), "
+                "agent.apiKey takes its value from a file (its path goes here, not the secret), "
                 "which cannot be read: No such file or directory"
             ),
         ),
@@ -185,11 +194,17 @@ def test_a_wrong_schedule_is_explained(schedule: str, problem: str) -> None:
     assert problems_of({"cron": [job]}) == [f"cron[0].schedule {problem}"]
 
 
+def test_the_keys_of_another_agent_are_not_read_by_the_echo() -> None:
+    agent = {"type": "echo", "url": 5, "apiKey": {"env": "NOT_SET"}}
+    configuration, problems = interpret({"agent": agent}, {})
+    assert (configuration.agent, problems) == (Echo(), [])
+
+
 def test_delivery_needs_an_address() -> None:
     """With `deliver`, both `channel` and `to` are required."""
     assert problems_of({"cron": [JOB | {"deliver": True}]}) == [
-        "cron[0].channel is required when deliver is true",
-        "cron[0].to is required when deliver is true",
+        "cron[0].channel is required when cron[0].deliver is true",
+        "cron[0].to is required when cron[0].deliver is true",
     ]
 
 
@@ -221,7 +236,9 @@ def test_a_secret_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
     """Bytes that are not UTF-8 cost a sentence, no traceback."""
     (tmp_path / "key").write_bytes(b"\xff\xfe")
     problems = problems_of({"agent": RESPONSES | {"apiKey": {"file": str(tmp_path / "key")}}})
-    assert problems == [f"agent.apiKey names the file {tmp_path / 'key'}, which cannot be read as UTF-8 text"]
+    assert problems == [
+        f"agent.apiKey takes its value from the file {tmp_path / 'key'}, which cannot be read as UTF-8 text"
+    ]
 
 
 def test_no_repr_shows_a_secret() -> None:
@@ -235,45 +252,3 @@ def test_no_repr_shows_a_secret() -> None:
         {},
     )
     assert CANARY not in repr(configuration) + repr(configuration.agent) + repr(configuration.cron)
-
-
-HINT = "; look there and just before it for a comma or a quote too many or too few"
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b'{\n  "a": }', "is not JSON: Expecting value at line 2 column 8"),
-        (b"", "is not JSON: Expecting value at line 1 column 1"),
-        (b'{"a": "\xff"}', "is not UTF-8 text: see byte 7"),
-        (b"[" * 200_000, "is not JSON that can be read: it holds an endless number or is nested too deep"),
-        (b"1" * 5000, "is not JSON that can be read: it holds an endless number or is nested too deep"),
-        (b'{"a": NaN}', "is not JSON that can be read: it holds an endless number or is nested too deep"),
-        (rb'{"a": ["\ud800"]}', r"holds half a character: one of \ud800 to \udfff without its other half"),
-        (rb'{"\udfff": "\ud83d\ude00"}', r"holds half a character: one of \ud800 to \udfff without its other half"),
-    ],
-    ids=["syntax", "empty", "bytes", "depth", "digits", "nan", "half", "half-a-name"],
-)
-def test_a_file_that_is_not_json_is_one_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
-    """The sentence names the file and, where there is one, the place."""
-    path = tmp_path / "config.json"
-    path.write_bytes(content)
-    with pytest.raises(UnreadableConfiguration) as caught:
-        read_document(path)
-    assert str(caught.value).removesuffix(HINT) == f"the configuration {path} {reason}"
-
-
-def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
-    """As is a folder in its place."""
-    with pytest.raises(UnreadableConfiguration, match=r"cannot be read: No such file or directory$"):
-        read_document(tmp_path / "none.json")
-    with pytest.raises(UnreadableConfiguration, match=r"cannot be read: Is a directory$"):
-        read_document(tmp_path)
-
-
-def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
-    """Some editors write one."""
-    document: dict[str, Any] = {"channels": {}}
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(document), encoding="utf-8-sig")
-    assert read_document(path) == document

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Modules that are being replaced. Empty when the last of them is gone.
-LEAVING = ("maven_channel_wecom.transport", "maven_channel_wecom.metrics", "maven_channel_wecom.state.port")
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(maven_channel_wecom.__path__, "maven_channel_wecom.")
-    if not module.name.startswith(LEAVING) and not module.name.endswith("__main__")
+    if not module.name.endswith("__main__")
 ]
 
 

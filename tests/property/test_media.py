@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from maven_channel_wecom.errors import MediaUnavailable
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.callback import MediaKind
-from maven_channel_wecom.protocol.media import Opening, media_type
+from maven_channel_wecom.protocol.media import MediaDecryptor, media_type
 
 KEYS = [bytes([number]) * 32 for number in range(4)]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -39,11 +39,11 @@ def open_whole(content: bytes, keys: Sequence[bytes], kind: MediaKind) -> tuple[
 
 
 def open_in_parts(parts: Sequence[bytes], keys: Sequence[bytes], kind: MediaKind) -> tuple[bytes, str | None] | None:
-    opening = Opening(keys, kind)
-    opened = [opening.update(part) for part in parts]
+    decryptor = MediaDecryptor(keys, kind)
+    opened = [decryptor.update(part) for part in parts]
     with contextlib.suppress(MediaUnavailable):
-        opened += opening.finalize()
-        return b"".join(opened), opening.media_type
+        opened += decryptor.finalize()
+        return b"".join(opened), decryptor.media_type
     return None
 
 

@@ -110,13 +110,13 @@ def test_of_two_keys_that_fit_a_file_of_no_known_type_the_first_is_believed(cont
 
 def test_a_long_item_is_opened_while_it_comes() -> None:
     """All but its last bytes are there before its end is."""
-    opening = media.Opening([KEY], "image")
-    assert opening.media_type is None
+    decryptor = media.MediaDecryptor([KEY], "image")
+    assert decryptor.media_type is None
     encrypted = cipher.encrypt(KEY, PNG + bytes(20_000))
-    assert len(opening.update(encrypted[:8_223])) == 0
-    assert len(opening.update(encrypted[8_223:-1])) >= 20_000
+    assert len(decryptor.update(encrypted[:8_223])) == 0
+    assert len(decryptor.update(encrypted[8_223:-1])) >= 20_000
     with pytest.raises(MediaUnavailable):
-        list(opening.finalize())
+        list(decryptor.finalize())
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The backends the behavior suites run on: each a place that outlives the stores opened on it."""
+"""The backends the behavior suites run on, each as a place that outlives the stores opened on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from typing import TYPE_CHECKING, Protocol
 
-from maven_channel_wecom.state.opening import open_state
+from maven_channel_wecom.state.backends import open_state
 from tests.fakes.redis_replicas import crash_redis_store, let_replicas_be_silent
 from tests.fakes.redis_server import shared_redis
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from maven_channel_wecom.state.port import StateStore
+    from maven_channel_wecom.state.store import StateStore
     from tests.fakes.redis_server import RedisServer
 
 
 class Backend(Protocol):
-    """One place where state is kept during a test. What is still open when it is left is closed then."""
+    """One place where state is stored during a test. Stores that are still open at the end of the test are closed."""
 
     async def open(self) -> StateStore:
         """Open a store as a new process would. The one opened before is closed, or was left behind by a crash."""
@@ -38,7 +38,7 @@ async def memory(_folder: Path) -> AsyncIterator[Backend]:
 
 
 class _Sqlite:
-    """Each open goes to a copy of what is on the disk, as one left behind still holds the file it was opened on."""
+    """Each open gets a copy of what is on the disk: a store left open still owns the file it was opened on."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -69,7 +69,7 @@ async def sqlite(folder: Path) -> AsyncIterator[Backend]:
 
 
 class _Redis:
-    """Each open is a replica of its own, an hour after the last one crashed: for sure it is gone."""
+    """Each open is another replica, an hour after the last one crashed, so that it counts as dead."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -106,4 +106,4 @@ BACKENDS: dict[str, Callable[[Path], AbstractAsyncContextManager[Backend]]] = {
 }
 
 DURABLE: tuple[str, ...] = ("sqlite", "redis")
-"""Those whose entries outlive the process."""
+"""The backends whose entries outlive the process."""

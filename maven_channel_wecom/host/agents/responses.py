@@ -81,7 +81,9 @@ class ResponsesAgent:
     async def _ask(self, message: InboundMessage, stream: AnswerStream) -> str:
         body = RequestBody(message, self._settings.model)
         headers = {
-            "Maven-Session-Id": session_id(message.channel, message.chat_id),
+            "Maven-Session-Id": session_id(
+                message.channel, message.chat_id, is_group=message.transport_meta.get("chat_type") == "group"
+            ),
             "Content-Length": str(body.size_bytes),
         }
         # A redirect would carry the key and the message to an address nobody configured.

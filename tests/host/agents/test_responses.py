@@ -184,6 +184,9 @@ class TestRequest:
         assert session_id("wecom", "chat") == "c0e40eda-64db-5907-acac-de32dc620e8d"
         assert session_id("wecom", "chat") != session_id("wecom2", "chat") != session_id("wecom2", "chat2")
 
+    def test_a_group_called_like_a_person_has_a_session_of_its_own(self) -> None:
+        assert session_id("wecom", "alice", is_group=True) != session_id("wecom", "alice")
+
 
 class TestStream:
     async def test_an_answer_is_its_deltas(self, fake: FakeResponses) -> None:
