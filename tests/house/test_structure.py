@@ -61,7 +61,6 @@ TESTED_ELSEWHERE = {
     "host/agents/responses_request.py": "tests/host/agents/test_responses.py: each request reaches an agent",
     "host/process_metrics.py": "tests/host/test_status_server.py, which exposes them",
     "plugin.py": "tests/test_channel.py and tests/e2e: hooks are called as a host calls them",
-    "server/receiver.py": "tests/server/test_connection.py, where requests are answered",
     "simulator/acknowledgements.py": "tests/simulator/test_offences.py: the simulator is tested as one program",
     "simulator/demo_gateway.py": "tests/simulator/test_demo.py",
     "simulator/demo_scenes.py": "tests/simulator/test_demo.py",
@@ -69,7 +68,7 @@ TESTED_ELSEWHERE = {
     "simulator/media_faults.py": "tests/simulator/test_faults.py",
     "simulator/replies.py": "tests/simulator/test_wecom.py: the simulator is tested as one program",
     "simulator/sending.py": "tests/simulator/test_callbacks.py",
-    "state/redis/scripts.py": "tests/state/redis/test_store.py, which runs every script",
+    "state/redis/scripts.py": "tests/state/redis/test_store.py: every script is a step of the store",
 }
 """Modules without a test file of their own name, each with where it is tested or why it is not."""
 
