@@ -13,8 +13,8 @@ import pytest
 
 from maven_channel_wecom.server.answer import Answer
 from maven_channel_wecom.server.connection import LINGER_BYTES, SEGMENT_BYTES, Connection
-from maven_channel_wecom.server.parser import BODY_BYTES, MOST_PIPELINED
-from tests.server.serving import CALLBACK, LINE, Caller, Serving, post, serving
+from maven_channel_wecom.server.parser import BODY_BYTES, MOST_PIPELINED, RequestParser
+from tests.server.serving import CALLBACK, LINE, WAIT_SECONDS, Caller, Serving, post, serving
 
 GET = b"GET /wecom/bot?q HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -130,6 +130,7 @@ async def test_continue_is_said_when_the_body_is_wanted() -> None:
     ("request_bytes", "status"),
     [
         pytest.param(LINE + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}", 200, id="has-come"),
+        pytest.param(LINE + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n{", 408, id="has-begun"),
         pytest.param(LINE + b"Expect: 100-continue\r\nContent-Length: 0\r\n\r\n", 200, id="nothing-to-come"),
         pytest.param(
             LINE.replace(b"genuine", b"refused") + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
@@ -142,7 +143,7 @@ async def test_continue_is_said_when_the_body_is_wanted() -> None:
     ],
 )
 async def test_continue_is_not_said_otherwise(request_bytes: bytes, status: int) -> None:
-    async with serving() as port:
+    async with serving(body_seconds=0.1) as port:
         caller = await port.connect()
         assert (await caller.ask(request_bytes)).status == status
 
@@ -264,14 +265,19 @@ async def test_a_body_of_exactly_the_limit_is_read() -> None:
 )
 async def test_an_early_answer_reaches_a_caller_who_is_still_sending(rest: bytes) -> None:
     """A caller that reads no answer before it has sent everything must not meet a reset instead."""
-    async with serving() as port:
-        caller = await port.connect()
-        caller.send(LINE + rest)
-        await caller.writer.drain()
-        response = await caller.response()
-        assert response.status in {413, 415}
-        assert response.headers["Connection"] == "close"
-        assert await caller.rest() == b""
+    loop = asyncio.get_running_loop()
+    async with serving() as port, asyncio.timeout(WAIT_SECONDS):
+        with socket.socket() as caller:
+            # What it sends must be read, or it could not be sent.
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            caller.setblocking(False)
+            await loop.sock_connect(caller, ("127.0.0.1", port.port))
+            await loop.sock_sendall(caller, LINE + rest)
+            answer = b""
+            while piece := await loop.sock_recv(caller, 4096):
+                answer += piece
+        assert answer.split(b" ", 2)[1] in {b"413", b"415"}
+        assert b"\r\nConnection: close\r\n" in answer
         assert port.receiver.requests == []
 
 
@@ -340,6 +346,17 @@ async def test_a_body_that_breaks_off_is_reported(beginning: bytes, *, half: boo
         assert port.receiver.requests == []
 
 
+async def test_a_body_that_breaks_off_behind_a_request_being_answered_is_reported() -> None:
+    async with serving() as port:
+        caller = await port.connect(post(b"later") + LINE + b"Content-Length: 10\r\n\r\nabc")
+        caller.writer.write_eof()
+        assert (await (await port.connect()).ask(CALLBACK)).status == 200
+        port.receiver.answer_all()
+        assert (await caller.response()).body == b"POST later 2"
+        assert await caller.rest() == b""
+        assert port.rejected == [("aborted", 400)]
+
+
 async def test_a_head_that_breaks_off_is_nobody_s_request() -> None:
     async with serving() as port:
         caller = await port.connect(LINE)
@@ -353,12 +370,14 @@ async def test_a_caller_who_only_stops_sending_gets_all_answers() -> None:
     async with serving() as port:
         caller = await port.connect(post(b"later") + post(b"later"))
         caller.writer.write_eof()
+        # When somebody else has been answered, the server knows that nothing more comes.
+        assert (await (await port.connect()).ask(CALLBACK)).status == 200
         for _ in range(2):
             await port.receiver.came.wait()
             port.receiver.answer_all()
         assert (await caller.response()).body == b"POST later 2"
         last = await caller.response()
-        assert last.body == b"POST later 2"
+        assert (last.body, last.headers["Connection"]) == (b"POST later 2", "close")
         assert await caller.rest() == b""
 
 
@@ -426,7 +445,7 @@ async def test_a_connection_that_is_gone_leaves_no_garbage(data: bytes) -> None:
     """A flood of connections would bring more than the collector takes away."""
 
     def left() -> int:
-        return sum(isinstance(each, Connection) for each in gc.get_objects())
+        return sum(isinstance(each, Connection | RequestParser) for each in gc.get_objects())
 
     async def come_and_go(port: Serving) -> None:
         caller = await port.connect(data)

@@ -146,18 +146,20 @@ async def test_a_verified_connection_may_be_idle_for_longer() -> None:
         assert port.dropped == ["slow"]
 
 
-async def test_no_connection_is_closed_while_its_request_is_answered() -> None:
+@pytest.mark.parametrize("verified", [True, False])
+async def test_no_connection_is_closed_while_its_request_is_answered(*, verified: bool) -> None:
     """Neither for the time it takes, which is ours, nor for those that come meanwhile."""
     async with serving(most_connections=2, unverified_seconds=0.1, idle_seconds=0.1, newcomer_seconds=0.0) as port:
-        verified = await port.connect()
-        assert (await verified.ask(CALLBACK)).status == 200
-        verified.send(post(b"later"))
+        caller = await port.connect()
+        if verified:
+            assert (await caller.ask(CALLBACK)).status == 200
+        caller.send(post(b"later"))
         await port.receiver.came.wait()
         await (await port.connect()).rest()
         for _ in range(3):
             await port.connect()
         port.receiver.answer_all()
-        assert (await verified.response()).status == 200
+        assert (await caller.response()).status == 200
 
 
 async def test_a_flood_of_connections_shuts_out_no_genuine_caller() -> None:
