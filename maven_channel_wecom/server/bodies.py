@@ -23,10 +23,10 @@ class LargeBodies:
         self._bytes = 0
 
     def reserve(self, connection: Connection, size: int) -> None:
-        """Have `size` bytes, in place of fewer before, for the body that comes on a connection.
+        """Reserve `size` bytes, in place of what was reserved before, for the body a connection receives.
 
-        When they are too many, unverified bodies are refused until they are not: the largest first, and of equals the
-        one that began first. The body itself only goes when no other can.
+        While all reservations exceed the limit, a body on an unverified connection is rejected: the largest first, of
+        equal ones the oldest. The body at hand is only rejected when there is no other.
         """
         self._bytes += size - self._sizes.get(connection, 0)
         self._sizes[connection] = size
@@ -34,7 +34,7 @@ class LargeBodies:
             others = [each for each in self._sizes if each is not connection and not each.verified]
             crowded_out = max(others, key=self._sizes.__getitem__, default=connection)
             self.release(crowded_out)
-            crowded_out.refuse_body(503, "crowded")
+            crowded_out.reject(503, "crowded")
 
     def release(self, connection: Connection) -> None:
         """Give back what was reserved for a connection, if anything was."""

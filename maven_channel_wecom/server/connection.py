@@ -34,14 +34,15 @@ Lower: callers who are slow to send their body do not learn why it was refused."
 LINGER_BYTES: Final = 4 * 1024 * 1024
 """At most that much is read, and discarded, before a connection is closed."""
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST"})
+# What the receiver sees: the answer to HEAD is the answer to GET without its body (RFC 9110 9.3.2).
+_METHODS: Final = {"GET": "GET", "HEAD": "GET", "POST": "POST"}
 
 
 class Connection(asyncio.BufferedProtocol):
     """One connection of a server.
 
-    Only the first request that came is looked at, and the next when that one is answered. While a request is being
-    answered, one more segment is read and kept, and then reading is paused.
+    Requests are handed on one at a time, the next when the one before is answered. While a request is being answered,
+    one more segment is read and kept; then reading is paused.
 
     Args:
         receiver: takes the requests.
@@ -82,16 +83,20 @@ class Connection(asyncio.BufferedProtocol):
         self._rejected = rejected
         self._parser = RequestParser()
         self._transport: asyncio.Transport
-        # The request whose body is being received, the one that is being answered, and what came while it was.
+        # The request that was accepted and whose body is being received.
         self._receiving: ParsedRequest | None = None
+        # The request that is being answered, and the bytes that came meanwhile.
         self._answering: ParsedRequest | None = None
         self._early = b""
+        # Whether reading is paused.
         self._paused = False
+        # Whether the caller has stopped sending.
         self._ended = False
-        # Until when a body may come, or a closed connection lingers.
-        self._deadline = math.inf
+        # Whether no more requests are answered; what still comes is discarded.
         self._closing = False
         self._discarded_bytes = 0
+        # Of the body, or of the lingering close.
+        self._deadline = math.inf
         self._server_stops = False
 
     @property
@@ -111,8 +116,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
         self._connections.add(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why does not matter
-        # A request that is being answered goes on, and its answer nowhere.
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the cause makes no difference
+        # A request that was handed on stays with the receiver; its answer is discarded.
         if self._receiving is not None:
             self._rejected("aborted", 400)
         self._closing = True
@@ -121,10 +126,10 @@ class Connection(asyncio.BufferedProtocol):
         self._connections.remove(self)
 
     def pause_writing(self) -> None:
-        # Whoever leaves a hundred answers unread is no genuine caller.
+        # A genuine caller reads its answers.
         self._connections.drop(self, "slow")
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - it is as large as it is
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the buffer has one size
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -147,16 +152,19 @@ class Connection(asyncio.BufferedProtocol):
 
     # What the other parts of the server call.
 
-    def refuse_body(self, status: int, reason: BodyRejection) -> None:
-        """Answer the request whose body is being received, and close."""
-        self._reject(status, reason)
+    def reject(self, status: int, reason: HttpRejection | BodyRejection) -> None:
+        """Answer the first request that came without asking the receiver; close unless it came in full."""
+        request = self._parser.requests.popleft()
+        self._forget_body()
+        self._rejected(reason, status)
+        self._send(request, error_answer(status))
 
     def check_deadline(self, now: float) -> None:
-        """Refuse a body that took too long; end lingering."""
+        """Reject a body that took too long, or end a lingering close."""
         if now < self._deadline:
             return
         if self._receiving is not None:
-            self._reject(408, "slow")
+            self.reject(408, "slow")
         else:
             self.abort()
 
@@ -175,7 +183,7 @@ class Connection(asyncio.BufferedProtocol):
     # From requests to answers.
 
     def _go_on(self) -> None:
-        """Deal with what has come, as far as that is possible now."""
+        """Hand on or refuse the requests that came, until one is being answered or incomplete."""
         while self._answering is None and not self._closing and not self._transport.is_closing():
             if self._parser.requests:
                 if not self._deal_with(self._parser.requests[0]):
@@ -198,13 +206,12 @@ class Connection(asyncio.BufferedProtocol):
         if request is not self._receiving and not self._accept(request):
             return True
         if request.body_rejection is not None:
-            self._reject(*request.body_rejection)
+            self.reject(*request.body_rejection)
         elif request.complete:
             self._forget_body()
             self._parser.requests.popleft()
             self._answering = request
-            method = "POST" if request.method == "POST" else "GET"
-            self._receiver.receive(Request(method, request.query, bytes(request.body), self._answer))
+            self._receiver.receive(Request(_METHODS[request.method], request.query, bytes(request.body), self._answer))
         else:
             self._wait_for_body(request)
             return False
@@ -213,16 +220,15 @@ class Connection(asyncio.BufferedProtocol):
     def _accept(self, request: ParsedRequest) -> bool:
         """Judge a request by its head; answer it and return False if it is refused."""
         if request.head_rejection is not None:
-            self._reject(*request.head_rejection)
+            self.reject(*request.head_rejection)
         elif request.path != self._path:
-            self._reject(404, "path")
+            self.reject(404, "path")
         elif request.method not in _METHODS:
-            self._reject(405, "method")
+            self.reject(405, "method")
         elif request.announced_bytes > BODY_BYTES:
-            self._reject(413, "too_large")
+            self.reject(413, "too_large")
         else:
-            method = "POST" if request.method == "POST" else "GET"
-            answer = self._receiver.check_head(method, request.query)
+            answer = self._receiver.check_head(_METHODS[request.method], request.query)
             if answer is None:
                 self._receiving = request
                 return True
@@ -240,13 +246,6 @@ class Connection(asyncio.BufferedProtocol):
         size = max(request.announced_bytes, len(request.body))
         if size > SMALL_BODY_BYTES:
             self._bodies.reserve(self, size)
-
-    def _reject(self, status: int, reason: HttpRejection | BodyRejection) -> None:
-        """Answer the first request without the receiver."""
-        request = self._parser.requests.popleft()
-        self._forget_body()
-        self._rejected(reason, status)
-        self._send(request, error_answer(status))
 
     def _answer(self, answer: Answer) -> None:
         """Send the receiver's answer, and go on with what came meanwhile."""

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from maven_channel_wecom.server.connection import Connection
 
 MOST_CONNECTIONS: Final = 1_000
-"""A connection holds some 10 KiB; WeCom needs a few, a reverse proxy some hundreds at most."""
+"""A connection holds some 10 KiB; WeCom needs a few, a reverse proxy some hundreds at most. Lower: a flood of
+connections reaches the limit sooner."""
 
 UNVERIFIED_SECONDS: Final = 12.0
 """For everything an unverified connection does: slow heads, slow bodies, answers left unread, nothing. A callback takes
@@ -24,11 +25,11 @@ IDLE_SECONDS: Final = 75.0
 while we close, and answers 502."""
 
 NEWCOMER_SECONDS: Final = 1.0
-"""As long a connection that was just made is spared when there are too many. Lower: a flood of connections pushes out a
-genuine caller before its callback has come."""
+"""For this long a new connection is not closed in favor of another. Lower: a flood of connections pushes out a genuine
+caller before its callback has come. Higher: a flood pushes out verified connections."""
 
 _CHECKS: Final = 15
-"""In the shortest of all limits, so that none is exceeded by more than a fifteenth."""
+"""Checks within the shortest limit: no limit is exceeded by more than a fifteenth of it."""
 
 
 class Connections:
@@ -82,7 +83,7 @@ class Connections:
         self._check_later()
 
     async def stop(self, seconds: float) -> None:
-        """Close every connection; one whose request is being answered after that, or after so many seconds."""
+        """Close every connection. A request that is being answered has `seconds` to finish."""
         self._stopping = True
         if self._next_check is not None:
             self._next_check.cancel()

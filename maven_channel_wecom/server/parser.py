@@ -26,7 +26,7 @@ _JUDGED: Final = frozenset({b"host", b"content-length", b"content-encoding", b"t
 
 
 class ParsedRequest:
-    """A request as far as it has come; it stands in `RequestParser.requests` from the end of its head on.
+    """A request whose head has come, and as much of its body as has come.
 
     Attributes:
         method: the request's method.
@@ -57,10 +57,17 @@ class ParsedRequest:
     )
 
     def __init__(
-        self, method: str = "", target: bytes = b"", *, keep_alive: bool = False, is_http10: bool = False
+        self,
+        method: str = "",
+        path: bytes = b"",
+        query: bytes = b"",
+        *,
+        keep_alive: bool = False,
+        is_http10: bool = False,
     ) -> None:
         self.method = method
-        self.path, self.query = _split(target)
+        self.path = path
+        self.query = query
         self.keep_alive = keep_alive
         self.is_http10 = is_http10
         self.expects_continue = False
@@ -84,9 +91,9 @@ class RequestParser:
         self.stopped = False
         self._http = httptools.HttpRequestParser(self)
         self._is_first_segment = True
-        # Bytes since the last head or piece of a body was complete: the parser may hold all of them.
+        # Bytes since the last complete head or piece of a body; httptools may hold all of them.
         self._pending_bytes = 0
-        # The request whose body is being received. A head is only read while there is none.
+        # The request whose body is being received; None while a head is.
         self._request: ParsedRequest | None = None
         self._upgrades = False
         self._target = b""
@@ -110,7 +117,7 @@ class RequestParser:
         self._is_first_segment = False
 
     def close(self) -> None:
-        """Parse nothing any more, and break the reference cycle with httptools, which would wait for the collector."""
+        """Stop parsing, and break the reference cycle with httptools, which would wait for the garbage collector."""
         self.stopped = True
         del self._http
 
@@ -153,16 +160,19 @@ class RequestParser:
         self._pending_bytes = 0
         http = self._http
         version = http.get_http_version()
-        request = ParsedRequest(
-            http.get_method().decode(), self._target, keep_alive=http.should_keep_alive(), is_http10=version == "1.0"
-        )
         rejection = _head_rejection(version, self._fields)
         if rejection is not None:
             self._refuse_head(*rejection)
             raise _StopParsing
+        request = ParsedRequest(
+            http.get_method().decode(),
+            *_split(self._target),
+            keep_alive=http.should_keep_alive(),
+            is_http10=version == "1.0",
+        )
         if b"content-length" in self._fields:
             request.announced_bytes = int(self._fields[b"content-length"][0])
-        # RFC 9110 10.1.1: what an HTTP/1.0 caller expects is ignored.
+        # An expectation in an HTTP/1.0 request is ignored (RFC 9110 10.1.1).
         request.expects_continue = b"expect" in self._fields and not request.is_http10
         self._upgrades = http.should_upgrade()
         self._request = request
@@ -195,9 +205,9 @@ class RequestParser:
         self.stopped = not request.keep_alive
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Read on behind a head that asks for another protocol, which llhttp takes for the end of HTTP.
+        """Parse what follows a head that asks for another protocol, where llhttp stops.
 
-        A body that comes all the same is read by a new parser, with a head of its own that only frames the body.
+        llhttp also ignores the body of such a request. A new parser reads it, started with a head that frames it.
         """
         self._upgrades = False
         if self._request is not None:

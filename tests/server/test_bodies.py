@@ -15,7 +15,7 @@ def chunked(size: int) -> bytes:
 
 
 async def begin(port: Serving, data: bytes, *, verified: bool = False) -> Caller:
-    """Connect, send what is not the whole of a request, and return when its head has been read."""
+    """Connect, send a part of a request, and return when its head has been judged."""
     caller = await port.connect()
     if verified:
         assert (await caller.ask(CALLBACK)).status == 200
@@ -27,8 +27,7 @@ async def begin(port: Serving, data: bytes, *, verified: bool = False) -> Caller
     return caller
 
 
-async def test_small_bodies_are_not_counted() -> None:
-    """However many are being received."""
+async def test_any_number_of_small_bodies_is_received() -> None:
     async with serving(large_bodies_bytes=LARGE) as port:
         callers = [await begin(port, post(b"x", bytes(60_000))[:-1]) for _ in range(10)]
         for caller in callers:
@@ -72,8 +71,7 @@ async def test_an_announced_body_counts_before_it_comes_and_one_in_chunks_as_it_
         assert (await growing.ask(b"\r\n0\r\n\r\n")).status == 200
 
 
-async def test_what_a_body_occupied_is_free_when_it_ended() -> None:
-    """Whether it came to its end, was refused, or broke off."""
+async def test_a_body_that_came_in_full_or_broke_off_occupies_nothing() -> None:
     async with serving(large_bodies_bytes=LARGE) as port:
         caller = await port.connect()
         for _ in range(3):

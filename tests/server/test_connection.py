@@ -13,8 +13,8 @@ import pytest
 
 from maven_channel_wecom.server.answer import Answer
 from maven_channel_wecom.server.connection import LINGER_BYTES, SEGMENT_BYTES, Connection
-from maven_channel_wecom.server.parser import BODY_BYTES, MOST_PIPELINED
-from tests.server.serving import CALLBACK, LINE, Caller, Serving, post, serving
+from maven_channel_wecom.server.parser import BODY_BYTES, MOST_PIPELINED, RequestParser
+from tests.server.serving import CALLBACK, LINE, WAIT_SECONDS, Caller, Serving, post, serving
 
 GET = b"GET /wecom/bot?q HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -88,10 +88,10 @@ async def test_a_whole_request_that_is_refused_leaves_the_connection_open(
         pytest.param(b"POST /canary HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", ("path", 404), id="path"),
     ],
 )
-async def test_what_is_refused_at_its_head_is_answered_without_a_word_and_closed(
+async def test_a_request_refused_at_its_head_is_answered_and_the_connection_closed(
     request_bytes: bytes, rejection: tuple[str, int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither the request nor the software behind the port is named, and nothing is logged."""
+    """The answer names neither the request nor the software, and nothing is logged."""
     async with serving() as port:
         caller = await port.connect(request_bytes)
         response = await caller.response()
@@ -106,7 +106,7 @@ async def test_what_is_refused_at_its_head_is_answered_without_a_word_and_closed
 
 
 async def test_a_request_that_the_receiver_refuses_by_its_head_is_not_read() -> None:
-    """Its connection is closed, unless the body has come already."""
+    """The connection is closed, unless the body has come already."""
     async with serving() as port:
         caller = await port.connect()
         assert (await caller.ask(post(b"refused"))).status == 401
@@ -130,6 +130,7 @@ async def test_continue_is_said_when_the_body_is_wanted() -> None:
     ("request_bytes", "status"),
     [
         pytest.param(LINE + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}", 200, id="has-come"),
+        pytest.param(LINE + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n{", 408, id="has-begun"),
         pytest.param(LINE + b"Expect: 100-continue\r\nContent-Length: 0\r\n\r\n", 200, id="nothing-to-come"),
         pytest.param(
             LINE.replace(b"genuine", b"refused") + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
@@ -142,7 +143,7 @@ async def test_continue_is_said_when_the_body_is_wanted() -> None:
     ],
 )
 async def test_continue_is_not_said_otherwise(request_bytes: bytes, status: int) -> None:
-    async with serving() as port:
+    async with serving(body_seconds=0.1) as port:
         caller = await port.connect()
         assert (await caller.ask(request_bytes)).status == status
 
@@ -186,7 +187,7 @@ async def test_an_upgrade_is_answered_as_an_ordinary_request(upgrade: bytes) -> 
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
-    """Whether they come at once, or while the first is being answered."""
+    """The first four come at once, the others while the first is being answered."""
     async with serving() as port:
         caller = await port.connect(post(b"later") + post(b"a") + GET.replace(b"/wecom/bot", b"/") + post(b"b"))
         await port.receiver.came.wait()
@@ -213,7 +214,7 @@ async def test_too_many_pipelined_requests_are_cut_off_behind_those_that_came_fi
 
 
 async def test_a_caller_who_sends_on_while_being_answered_is_not_read_further() -> None:
-    """What is kept for it is bounded; the rest waits in the sockets, and the caller with it."""
+    """The server keeps one segment; the rest waits in the sockets, and the caller with it."""
     many = post(b"x") * (64 * SEGMENT_BYTES // len(post(b"x")))
     async with serving() as port:
         caller = await port.connect(post(b"later"))
@@ -233,7 +234,7 @@ async def test_a_caller_who_sends_on_while_being_answered_is_not_read_further() 
 @pytest.mark.parametrize("before", [pytest.param(b"", id="alone"), pytest.param(CALLBACK, id="behind-another")])
 @pytest.mark.parametrize("chunks", [b"canary\r\n", b"1\r\na\r\n" * 30 + b"canary\r\n", b"1\r\nabcanary"])
 async def test_a_body_of_broken_chunks_is_refused_at_once(before: bytes, chunks: bytes) -> None:
-    """With one answer, after which nothing is read: what comes next might be the rest of it, or a request."""
+    """Nothing behind it is read: those bytes might be the rest of the body, or a request."""
     async with serving() as port:
         caller = await port.connect(before + LINE + b"Transfer-Encoding: chunked\r\n\r\n")
         while len(port.receiver.heads) < 1 + bool(before):  # noqa: ASYNC110 - nothing tells that the body is waited for
@@ -263,15 +264,20 @@ async def test_a_body_of_exactly_the_limit_is_read() -> None:
     ],
 )
 async def test_an_early_answer_reaches_a_caller_who_is_still_sending(rest: bytes) -> None:
-    """A caller that reads no answer before it has sent everything must not meet a reset instead."""
-    async with serving() as port:
-        caller = await port.connect()
-        caller.send(LINE + rest)
-        await caller.writer.drain()
-        response = await caller.response()
-        assert response.status in {413, 415}
-        assert response.headers["Connection"] == "close"
-        assert await caller.rest() == b""
+    """A reset before the caller has sent everything would destroy the answer."""
+    loop = asyncio.get_running_loop()
+    async with serving() as port, asyncio.timeout(WAIT_SECONDS):
+        with socket.socket() as caller:
+            # What it sends must be read, or it could not be sent.
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            caller.settimeout(0)
+            await loop.sock_connect(caller, ("127.0.0.1", port.port))
+            await loop.sock_sendall(caller, LINE + rest)
+            answer = b""
+            while piece := await loop.sock_recv(caller, 4096):
+                answer += piece
+        assert answer.split(b" ", 2)[1] in {b"413", b"415"}
+        assert b"\r\nConnection: close\r\n" in answer
         assert port.receiver.requests == []
 
 
@@ -283,7 +289,6 @@ async def send_for_ever(caller: Caller) -> None:
 
 
 async def test_a_caller_who_never_stops_sending_is_cut_off() -> None:
-    """A stranger gets an answer, and not a place to send to."""
     async with serving() as port:
         caller = await port.connect(LINE + b"Content-Encoding: gzip\r\nContent-Length: 999999999\r\n\r\n")
         with pytest.raises(ConnectionError):
@@ -299,7 +304,6 @@ async def test_a_caller_who_keeps_a_closed_connection_open_is_cut_off() -> None:
 
 
 async def test_nothing_is_decompressed() -> None:
-    """Hardly anything of a bomb is read, and the next caller is answered before its connection is closed."""
     bomb = gzip.compress(bytes(50 * 1024 * 1024))
     async with serving() as port:
         caller, other = await port.connect(), await port.connect()
@@ -310,8 +314,7 @@ async def test_nothing_is_decompressed() -> None:
         assert port.receiver.bodies == [b"{}"]
 
 
-async def test_a_slow_body_is_refused() -> None:
-    """On a verified connection, too."""
+async def test_a_slow_body_is_refused_on_a_verified_connection_too() -> None:
     async with serving(body_seconds=0.2) as port:
         caller = await port.connect()
         assert (await caller.ask(CALLBACK)).status == 200
@@ -328,8 +331,7 @@ async def test_a_slow_body_is_refused() -> None:
     [LINE + b"Content-Length: 10\r\n\r\nabc", LINE + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc"],
     ids=["length", "chunked"],
 )
-async def test_a_body_that_breaks_off_is_reported(beginning: bytes, *, half: bool) -> None:
-    """And not handed on cut short."""
+async def test_a_body_that_breaks_off_is_reported_and_not_handed_on(beginning: bytes, *, half: bool) -> None:
     async with serving() as port:
         caller = await port.connect(beginning)
         await caller.writer.drain()
@@ -340,7 +342,18 @@ async def test_a_body_that_breaks_off_is_reported(beginning: bytes, *, half: boo
         assert port.receiver.requests == []
 
 
-async def test_a_head_that_breaks_off_is_nobody_s_request() -> None:
+async def test_a_body_that_breaks_off_behind_a_request_being_answered_is_reported() -> None:
+    async with serving() as port:
+        caller = await port.connect(post(b"later") + LINE + b"Content-Length: 10\r\n\r\nabc")
+        caller.writer.write_eof()
+        assert (await (await port.connect()).ask(CALLBACK)).status == 200
+        port.receiver.answer_all()
+        assert (await caller.response()).body == b"POST later 2"
+        assert await caller.rest() == b""
+        assert port.rejected == [("aborted", 400)]
+
+
+async def test_a_head_that_breaks_off_is_not_reported() -> None:
     async with serving() as port:
         caller = await port.connect(LINE)
         await caller.writer.drain()
@@ -353,17 +366,19 @@ async def test_a_caller_who_only_stops_sending_gets_all_answers() -> None:
     async with serving() as port:
         caller = await port.connect(post(b"later") + post(b"later"))
         caller.writer.write_eof()
+        # When somebody else has been answered, the server knows that nothing more comes.
+        assert (await (await port.connect()).ask(CALLBACK)).status == 200
         for _ in range(2):
             await port.receiver.came.wait()
             port.receiver.answer_all()
         assert (await caller.response()).body == b"POST later 2"
         last = await caller.response()
-        assert last.body == b"POST later 2"
+        assert (last.body, last.headers["Connection"]) == (b"POST later 2", "close")
         assert await caller.rest() == b""
 
 
-async def test_the_answer_to_a_caller_who_left_goes_nowhere() -> None:
-    """The request is taken all the same, and nobody is told of a failure."""
+async def test_the_answer_to_a_caller_who_left_is_discarded() -> None:
+    """The request stays with the receiver, and the event loop meets no exception."""
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
     async with serving() as port:
@@ -380,7 +395,7 @@ async def test_the_answer_to_a_caller_who_left_goes_nowhere() -> None:
 
 
 async def test_a_caller_who_leaves_just_before_the_answer_is_no_failure() -> None:
-    """Its system resets the connection when the answer arrives, before the event loop knows that it left."""
+    """The caller's system resets the connection when the answer arrives, before the event loop sees its end."""
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
     async with serving() as port:
@@ -401,7 +416,7 @@ async def test_a_request_is_answered_once() -> None:
 
 
 async def test_a_caller_who_reads_no_answers_is_dropped() -> None:
-    """They would pile up in memory."""
+    """Unread answers would pile up in memory."""
     async with serving() as port:
         caller = await port.connect(post(b"later"))
         caller.writer.transport.pause_reading()  # type: ignore[attr-defined]  # typeshed has it on ReadTransport
@@ -423,10 +438,10 @@ async def test_a_caller_who_reads_no_answers_is_dropped() -> None:
     ],
 )
 async def test_a_connection_that_is_gone_leaves_no_garbage(data: bytes) -> None:
-    """A flood of connections would bring more than the collector takes away."""
+    """A flood of connections would create garbage faster than the collector runs."""
 
     def left() -> int:
-        return sum(isinstance(each, Connection) for each in gc.get_objects())
+        return sum(isinstance(each, Connection | RequestParser) for each in gc.get_objects())
 
     async def come_and_go(port: Serving) -> None:
         caller = await port.connect(data)

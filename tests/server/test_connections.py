@@ -12,7 +12,6 @@ from tests.server.serving import CALLBACK, LINE, post, serving
 
 
 async def test_the_newcomer_gets_in_and_the_unverified_connection_that_came_first_goes() -> None:
-    """Connections that do nothing shut nobody out."""
     async with serving(most_connections=3, newcomer_seconds=0.0) as port:
         idlers = [await port.connect() for _ in range(3)]
         newcomer = await port.connect()
@@ -23,7 +22,7 @@ async def test_the_newcomer_gets_in_and_the_unverified_connection_that_came_firs
 
 
 async def test_a_verified_connection_stays_when_others_come() -> None:
-    """However many: they push out each other."""
+    """Unverified connections push out each other."""
     async with serving(most_connections=3, newcomer_seconds=0.0) as port:
         verified = await port.connect()
         assert (await verified.ask(CALLBACK)).status == 200
@@ -82,7 +81,7 @@ async def test_when_all_others_are_being_answered_the_newcomer_goes() -> None:
 
 
 async def test_at_most_half_of_the_files_a_process_may_open_are_connections() -> None:
-    """The others are for the state, for replies and for media."""
+    """The other half is for the state, for replies and for media."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
     try:
@@ -108,8 +107,7 @@ async def test_at_most_half_of_the_files_a_process_may_open_are_connections() ->
         pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", id="another-path"),
     ],
 )
-async def test_an_unverified_connection_is_closed_after_its_time(sending: bytes) -> None:
-    """Whatever it did with it."""
+async def test_an_unverified_connection_is_closed_after_its_time_whatever_it_sent(sending: bytes) -> None:
     async with serving(unverified_seconds=0.1) as port:
         caller = await port.connect(sending)
         await caller.rest()
@@ -128,7 +126,7 @@ async def test_bad_requests_one_after_the_other_gain_no_time() -> None:
 
 
 async def test_a_genuine_callback_that_is_turned_away_verifies() -> None:
-    """While the state is away WeCom and proxies come back on the connections they have."""
+    """While the state is unavailable, WeCom and proxies retry on the connections they have."""
     async with serving(unverified_seconds=0.1) as port:
         verified, other = await port.connect(), await port.connect()
         assert (await verified.ask(post(b"retry"))).status == 503
@@ -146,22 +144,23 @@ async def test_a_verified_connection_may_be_idle_for_longer() -> None:
         assert port.dropped == ["slow"]
 
 
-async def test_no_connection_is_closed_while_its_request_is_answered() -> None:
-    """Neither for the time it takes, which is ours, nor for those that come meanwhile."""
+@pytest.mark.parametrize("verified", [True, False])
+async def test_no_connection_is_closed_while_its_request_is_answered(*, verified: bool) -> None:
+    """The time an answer takes is not the caller's fault, and newcomers push out others."""
     async with serving(most_connections=2, unverified_seconds=0.1, idle_seconds=0.1, newcomer_seconds=0.0) as port:
-        verified = await port.connect()
-        assert (await verified.ask(CALLBACK)).status == 200
-        verified.send(post(b"later"))
+        caller = await port.connect()
+        if verified:
+            assert (await caller.ask(CALLBACK)).status == 200
+        caller.send(post(b"later"))
         await port.receiver.came.wait()
         await (await port.connect()).rest()
         for _ in range(3):
             await port.connect()
         port.receiver.answer_all()
-        assert (await verified.response()).status == 200
+        assert (await caller.response()).status == 200
 
 
 async def test_a_flood_of_connections_shuts_out_no_genuine_caller() -> None:
-    """Each genuine caller connects while the limit is reached again and again."""
     async with serving(most_connections=50) as port:
         for _ in range(20):
             flood = [await port.connect() for _ in range(20)]

@@ -101,7 +101,6 @@ def test_a_target_is_path_and_query(target: bytes, path: bytes, query: bytes) ->
         pytest.param(POST + b"X(A): b\r\n\r\n", (400, "not_http"), id="no-token"),
         pytest.param(POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", (501, "coded"), id="transfer-gzip"),
         pytest.param(POST + b"Transfer-Encoding: identity\r\n\r\n", (501, "coded"), id="transfer-identity"),
-        pytest.param(POST + b"Transfer-Encoding: \r\n\r\n", (400, "not_http"), id="transfer-nothing"),
         pytest.param(POST + b"Content-Encoding: gzip\r\n" + LENGTH + b"\r\n{}", (415, "coded"), id="gzip"),
         pytest.param(POST + b"content-encoding: identity, br\r\n\r\n", (415, "coded"), id="br"),
         pytest.param(
@@ -122,8 +121,13 @@ def test_a_target_is_path_and_query(target: bytes, path: bytes, query: bytes) ->
         pytest.param(POST + CHUNKED + b"\r\n1\r\n{}\r\n0\r\n\r\n", (400, "aborted"), id="chunk-too-long"),
     ],
 )
-def test_what_is_refused_is_told_apart(data: bytes, expected: tuple[int, str]) -> None:
+def test_requests_are_refused_by_cause(data: bytes, expected: tuple[int, str]) -> None:
     assert rejection(data) == expected
+
+
+def test_an_empty_transfer_encoding_is_refused() -> None:
+    """Newer releases of llhttp refuse it themselves."""
+    assert rejection(POST + b"Transfer-Encoding: \r\n\r\n") in {(400, "not_http"), (501, "coded")}
 
 
 def test_another_protocol_is_only_recognized_at_the_beginning() -> None:
@@ -147,7 +151,7 @@ def test_a_head_within_the_limits_is_read() -> None:
 
 
 def test_a_head_that_never_ends_is_refused_before_it_is_held() -> None:
-    """A header in pieces is held by llhttp's wrapper; so are a trailer and what stands behind a chunk's size."""
+    """The httptools parser holds an incomplete header, trailer or chunk extension in memory."""
     assert rejection(POST + b"X: ", *[b"y" * 1000] * 17) == (431, "head_too_large")
     assert rejection(POST + CHUNKED + b"\r\n0\r\nX: ", *[b"y" * 1000] * 17) == (413, "too_large")
     assert rejection(POST + CHUNKED + b"\r\n1;x=", *[b"y" * 1000] * 17) == (413, "too_large")
@@ -171,8 +175,7 @@ def test_a_body_of_exactly_the_limit_is_read_and_a_larger_one_refused() -> None:
         (b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", True),
     ],
 )
-def test_a_caller_says_whether_the_connection_goes_on(data: bytes, *, keep_alive: bool) -> None:
-    """After the last request nothing is read."""
+def test_nothing_is_read_behind_the_last_request_of_a_connection(data: bytes, *, keep_alive: bool) -> None:
     parser = fed(data, data)
     assert [request.keep_alive for request in parser.requests] == [keep_alive] * (2 if keep_alive else 1)
 
@@ -191,8 +194,7 @@ def test_trailers_change_nothing() -> None:
     assert (request.complete, request.body, request.announced_bytes) == (True, b"{}", 0)
 
 
-def test_an_upgrade_is_ignored() -> None:
-    """A body may come, and other requests behind it."""
+def test_requests_behind_an_upgrade_are_read() -> None:
     upgrade = b"GET /wecom/bot HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     parser = fed(upgrade + POST + LENGTH + b"\r\n{}" + upgrade)
     assert [(each.method, bytes(each.body)) for each in parser.requests] == [
@@ -202,7 +204,7 @@ def test_an_upgrade_is_ignored() -> None:
     ]
 
 
-def test_so_many_requests_may_wait_and_no_more_are_read() -> None:
+def test_a_bounded_number_of_pipelined_requests_is_read() -> None:
     parser = fed((POST + LENGTH + b"\r\n{}") * 1000)
     assert [each.head_rejection for each in parser.requests] == [None] * (MOST_PIPELINED + 1) + [(503, "pipelined")]
     parser.feed(POST)
@@ -210,7 +212,7 @@ def test_so_many_requests_may_wait_and_no_more_are_read() -> None:
 
 
 def test_a_closed_parser_is_freed_at_once() -> None:
-    """It and httptools refer to each other: a flood of connections would wait for the collector."""
+    """The parser and httptools refer to each other: unbroken, the cycle would wait for the collector."""
     gc.disable()
     try:
         parser = fed(POST + CHUNKED + b"\r\nzz\r\n")

@@ -1,6 +1,6 @@
 """Framing compared with a parser of another make: aiohttp's in pure Python, on thousands of requests gone wrong.
 
-A reverse proxy and a server that disagree where a request ends let one caller put words into another's mouth.
+A reverse proxy and a server that disagree where a request ends allow request smuggling.
 
 Intended differences, beyond what is refused earlier or later in the same request:
 
@@ -28,7 +28,7 @@ from maven_channel_wecom.server.parser import RequestParser
 CASES: Final = 4_000
 
 REFUSED_HERE: Final = {
-    "not_http": "methods llhttp does not know, HTTP/0.9, HTTP/2.0, more or less than llhttp's idea of a version",
+    "not_http": "methods and versions that llhttp does not know, HTTP/0.9, HTTP/2.0",
     "host": "no Host, or two of them: a server's business, not a parser's",
     "coded": "any Content-Encoding, and any Transfer-Encoding but chunked",
     "expectation": "anything expected but 100-continue",
@@ -87,7 +87,7 @@ Requests = list[tuple[str, bytes]]
 
 
 def mutated(chance: random.Random) -> bytes:
-    """Return a request, right or wrong, and a right one behind it."""
+    """Return a request with random errors, and a correct one behind it."""
     line = chance.choice(_LINES) if chance.random() < 0.3 else b"POST /p?q HTTP/1.1"
     headers = [b"Host: a"]
     if chance.random() < 0.5:
@@ -114,7 +114,7 @@ def cut(chance: random.Random, data: bytes) -> list[bytes]:
 
 
 def read_here(segments: list[bytes]) -> tuple[Requests, str | None]:
-    """Return the whole requests, and why the next was refused."""
+    """Return the complete requests, and the reason why the next was refused."""
     parser = RequestParser()
     for segment in segments:
         parser.feed(segment)
@@ -124,7 +124,7 @@ def read_here(segments: list[bytes]) -> tuple[Requests, str | None]:
 
 
 def read_by_aiohttp(segments: list[bytes]) -> tuple[Requests, str | None]:
-    """Return the whole requests, and what aiohttp says of the next."""
+    """Return the complete requests, and aiohttp's message about the next."""
 
     async def never(_request: web.BaseRequest) -> web.StreamResponse:
         raise NotImplementedError
@@ -149,8 +149,7 @@ def read_by_aiohttp(segments: list[bytes]) -> tuple[Requests, str | None]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_both_see_the_same_requests(seed: int) -> None:
-    """As far as both read on, and where one does not, it is for a reason that is named."""
+async def test_both_parsers_see_the_same_requests_until_one_refuses_for_a_known_reason(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - repeatable is the point
     agreed = 0
     for _ in range(CASES // 4):
