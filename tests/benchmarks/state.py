@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from maven_channel_wecom.clock import SystemClock
-from maven_channel_wecom.host.collecting import spare_callers
+from maven_channel_wecom.host.process import tune_garbage_collection
 from maven_channel_wecom.policy.reply_window import ReplyWindow, chat_key
 from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.state.backends import open_state
@@ -30,7 +30,7 @@ from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission, StoredCall
 from tests.benchmarks.figures import figure, ratios
 from tests.benchmarks.load import load_core, pinned, server_core
 from tests.benchmarks.stalls import watched
-from tests.proofs.replicas import durable_redis
+from tests.soak.replicas import durable_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -93,7 +93,7 @@ def _alone(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
 
 
 def _run(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
-    spare_callers()
+    tune_garbage_collection()
     return asyncio.run(measurement())
 
 
