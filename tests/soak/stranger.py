@@ -276,7 +276,7 @@ def _targets(credentials: Credentials, gateway: Gateway) -> dict[str, Target]:
     path = urlsplit(gateway.callback_url).path
     return {
         "callback": Target(gateway.callback_url, path, sealed.query),
-        "gateway": Target(gateway.status_url, "/metrics", ""),
+        "gateway": Target(gateway.status_url, "/healthz", ""),
     }
 
 
