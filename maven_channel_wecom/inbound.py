@@ -24,7 +24,7 @@ from maven_channel_wecom.policy import admission
 from maven_channel_wecom.policy.reply_window import open_window
 from maven_channel_wecom.protocol import envelope, limits
 from maven_channel_wecom.protocol.callback import EVENT, MESSAGE_TYPES, read_callback
-from maven_channel_wecom.server.answer import RETRY_LATER, Answer, error_answer
+from maven_channel_wecom.server.messages import RETRY_LATER, Answer, error_answer
 from maven_channel_wecom.state.store import Admission, StoredCallback
 from maven_channel_wecom.telemetry import events
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.inbox import Inbox
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import OpenedEnvelope, SignedQuery
-    from maven_channel_wecom.server.receiver import Request
+    from maven_channel_wecom.server.messages import Request
     from maven_channel_wecom.state.store import StateStore
     from maven_channel_wecom.telemetry.events import CallbackKind, CallbackOutcome, Emit
 

@@ -17,7 +17,7 @@ from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.media import MediaBudget
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol import envelope
-from maven_channel_wecom.server.receiver import Request
+from maven_channel_wecom.server.messages import Request
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.telemetry import events
 from tests.fakes.clock import FakeClock
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from maven_channel_wecom.protocol.envelope import SealedEnvelope
-    from maven_channel_wecom.server.answer import Answer
+    from maven_channel_wecom.server.messages import Answer
     from maven_channel_wecom.state.store import Admission
 
 CONFIG = read_config("wecom", {"token": "t", "encodingAESKey": "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"})

@@ -6,20 +6,18 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Final, cast
 
-from maven_channel_wecom.server.answer import CONTINUE, error_answer
 from maven_channel_wecom.server.bodies import SMALL_BODY_BYTES
+from maven_channel_wecom.server.messages import CONTINUE, Request, error_answer
 from maven_channel_wecom.server.parser import BODY_BYTES, RequestParser
-from maven_channel_wecom.server.receiver import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maven_channel_wecom.errors import BodyRejection, HttpRejection
-    from maven_channel_wecom.server.answer import Answer, ResponseWriter
     from maven_channel_wecom.server.bodies import LargeBodies
     from maven_channel_wecom.server.connections import Connections
+    from maven_channel_wecom.server.messages import Answer, Receiver, ResponseWriter
     from maven_channel_wecom.server.parser import ParsedRequest
-    from maven_channel_wecom.server.receiver import Receiver
 
 SEGMENT_BYTES: Final = 64 * 1024
 """Read at once, and all that a connection may send ahead. A genuine callback has a few kilobytes."""

@@ -258,15 +258,16 @@ class _StopParsing(Exception):
 def _head_rejection(version: str, fields: dict[bytes, list[bytes]]) -> tuple[int, HttpRejection] | None:
     """Return why a head that llhttp takes is refused, with a status, or None."""
     if version not in {"1.1", "1.0"}:
-        return 505, "not_http"
+        return 400, "not_http"
     hosts = fields.get(b"host", ())
     # RFC 9112 3.2: an HTTP/1.1 request has one.
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         return 400, "host"
     transfer = fields.get(b"transfer-encoding")
     if transfer is not None and (version == "1.0" or transfer != [b"chunked"]):
-        # RFC 9112 6.1: HTTP/1.0 has none, and the framing of such a message is faulty.
-        return (400, "not_http") if version == "1.0" else (501, "coded")
+        # RFC 9112 6.1: HTTP/1.0 has none, and the framing of such a message is faulty. It proposes 501 for an unknown
+        # coding; this port answers no 5xx but the 503 that asks to come again.
+        return (400, "not_http") if version == "1.0" else (415, "coded")
     # Nothing is ever decompressed: a body of kilobytes may stand for gigabytes.
     if any(coding not in {b"", b"identity"} for coding in fields.get(b"content-encoding", ())):
         return 415, "coded"

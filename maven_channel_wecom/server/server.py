@@ -6,7 +6,6 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Final
 
-from maven_channel_wecom.server.answer import ResponseWriter
 from maven_channel_wecom.server.bodies import LARGE_BODIES_BYTES, LargeBodies
 from maven_channel_wecom.server.connection import BODY_SECONDS, SEGMENT_BYTES, Connection
 from maven_channel_wecom.server.connections import (
@@ -16,12 +15,13 @@ from maven_channel_wecom.server.connections import (
     UNVERIFIED_SECONDS,
     Connections,
 )
+from maven_channel_wecom.server.messages import ResponseWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maven_channel_wecom.errors import BodyRejection, DropReason, HttpRejection
-    from maven_channel_wecom.server.receiver import Receiver
+    from maven_channel_wecom.server.messages import Receiver
 
 # Connections that come at once wait here until they are accepted.
 _BACKLOG: Final = 1024

@@ -6,14 +6,14 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from maven_channel_wecom.server.answer import RETRY_LATER, Answer, error_answer
+from maven_channel_wecom.server.messages import RETRY_LATER, Answer, error_answer
 from maven_channel_wecom.server.server import CallbackServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from maven_channel_wecom.errors import BodyRejection, DropReason, HttpRejection
-    from maven_channel_wecom.server.receiver import Request
+    from maven_channel_wecom.server.messages import Request
 
 WAIT_SECONDS = 10
 LINE = b"POST /wecom/bot?genuine HTTP/1.1\r\nHost: bot.example.com\r\n"

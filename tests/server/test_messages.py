@@ -1,4 +1,4 @@
-"""Answers on the wire."""
+"""Requests and their answers, as values and on the wire."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from maven_channel_wecom.server.answer import RETRY_LATER, Answer, ResponseWriter, error_answer
+from maven_channel_wecom.server.messages import RETRY_LATER, Answer, Request, ResponseWriter, error_answer
 
 
 def test_an_answer_is_written_with_its_length_and_the_date() -> None:
@@ -50,3 +50,18 @@ def test_only_what_shows_that_it_comes_from_wecom_verifies() -> None:
 
 def test_the_software_behind_the_port_is_not_named() -> None:
     assert not re.search(rb"python|aiohttp|httptools", ResponseWriter().encode(error_answer(400)), re.IGNORECASE)
+
+
+def test_an_answer_is_handed_on() -> None:
+    answers: list[Answer] = []
+    Request("POST", b"a=b", b"{}", answers.append).answer(error_answer(401))
+    assert answers == [error_answer(401)]
+
+
+def test_a_second_answer_is_an_error_and_not_sent() -> None:
+    answers: list[Answer] = []
+    request = Request("POST", b"", b"", answers.append)
+    request.answer(error_answer(401))
+    with pytest.raises(RuntimeError, match="answered once"):
+        request.answer(error_answer(400))
+    assert answers == [error_answer(401)]

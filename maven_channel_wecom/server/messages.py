@@ -1,13 +1,46 @@
-"""The answer to a request, as a value and as bytes."""
+"""Requests and answers: what the server and its receiver exchange, and an answer as bytes."""
 
 from __future__ import annotations
 
 import time
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Request:
+    """One whole request to the callback path.
+
+    Attributes:
+        method: `GET` or `POST`. HEAD is handed on as GET, and the body of its answer left out.
+        query: what stood behind `?`, raw; empty without.
+        body: the whole body, at most BODY_BYTES.
+    """
+
+    __slots__ = ("_respond", "body", "method", "query")
+
+    def __init__(self, method: str, query: bytes, body: bytes, respond: Callable[[Answer], None]) -> None:
+        self.method = method
+        self.query = query
+        self.body = body
+        self._respond: Callable[[Answer], None] | None = respond
+
+    def answer(self, answer: Answer) -> None:
+        """Answer, exactly once, at any time, from the event loop. The caller may have left.
+
+        Raises:
+            RuntimeError: the request was answered before.
+        """
+        respond, self._respond = self._respond, None
+        if respond is None:
+            message = "a request is answered once"
+            raise RuntimeError(message)
+        respond(answer)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +66,7 @@ _BODIES: Final = {
     415: b"unsupported media type",
     417: b"expectation failed",
     431: b"request header fields too large",
-    501: b"not implemented",
     503: b"service unavailable",
-    505: b"http version not supported",
 }
 _HEADERS: Final = {
     405: {"Allow": "GET, HEAD, POST"},
@@ -54,6 +85,22 @@ RETRY_LATER: Final = msgspec.structs.replace(_ERRORS[503], verifies=True)
 def error_answer(status: int) -> Answer:
     """Return the answer to whatever is not accepted: its status and nothing about why."""
     return _ERRORS[status]
+
+
+class Receiver(Protocol):
+    """Answers the requests to the callback path. What a caller sends makes no method raise."""
+
+    def check_head(self, method: str, query: bytes) -> Answer | None:
+        """Judge a request by its head, before its body is asked for.
+
+        Returns:
+            The answer that refuses the request, whose body is not read; None if the body is wanted.
+        """
+        ...
+
+    def receive(self, request: Request) -> None:
+        """Take a whole request, and have it answered now or later."""
+        ...
 
 
 SERVER: Final = "maven"
