@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from maven_channel_wecom.cli import main
-from maven_channel_wecom.doctor import report
-from maven_channel_wecom.doctor.checks import Check
-from maven_channel_wecom.doctor.examination import PUBLIC_URL
 from maven_channel_wecom.simulator.demo_gateway import free_port
 from tests.doctor.faulty_bots import KEY, PASSWORD, TOKEN, FakeBot, entry, with_bot, written
 from tests.e2e.gateway_process import GatewayProcess
@@ -245,23 +241,3 @@ async def test_lines_are_aligned_and_end_in_a_verdict(doctor: Doctor, tmp_path: 
     assert {line[:13] for line in lines} == {f"{word:4}  wecom  " for word in ("ok", "warn", "FAIL")}
     assert {line[26:28] for line in lines} == {"  "}
     assert verdict == "1 check failed; as long as the URL does not pass, the console says 回调地址请求不通过."
-
-
-def test_a_verdict_speaks_of_the_console_only_when_the_url_is_concerned() -> None:
-    """And of the public address only when it was asked."""
-    state = Check(name="state", channel="a", outcome="fail", detail="no")
-    public = Check(name=PUBLIC_URL, channel="a", outcome="ok", detail="yes")
-    assert report.verdict([state, state]) == "2 checks failed; the lines above say what to do."
-    assert report.verdict([public]) == "Nothing failed: from here, the URL answers as WeCom wants it."
-
-
-def test_what_could_steer_a_terminal_is_escaped() -> None:
-    """A host of a redirect comes from outside."""
-    detail = "to \x1b[2J\x9b2J\u202e\ud800"
-    check = Check(name="public_url", channel="\ud800", outcome="fail", detail=detail)
-    assert "to \\u001b[2J\\u009b2J\\u202e\\ud800" in report.as_text([check])
-    told = report.as_json([check])
-    assert told[:-1].isprintable()
-    assert json.loads(told)["checks"] == [
-        {"name": "public_url", "channel": "\ud800", "outcome": "fail", "detail": detail}
-    ]
