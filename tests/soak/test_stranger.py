@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 
 
 async def test_no_good_caller_is_refused_beside_a_stranger(tmp_path: Path) -> None:
-    found = await run(tmp_path, seconds=0.6)
+    found = await run(tmp_path, seconds=0.3)
     assert len(found.beside) == 2 * len(KINDS)
     assert {which: calls.failed for which, calls in found.beside.items() if calls.failed} == {}
