@@ -95,6 +95,9 @@ class Inbound:
         self._emit = emit
         self._clock = clock
         self._random = random
+        self.last_signed_at = 0.0
+        """When the last callback whose signature held came, by the wall clock; 0 before the first."""
+        self._loop = asyncio.get_running_loop()
         self._draining = False
         self._waiting: list[tuple[Request, float]] = []
         self._batches: asyncio.Task[None] | None = None
@@ -122,7 +125,7 @@ class Inbound:
         self._waiting.append((request, self._clock.now()))
         if self._batches is None:
             # A task begins in the next iteration of the loop: what else this one brings is in the same batch.
-            self._batches = asyncio.get_running_loop().create_task(self._handle_batches(), name="wecom callbacks")
+            self._batches = self._loop.create_task(self._handle_batches(), name="wecom callbacks")
 
     async def _handle_batches(self) -> None:
         try:
@@ -192,9 +195,9 @@ class Inbound:
                 self._config.credentials, signed, ciphertext, receive_id=self._config.receive_id
             )
         except (UndecipherableEnvelope, WrongReceiver):
-            self._emit(events.EnvelopeSigned(at=wall))
+            self.last_signed_at = wall
             raise
-        self._emit(events.EnvelopeSigned(at=wall))
+        self.last_signed_at = wall
         skew = self._config.max_skew_seconds
         if skew and abs(wall - int(signed.timestamp)) > skew:
             raise StaleCallback

@@ -83,6 +83,7 @@ class Inbox:
         self._state = state
         self._emit = emit
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         # In the order they were put in.
         self._work: dict[_Work, asyncio.Task[None]] = {}
         # The newest message of each chat that is not published.
@@ -116,7 +117,7 @@ class Inbox:
         chat = _chat(admitted.callback)
         work = _Work(admitted, self._newest.get(chat), asyncio.Event())
         self._newest[chat] = work
-        self._work[work] = asyncio.get_running_loop().create_task(self._process(work), name="wecom message")
+        self._work[work] = self._loop.create_task(self._process(work), name="wecom message")
 
     async def recover(self) -> None:
         """Work on messages of processes that died, oldest first. They take at most half of the places.

@@ -134,6 +134,7 @@ async def build_channel(
     telemetry.watch(
         connections=lambda: server.connections,
         inbox_limit=lambda: config.inbox_limit,
+        last_callback_timestamp_seconds=lambda: inbound.last_signed_at,
         inbox_messages=lambda: len(inbox),
         inbox_oldest_seconds=inbox.oldest_seconds,
         media_bytes=lambda: budget.used_bytes,

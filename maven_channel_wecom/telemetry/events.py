@@ -75,12 +75,6 @@ class UrlChecked(TelemetryEvent, frozen=True, kw_only=True):
     answered_at: float
 
 
-class EnvelopeSigned(TelemetryEvent, frozen=True, kw_only=True):
-    """A callback came whose signature held, whatever else is wrong with it. `at` is the wall clock's time."""
-
-    at: float
-
-
 class CallbackAnswered(TelemetryEvent, frozen=True, kw_only=True):
     """A genuine callback was opened and answered.
 

@@ -221,6 +221,7 @@ class MetricsListener:
             "state_up": families.state_up.labels(channel),
             "connections": families.connections.labels(channel),
             "media_bytes": families.media_bytes.labels(channel),
+            "last_callback_timestamp_seconds": families.last_callback_timestamp_seconds.labels(channel),
         }
         self._count_callbacks(listen)
         self._count_messages(listen)
@@ -252,7 +253,6 @@ class MetricsListener:
         rejected = _by_value(families.requests_rejected, channel, get_args(errors.HttpRejection))
         dropped = _by_value(families.connections_dropped, channel, get_args(errors.DropReason))
         seconds = families.callback_seconds.labels(channel)
-        last_at = families.last_callback_timestamp_seconds.labels(channel)
         skew = families.clock_skew_seconds.labels(channel)
         duplicates = families.dedup_hits.labels(channel)
 
@@ -283,7 +283,6 @@ class MetricsListener:
         listen(events.CallbackInvalid, lambda event: callbacks[event.kind, event.reason].inc())
         listen(events.CallbackUnavailable, lambda event: callbacks["message", event.reason].inc())
         listen(events.CallbackFailed, lambda event: callbacks[event.kind, "error"].inc())
-        listen(events.EnvelopeSigned, lambda event: last_at.set(event.at))
         listen(events.ConnectionDropped, lambda event: dropped[event.reason].inc())
 
     def _count_messages(self, listen: events.Listen) -> None:

@@ -19,7 +19,6 @@ ALL: tuple[events.TelemetryEvent, ...] = (
     events.RequestRejected(reason="tls", status=400),
     events.ConnectionDropped(reason="slow"),
     events.UrlChecked(started_at=1_000.0, answered_at=1_000.25),
-    events.EnvelopeSigned(at=1_800_000_000.5),
     events.CallbackAnswered(
         kind="message",
         outcome="accepted",

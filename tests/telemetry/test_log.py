@@ -173,7 +173,6 @@ def test_an_event_leaves_its_line(log: Log, happened: TelemetryEvent, line: Line
 @pytest.mark.parametrize(
     "happened",
     [
-        event(events.EnvelopeSigned),
         event(events.ConnectionDropped),
         event(events.CallbackAnswered, type="stream"),
         event(events.AttemptStarted),

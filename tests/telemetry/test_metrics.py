@@ -165,7 +165,6 @@ def test_a_request_that_never_became_a_callback_is_counted_by_reason(reason: str
         (event(events.CallbackUnavailable), {"callbacks_total message inbox_full": 1}),
         (event(events.CallbackFailed), {"callbacks_total message error": 1}),
         (event(events.CallbackFailed, kind="verify"), {"callbacks_total verify error": 1}),
-        (event(events.EnvelopeSigned), {"last_callback_timestamp_seconds": 1_800_000_000.5}),
         (event(events.ConnectionDropped), {"connections_dropped_total slow": 1}),
         (event(events.MessageEnded), {"inbound_messages_total text published": 1}),
         (event(events.MessageEnded, type="voice", outcome="failed"), {"inbound_messages_total voice failed": 1}),
