@@ -29,7 +29,7 @@ from maven_channel_wecom.state.store import Admission, StoredCallback
 from maven_channel_wecom.telemetry import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.config import WeComConfig
@@ -48,6 +48,10 @@ BATCH_CALLBACKS: Final = 64
 """Opened before anything else gets a turn: some two milliseconds. Lower: a commit is shared by fewer."""
 
 _CLOSED: Final = error_answer(503)
+
+_ACKNOWLEDGED: Final = frozenset({"accepted", "duplicate", "refused"})
+
+_ADMITTED_TYPES: Final = frozenset({*MESSAGE_TYPES, EVENT})
 
 # The original's acknowledgement: the JSON text "success", sealed. WeCom takes it as an empty reply.
 _SUCCESS: Final = b'"success"'
@@ -159,9 +163,13 @@ class Inbound:
                 self._inbox.release_place()
                 opened.request.answer(self._failed(opened.kind, error))
             return
+        answers = [self._answer_for(opened, outcome) for opened, outcome in zip(batch, outcomes, strict=True)]
+        # All of them are written with nothing in between: each write leaves the caches cold for what comes next.
+        for opened, answer in zip(batch, answers, strict=True):
+            opened.request.answer(answer)
         for opened, outcome in zip(batch, outcomes, strict=True):
             self._inbox.release_place()
-            self._acknowledge(opened, outcome)
+            self._report(opened, outcome)
             if outcome == "accepted":
                 self._inbox.put(AdmittedCallback(opened.callback, now))
 
@@ -176,14 +184,14 @@ class Inbound:
             opened = _OpenedCallback(
                 request, started_at, signed, opened_envelope, read_callback(opened_envelope.message)
             )
-            if refusal := admission.refusal(opened.callback, self._config.rules):
-                self._acknowledge(opened, "refused", refusal=refusal)
-            elif opened.callback.type in MESSAGE_TYPES or opened.callback.type == EVENT:
+            refusal = admission.refusal(opened.callback, self._config.rules)
+            if refusal is None and opened.callback.type in _ADMITTED_TYPES:
                 self._inbox.hold_place()
                 return opened
-            else:
-                # A type that WeCom added later, or the refresh of a streamed answer, which this channel never starts.
-                self._acknowledge(opened, "accepted")
+            # Else a type that WeCom added later, or the refresh of a streamed answer, which this channel never starts.
+            outcome: CallbackOutcome = "refused" if refusal else "accepted"
+            request.answer(self._answer_for(opened, outcome))
+            self._report(opened, outcome, refusal=refusal)
         except Exception as error:  # noqa: BLE001 - see _failed
             request.answer(self._failed("message", error))
         return None
@@ -203,25 +211,22 @@ class Inbound:
             raise StaleCallback
         return opened
 
-    def _acknowledge(
-        self, opened: _OpenedCallback, outcome: CallbackOutcome, *, refusal: Refusal | None = None
-    ) -> None:
-        wall = self._clock.wall()
-        answer = RETRY_LATER
-        if outcome in {"accepted", "duplicate", "refused"}:
-            sealed = envelope.seal(
-                opened.envelope.credentials,
-                _SUCCESS,
-                receive_id=opened.envelope.receive_id,
-                timestamp=int(wall),
-                nonce=opened.signed.nonce,
-                random=self._random(limits.FRAME_RANDOM_BYTES),
-            )
-            body = msgspec.json.encode(sealed)
-            answer = Answer(status=200, body=body, content_type="application/json", verifies=True)
-        opened.request.answer(answer)
-        callback = opened.callback
-        details: Mapping[str, object] = callback.event.details if callback.event else {}
+    def _answer_for(self, opened: _OpenedCallback, outcome: CallbackOutcome) -> Answer:
+        """Return the sealed acknowledgement of a callback, or what asks WeCom to send it again."""
+        if outcome not in _ACKNOWLEDGED:
+            return RETRY_LATER
+        sealed = envelope.seal(
+            opened.envelope.credentials,
+            _SUCCESS,
+            receive_id=opened.envelope.receive_id,
+            timestamp=int(self._clock.wall()),
+            nonce=opened.signed.nonce,
+            random=self._random(limits.FRAME_RANDOM_BYTES),
+        )
+        return Answer(status=200, body=msgspec.json.encode(sealed), content_type="application/json", verifies=True)
+
+    def _report(self, opened: _OpenedCallback, outcome: CallbackOutcome, *, refusal: Refusal | None = None) -> None:
+        callback, event = opened.callback, opened.callback.event
         self._emit(
             events.CallbackAnswered(
                 kind=opened.kind,
@@ -232,10 +237,10 @@ class Inbound:
                 sender_id=callback.sender_id,
                 started_at=opened.started_at,
                 answered_at=self._clock.now(),
-                skew_seconds=wall - int(opened.signed.timestamp),
+                skew_seconds=self._clock.wall() - int(opened.signed.timestamp),
                 reason=refusal,
-                event=callback.event.type if callback.event else "",
-                event_details=details,
+                event=event.type if event else "",
+                event_details=event.details if event else {},
             )
         )
 
