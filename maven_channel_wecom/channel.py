@@ -90,17 +90,26 @@ class WeComChannel:
         return self._port
 
     async def start(self) -> None:
-        """Recover unfinished messages and listen. Raises ChannelStartError when the address cannot be listened on."""
+        """Recover unfinished messages and listen. A start that fails or is cancelled leaves nothing open.
+
+        Raises:
+            ChannelStartError: the address cannot be listened on.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self._close_all(drain_seconds=0)
+            raise
+
+    async def _start(self) -> None:
         for key in self._config.obsolete:
             self._emit(events.SettingObsolete(key=key))
-        # First, so that nobody's new message overtakes an old one.
+        # First, so that a new message does not overtake an old one of its chat.
         await self._recover()
         try:
             self._port = await self._server.start()
         # A name that cannot be encoded is a ValueError.
         except (OSError, ValueError) as error:
-            await self._inbox.drain(0)
-            await self._close()
             number = error.errno if isinstance(error, OSError) else None
             message = (
                 f"channels.{self._name} cannot listen on {self._config.host}:{self._config.port}: "
@@ -118,14 +127,19 @@ class WeComChannel:
     async def stop(self) -> None:
         """Refuse new callbacks, finish messages in progress within `drainSeconds`, close everything."""
         self._inbound.drain()
+        unfinished = await self._close_all(drain_seconds=self._config.drain_seconds)
+        self._emit(events.ChannelStopped(unfinished=unfinished))
+
+    async def _close_all(self, *, drain_seconds: float) -> int:
+        """Finish messages in progress within a limit, close everything, and return how many messages were left."""
         for task in self._regular:
             task.cancel()
         await asyncio.gather(*self._regular, return_exceptions=True)
-        left = await self._inbox.drain(self._config.drain_seconds)
+        unfinished = await self._inbox.drain(drain_seconds)
         await self._server.stop()
         self._port = None
         await self._close()
-        self._emit(events.ChannelStopped(unfinished=left))
+        return unfinished
 
     async def health(self) -> Health:
         """Return whether it can take messages now, and every reason why not."""

@@ -12,6 +12,7 @@ WeComError
 ├── RequestNotSent              the way out was never open: nothing left this machine
 ├── AnswerLost                  a request left and no answer came back
 └── StateUnavailable            our own state; answered 503
+    └── StateClosed             it was closed on purpose: waiting for it is in vain
 
 No text here ever holds a token, a key, a URL or what a user wrote.
 
@@ -186,3 +187,7 @@ class StateUnavailable(WeComError):
     """The state cannot promise anything now; `reason` says why."""
 
     reason: StateFailure = "state"
+
+
+class StateClosed(StateUnavailable):
+    """The state was closed, as its channel stopped: nothing will make it available again."""

@@ -47,7 +47,7 @@ ADMIT_SECONDS: Final = 3.0
 BATCH_CALLBACKS: Final = 64
 """Opened before anything else gets a turn: some two milliseconds. Lower: a commit is shared by fewer."""
 
-_CLOSED: Final = error_answer(503)
+_UNAVAILABLE: Final = error_answer(503)
 
 _ACKNOWLEDGED: Final = frozenset({"accepted", "duplicate", "refused"})
 
@@ -103,8 +103,10 @@ class Inbound:
         """When the last callback whose signature held came, by the wall clock; 0 before the first."""
         self._loop = asyncio.get_running_loop()
         self._draining = False
-        self._waiting: list[tuple[Request, float]] = []
-        self._batches: asyncio.Task[None] | None = None
+        # Requests with the time they came, and callbacks that wait for the state.
+        self._received: list[tuple[Request, float]] = []
+        self._opened: list[_OpenedCallback] = []
+        self._admitting: asyncio.Task[None] | None = None
 
     @property
     def draining(self) -> bool:
@@ -126,52 +128,61 @@ class Inbound:
         if request.method == "GET":
             request.answer(self._check_url(request.query))
             return
-        self._waiting.append((request, self._clock.now()))
-        if self._batches is None:
-            # A task begins in the next iteration of the loop: what else this one brings is in the same batch.
-            self._batches = self._loop.create_task(self._handle_batches(), name="wecom callbacks")
+        if not self._received:
+            # In the next iteration of the loop: what else this one brings is in the same batch.
+            self._loop.call_soon(self._open_received)
+        self._received.append((request, self._clock.now()))
 
-    async def _handle_batches(self) -> None:
+    def _open_received(self) -> None:
+        """Open what was received, and answer all that needs no state: a state that hangs must not hold it up."""
+        batch = self._received[:BATCH_CALLBACKS]
+        del self._received[:BATCH_CALLBACKS]
+        if self._received:
+            self._loop.call_soon(self._open_received)
+        self._opened += [opened for request in batch if (opened := self._open(*request))]
+        if self._opened and self._admitting is None:
+            self._admitting = self._loop.create_task(self._admit_opened(), name="wecom callbacks")
+
+    async def _admit_opened(self) -> None:
         try:
-            while self._waiting:
-                batch = self._waiting[:BATCH_CALLBACKS]
-                del self._waiting[:BATCH_CALLBACKS]
-                await self._handle([found for request in batch if (found := self._open(*request))])
-                if self._waiting:
+            while self._opened:
+                batch = self._opened[:BATCH_CALLBACKS]
+                del self._opened[:BATCH_CALLBACKS]
+                await self._admit(batch)
+                if self._opened:
                     await asyncio.sleep(0)
         finally:
-            self._batches = None
+            self._admitting = None
 
-    async def _handle(self, batch: Sequence[_OpenedCallback]) -> None:
+    async def _admit(self, batch: Sequence[_OpenedCallback]) -> None:
         """Admit a batch and answer it; a state that fails or hangs costs each of it a 503."""
-        if not batch:
-            return
         now = self._clock.now()
-        admissions = [_admission(opened, now) for opened in batch]
         outcomes: Sequence[CallbackOutcome]
         try:
             async with asyncio.timeout(batch[0].started_at + ADMIT_SECONDS - now):
-                new = await self._state.admit(admissions, now)
+                new = await self._state.admit([_admission(opened, now) for opened in batch], now)
             outcomes = ["accepted" if is_new else "duplicate" for is_new in new]
         except StateUnavailable as unavailable:
             outcomes = [unavailable.reason] * len(batch)
         except TimeoutError:
-            # What was stored all the same is recovered like the messages of a process that died.
+            # What was stored none the less is recovered like the messages of a process that died.
             outcomes = ["state"] * len(batch)
         except Exception as error:  # noqa: BLE001 - a bug must not leave callers without an answer
             for opened in batch:
                 self._inbox.release_place()
                 opened.request.answer(self._failed(opened.kind, error))
             return
+        for opened, outcome in zip(batch, outcomes, strict=True):
+            # First of all: whatever happens to an answer, a message in the state is worked on.
+            self._inbox.release_place()
+            if outcome == "accepted":
+                self._inbox.put(AdmittedCallback(opened.callback, now))
         answers = [self._answer_for(opened, outcome) for opened, outcome in zip(batch, outcomes, strict=True)]
         # All of them are written with nothing in between: each write leaves the caches cold for what comes next.
         for opened, answer in zip(batch, answers, strict=True):
             opened.request.answer(answer)
         for opened, outcome in zip(batch, outcomes, strict=True):
-            self._inbox.release_place()
             self._report(opened, outcome)
-            if outcome == "accepted":
-                self._inbox.put(AdmittedCallback(opened.callback, now))
 
     def _open(self, request: Request, started_at: float) -> _OpenedCallback | None:
         """Open a callback and hold a place in the inbox for it; None when it is answered already."""
@@ -181,6 +192,7 @@ class Inbound:
                 return None
             signed = envelope.read_query(envelope.parse_query(request.query))
             opened_envelope = self._open_envelope(signed, envelope.read_body(request.body))
+            self.last_signed_at = self._clock.wall()
             opened = _OpenedCallback(
                 request, started_at, signed, opened_envelope, read_callback(opened_envelope.message)
             )
@@ -188,26 +200,24 @@ class Inbound:
             if refusal is None and opened.callback.type in _ADMITTED_TYPES:
                 self._inbox.hold_place()
                 return opened
-            # Else a type that WeCom added later, or the refresh of a streamed answer, which this channel never starts.
-            outcome: CallbackOutcome = "refused" if refusal else "accepted"
-            request.answer(self._answer_for(opened, outcome))
-            self._report(opened, outcome, refusal=refusal)
         except Exception as error:  # noqa: BLE001 - see _failed
+            if isinstance(error, UndecipherableEnvelope | WrongReceiver | StaleCallback):
+                # These come after the signature was checked.
+                self.last_signed_at = self._clock.wall()
             request.answer(self._failed("message", error))
+            return None
+        # Else a type that WeCom added later, or the refresh of a streamed answer, which this channel never starts.
+        outcome: CallbackOutcome = "refused" if refusal else "accepted"
+        request.answer(self._answer_for(opened, outcome))
+        self._report(opened, outcome, refusal=refusal)
         return None
 
     def _open_envelope(self, signed: SignedQuery, ciphertext: str) -> OpenedEnvelope:
-        wall = self._clock.wall()
-        try:
-            opened = envelope.open_envelope(
-                self._config.credentials, signed, ciphertext, receive_id=self._config.receive_id
-            )
-        except (UndecipherableEnvelope, WrongReceiver):
-            self.last_signed_at = wall
-            raise
-        self.last_signed_at = wall
+        opened = envelope.open_envelope(
+            self._config.credentials, signed, ciphertext, receive_id=self._config.receive_id
+        )
         skew = self._config.max_skew_seconds
-        if skew and abs(wall - int(signed.timestamp)) > skew:
+        if skew and abs(self._clock.wall() - int(signed.timestamp)) > skew:
             raise StaleCallback
         return opened
 
@@ -215,14 +225,17 @@ class Inbound:
         """Return the sealed acknowledgement of a callback, or what asks WeCom to send it again."""
         if outcome not in _ACKNOWLEDGED:
             return RETRY_LATER
-        sealed = envelope.seal(
-            opened.envelope.credentials,
-            _SUCCESS,
-            receive_id=opened.envelope.receive_id,
-            timestamp=int(self._clock.wall()),
-            nonce=opened.signed.nonce,
-            random=self._random(limits.FRAME_RANDOM_BYTES),
-        )
+        try:
+            sealed = envelope.seal(
+                opened.envelope.credentials,
+                _SUCCESS,
+                receive_id=opened.envelope.receive_id,
+                timestamp=int(self._clock.wall()),
+                nonce=opened.signed.nonce,
+                random=self._random(limits.FRAME_RANDOM_BYTES),
+            )
+        except Exception as error:  # noqa: BLE001 - a bug must not leave the others of its batch without an answer
+            return self._failed(opened.kind, error)
         return Answer(status=200, body=msgspec.json.encode(sealed), content_type="application/json", verifies=True)
 
     def _report(self, opened: _OpenedCallback, outcome: CallbackOutcome, *, refusal: Refusal | None = None) -> None:
@@ -267,7 +280,7 @@ class Inbound:
 
     def _unavailable(self, reason: Unavailability) -> Answer:
         self._emit(events.CallbackUnavailable(reason=reason))
-        return _CLOSED
+        return _UNAVAILABLE
 
     def _failed(self, kind: CallbackKind, error: Exception) -> Answer:
         """Return the answer to what is not accepted. After a bug of ours it is 503: WeCom may try again."""

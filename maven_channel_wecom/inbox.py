@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from maven_channel_wecom.state.store import StateStore, StoredCallback
     from maven_channel_wecom.telemetry.events import Emit
 
+    _Step = Callable[[str, float], Awaitable[None]]
+    """Records in the state that the message of an id ended, at a time."""
+
 LATE_SECONDS: Final = 60.0
 """The objective for an answer. Lower: agents that think are reported; higher: whoever is on call hears of it later."""
 
@@ -89,6 +92,8 @@ class Inbox:
         # The newest message of each chat that is not published.
         self._newest: dict[str, _Work] = {}
         self._held_places = 0
+        # Ends of messages that the state could not record, by message id.
+        self._unrecorded: dict[str, _Step] = {}
         self._drained = False
         self._reported_late: AdmittedCallback | None = None
         self._changed = asyncio.Event()
@@ -114,9 +119,11 @@ class Inbox:
         """Start work on a message. One that comes after a drain stays in the state, like those the drain ended."""
         if self._drained:
             return
-        chat = _chat(admitted.callback)
-        work = _Work(admitted, self._newest.get(chat), asyncio.Event())
-        self._newest[chat] = work
+        work = _Work(admitted, None, asyncio.Event())
+        if admitted.callback.type != EVENT:
+            chat = _chat(admitted.callback)
+            work.previous = self._newest.get(chat)
+            self._newest[chat] = work
         self._work[work] = self._loop.create_task(self._process(work), name="wecom message")
 
     async def recover(self) -> None:
@@ -125,24 +132,25 @@ class Inbox:
         Events, what this version cannot read, and what nobody could be answered any more are finished instead.
 
         Raises:
-            StateUnavailable: the state cannot say what there is, or not record that something is over.
+            StateUnavailable: the state cannot say what there is, or not record an end.
         """
+        await self._record_ends()
         while most := max(0, max(1, self._limit // 2) - len(self._work) - self._held_places):
             now = self._clock.now()
             unfinished = await self._state.take_over(now, most=most)
             if not unfinished:
                 return
-            over = []
+            over = 0
             for stored in unfinished:
                 callback = _read_message(stored)
                 if callback is None or stored.received_at + limits.RESPONSE_URL_SECONDS <= now:
-                    over.append(stored.message_id)
+                    over += 1
+                    self._unrecorded[stored.message_id] = self._state.finish
                 else:
                     self._emit(events.MessageRecovered(message_id=stored.message_id, type=callback.type))
                     self.put(AdmittedCallback(callback, stored.received_at))
-            self._emit(events.MessagesRecovered(messages=len(unfinished) - len(over), over=len(over)))
-            for message_id in over:
-                await self._state.finish(message_id, now)
+            self._emit(events.MessagesRecovered(messages=len(unfinished) - over, over=over))
+            await self._record_ends()
 
     async def drain(self, seconds: float) -> int:
         """Wait until all work is done, at most that long, then end the rest; return how many were left.
@@ -210,14 +218,14 @@ class Inbox:
             async with asyncio.timeout(NORMALIZE_SECONDS):
                 message = await self._normalize(work.admitted)
         finally:
-            # Also when it failed: the next message of the chat waits for this one alone.
+            # Also when it failed: the next message of the chat waits for this one alone, and is published in the next
+            # iteration of the loop or later, so the order holds.
             if work.previous is not None:
                 await work.previous.published.wait()
                 work.previous = None
+            self._let_next_publish(work)
         blocks = len(message.content_blocks) if message else 0
         self._emit(events.MessageNormalized(message_id=callback.message_id, blocks=blocks))
-        # The next message is published in the next iteration of the loop or later, so the order holds.
-        self._let_next_publish(work)
         if message is None:
             self._emit_end(callback, "unsupported")
             return
@@ -235,12 +243,20 @@ class Inbox:
         self._emit_end(callback, "failed", reason)
         await self._record(callback, self._state.release)
 
-    async def _record(self, callback: Callback, step: Callable[[str, float], Awaitable[None]]) -> None:
-        """Record the end of a message. One that cannot be recorded stays in the state, and is recovered."""
+    async def _record(self, callback: Callback, step: _Step) -> None:
+        """Record the end of a message; one that cannot be recorded now is tried again by `recover`."""
         try:
             await retry_while_unavailable(lambda: step(callback.message_id, self._clock.now()), self._clock)
         except StateUnavailable as unavailable:
+            self._unrecorded[callback.message_id] = step
             self._emit(events.MessageNotRecorded(message_id=callback.message_id, reason=unavailable.reason))
+
+    async def _record_ends(self) -> None:
+        """Record the ends that could not be recorded before."""
+        while self._unrecorded:
+            message_id, step = next(iter(self._unrecorded.items()))
+            await step(message_id, self._clock.now())
+            self._unrecorded.pop(message_id, None)
 
     def _emit_end(
         self, callback: Callback, outcome: Literal["published", "unsupported", "failed"], reason: str = ""

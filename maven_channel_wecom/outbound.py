@@ -215,7 +215,8 @@ class Outbound:
     async def _restore_cancelled(self, windows: Sequence[ReplyWindow]) -> None:
         """Open windows again through which nothing was sent, as the host cancelled the reply or the channel stops.
 
-        For a moment only: one that stays claimed is opened by whoever recovers its message.
+        For a moment only. One that stays claimed is opened when its message is recovered; a spare one, whose message is
+        finished, stays claimed until it expires.
         """
         with contextlib.suppress(TimeoutError, StateUnavailable):
             async with asyncio.timeout(_CANCELLED_SECONDS):

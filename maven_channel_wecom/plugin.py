@@ -15,7 +15,7 @@ from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.egress.egress import Egress
 from maven_channel_wecom.egress.media_client import MediaClient
-from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.errors import ConfigError, StateUnavailable
 from maven_channel_wecom.inbound import Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.media import MediaBudget, MediaFetcher
@@ -72,8 +72,12 @@ def _is_ours(name: str, config: Mapping[str, Any]) -> bool:
 
 
 async def _start(name: str, raw: Mapping[str, Any], host: HostServices) -> WeComChannel:
-    # In a thread, as secrets may stand in files.
-    config = await asyncio.to_thread(configuration.read_config, name, raw)
+    try:
+        # In a thread, as secrets may stand in files.
+        config = await asyncio.to_thread(configuration.read_config, name, raw)
+    except ConfigError as error:
+        # A file or a variable with a secret may have changed since `maven_channel_problems` looked at it.
+        raise ChannelStartError(str(error)) from None
     egress = Egress(proxy=config.proxy, allow_private_network=config.allow_private_network)
     channel = await build_channel(name, config, host, clock=SystemClock(), egress=egress, jitter=random.random)
     await channel.start()
@@ -95,8 +99,8 @@ async def build_channel(
     except StateUnavailable as unavailable:
         message = f"channels.{name}.state cannot be opened: {unavailable}"
         raise ChannelStartError(message) from None
-    emit = telemetry = Telemetry(host.metrics, name, now=clock.now, version=__version__)
-    state = TimedState(opened, emit, now=clock.now)
+    telemetry = Telemetry(host.metrics, name, now=clock.now, version=__version__)
+    state = TimedState(opened, telemetry, now=clock.now)
 
     def normalize(admitted: AdmittedCallback) -> Awaitable[InboundMessage | None]:
         # Through the relay, so that other plugins can wrap the step.
@@ -117,19 +121,21 @@ async def build_channel(
         publish=telemetry.tracing.publish(host.publish),
         media_budget=budget,
         state=state,
-        emit=emit,
+        emit=telemetry,
         clock=clock,
     )
-    inbound = Inbound(config, state=state, inbox=inbox, emit=emit, clock=clock, random=os.urandom)
+    inbound = Inbound(config, state=state, inbox=inbox, emit=telemetry, clock=clock, random=os.urandom)
     server = CallbackServer(
         inbound,
         host=config.host,
         port=config.port,
         path=config.path,
-        rejected=lambda reason, status: emit(events.RequestRejected(reason=reason, status=status)),
-        dropped=lambda reason: emit(events.ConnectionDropped(reason=reason)),
+        rejected=lambda reason, status: telemetry(events.RequestRejected(reason=reason, status=status)),
+        dropped=lambda reason: telemetry(events.ConnectionDropped(reason=reason)),
     )
-    outbound = Outbound(poster=egress, state=state, emit=emit, clock=clock, random=jitter, overflow=config.overflow)
+    outbound = Outbound(
+        poster=egress, state=state, emit=telemetry, clock=clock, random=jitter, overflow=config.overflow
+    )
     keys = list(dict.fromkeys(credentials.key for credentials in config.credentials))
     telemetry.watch(
         connections=lambda: server.connections,
@@ -147,10 +153,10 @@ async def build_channel(
         server=server,
         inbound=inbound,
         inbox=inbox,
-        media=MediaFetcher(MediaClient(egress, sleep=clock.sleep), keys, budget=budget, emit=emit, clock=clock),
+        media=MediaFetcher(MediaClient(egress, sleep=clock.sleep), keys, budget=budget, emit=telemetry, clock=clock),
         send=telemetry.tracing.deliver(outbound.send),
         state=state,
-        emit=emit,
+        emit=telemetry,
         close=close,
     )
     return channel

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from maven_channel_wecom import plugin
 from maven_channel_wecom.channel import WeComChannel
+from maven_channel_wecom.clock import SystemClock
 from maven_channel_wecom.config import read_config
 from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.contract.channel import ChannelStartError
@@ -22,8 +23,12 @@ from tests.fakes.recorder import Recorder
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from maven_channel_wecom.contract.channel import HostServices
     from maven_channel_wecom.contract.messages import InboundMessage
+    from maven_channel_wecom.egress.egress import Egress
     from maven_channel_wecom.inbox import Inbox
+
+WAIT_SECONDS = 5
 
 ENTRY: dict[str, Any] = {
     "token": "canary-token",
@@ -100,6 +105,52 @@ async def test_a_state_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> No
     """It names the key, and what to do comes from the backend."""
     with pytest.raises(ChannelStartError, match=r"channels\.wecom\.state cannot be opened: .*missing"):
         await Host().start(state=f"sqlite:{tmp_path}/missing/state.db")
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_open(tmp_path: Path) -> None:
+    """A signal may come while the state is asked for unfinished messages."""
+    host = Host()
+    address = f"sqlite:{tmp_path}/state.db"
+    config = read_config("wecom", {**ENTRY, "state": address})
+    hanging = asyncio.Event()
+
+    class Egresses:
+        async def close(self) -> None: ...
+
+    channel = await plugin.build_channel(
+        "wecom",
+        config,
+        cast("HostServices", host),
+        clock=SystemClock(),
+        egress=cast("Egress", Egresses()),
+        jitter=lambda: 0.0,
+    )
+
+    async def hang() -> None:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    channel._recover = hang  # type: ignore[method-assign]  # a state that does not answer
+    starting = asyncio.create_task(channel.start())
+    await hanging.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert generate_latest(host.metrics) == b""
+    again = await host.start(state=address)
+    await host.hook.maven_channel_stop(channel=again)
+
+
+@pytest.mark.parametrize("state", ["memory:", "sqlite:{}/state.db"])
+async def test_a_reply_after_the_stop_has_its_receipt_at_once(state: str, tmp_path: Path) -> None:
+    """Nothing will make the state available again, so nothing is waited for."""
+    host = Host()
+    channel = await host.start(state=state.format(tmp_path))
+    await host.hook.maven_channel_stop(channel=channel)
+    message = OutboundMessage(channel="wecom", chat_id="alice", content="canary", reply_to="m1")
+    async with asyncio.timeout(WAIT_SECONDS):
+        receipt = await host.hook.maven_outbound_send(channel=channel, message=message)
+    assert receipt.outcome == "undeliverable"
 
 
 async def test_a_second_channel_on_one_file_does_not_start(tmp_path: Path) -> None:

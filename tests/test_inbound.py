@@ -24,7 +24,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from maven_channel_wecom.protocol.envelope import SealedEnvelope
     from maven_channel_wecom.server.messages import Answer
@@ -71,7 +71,9 @@ def callback(plaintext: bytes) -> SentRequest:
 class Entrance:
     """An inbound with an inbox whose host notes what reaches it."""
 
-    def __init__(self, state: MemoryStateStore | None = None, *, limit: int = 10) -> None:
+    def __init__(
+        self, state: MemoryStateStore | None = None, *, limit: int = 10, random: Callable[[int], bytes] = bytes
+    ) -> None:
         self.clock = FakeClock()
         self.recorder = Recorder()
         self.published: list[str] = []
@@ -91,7 +93,7 @@ class Entrance:
             inbox=self.inbox,
             emit=self.recorder,
             clock=self.clock,
-            random=bytes,
+            random=random,
         )
 
     async def post(self, *plaintexts: bytes) -> list[Answer]:
@@ -336,3 +338,40 @@ async def test_the_capitalized_key_of_the_original_is_taken() -> None:
     request = SentRequest("POST", query(found.msgsignature), json.dumps({"Encrypt": found.encrypt}).encode())
     entrance.inbound.receive(request)
     assert (await request.answered()).status == 200
+
+
+async def test_what_needs_no_state_is_answered_while_the_state_hangs() -> None:
+    """Else bad requests would hold their connections, and crowd genuine callers out."""
+    state = NotingState()
+    state.go_on.clear()
+    entrance = Entrance(state)
+    entrance.inbound.receive(callback(message("m1")))
+    await state.busy.wait()
+    forged = SentRequest("POST", query("0" * 40), b'{"encrypt": "bm90IG91cnM="}')
+    entrance.inbound.receive(forged)
+    assert (await forged.answered()).status == 401
+    state.go_on.set()
+
+
+async def test_a_url_check_does_not_count_as_a_callback_that_came() -> None:
+    """Whoever reads an access log can repeat one, and would keep a broken bot looking well."""
+    entrance = Entrance()
+    found = sealed(b"4711")
+    await entrance.get(query(found.msgsignature, echostr=found.encrypt))
+    assert entrance.inbound.last_signed_at == 0
+
+
+async def test_an_answer_that_cannot_be_sealed_costs_neither_its_message_nor_the_others() -> None:
+    failures = [RuntimeError("canary")]
+
+    def random(size: int) -> bytes:
+        if failures:
+            raise failures.pop()
+        return bytes(size)
+
+    entrance = Entrance(random=random)
+    answers = await entrance.post(message("m1"), message("m2"))
+    await entrance.inbox.drain(1)
+    assert [answer.status for answer in answers] == [503, 200]
+    assert entrance.published == ["m1", "m2"]
+    assert not entrance.inbox.is_full

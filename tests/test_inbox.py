@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -60,9 +60,9 @@ class Desk:
         (new,) = await self.state.admit([Admission(StoredCallback(message_id, now, b""), None)], now)
         return new
 
-    async def put(self, message_id: str, chat_id: str = "chat", *, is_group: bool = True) -> None:
+    async def put(self, message_id: str, chat_id: str = "chat", *, is_group: bool = True, type_: str = "text") -> None:
         await self.admit(message_id)
-        callback = Callback(message_id=message_id, type="text", is_group=is_group, chat_id=chat_id, sender_id="a")
+        callback = Callback(message_id=message_id, type=type_, is_group=is_group, chat_id=chat_id, sender_id="a")
         self.inbox.put(AdmittedCallback(callback, self.clock.now()))
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -383,6 +383,61 @@ async def test_a_group_that_is_called_like_a_person_has_an_order_of_its_own() ->
     await desk.until(lambda: desk.published == ["m2"])
     desk.fetching["m1"].set()
     await desk.settle()
+
+
+async def test_an_event_between_two_messages_does_not_change_their_order() -> None:
+    desk = Desk()
+    desk.fetching["m1"] = asyncio.Event()
+    await desk.put("m1")
+    await desk.put("e1", type_="event")
+    await desk.put("m2")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert desk.published == []
+    desk.fetching["m1"].set()
+    await desk.settle()
+    assert desk.published == ["m1", "m2"]
+
+
+async def test_a_failed_message_that_cannot_be_released_yet_does_not_hold_up_its_chat() -> None:
+    class Away(MemoryStateStore):
+        back = asyncio.Event()
+
+        async def release(self, message_id: str, now: float) -> None:
+            await self.back.wait()
+            await super().release(message_id, now)
+
+    state = Away()
+    desk = Desk(state=state)
+    desk.failing["m1"] = failure
+    await desk.put("m1")
+    await desk.put("m2")
+    await desk.until(lambda: desk.published == ["m2"])
+    state.back.set()
+    await desk.settle()
+
+
+async def test_an_end_that_could_not_be_recorded_is_recorded_at_a_later_look() -> None:
+    class Away(MemoryStateStore):
+        away = True
+        finished: ClassVar[list[str]] = []
+
+        async def finish(self, message_id: str, now: float) -> None:
+            if self.away:
+                raise StateUnavailable
+            self.finished.append(message_id)
+
+    state = Away()
+    desk = Desk(state=state)
+    await desk.put("m1")
+    await desk.settle()
+    assert desk.recorder.of(events.MessageNotRecorded) == [events.MessageNotRecorded(message_id="m1", reason="state")]
+    with pytest.raises(StateUnavailable):
+        await desk.inbox.recover()
+    state.away = False
+    await desk.inbox.recover()
+    await desk.inbox.recover()
+    assert state.finished == ["m1"]
 
 
 def stored(message_id: str, received_at: float, type_: str = "text") -> StoredCallback:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import msgspec
 
-from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.errors import StateClosed, StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
@@ -140,9 +140,15 @@ class StateStore(Protocol):
 
 
 async def retry_while_unavailable(step: Callable[[], Awaitable[_T]], clock: Clock) -> _T:
-    """Repeat a step of the state until it succeeds. StateUnavailable after STATE_RETRY_SECONDS without success."""
+    """Repeat a step of the state until it succeeds.
+
+    Raises:
+        StateUnavailable: there was no success for STATE_RETRY_SECONDS, or the state is closed.
+    """
     try:
         return await step()
+    except StateClosed:
+        raise
     except StateUnavailable:
         until = clock.now() + STATE_RETRY_SECONDS
     delay = _FIRST_DELAY_SECONDS
@@ -151,6 +157,6 @@ async def retry_while_unavailable(step: Callable[[], Awaitable[_T]], clock: Cloc
         delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
         try:
             return await step()
-        except StateUnavailable:
-            if clock.now() + delay > until:
+        except StateUnavailable as unavailable:
+            if isinstance(unavailable, StateClosed) or clock.now() + delay > until:
                 raise

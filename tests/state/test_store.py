@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.errors import StateClosed, StateUnavailable
 from maven_channel_wecom.state.store import STATE_RETRY_SECONDS, retry_while_unavailable
 from tests.fakes.clock import FakeClock
 
@@ -47,6 +47,17 @@ async def test_a_state_that_stays_away_is_an_error_after_a_limit() -> None:
     with pytest.raises(StateUnavailable):
         await retry_while_unavailable(step, clock)
     assert STATE_RETRY_SECONDS - 1 <= clock.now() - began <= STATE_RETRY_SECONDS
+
+
+async def test_a_closed_state_is_not_waited_for() -> None:
+    clock = FakeClock()
+
+    async def step() -> None:
+        raise StateClosed
+
+    with pytest.raises(StateClosed):
+        await retry_while_unavailable(step, clock)
+    assert clock.slept == []
 
 
 async def test_another_error_is_not_repeated() -> None:

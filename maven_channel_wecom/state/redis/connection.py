@@ -10,7 +10,7 @@ import hiredis
 from redis.asyncio import Connection, SSLConnection
 from redis.exceptions import NoScriptError, ResponseError
 
-from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.errors import StateClosed, StateUnavailable
 from maven_channel_wecom.state.redis import scripts
 from maven_channel_wecom.state.redis.breaker import Breaker
 from maven_channel_wecom.state.redis.failures import ServerTooOld, concerns_everyone, is_lost_answer, unavailable
@@ -109,7 +109,7 @@ class RedisConnection:
 
     async def _attempt(self, connection: Connection, command: tuple[str | bytes | float, ...], deadline: float) -> Any:  # noqa: ANN401 - as `command`
         if self._closed:
-            raise StateUnavailable(_CLOSED)
+            raise StateClosed(_CLOSED)
         failures = self._breaker.failures
         too_late = failures > 0 and time.monotonic() + self._seconds > deadline
         if too_late or not self._breaker.enter():

@@ -269,10 +269,13 @@ class RedisStateStore(StateStore):
 
     async def _run(self, script: scripts.Script, *arguments: str | bytes | float) -> list[Any]:
         # Every script answers with how many windows are open, how many it found expired, then with its own results.
-        own: list[Any]
-        self._open_windows, expired, *own = await self._connection.run(script, self._stream, *arguments)
-        self._expired_windows += expired
-        return own
+        match await self._connection.run(script, self._stream, *arguments):
+            case [int(open_windows), int(expired), *own]:
+                self._open_windows = open_windows
+                self._expired_windows += expired
+                return own
+        message = "the Redis of the state gave an answer that is none of its scripts'; see what is in front of it"
+        raise StateUnavailable(message)
 
 
 class _Step(NamedTuple):

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.errors import StateClosed, StateUnavailable
 from maven_channel_wecom.state.sqlite.entries import Entries
 from maven_channel_wecom.state.sqlite.file import StateFile, explain, is_damage
 
@@ -119,7 +119,7 @@ class Writer:
         """Do the same for a caller that cannot await it now."""
         if self._closing:
             message = "the state is closed"
-            raise StateUnavailable(message)
+            raise StateClosed(message)
         result: asyncio.Future[_T] = self._loop.create_future()
         self._gathered.append(_Order(operation, result, undo))
         if self._busy:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.state.redis.store import RedisStateStore
 from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission, StoredCallback
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_replicas import Replicas, healed, let_replicas_be_silent
 from tests.state.admitted import CHAT, HOUR, NOW, admission, admit, claim, take_over_all, window
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.state.redis.store import RedisStateStore
+    from maven_channel_wecom.state.redis.connection import RedisConnection
     from tests.fakes.redis_server import RedisServer
 
 OTHER = "group:other"
@@ -220,3 +221,18 @@ async def test_a_spent_window_is_the_record_of_a_reply_whoever_reports_it(replic
     await second.spend_window(claimed, NOW)
     await first.restore_window(claimed, NOW)
     assert await third.claim_window([CHAT], "m1", NOW) is None
+
+
+@pytest.mark.parametrize("answer", [7, [], [1, None], b"OK"], ids=["number", "empty", "no-count", "text"])
+async def test_an_answer_that_is_none_of_a_script_is_a_state_that_is_away(answer: object) -> None:
+    """Something that is no Redis may stand in front of it; nobody is left waiting."""
+
+    class Connection:
+        trouble = None
+
+        async def run(self, *_: object) -> object:
+            return answer
+
+    store = RedisStateStore(cast("RedisConnection", Connection()), channel="wecom")
+    with pytest.raises(StateUnavailable, match="none of its scripts"):
+        await store.take_over(NOW)
