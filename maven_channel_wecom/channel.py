@@ -161,17 +161,14 @@ class WeComChannel:
             blocks = await self._media.fetch_all(
                 items, admitted.media_use, received_at=admitted.received_at, message_id=callback.message_id
             )
-        message = normalize(
+        return normalize(
             callback,
             blocks,
             channel=self._name,
             received_at=admitted.received_at,
+            trail=trail_id(self._name, callback.message_id),
             mention_names=self._config.mention_names,
         )
-        if message is not None:
-            # So that the host's log lines can be joined with ours.
-            message.transport_meta["trail"] = trail_id(self._name, callback.message_id)
-        return message
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Deliver a reply."""

@@ -18,7 +18,7 @@ from maven_channel_wecom.egress import addresses
 from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector
 from maven_channel_wecom.egress.proxy import SOCKS_SCHEMES, read_proxy
 from maven_channel_wecom.egress.reasons import ForbiddenAddress, lost, not_sent, not_sent_reason
-from maven_channel_wecom.egress.resolver import JudgingResolver
+from maven_channel_wecom.egress.resolver import FilteringResolver
 from maven_channel_wecom.errors import WeComError
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class Egress:
         return self._session
 
     def _new_connector(self) -> aiohttp.BaseConnector:
-        resolver = JudgingResolver(self._resolver or aiohttp.ThreadedResolver(), self._is_forbidden)
+        resolver = FilteringResolver(self._resolver or aiohttp.ThreadedResolver(), self._is_forbidden)
         if self._proxy is not None and self._socks_connector is not None:
             by_address = self._proxy.scheme == "socks5"
             return self._socks_connector(self._proxy, resolver=resolver if by_address else None, ssl=self._tls)

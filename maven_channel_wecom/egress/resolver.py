@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aiohttp.abc import ResolveResult
 
 
-class JudgingResolver(AbstractResolver):
+class FilteringResolver(AbstractResolver):
     """Looks names up with `names` and returns the answers that are not forbidden."""
 
     def __init__(self, names: AbstractResolver, is_forbidden: Callable[[str], bool]) -> None:

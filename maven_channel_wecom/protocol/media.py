@@ -74,16 +74,6 @@ def _read(reader: cipher.Decryption | _Plain, content: bytearray) -> Iterator[by
     yield reader.finalize()
 
 
-def open_media(content: bytes, keys: Iterable[bytes], kind: MediaKind) -> bytes:
-    """Decrypt what was downloaded, all at once; see MediaDecryptor.
-
-    Raises:
-        MediaUnavailable: nothing opens it, with reason `undecipherable`.
-    """
-    decryptor = MediaDecryptor(keys, kind)
-    return b"".join((decryptor.update(content), *decryptor.finalize()))
-
-
 class MediaDecryptor:
     """Decrypts one media item as its bytes arrive: `update` with each part of them, `finalize` when all came.
 

@@ -17,8 +17,8 @@ LARGE_BODIES_BYTES: Final = 32 * 1024 * 1024
 class LargeBodies:
     """The large bodies being received, with the bytes each may come to occupy."""
 
-    def __init__(self, most_bytes: int = LARGE_BODIES_BYTES) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int = LARGE_BODIES_BYTES) -> None:
+        self._max_bytes = max_bytes
         self._sizes: dict[Connection, int] = {}
         self._bytes = 0
 
@@ -30,7 +30,7 @@ class LargeBodies:
         """
         self._bytes += size - self._sizes.get(connection, 0)
         self._sizes[connection] = size
-        while self._bytes > self._most_bytes:
+        while self._bytes > self._max_bytes:
             others = [each for each in self._sizes if each is not connection and not each.verified]
             crowded_out = max(others, key=self._sizes.__getitem__, default=connection)
             self.release(crowded_out)

@@ -141,7 +141,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
         else:
             self._parser.feed(bytes(self._buffer[:nbytes]))
-            self._go_on()
+            self._process_requests()
 
     def eof_received(self) -> bool:
         # A caller that only stopped sending still gets the answer to what it sent.
@@ -180,11 +180,11 @@ class Connection(asyncio.BufferedProtocol):
 
     # From requests to answers.
 
-    def _go_on(self) -> None:
+    def _process_requests(self) -> None:
         """Hand on or refuse the requests that came, until one is being answered or incomplete."""
         while self._answering is None and not self._closing and not self._transport.is_closing():
             if self._parser.requests:
-                if not self._deal_with(self._parser.requests[0]):
+                if not self._process_first(self._parser.requests[0]):
                     break
             elif self._early:
                 early, self._early = self._early, b""
@@ -199,7 +199,7 @@ class Connection(asyncio.BufferedProtocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def _deal_with(self, request: ParsedRequest) -> bool:
+    def _process_first(self, request: ParsedRequest) -> bool:
         """Refuse the first request or hand it on, and return True; False if its body has yet to come."""
         if request is not self._receiving and not self._accept(request):
             return True
@@ -253,7 +253,7 @@ class Connection(asyncio.BufferedProtocol):
         if answer.verifies:
             self._connections.verify(self)
         self._send(request, answer)
-        self._go_on()
+        self._process_requests()
 
     def _send(self, request: ParsedRequest, answer: Answer) -> None:
         """Write an answer, and close if no other request can follow."""

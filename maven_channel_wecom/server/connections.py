@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.errors import DropReason
     from maven_channel_wecom.server.connection import Connection
 
-MOST_CONNECTIONS: Final = 1_000
+MAX_CONNECTIONS: Final = 1_000
 """A connection holds some 10 KiB; WeCom needs a few, a reverse proxy some hundreds at most. Lower: a flood of
 connections reaches the limit sooner."""
 

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 HEAD_BYTES: Final = 16 * 1024
 """Of a request line and its headers. Lower: long cookies and tracing headers of proxies are refused."""
 
-MOST_HEADERS: Final = 128
+MAX_HEADERS: Final = 128
 
 BODY_BYTES: Final = 1024 * 1024
 """As in the original. Media travel by URL, so a genuine body has a few kilobytes."""
 
-MOST_PIPELINED: Final = 16
+MAX_PIPELINED: Final = 16
 """Requests that may wait for the answer to the one before. WeCom and reverse proxies send none so early."""
 
 _JUDGED: Final = frozenset({b"host", b"content-length", b"content-encoding", b"transfer-encoding", b"expect"})
@@ -127,7 +127,7 @@ class RequestParser:
         """Begin a head."""
         if self._request is not None:
             return
-        if len(self.requests) > MOST_PIPELINED:
+        if len(self.requests) > MAX_PIPELINED:
             self._refuse_head(503, "pipelined")
             raise _StopParsing
         self._target = b""
@@ -146,7 +146,7 @@ class RequestParser:
             return
         self._headers += 1
         self._head_bytes += len(name) + len(value) + 4
-        if self._headers > MOST_HEADERS or self._head_bytes > HEAD_BYTES:
+        if self._headers > MAX_HEADERS or self._head_bytes > HEAD_BYTES:
             self._refuse_head(431, "head_too_large")
             raise _StopParsing
         name = name.lower()

@@ -10,7 +10,7 @@ from maven_channel_wecom.server.bodies import LARGE_BODIES_BYTES, LargeBodies
 from maven_channel_wecom.server.connection import BODY_SECONDS, SEGMENT_BYTES, Connection
 from maven_channel_wecom.server.connections import (
     IDLE_SECONDS,
-    MOST_CONNECTIONS,
+    MAX_CONNECTIONS,
     NEWCOMER_SECONDS,
     UNVERIFIED_SECONDS,
     Connections,
@@ -40,7 +40,7 @@ class CallbackServer:
         path: the callback path.
         rejected: is told the reason and the status of each request that the server answers by itself.
         dropped: is told why a connection was closed.
-        most_connections, unverified_seconds, idle_seconds, newcomer_seconds: see `connections`.
+        max_connections, unverified_seconds, idle_seconds, newcomer_seconds: see `connections`.
         body_seconds: see `connection`.
         large_bodies_bytes: see `bodies`.
     """
@@ -54,7 +54,7 @@ class CallbackServer:
         path: str,
         rejected: Callable[[HttpRejection | BodyRejection, int], None],
         dropped: Callable[[DropReason], None],
-        most_connections: int = MOST_CONNECTIONS,
+        max_connections: int = MAX_CONNECTIONS,
         unverified_seconds: float = UNVERIFIED_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
         newcomer_seconds: float = NEWCOMER_SECONDS,
@@ -69,7 +69,7 @@ class CallbackServer:
         self._body_seconds = body_seconds
         self._connections = Connections(
             dropped,
-            most=most_connections,
+            most=max_connections,
             unverified_seconds=unverified_seconds,
             idle_seconds=idle_seconds,
             newcomer_seconds=newcomer_seconds,

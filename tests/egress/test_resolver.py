@@ -7,7 +7,7 @@ import pytest
 from maven_channel_wecom.egress.addresses import is_forbidden
 from maven_channel_wecom.egress.egress import Egress
 from maven_channel_wecom.egress.reasons import ForbiddenAddress, NameUnresolved
-from maven_channel_wecom.egress.resolver import JudgingResolver
+from maven_channel_wecom.egress.resolver import FilteringResolver
 from maven_channel_wecom.errors import RequestNotSent
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
@@ -15,12 +15,12 @@ from tests.fakes.names import Names
 
 async def test_only_allowed_answers_are_left() -> None:
     names = Names({"files.example": [["10.0.0.1", "93.184.216.34", "::1"]]})
-    answers = await JudgingResolver(names, is_forbidden).resolve("files.example", 443)
+    answers = await FilteringResolver(names, is_forbidden).resolve("files.example", 443)
     assert [answer["host"] for answer in answers] == ["93.184.216.34"]
 
 
 async def test_no_answers_and_forbidden_answers_are_told_apart() -> None:
-    resolver = JudgingResolver(Names({"empty.example": [[]], "private.example": [["10.0.0.1"]]}), is_forbidden)
+    resolver = FilteringResolver(Names({"empty.example": [[]], "private.example": [["10.0.0.1"]]}), is_forbidden)
     for name in ("unknown.example", "empty.example"):
         with pytest.raises(NameUnresolved):
             await resolver.resolve(name)
@@ -30,7 +30,7 @@ async def test_no_answers_and_forbidden_answers_are_told_apart() -> None:
 
 async def test_closing_closes_the_resolver_behind() -> None:
     names = Names({})
-    await JudgingResolver(names, is_forbidden).close()
+    await FilteringResolver(names, is_forbidden).close()
     assert names.closed
 
 

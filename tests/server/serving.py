@@ -111,7 +111,7 @@ class Caller:
 class Limits(TypedDict, total=False):
     """What a test may shorten."""
 
-    most_connections: int
+    max_connections: int
     unverified_seconds: float
     idle_seconds: float
     newcomer_seconds: float

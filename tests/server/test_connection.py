@@ -13,7 +13,7 @@ import pytest
 
 from maven_channel_wecom.server.connection import LINGER_BYTES, SEGMENT_BYTES, Connection
 from maven_channel_wecom.server.messages import Answer
-from maven_channel_wecom.server.parser import BODY_BYTES, MOST_PIPELINED, RequestParser
+from maven_channel_wecom.server.parser import BODY_BYTES, MAX_PIPELINED, RequestParser
 from tests.server.serving import CALLBACK, LINE, WAIT_SECONDS, Caller, Serving, post, serving
 
 GET = b"GET /wecom/bot?q HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -209,7 +209,7 @@ async def test_too_many_pipelined_requests_are_cut_off_behind_those_that_came_fi
     async with serving() as port:
         caller = await port.connect(post(b"x") * 1000)
         answers = (await caller.rest()).split(b"HTTP/1.1 ")[1:]
-        assert [answer[:3] for answer in answers] == [b"200"] * (MOST_PIPELINED + 1) + [b"503"]
+        assert [answer[:3] for answer in answers] == [b"200"] * (MAX_PIPELINED + 1) + [b"503"]
         assert port.rejected == [("pipelined", 503)]
 
 

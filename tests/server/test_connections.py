@@ -12,7 +12,7 @@ from tests.server.serving import CALLBACK, LINE, post, serving
 
 
 async def test_the_newcomer_gets_in_and_the_unverified_connection_that_came_first_goes() -> None:
-    async with serving(most_connections=3, newcomer_seconds=0.0) as port:
+    async with serving(max_connections=3, newcomer_seconds=0.0) as port:
         idlers = [await port.connect() for _ in range(3)]
         newcomer = await port.connect()
         assert (await newcomer.ask(CALLBACK)).status == 200
@@ -23,7 +23,7 @@ async def test_the_newcomer_gets_in_and_the_unverified_connection_that_came_firs
 
 async def test_a_verified_connection_stays_when_others_come() -> None:
     """Unverified connections push out each other."""
-    async with serving(most_connections=3, newcomer_seconds=0.0) as port:
+    async with serving(max_connections=3, newcomer_seconds=0.0) as port:
         verified = await port.connect()
         assert (await verified.ask(CALLBACK)).status == 200
         for _ in range(10):
@@ -34,7 +34,7 @@ async def test_a_verified_connection_stays_when_others_come() -> None:
 
 async def test_an_answer_that_does_not_verify_leaves_a_connection_unverified() -> None:
     """A repeated URL check is answered 200 and proves nothing."""
-    async with serving(most_connections=2, newcomer_seconds=0.0) as port:
+    async with serving(max_connections=2, newcomer_seconds=0.0) as port:
         replayed = await port.connect()
         assert (await replayed.ask(b"GET /wecom/bot?echostr HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
         verified = await port.connect()
@@ -46,7 +46,7 @@ async def test_an_answer_that_does_not_verify_leaves_a_connection_unverified() -
 
 async def test_a_newcomer_is_spared_and_the_verified_connection_that_is_idle_longest_goes() -> None:
     """A flood of connections must leave a genuine caller the time to send its callback."""
-    async with serving(most_connections=3, newcomer_seconds=60.0) as port:
+    async with serving(max_connections=3, newcomer_seconds=60.0) as port:
         first, second = await port.connect(), await port.connect()
         for each in (first, second, first):
             assert (await each.ask(CALLBACK)).status == 200
@@ -58,7 +58,7 @@ async def test_a_newcomer_is_spared_and_the_verified_connection_that_is_idle_lon
 
 
 async def test_without_a_verified_connection_the_oldest_newcomer_goes() -> None:
-    async with serving(most_connections=2, newcomer_seconds=60.0) as port:
+    async with serving(max_connections=2, newcomer_seconds=60.0) as port:
         first, second = await port.connect(), await port.connect()
         third = await port.connect()
         assert await first.rest() == b""
@@ -67,7 +67,7 @@ async def test_without_a_verified_connection_the_oldest_newcomer_goes() -> None:
 
 
 async def test_when_all_others_are_being_answered_the_newcomer_goes() -> None:
-    async with serving(most_connections=2, newcomer_seconds=0.0) as port:
+    async with serving(max_connections=2, newcomer_seconds=0.0) as port:
         waiting = []
         for _ in range(2):
             port.receiver.came.clear()
@@ -147,7 +147,7 @@ async def test_a_verified_connection_may_be_idle_for_longer() -> None:
 @pytest.mark.parametrize("verified", [True, False])
 async def test_no_connection_is_closed_while_its_request_is_answered(*, verified: bool) -> None:
     """The time an answer takes is not the caller's fault, and newcomers push out others."""
-    async with serving(most_connections=2, unverified_seconds=0.1, idle_seconds=0.1, newcomer_seconds=0.0) as port:
+    async with serving(max_connections=2, unverified_seconds=0.1, idle_seconds=0.1, newcomer_seconds=0.0) as port:
         caller = await port.connect()
         if verified:
             assert (await caller.ask(CALLBACK)).status == 200
@@ -161,7 +161,7 @@ async def test_no_connection_is_closed_while_its_request_is_answered(*, verified
 
 
 async def test_a_flood_of_connections_shuts_out_no_genuine_caller() -> None:
-    async with serving(most_connections=50) as port:
+    async with serving(max_connections=50) as port:
         for _ in range(20):
             flood = [await port.connect() for _ in range(20)]
             caller = await port.connect()

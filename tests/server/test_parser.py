@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from maven_channel_wecom.server.parser import BODY_BYTES, HEAD_BYTES, MOST_HEADERS, MOST_PIPELINED, RequestParser
+from maven_channel_wecom.server.parser import BODY_BYTES, HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED, RequestParser
 
 HOST = b"Host: bot.example.com\r\n"
 LINE = b"POST /wecom/bot?a=b HTTP/1.1\r\n"
@@ -110,7 +110,7 @@ def test_a_target_is_path_and_query(target: bytes, path: bytes, query: bytes) ->
         pytest.param(
             POST + b"X: %s\r\n\r\n" % bytes(HEAD_BYTES).replace(b"\0", b"y"), (431, "head_too_large"), id="long"
         ),
-        pytest.param(POST + b"X: y\r\n" * MOST_HEADERS + b"\r\n", (431, "head_too_large"), id="many"),
+        pytest.param(POST + b"X: y\r\n" * MAX_HEADERS + b"\r\n", (431, "head_too_large"), id="many"),
         pytest.param(b"GET /" + b"a" * HEAD_BYTES, (431, "head_too_large"), id="long-line"),
         pytest.param(b"\r\n" * HEAD_BYTES, (431, "head_too_large"), id="empty-lines"),
         pytest.param(POST + CHUNKED + b"\r\nzz\r\n", (400, "aborted"), id="no-chunk"),
@@ -143,7 +143,7 @@ def test_a_body_that_is_not_coded_is_read(coding: bytes) -> None:
 
 
 def test_a_head_within_the_limits_is_read() -> None:
-    headers = b"".join(b"X-%d: y\r\n" % number for number in range(MOST_HEADERS - 2))
+    headers = b"".join(b"X-%d: y\r\n" % number for number in range(MAX_HEADERS - 2))
     (request,) = fed(POST + headers + LENGTH + b"\r\n{}").requests
     assert request.complete
     (request,) = fed(POST + b"X: %s\r\n" % (b"y" * (HEAD_BYTES - 200)) + LENGTH + b"\r\n{}").requests
@@ -206,9 +206,9 @@ def test_requests_behind_an_upgrade_are_read() -> None:
 
 def test_a_bounded_number_of_pipelined_requests_is_read() -> None:
     parser = fed((POST + LENGTH + b"\r\n{}") * 1000)
-    assert [each.head_rejection for each in parser.requests] == [None] * (MOST_PIPELINED + 1) + [(503, "pipelined")]
+    assert [each.head_rejection for each in parser.requests] == [None] * (MAX_PIPELINED + 1) + [(503, "pipelined")]
     parser.feed(POST)
-    assert len(parser.requests) == MOST_PIPELINED + 2
+    assert len(parser.requests) == MAX_PIPELINED + 2
 
 
 def test_a_closed_parser_is_freed_at_once() -> None:

@@ -10,12 +10,13 @@ import pytest
 from yarl import URL
 
 from maven_channel_wecom.errors import MediaUnavailable
-from maven_channel_wecom.protocol import limits, media
+from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.protocol.reply import markdown_body
 from maven_channel_wecom.simulator import faults, media_faults
 from maven_channel_wecom.simulator.messages import Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
+from tests.fakes.decrypted import decrypted
 from tests.simulator.bots import JSON, Bot, Posted
 
 if TYPE_CHECKING:
@@ -201,6 +202,6 @@ async def test_media_that_was_never_stored_is_not_found(wecom: SimulatedWeCom, b
 
 def opened(body: bytes, bot: Bot) -> bytes | None:
     try:
-        return media.open_media(body, [bot.credentials.key], "image")
+        return decrypted(body, [bot.credentials.key], "image")
     except MediaUnavailable:
         return None

@@ -54,7 +54,7 @@ _BODY_BYTES: Final = 1024 * 1024
 _HELD_BODIES: Final = 32
 _HELD_PER_SECOND: Final = 64
 _REPLAYS_AT_ONCE: Final = 999
-_MOST_KEPT: Final = 1_500
+_MAX_KEPT: Final = 1_500
 _PER_SECOND: Final = 300
 _DRIBBLERS: Final = 50
 _DRIBBLE_SECONDS: Final = 0.02
@@ -117,7 +117,7 @@ async def replay(target: Target) -> None:
             _, writer = await asyncio.open_connection(*target.address)
             writer.write(request)
             kept.append(writer)
-            if len(kept) > _MOST_KEPT:
+            if len(kept) > _MAX_KEPT:
                 kept.popleft().close()
 
     for _ in range(_REPLAYS_AT_ONCE):

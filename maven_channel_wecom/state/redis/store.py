@@ -36,13 +36,13 @@ _BEATS: Final = 4
 _TICK_SECONDS: Final = 0.25
 
 # Per script call, so that none keeps Redis busy for more than a few milliseconds.
-_MOST_ADMISSIONS: Final = 128
-_MOST_ADMISSION_BYTES: Final = 512 * 1024
-_MOST_DEFERRED: Final = 128
-_MOST_BEATS: Final = 200
-_MOST_TAKEN: Final = 100
+_MAX_ADMISSIONS: Final = 128
+_MAX_ADMISSION_BYTES: Final = 512 * 1024
+_MAX_DEFERRED: Final = 128
+_MAX_BEATS: Final = 200
+_MAX_TAKEN: Final = 100
 
-_MOST_KEPT: Final = 1_000
+_MAX_KEPT: Final = 1_000
 """How many steps are kept for later before lost admissions are no longer among them. Lower: after an outage, more of
 them wait until this replica counts as silent. Higher: more memory while Redis is away."""
 
@@ -119,7 +119,7 @@ class RedisStateStore(StateStore):
             if isinstance(failure, StateUnavailable) and failure.reason == "state_full":
                 self._full = failure
             # Redis may have stored some of them, which no process works on: they are not in progress here.
-            if len(self.deferred) < _MOST_KEPT:
+            if len(self.deferred) < _MAX_KEPT:
                 for message_id in asked:
                     self.deferred.add(_Step("give_up", token, message_id, now))
             raise
@@ -147,7 +147,7 @@ class RedisStateStore(StateStore):
         await self.beat()
         await self.deferred.flush()
         token, self._lost_take_over = self._lost_take_over or self._token(), None
-        limits = (self._silent_ms, min(most, _MOST_TAKEN))
+        limits = (self._silent_ms, min(most, _MAX_TAKEN))
         try:
             taken = await self._run(scripts.TAKE_OVER, self._replica, token, *limits, now, now + CLAIM_SECONDS)
         except (StateUnavailable, asyncio.CancelledError):
@@ -215,8 +215,8 @@ class RedisStateStore(StateStore):
     async def beat(self, *, give_up: bool = False) -> None:
         """Show that this replica lives, and what it works on; or give that up, so that it is taken over at once."""
         messages = list(self._in_progress.items())
-        for start in range(0, max(1, len(messages)), _MOST_BEATS):
-            pairs = itertools.chain.from_iterable(messages[start : start + _MOST_BEATS])
+        for start in range(0, max(1, len(messages)), _MAX_BEATS):
+            pairs = itertools.chain.from_iterable(messages[start : start + _MAX_BEATS])
             await self._run(scripts.BEAT, self._replica, self._silent_ms, int(give_up), *pairs)
 
     async def _keep(self) -> None:
@@ -340,7 +340,7 @@ class DeferredSteps:
     async def _send_all(self) -> None:
         try:
             while self._steps:
-                batch = list(itertools.islice(self._steps, _MOST_DEFERRED))
+                batch = list(itertools.islice(self._steps, _MAX_DEFERRED))
                 await self._settle([step for step, _ in batch])
                 self.behind = False
                 for _, tried in batch:
@@ -360,12 +360,12 @@ class DeferredSteps:
 def _parts(admissions: Iterable[Admission]) -> Iterator[list[Admission]]:
     """Divide a batch so that none of its calls keeps Redis busy, or takes long to send."""
     part: list[Admission] = []
-    room = _MOST_ADMISSION_BYTES
+    room = _MAX_ADMISSION_BYTES
     for admission in admissions:
         size = len(admission.callback.message)
-        if part and (len(part) == _MOST_ADMISSIONS or size > room):
+        if part and (len(part) == _MAX_ADMISSIONS or size > room):
             yield part
-            part, room = [], _MOST_ADMISSION_BYTES
+            part, room = [], _MAX_ADMISSION_BYTES
         part.append(admission)
         room -= size
     if part:
