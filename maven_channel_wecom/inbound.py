@@ -7,6 +7,7 @@ opened, admitted by one step of the state, and answered.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -46,6 +47,9 @@ ADMIT_SECONDS: Final = 3.0
 
 BATCH_CALLBACKS: Final = 64
 """Opened before anything else gets a turn: some two milliseconds. Lower: a commit is shared by fewer."""
+
+BATCH_BYTES: Final = 256 * 1024
+"""Of bodies, for the same reason: one of a mebibyte takes some ten milliseconds, whoever sent it."""
 
 _UNAVAILABLE: Final = error_answer(503)
 
@@ -104,7 +108,7 @@ class Inbound:
         self._loop = asyncio.get_running_loop()
         self._draining = False
         # Requests with the time they came, and callbacks that wait for the state.
-        self._received: list[tuple[Request, float]] = []
+        self._received: deque[tuple[Request, float]] = deque()
         self._opened: list[_OpenedCallback] = []
         self._admitting: asyncio.Task[None] | None = None
 
@@ -135,8 +139,11 @@ class Inbound:
 
     def _open_received(self) -> None:
         """Open what was received, and answer all that needs no state: a state that hangs must not hold it up."""
-        batch = self._received[:BATCH_CALLBACKS]
-        del self._received[:BATCH_CALLBACKS]
+        batch: list[tuple[Request, float]] = []
+        batch_bytes = 0
+        while self._received and len(batch) < BATCH_CALLBACKS and batch_bytes < BATCH_BYTES:
+            batch.append(self._received.popleft())
+            batch_bytes += len(batch[-1][0].body)
         if self._received:
             self._loop.call_soon(self._open_received)
         self._opened += [opened for request in batch if (opened := self._open(*request))]

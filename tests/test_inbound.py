@@ -12,7 +12,7 @@ import pytest
 from maven_channel_wecom.config import read_config
 from maven_channel_wecom.contract.messages import InboundMessage
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.inbound import BATCH_CALLBACKS, Inbound
+from maven_channel_wecom.inbound import BATCH_BYTES, BATCH_CALLBACKS, Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.media import MediaBudget
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
@@ -375,3 +375,16 @@ async def test_an_answer_that_cannot_be_sealed_costs_neither_its_message_nor_the
     assert [answer.status for answer in answers] == [503, 200]
     assert entrance.published == ["m1", "m2"]
     assert not entrance.inbox.is_full
+
+
+async def test_large_bodies_are_opened_a_few_in_each_loop_iteration() -> None:
+    """A stranger can have thirty of a mebibyte end at one moment, and each takes ten milliseconds."""
+    entrance = Entrance(limit=1_000)
+    large = [SentRequest("POST", query("0" * 40), b"x" * BATCH_BYTES) for _ in range(5)]
+    for request in large:
+        entrance.inbound.receive(request)
+    answered = []
+    for _ in range(len(large)):
+        await asyncio.sleep(0)
+        answered.append(len(entrance.recorder.of(events.CallbackInvalid)))
+    assert answered == [1, 2, 3, 4, 5]

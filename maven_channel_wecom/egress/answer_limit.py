@@ -7,11 +7,13 @@ which can be ten thousand of them in 50 ms, and has no limit for their number.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
@@ -28,6 +30,17 @@ a hostile host takes more of the event loop's time."""
 class AnswerLimitConnector(aiohttp.BaseConnector):
     """Puts an AnswerLimit before the protocol of each connection that it returns."""
 
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - they are aiohttp's
+        super().__init__(**options)
+        self._open: set[AnswerLimit] = set()
+
+    async def abort_all(self) -> None:
+        """Abort every connection that is still open: one with TLS waits for the other side to close it as well."""
+        for limit in list(self._open):
+            limit.transport.abort()
+        while self._open:  # noqa: ASYNC110 - each ends within an iteration or two, and tells nobody else
+            await asyncio.sleep(0)
+
     async def connect(
         self,
         req: aiohttp.ClientRequest,
@@ -36,15 +49,21 @@ class AnswerLimitConnector(aiohttp.BaseConnector):
     ) -> Connection:
         connection = await super().connect(req, traces, timeout)
         if connection.protocol is not None and connection.transport is not None:
-            connection.transport.set_protocol(AnswerLimit(connection.protocol))
+            limit = AnswerLimit(connection.protocol, connection.transport, closed=self._open.discard)
+            self._open.add(limit)
+            connection.transport.set_protocol(limit)
         return connection
 
 
 class AnswerLimit(asyncio.Protocol):
     """Passes everything on to aiohttp's protocol, what was received in pieces, and aborts after too many answers."""
 
-    def __init__(self, protocol: ResponseHandler) -> None:
+    def __init__(
+        self, protocol: ResponseHandler, transport: asyncio.Transport, *, closed: Callable[[AnswerLimit], object]
+    ) -> None:
+        self.transport = transport
         self._protocol = protocol
+        self._closed = closed
 
     def data_received(self, data: bytes) -> None:
         protocol = self._protocol
@@ -59,6 +78,7 @@ class AnswerLimit(asyncio.Protocol):
         self._protocol.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._closed(self)
         self._protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:

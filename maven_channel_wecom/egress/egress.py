@@ -141,7 +141,10 @@ class Egress:
         """Close every connection. Later requests are not sent."""
         self._closed = True
         if self._session is not None:
+            connector = self._session.connector
             await self._session.close()
+            if isinstance(connector, AnswerLimitConnector):
+                await connector.abort_all()
 
     async def _request(
         self,

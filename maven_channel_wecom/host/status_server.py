@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
 from prometheus_client import generate_latest
@@ -46,6 +46,11 @@ _LINGERING_SECONDS: Final = 1.0
 """For a body that nobody reads, before its connection is closed: closed at once, the answer could be lost."""
 
 
+MAX_STATUS_CONNECTIONS: Final = 64
+"""At once. Lower: several monitors and balancers shut each other out. Higher: silent connections take the files that
+the callback port needs."""
+
+
 class StatusServerError(Exception):
     """The status server could not start. The text is one sentence that names the key to change."""
 
@@ -67,6 +72,8 @@ class StatusServer:
         self._reasons = reasons
         self._timeout_seconds = timeout_seconds
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._scraping = asyncio.Lock()
         self.port = settings.port
 
     async def start(self) -> None:
@@ -86,16 +93,27 @@ class StatusServer:
             auto_decompress=False,
         )
         await self._runner.setup()
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - there is one after `setup`
+
+        def connect() -> asyncio.Protocol:
+            return server() if len(server.connections) < MAX_STATUS_CONNECTIONS else _Refusal()
+
         try:
-            await web.TCPSite(self._runner, self._settings.host, self._settings.port).start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                connect, self._settings.host, self._settings.port
+            )
         except OSError as error:
             await self.stop()
             raise StatusServerError(self._failure(error)) from None
-        self.port = self._runner.addresses[0][1]
+        self.port = self._listener.sockets[0].getsockname()[1]
         logger.info("gateway status server listening", extra={"fields": {"port": self.port}})
 
     async def stop(self) -> None:
         """Close the port."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -119,8 +137,12 @@ class StatusServer:
         return response
 
     async def _show_metrics(self, _request: web.Request) -> web.Response:
-        await self._process.refresh()
-        return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": _METRICS_TYPE})
+        # One in each iteration of the event loop, as it takes some milliseconds: a hundred would stop the callbacks.
+        async with self._scraping:
+            await self._process.refresh()
+            body = generate_latest(self._metrics)
+            await asyncio.sleep(0)
+        return web.Response(body=body, headers={"Content-Type": _METRICS_TYPE})
 
     async def _show_health(self, _request: web.Request) -> web.Response:
         # Whatever could be wrong with the loop, this line would not be reached.
@@ -145,6 +167,13 @@ class StatusServer:
                     "change gateway.port"
                 )
         return f"the status server cannot listen on {address}: no address of this machine; change gateway.host"
+
+
+class _Refusal(asyncio.Protocol):
+    """One connection too many: it is aborted."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).abort()
 
 
 def _refusal(request: web.Request) -> web.StreamResponse | None:

@@ -110,8 +110,8 @@ class RequestParser:
             self._http.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._refuse(error, data)
+        except httptools.HttpParserError:
+            self._refuse(data)
         if self._pending_bytes > HEAD_BYTES:
             self._refuse_pending()
         self._is_first_segment = False
@@ -171,7 +171,8 @@ class RequestParser:
             is_http10=version == "1.0",
         )
         if b"content-length" in self._fields:
-            request.announced_bytes = int(self._fields[b"content-length"][0])
+            # llhttp takes 64 bits, and any number of zeros before them; Python refuses to read thousands of digits.
+            request.announced_bytes = int(self._fields[b"content-length"][0].lstrip(b"0") or b"0")
         # An expectation in an HTTP/1.0 request is ignored (RFC 9110 10.1.1).
         request.expects_continue = b"expect" in self._fields and not request.is_http10
         self._upgrades = http.should_upgrade()
@@ -220,12 +221,11 @@ class RequestParser:
     def _announces_body(self) -> bool:
         return b"content-length" in self._fields or b"transfer-encoding" in self._fields
 
-    def _refuse(self, error: httptools.HttpParserError, data: bytes) -> None:
+    def _refuse(self, data: bytes) -> None:
         if self.stopped:
             # A callback refused the request, or something came behind the last one.
             return
-        if isinstance(error, httptools.HttpParserCallbackError):
-            raise error
+        # A callback of ours that failed is among them: one request is refused, and no caller can fill the log.
         if self._request is not None:
             self._refuse_body(400, "aborted")
         else:

@@ -37,7 +37,7 @@ async def test_of_ten_thousand_informational_answers_few_are_parsed(body: int, f
     elif framing == "chunks":
         chunk = b"%x\r\n" % body + b"x" * body + b"\r\n" if body else b""
         answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk + b"0\r\n\r\n"
-    AnswerLimit(handler).data_received(answer + INFORMATIONAL * 10_000)
+    AnswerLimit(handler, line, closed=lambda _: None).data_received(answer + INFORMATIONAL * 10_000)
     assert line.aborted
     assert len(handler) <= 2 + PIECE_BYTES // len(INFORMATIONAL)
 
@@ -46,7 +46,7 @@ async def test_what_came_after_a_close_is_not_parsed() -> None:
     handler, line = ResponseHandler(asyncio.get_running_loop()), Line()
     handler.connection_made(line)
     handler.set_response_params(read_until_eof=True, auto_decompress=False)
-    limit = AnswerLimit(handler)
+    limit = AnswerLimit(handler, line, closed=lambda _: None)
     line.abort()
     limit.data_received(INFORMATIONAL * 10_000)
     assert len(handler) <= 1 + PIECE_BYTES // len(INFORMATIONAL)

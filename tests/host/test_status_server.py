@@ -7,17 +7,20 @@ import gzip
 import socket
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from maven_channel_wecom.host.configuration import Gateway
-from maven_channel_wecom.host.status_server import StatusServer
+from maven_channel_wecom.host.status_server import MAX_STATUS_CONNECTIONS, StatusServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from types import FrameType
+
+    from prometheus_client import Metric
+    from prometheus_client.registry import Collector
 
 
 @asynccontextmanager
@@ -159,3 +162,48 @@ async def test_nothing_is_decompressed() -> None:
     assert answers.count(b"HTTP/1.1 ") == 1
     assert "recv" in called
     assert "decompress" not in called
+
+
+async def test_connections_are_limited() -> None:
+    """The files of the process are for the callback port; those that are open already go on."""
+    async with listening(CollectorRegistry()) as server, asyncio.timeout(30):
+        request = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(MAX_STATUS_CONNECTIONS)]
+        with pytest.raises((ConnectionError, AssertionError)):
+            assert (await exchange(server, request)).startswith(b"HTTP/1.1 200")
+        for _, writer in silent:
+            writer.close()
+        while not (await exchange_or_nothing(server, request)).startswith(b"HTTP/1.1 200"):
+            pass
+
+
+async def exchange_or_nothing(server: StatusServer, request: bytes) -> bytes:
+    try:
+        return await exchange(server, request)
+    except ConnectionError:
+        return b""
+
+
+async def test_other_work_goes_on_between_scrapes() -> None:
+    """Each takes some milliseconds: all of one moment together would stop the callbacks."""
+    registry = CollectorRegistry()
+    scrapes = 0
+
+    class Slow:
+        def collect(self) -> list[Metric]:
+            nonlocal scrapes
+            scrapes += 1
+            return []
+
+    registry.register(cast("Collector", Slow()))
+    most_between = 0
+    async with listening(registry) as server:
+        request = b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        asking = [asyncio.create_task(exchange(server, request)) for _ in range(30)]
+        while not all(task.done() for task in asking):
+            before = scrapes
+            await asyncio.sleep(0)
+            most_between = max(most_between, scrapes - before)
+        assert all(task.result().startswith(b"HTTP/1.1 200") for task in asking)
+    assert scrapes >= 30
+    assert most_between == 1

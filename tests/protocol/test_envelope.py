@@ -210,7 +210,11 @@ def test_a_query_string_is_decoded(query: bytes, parameters: dict[str, str]) -> 
     assert envelope.parse_query(query) == parameters
 
 
-@pytest.mark.parametrize("query", [b"a=\xff", b"&".join(b"a=1" for _ in range(100))], ids=["not-ascii", "many"])
+@pytest.mark.parametrize(
+    "query",
+    [b"a=\xff", b"&".join(b"a=1" for _ in range(100)), b"a=" + b"%41" * 700],
+    ids=["not-ascii", "many", "long"],
+)
 def test_a_query_string_that_cannot_be_read_is_malformed(query: bytes) -> None:
     with pytest.raises(MalformedCallback, match="query string"):
         envelope.parse_query(query)

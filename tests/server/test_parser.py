@@ -223,3 +223,10 @@ def test_a_closed_parser_is_freed_at_once() -> None:
         assert freed() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("zeros", [0, 30, 5_000])
+def test_a_length_may_begin_with_zeros(zeros: int) -> None:
+    """Python refuses to read a number of thousands of digits."""
+    (request,) = fed(POST + b"Content-Length: " + b"0" * zeros + b"2\r\n\r\n{}").requests
+    assert (request.announced_bytes, request.complete) == (2, True)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_NO_ANSWER: Final = "the Redis of the state gave an answer that is none of its scripts'; see what is in front of it"
+
 SILENT_SECONDS: Final = 20.0
 """How long a replica is not heard before its work is taken over. Lower: one that is only slow loses its work. Higher:
 users of one that died wait longer."""
@@ -274,8 +276,7 @@ class RedisStateStore(StateStore):
                 self._open_windows = open_windows
                 self._expired_windows += expired
                 return own
-        message = "the Redis of the state gave an answer that is none of its scripts'; see what is in front of it"
-        raise StateUnavailable(message)
+        raise StateUnavailable(_NO_ANSWER)
 
 
 class _Step(NamedTuple):
@@ -346,7 +347,8 @@ class DeferredSteps:
                 for _, tried in batch:
                     self._steps.popleft()
                     tried.set_result(None)
-        except StateUnavailable as failure:
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
+            failure = error if isinstance(error, StateUnavailable) else StateUnavailable(_NO_ANSWER)
             self.behind = True
             kept = [step for step, _ in self._steps]
             for _, tried in self._steps:

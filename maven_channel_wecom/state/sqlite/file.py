@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
+import stat
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -35,6 +37,7 @@ _SETTINGS: Final = (
 
 _DAMAGED: Final = "is damaged: stop the program, move the file and its -wal file away to start with an empty state"
 _IN_USE: Final = "is in use by another process or channel: stop that one, or give each a file of its own"
+_NO_LOCK_FILE: Final = "has a lock file beside it (its name and .lock) that is no regular file: remove that"
 _REPLACED: Final = "was removed or replaced while in use: start the program again"
 
 _SENTENCES: Final = {
@@ -174,10 +177,10 @@ def _lock(path: Path) -> tuple[Path, int]:
     lock_path = target.with_name(f"{target.name}.lock")
     if lock_path.exists():
         _require(lock_path, os.R_OK | os.W_OK)
-    lock = os.open(lock_path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    lock, is_new = _open_lock(lock_path)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.geteuid() == 0:
+        if is_new and os.geteuid() == 0:
             # As SQLite does with its own files: an administrator who looks must not lock out the user who owns them.
             owner = target.stat()
             os.fchown(lock, owner.st_uid, owner.st_gid)
@@ -187,6 +190,26 @@ def _lock(path: Path) -> tuple[Path, int]:
             raise Unusable(_IN_USE) from None
         raise
     return lock_path, lock
+
+
+def _open_lock(path: Path) -> tuple[int, bool]:
+    """Return a descriptor of the lock file, and whether it is new.
+
+    A link is not followed: whoever may write in the folder could have root create, or give away, any other file.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    with contextlib.suppress(FileExistsError):
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600), True
+    try:
+        lock = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Unusable(_NO_LOCK_FILE) from None
+        raise
+    if not stat.S_ISREG(os.fstat(lock).st_mode):
+        os.close(lock)
+        raise Unusable(_NO_LOCK_FILE)
+    return lock, False
 
 
 def _connect(path: Path) -> sqlite3.Connection:

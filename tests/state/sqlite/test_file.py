@@ -419,3 +419,14 @@ async def test_a_folder_that_may_not_be_written_is_refused(there: bool) -> None:
             await make_state(path)
         folder.chmod(0o500)
         assert await refusal(path) == f"cannot be used: give this user the right to read and write {folder}"
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["a-file", "nothing"])
+async def test_a_lock_file_that_is_a_link_is_not_followed(path: Path, *, exists: bool) -> None:
+    """Whoever may write in the folder could have root give any file away, or make one anywhere."""
+    target = path.with_name("another")
+    if exists:
+        target.touch()
+    path.with_name(f"{path.name}.lock").symlink_to(target)
+    assert "no regular file" in await refusal(path)
+    assert target.exists() == exists
