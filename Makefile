@@ -9,7 +9,7 @@ URL ?= http://127.0.0.1:9886/wecom/bot
 SECONDS ?= 600
 TARGETS ?= envelope cipher callback media cutting
 
-.PHONY: demo test gateway simulator doctor lint format coverage dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
+.PHONY: demo test gateway simulator doctor lint format coverage reference dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
 
 demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
 	@exec $(BIN)/python -m maven_channel_wecom demo
@@ -19,6 +19,7 @@ test: $(READY)  ## Run every test and every check.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m tests.house.structure
 	@$(BIN)/python -m pytest -n auto
 
 gateway: $(READY)  ## Run the gateway: make gateway CONFIG=wecom.json
@@ -35,6 +36,7 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m tests.house.structure
 
 format: $(READY)
 	@$(BIN)/ruff check --fix .
@@ -42,6 +44,9 @@ format: $(READY)
 
 coverage: $(READY)  ## Run the tests with branch coverage.
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+reference: $(READY)  ## Write the keys of the configuration into README.md and plugin.toml, from their declarations.
+	@$(BIN)/python -m reference
 
 dashboards: $(READY)  ## Write the dashboards and rules anew: make dashboards RUNBOOK=https://…/runbook.md
 	@$(BIN)/python -W ignore::DeprecationWarning -m dashboards $(if $(RUNBOOK),--runbook "$(RUNBOOK)")
@@ -56,26 +61,34 @@ proof-dashboards: $(READY)  ## Everything that can go wrong, under a real Promet
 	@$(BIN)/python -W ignore::DeprecationWarning -m tests.dashboards.scenario
 
 proof-kill: $(READY)  ## Kill a gateway 200 times while people write to it.
-	@$(BIN)/python -m tests.proofs.kill --kills 200
+	@$(BIN)/python -m tests.soak.kill --kills 200
 
 proof-drain: $(READY)  ## Stop a gateway 100 times while people write to it.
-	@$(BIN)/python -m tests.proofs.drain --stops 100
+	@$(BIN)/python -m tests.soak.drain --stops 100
 
 proof-replicas: $(READY)  ## Three replicas on one Redis, and everything that can break.
 	@.ci/servers
-	@$(BIN)/python -m tests.proofs.replicas
+	@$(BIN)/python -m tests.soak.replicas
 
 proof-hostile: $(READY)  ## Send a gateway a million mutated requests while people write to it.
-	@$(BIN)/python -m tests.proofs.hostile --requests 1000000
+	@$(BIN)/python -m tests.soak.hostile --requests 1000000
 
 proof-series: $(READY)  ## Have a hundred thousand people write to a gateway, and count the series they leave.
-	@$(BIN)/python -m tests.proofs.series --people 100000
+	@$(BIN)/python -m tests.soak.series --people 100000
 
 proof-slow: $(READY)  ## Hold two thousand slow connections for a minute, and see what good callers notice.
-	@$(BIN)/python -m tests.proofs.slow --connections 2000 --seconds 60
+	@$(BIN)/python -m tests.soak.slow --connections 2000 --seconds 60
 
 proof-overload: $(READY)  ## Send ten times what a gateway sustains for a minute.
-	@$(BIN)/python -m tests.proofs.overload --seconds 60
+	@$(BIN)/python -m tests.soak.overload --seconds 60
+
+.PHONY: soak-stranger path
+
+soak-stranger: $(READY)  ## Have a stranger compress, hold back, replay and flood, and see what good callers notice.
+	@$(BIN)/python -m tests.soak.stranger --seconds 20
+
+path: $(READY)  ## List the files that one message enters, on its way in and on the way of its answer out.
+	@$(BIN)/python -m tests.house.main_path
 
 bench: $(READY)  ## Measure everything, and put it on docs/performance.md. Needs two cores with nothing else to do.
 	@.ci/servers

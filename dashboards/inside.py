@@ -185,14 +185,23 @@ def _way_in() -> list[StatPanel | TimeSeriesPanel]:
             "WeCom, or the proxy in front, needs few.",
             {_EACH: f"maven_wecom_connections{{{SELECTED}}}"},
             COUNT,
-            span=6,
+            span=8,
         ),
         series(
             "Connections dropped",
             "limit: there were too many. slow: they took too long. Both are somebody else, or a proxy that holds on.",
             {"{{reason}}": per_minute("maven_wecom_connections_dropped_total", "reason")},
             PER_MINUTE,
-            span=6,
+            span=8,
+        ),
+        series(
+            "Requests rejected",
+            "Requests that never became a callback: no plain HTTP, or another path. Why: docs/operations.md.",
+            {"{{reason}}": not_zero(per_minute("maven_wecom_requests_rejected_total", "reason"))},
+            PER_MINUTE,
+            stacked=True,
+            none="nothing rejected",
+            span=8,
         ),
         series(
             "Clock, ahead of WeCom's",
@@ -202,14 +211,14 @@ def _way_in() -> list[StatPanel | TimeSeriesPanel]:
             SECONDS,
             limit=SKEW_SECONDS,
             lowest=None,
-            span=6,
+            span=12,
         ),
         series(
             "Log lines left out",
             "Lines that somebody outside can cause are limited; the next one of a kind says how many were left out.",
             {"{{channel}}": per_minute("maven_wecom_log_lines_suppressed_total", "channel")},
             PER_MINUTE,
-            span=6,
+            span=12,
         ),
     ]
 

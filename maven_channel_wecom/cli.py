@@ -33,6 +33,11 @@ _COMMANDS = {
         "a whole conversation between a simulated WeCom and a real gateway, on this machine alone",
         takes_arguments=False,
     ),
+    "schema": _Command(
+        "maven_channel_wecom.file_schema",
+        "print the JSON Schema of the configuration file, for editors and forms",
+        takes_arguments=False,
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""The configuration of one channel: every problem at once, and no secret in any `repr` or sentence.
+"""The configuration of one channel: its keys, and what a good entry of `channels` says.
 
 Facts of WeCom live in `protocol.limits`; the numbers here are choices.
 """
@@ -8,72 +8,283 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from maven_channel_wecom import config_values as values
+from maven_channel_wecom.egress.proxy import proxy_problem
 from maven_channel_wecom.errors import ConfigError
 from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
+from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
-from maven_channel_wecom.state.opening import MEMORY, address_problem
-from maven_channel_wecom.transport.proxy import proxy_problem
+from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, object_schema
+from maven_channel_wecom.state.backends import MEMORY, address_problem
 
 TYPE: Final = "wecom"
 
-EVERY_INTERFACE: Final = "0.0.0.0"  # noqa: S104 - WeCom calls from the internet, usually through a proxy on another machine
-
 Overflow = Literal["truncate", "continue"]
 
-_NOBODY: Final[tuple[str, ...]] = ()
-_KEYS: Final = (
-    "enabled",
-    "type",
-    "token",
-    "encodingAESKey",
-    "receiveId",
-    "host",
-    "port",
-    "path",
-    "allowFrom",
-    "allowGroups",
-    "botIds",
-    "mentionNames",
-    "proxy",
-    "allowPrivateNetwork",
-    "state",
-    "overflow",
-    "maxSkewSeconds",
-    "previousToken",
-    "previousEncodingAESKey",
-    "inboxLimit",
-    "mediaLimitBytes",
-    "shortPath",
-    "drainSeconds",
+_EVERY_INTERFACE: Final = "0.0.0.0"  # noqa: S104 - WeCom calls from the internet, usually through a proxy on another machine
+
+
+def _path_problem(path: str) -> str | None:
+    if not path.startswith("/") or not path.isprintable() or any(sign in path for sign in "{}?#% "):
+        return 'must be a URL path that begins with "/", such as "/wecom/bot"'
+    return None
+
+
+def _encoding_aes_key_problem(key: str) -> str | None:
+    try:
+        cipher.decode_key(key)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+KEYS: Final = (
+    ENABLED,
+    Key(
+        name="type",
+        type="string",
+        default=TYPE,
+        title="Type",
+        title_zh="类型",
+        help="Type of the channel; needed only when its name is not wecom, as with several bots.",
+        help_zh="条目的类型；条目名不是 wecom 时（例如有多个机器人）才需要填写。",
+    ),
+    Key(
+        name="token",
+        type="secret",
+        required=True,
+        title="Token",
+        title_zh="回调 Token",
+        help="Token of the bot's callback, from WeCom's console.",
+        help_zh="机器人回调的 Token，见企业微信管理后台。",
+    ),
+    Key(
+        name="encodingAESKey",
+        type="secret",
+        required=True,
+        check=_encoding_aes_key_problem,
+        title="EncodingAESKey",
+        title_zh="回调 EncodingAESKey",
+        help="EncodingAESKey of the bot's callback: exactly 43 characters that decode to 32 bytes.",
+        help_zh="机器人回调的 EncodingAESKey：正好 43 个字符，解码后为 32 字节。",
+    ),
+    Key(
+        name="receiveId",
+        type="string",
+        default="",
+        title="Receive id",
+        title_zh="接收方 ID",
+        help="Receive id every callback must carry; empty: not checked. An in-house bot has none.",
+        help_zh="每个回调必须携带的 receiveId；留空则不检查。企业内部机器人没有此值。",
+    ),
+    Key(
+        name="host",
+        type="string",
+        default=_EVERY_INTERFACE,
+        title="Listening address",
+        title_zh="监听地址",
+        help="Address to listen on for callbacks.",
+        help_zh="接收回调的监听地址。",
+    ),
+    Key(
+        name="port",
+        type="integer",
+        default=9886,
+        minimum=0,
+        maximum=MAX_PORT,
+        title="Listening port",
+        title_zh="监听端口",
+        help="Port to listen on for callbacks; 0: any free one.",
+        help_zh="接收回调的监听端口；0 表示任一空闲端口。",
+    ),
+    Key(
+        name="path",
+        type="string",
+        default="/wecom/bot",
+        pattern="^/",
+        check=_path_problem,
+        title="URL path",
+        title_zh="回调路径",
+        help="Path of the callback URL; every other path is answered 404.",
+        help_zh="回调 URL 的路径；其他路径一律返回 404。",
+    ),
+    Key(
+        name="allowFrom",
+        type="list of strings",
+        default=(),
+        title="Allowed users",
+        title_zh="允许的用户",
+        help="User ids that may talk to the bot; empty: everyone.",
+        help_zh="可以与机器人对话的用户 ID；留空表示所有人。",
+    ),
+    Key(
+        name="allowGroups",
+        type="list of strings",
+        default=(),
+        title="Allowed groups",
+        title_zh="允许的群聊",
+        help="Group ids the bot answers in; empty: every group.",
+        help_zh="机器人会回复的群聊 ID；留空表示所有群聊。",
+    ),
+    Key(
+        name="botIds",
+        type="list of strings",
+        default=(),
+        title="Bot ids",
+        title_zh="机器人 ID",
+        help="Bot ids (aibotid) whose callbacks are accepted; empty: every bot that has the token and key.",
+        help_zh="接受哪些机器人（aibotid）的回调；留空表示持有该 Token 与密钥的所有机器人。",
+    ),
+    Key(
+        name="mentionNames",
+        type="list of strings",
+        default=(),
+        title="Names of the bot",
+        title_zh="机器人名称",
+        help="Names of the bot: a mention of one at the start or end of a group text is removed.",
+        help_zh="机器人的名称：群聊文本开头或结尾对它的 @ 会被去掉。",
+    ),
+    Key(
+        name="proxy",
+        type="secret",
+        default="",
+        check=proxy_problem,
+        title="Proxy",
+        title_zh="代理",
+        help="Proxy for replies and media: http, https, socks5 or socks5h, the last two with the extra [socks].",
+        help_zh="发送回复与下载媒体所用的代理：http、https、socks5 或 socks5h（后两种需安装扩展 [socks]）。",
+    ),
+    Key(
+        name="allowPrivateNetwork",
+        type="boolean",
+        default=False,
+        title="Private network",
+        title_zh="允许内网",
+        help="true: replies and media may go to private and loopback addresses. A simulator needs it.",
+        help_zh="true：回复与媒体可以访问内网和本机地址。使用模拟器时需要。",
+    ),
+    Key(
+        name="state",
+        type="string",
+        default=MEMORY,
+        pattern="^(memory:$|sqlite:|rediss?://)",
+        check=address_problem,
+        title="State",
+        title_zh="状态存储",
+        help="Where claims, reply windows and unfinished callbacks are kept: memory:, sqlite:PATH or redis://HOST.",
+        help_zh="去重记录、回复窗口与未完成回调的存放位置：memory:、sqlite:路径 或 redis://主机。",
+    ),
+    Key(
+        name="overflow",
+        type="string",
+        default="truncate",
+        choices=("truncate", "continue"),
+        title="Long answers",
+        title_zh="超长回复",
+        help="What happens to an answer over 20,480 bytes: truncate, or continue on spare windows of the same person.",
+        help_zh="回复超过 20,480 字节时：truncate 截断，或 continue 用同一用户的其他回复窗口续发。",
+    ),
+    Key(
+        name="maxSkewSeconds",
+        type="integer",
+        # WeCom documents no limit, and a repeat is recognized by its id. With a limit, a wrong clock loses messages.
+        default=0,
+        minimum=0,
+        title="Largest clock skew",
+        title_zh="最大时间偏差",
+        help="Callbacks whose timestamp is further away are answered 401; 0: not checked.",
+        help_zh="时间戳偏差超过此秒数的回调返回 401；0 表示不检查。",
+    ),
+    Key(
+        name="previousToken",
+        type="secret",
+        default="",
+        title="Previous token",
+        title_zh="旧 Token",
+        help="A token still accepted while it is being changed.",
+        help_zh="更换期间仍然接受的旧 Token。",
+    ),
+    Key(
+        name="previousEncodingAESKey",
+        type="secret",
+        default="",
+        check=_encoding_aes_key_problem,
+        title="Previous EncodingAESKey",
+        title_zh="旧 EncodingAESKey",
+        help="An EncodingAESKey still accepted while it is being changed.",
+        help_zh="更换期间仍然接受的旧 EncodingAESKey。",
+    ),
+    Key(
+        name="inboxLimit",
+        type="integer",
+        # Higher: more memory while an agent hangs (a message holds at most 1 MiB beside its media). Lower: 503 sooner.
+        default=1_000,
+        minimum=1,
+        title="Inbox limit",
+        title_zh="处理中消息上限",
+        help="Messages in progress at once; past it callbacks are answered 503.",
+        help_zh="同时处理的消息数；超过后回调返回 503。",
+    ),
+    Key(
+        name="mediaLimitBytes",
+        type="integer",
+        # Higher: more memory while an agent hangs. Lower: pictures wait, and their URLs expire after five minutes.
+        default=256 * 1024 * 1024,
+        minimum=BLOCK_BYTES,
+        title="Media limit",
+        title_zh="媒体内存上限",
+        help="Bytes the media of messages in progress may take, in base64; past it pictures and files wait. "
+        f"{BLOCK_BYTES} or more: one picture of the largest size.",
+        help_zh=f"处理中消息的媒体可占的字节数（base64），至少 {BLOCK_BYTES}（一张最大的图片）；超过后图片与文件等待。",
+    ),
+    Key(
+        name="shortPath",
+        type="boolean",
+        default=True,
+        obsolete=True,
+        title="Short path",
+        title_zh="短路径",
+        help="Accepted and ignored: there is one path now. A log line says so at start.",
+        help_zh="已废弃：接受但忽略，启动时会记录一行日志。",
+    ),
+    Key(
+        name="drainSeconds",
+        type="number",
+        # Lower: answers being written at a stop are cut off. Higher: a stop takes longer than its supervisor waits.
+        default=10.0,
+        minimum=0,
+        title="Drain time",
+        title_zh="停止等待时间",
+        help="How long a stop waits for messages in progress.",
+        help_zh="停止时等待处理中消息的秒数。",
+    ),
 )
+"""The keys of an entry of `channels`. README, `plugin.toml` and the JSON Schema are made from them."""
 
 
 class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A channel's settings, checked. `credentials` holds the current ones first, then what a rotation still accepts."""
+    """A channel's settings, checked.
+
+    `credentials` holds the current pair first, then the pairs a rotation still accepts. `obsolete` names the keys of
+    the entry that have no effect any more.
+    """
 
     credentials: tuple[Credentials, ...]
-    receive_id: str = ""
-    host: str = EVERY_INTERFACE
-    port: int = 9886
-    path: str = "/wecom/bot"
-    rules: AdmissionRules = AdmissionRules()
-    mention_names: tuple[str, ...] = ()
-    proxy: str | None = None
-    allow_private_network: bool = False
-    state: str = MEMORY
-    overflow: Overflow = "truncate"
-    # Off: WeCom documents no limit, and a repeat is recognized by its id. On, a clock that is wrong loses messages.
-    max_skew_seconds: int = 0
-    # Higher: more memory while an agent hangs (a message holds at most 1 MiB beside its media). Lower: 503 sooner.
-    inbox_limit: int = 1_000
-    # Higher: more memory while an agent hangs. Lower: pictures wait, and are not to be had after five minutes of it.
-    media_limit_bytes: int = 256 * 1024 * 1024
-    # Off: every callback takes aiohttp's way, which is slower and answers alike.
-    short_path: bool = True
-    # Lower: answers being written at a stop are cut off; higher: a stop takes longer than its supervisor waits.
-    drain_seconds: float = 10.0
+    receive_id: str
+    host: str
+    port: int
+    path: str
+    rules: AdmissionRules
+    mention_names: tuple[str, ...]
+    proxy: str | None
+    allow_private_network: bool
+    state: str
+    overflow: Overflow
+    max_skew_seconds: int
+    inbox_limit: int
+    media_limit_bytes: int
+    drain_seconds: float
+    obsolete: tuple[str, ...]
 
     def __repr__(self) -> str:
         return f"<WeComConfig {self.host}:{self.port}{self.path}>"
@@ -94,65 +305,41 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
     Raises:
         ConfigError: with every problem, each a sentence that names its key and says what would be right.
     """
-    entry = values.Entry(f"channels.{name}", raw)
-    entry.refuse_unknown_keys(_KEYS)
-    entry.take("enabled", values.flag, default=True)
-    entry.take("type", values.text, default=TYPE)
-    token = entry.secret("token", required=True)
-    key = entry.secret("encodingAESKey", required=True)
-    previous_token = entry.secret("previousToken")
-    previous_key = entry.secret("previousEncodingAESKey")
-    decoded = [entry.take_key("encodingAESKey", key), entry.take_key("previousEncodingAESKey", previous_key)]
-    proxy = entry.secret("proxy")
-    if proxy and (problem := proxy_problem(proxy)):
-        entry.complain("proxy", problem)
-    state = entry.take("state", values.text, default=MEMORY)
-    if problem := address_problem(state):
-        entry.complain("state", problem)
-    config = WeComConfig(
+    settings = Settings(raw, f"channels.{name}", KEYS)
+    values = settings.read_all()
+    tokens = (values["token"], values["previousToken"])
+    aes_keys = (values["encodingAESKey"], values["previousEncodingAESKey"])
+    return WeComConfig(
         # Token and key can be changed one at a time, so every old one goes with every new one.
         credentials=tuple(
-            Credentials(one_token, one_key)
-            for one_key in decoded
-            if one_key
-            for one_token in (token, previous_token)
-            if one_token
+            Credentials(token, cipher.decode_key(aes_key))
+            for aes_key in aes_keys
+            if aes_key
+            for token in tokens
+            if token
         ),
-        receive_id=entry.take("receiveId", values.text, default=""),
-        host=entry.take("host", values.non_empty_text, default=EVERY_INTERFACE),
-        port=entry.take("port", values.port, default=9886),
-        path=entry.take("path", values.url_path, default="/wecom/bot"),
+        receive_id=values["receiveId"],
+        host=values["host"],
+        port=values["port"],
+        path=values["path"],
         rules=AdmissionRules(
-            senders=frozenset(entry.take("allowFrom", values.names, default=_NOBODY)),
-            groups=frozenset(entry.take("allowGroups", values.names, default=_NOBODY)),
-            bots=frozenset(entry.take("botIds", values.names, default=_NOBODY)),
+            senders=frozenset(values["allowFrom"]),
+            groups=frozenset(values["allowGroups"]),
+            bots=frozenset(values["botIds"]),
         ),
-        mention_names=entry.take("mentionNames", values.names, default=_NOBODY),
-        proxy=proxy or None,
-        allow_private_network=entry.take("allowPrivateNetwork", values.flag, default=False),
-        state=state,
-        overflow=entry.take("overflow", _overflow, default="truncate"),
-        max_skew_seconds=entry.take("maxSkewSeconds", values.count, default=0),
-        short_path=entry.take("shortPath", values.flag, default=True),
-        inbox_limit=entry.take("inboxLimit", values.positive_count, default=1_000),
-        media_limit_bytes=entry.take("mediaLimitBytes", _media_limit, default=256 * 1024 * 1024),
-        drain_seconds=entry.take("drainSeconds", values.seconds, default=10.0),
+        mention_names=values["mentionNames"],
+        proxy=values["proxy"] or None,
+        allow_private_network=values["allowPrivateNetwork"],
+        state=values["state"],
+        overflow=values["overflow"],
+        max_skew_seconds=values["maxSkewSeconds"],
+        inbox_limit=values["inboxLimit"],
+        media_limit_bytes=values["mediaLimitBytes"],
+        drain_seconds=values["drainSeconds"],
+        obsolete=settings.obsolete(),
     )
-    entry.raise_problems()
-    return config
 
 
-def _media_limit(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < BLOCK_BYTES:
-        message = f"must be a whole number, {BLOCK_BYTES} or more: what one picture of the largest size takes"
-        raise ValueError(message)
-    return value
-
-
-def _overflow(value: object) -> Overflow:
-    if value == "truncate":
-        return "truncate"
-    if value == "continue":
-        return "continue"
-    message = 'must be "truncate" or "continue"'
-    raise ValueError(message)
+def entry_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of an entry of `channels`."""
+    return object_schema(KEYS)

@@ -1,189 +1,303 @@
-"""One callback's way in: from an HTTP request to an acknowledgement, with the message safely in the inbox."""
+"""The way in: from HTTP requests to acknowledgements, with every new message safely in the state and in the inbox.
+
+Callbacks of one iteration of the event loop, and those that come while the state is busy, are one batch: all are
+opened, admitted by one step of the state, and answered.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from maven_channel_wecom.acknowledgement import Acknowledgements
+import msgspec
+
 from maven_channel_wecom.errors import (
     CallbackRejected,
     MalformedCallback,
     StaleCallback,
+    StateUnavailable,
     UndecipherableEnvelope,
     WrongReceiver,
 )
-from maven_channel_wecom.later import Later, settled
-from maven_channel_wecom.patience import TimeLimit
-from maven_channel_wecom.protocol import envelope
-from maven_channel_wecom.protocol.callback import EVENT, read_callback
-from maven_channel_wecom.transport.callback_answer import UNTAKEN, CallbackAnswer, dull_answer
+from maven_channel_wecom.inbox import AdmittedCallback
+from maven_channel_wecom.policy import admission
+from maven_channel_wecom.policy.reply_window import open_window
+from maven_channel_wecom.protocol import envelope, limits
+from maven_channel_wecom.protocol.callback import EVENT, MESSAGE_TYPES, read_callback
+from maven_channel_wecom.server.messages import RETRY_LATER, Answer, error_answer
+from maven_channel_wecom.state.store import Admission, StoredCallback
+from maven_channel_wecom.telemetry import events
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Sequence
 
-    from maven_channel_wecom.callback_log import CallbackLog
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.config import WeComConfig
-    from maven_channel_wecom.intake import Intake
-    from maven_channel_wecom.metrics.series import ChannelMetrics
+    from maven_channel_wecom.errors import Refusal, Unavailability
+    from maven_channel_wecom.inbox import Inbox
     from maven_channel_wecom.protocol.callback import Callback
-    from maven_channel_wecom.protocol.envelope import OpenedEnvelope
+    from maven_channel_wecom.protocol.envelope import OpenedEnvelope, SignedQuery
+    from maven_channel_wecom.server.messages import Request
+    from maven_channel_wecom.state.store import StateStore
+    from maven_channel_wecom.telemetry.events import CallbackKind, CallbackOutcome, Emit
 
 ADMIT_SECONDS: Final = 3.0
-"""A disk that hangs must not cost more: WeCom waits five seconds. Lower: a slow disk costs 503."""
+"""From the arrival of a callback to its answer, at most. WeCom waits five seconds. Lower: a slow disk costs 503."""
+
+BATCH_CALLBACKS: Final = 64
+"""Opened before anything else gets a turn: some two milliseconds. Lower: a commit is shared by fewer."""
+
+BATCH_BYTES: Final = 256 * 1024
+"""Of bodies, for the same reason: one of a mebibyte takes some ten milliseconds, whoever sent it."""
+
+_UNAVAILABLE: Final = error_answer(503)
 
 _ACKNOWLEDGED: Final = frozenset({"accepted", "duplicate", "refused"})
 
+_ADMITTED_TYPES: Final = frozenset({*MESSAGE_TYPES, EVENT})
+
+# The original's acknowledgement: the JSON text "success", sealed. WeCom takes it as an empty reply.
+_SUCCESS: Final = b'"success"'
+
+
+class _OpenedCallback(msgspec.Struct, frozen=True, gc=False):
+    """A genuine callback on its way to an answer."""
+
+    request: Request
+    started_at: float
+    signed: SignedQuery
+    envelope: OpenedEnvelope
+    callback: Callback
+
+    @property
+    def kind(self) -> CallbackKind:
+        return "event" if self.callback.type == EVENT else "message"
+
 
 class Inbound:
-    """Answers the callbacks of one channel."""
+    """Answers the callbacks of one channel: the receiver of its callback server.
+
+    Args:
+        config: the channel's settings.
+        state: where messages are admitted.
+        inbox: where admitted messages go.
+        emit: reports what happened.
+        clock: the channel's.
+        random: returns that many bytes nobody can guess.
+    """
 
     def __init__(
         self,
         config: WeComConfig,
         *,
-        intake: Intake,
-        take: Callable[[Callback, bytes], str | Later[str]],
-        metrics: ChannelMetrics,
+        state: StateStore,
+        inbox: Inbox,
+        emit: Emit,
         clock: Clock,
-        log: CallbackLog,
         random: Callable[[int], bytes],
     ) -> None:
         self._config = config
-        self._intake = intake
-        self._take_in = take
-        self._metrics = metrics
+        self._state = state
+        self._inbox = inbox
+        self._emit = emit
         self._clock = clock
-        self._log = log
-        self._acknowledgements = Acknowledgements(random)
-        self._time_limit = TimeLimit(ADMIT_SECONDS)
+        self._random = random
+        self.last_signed_at = 0.0
+        """When the last callback whose signature held came, by the wall clock; 0 before the first."""
+        self._loop = asyncio.get_running_loop()
         self._draining = False
+        # Requests with the time they came, and callbacks that wait for the state.
+        self._received: deque[tuple[Request, float]] = deque()
+        self._opened: list[_OpenedCallback] = []
+        self._admitting: asyncio.Task[None] | None = None
 
     @property
     def draining(self) -> bool:
         """Whether new callbacks are refused because the channel stops."""
         return self._draining
 
-    def refuse_new(self) -> None:
+    def drain(self) -> None:
         """Answer every callback from now on with 503, so that WeCom tries again later or elsewhere."""
         self._draining = True
 
-    async def receive(
-        self, method: str, query: Mapping[str, str], read_body: Callable[[], Awaitable[bytes]]
-    ) -> CallbackAnswer:
-        """Answer any HTTP request. Nothing a caller sends makes it raise, or answer 5xx but for a 503 of our own."""
-        started = self._clock.now()
-        if method == "GET":
-            try:
-                return self._answered("verify", "accepted", self._check_url(query), started)
-            except Exception as error:  # noqa: BLE001 - see _rejected
-                return self._rejected("verify", error)
+    def check_head(self, method: str, query: bytes) -> Answer | None:  # noqa: ARG002 - the receiver's signature
+        """Refuse a callback that cannot be admitted now, before its body is received."""
+        if method == "POST" and (reason := self._unavailability()):
+            return self._unavailable(reason)
+        return None
+
+    def receive(self, request: Request) -> None:
+        """Answer a request: the console's URL check at once, a callback with its batch."""
+        if request.method == "GET":
+            request.answer(self._check_url(request.query))
+            return
+        if not self._received:
+            # In the next iteration of the loop: what else this one brings is in the same batch.
+            self._loop.call_soon(self._open_received)
+        self._received.append((request, self._clock.now()))
+
+    def _open_received(self) -> None:
+        """Open what was received, and answer all that needs no state: a state that hangs must not hold it up."""
+        batch: list[tuple[Request, float]] = []
+        batch_bytes = 0
+        while self._received and len(batch) < BATCH_CALLBACKS and batch_bytes < BATCH_BYTES:
+            batch.append(self._received.popleft())
+            batch_bytes += len(batch[-1][0].body)
+        if self._received:
+            self._loop.call_soon(self._open_received)
+        self._opened += [opened for request in batch if (opened := self._open(*request))]
+        if self._opened and self._admitting is None:
+            self._admitting = self._loop.create_task(self._admit_opened(), name="wecom callbacks")
+
+    async def _admit_opened(self) -> None:
         try:
-            if method != "POST":
-                message = "only GET and POST are answered"
-                raise MalformedCallback(message, reason="method", status=405)  # noqa: TRY301 - one place for rejections
-            # First, as a body costs memory and a stranger knows no query.
-            signed = envelope.read_query(query)
-            body = b"" if self._busy() else await read_body()
-            return await settled(self._take(signed, body, started))
-        except Exception as error:  # noqa: BLE001 - see _rejected
-            return self._rejected("message", error)
+            while self._opened:
+                batch = self._opened[:BATCH_CALLBACKS]
+                del self._opened[:BATCH_CALLBACKS]
+                await self._admit(batch)
+                if self._opened:
+                    await asyncio.sleep(0)
+        finally:
+            self._admitting = None
 
-    def receive_ordinary(self, query: bytes, body: bytes) -> CallbackAnswer | Later[CallbackAnswer] | None:
-        """Answer a POST that came whole, at once where the state does not wait; None when `receive` must judge."""
-        signed = envelope.read_plain_query(query)
-        if signed is None:
-            return None
-        started = self._clock.now()
+    async def _admit(self, batch: Sequence[_OpenedCallback]) -> None:
+        """Admit a batch and answer it; a state that fails or hangs costs each of it a 503."""
+        now = self._clock.now()
+        outcomes: Sequence[CallbackOutcome]
         try:
-            return self._take(signed, body, started)
-        except Exception as error:  # noqa: BLE001 - see _rejected
-            return self._rejected("message", error)
+            async with asyncio.timeout(batch[0].started_at + ADMIT_SECONDS - now):
+                new = await self._state.admit([_admission(opened, now) for opened in batch], now)
+            outcomes = ["accepted" if is_new else "duplicate" for is_new in new]
+        except StateUnavailable as unavailable:
+            outcomes = [unavailable.reason] * len(batch)
+        except TimeoutError:
+            # What was stored none the less is recovered like the messages of a process that died.
+            outcomes = ["state"] * len(batch)
+        except Exception as error:  # noqa: BLE001 - a bug must not leave callers without an answer
+            for opened in batch:
+                self._inbox.release_place()
+                opened.request.answer(self._failed(opened.kind, error))
+            return
+        for opened, outcome in zip(batch, outcomes, strict=True):
+            # First of all: whatever happens to an answer, a message in the state is worked on.
+            self._inbox.release_place()
+            if outcome == "accepted":
+                self._inbox.put(AdmittedCallback(opened.callback, now))
+        answers = [self._answer_for(opened, outcome) for opened, outcome in zip(batch, outcomes, strict=True)]
+        # All of them are written with nothing in between: each write leaves the caches cold for what comes next.
+        for opened, answer in zip(batch, answers, strict=True):
+            opened.request.answer(answer)
+        for opened, outcome in zip(batch, outcomes, strict=True):
+            self._report(opened, outcome)
 
-    def _check_url(self, query: Mapping[str, str]) -> CallbackAnswer:
-        """Answer the console's URL check with the bare plaintext: no quotes, no newline (101033)."""
-        signed = envelope.read_query(query)
-        opened = self._open(signed, envelope.read_echo(query))
-        if opened.message.lstrip().startswith(b"{"):
-            # Else whoever saw a callback go by could have its ciphertext opened here. A genuine echo is a number.
-            message = "the echo is no echo but a callback"
-            raise MalformedCallback(message)
-        self._log.url_checked()
-        return CallbackAnswer(status=200, body=opened.message)
-
-    def _busy(self) -> str | None:
-        """Tell why nothing new is taken now, before any work is done for it."""
-        if self._draining:
-            return "draining"
-        return "inbox_full" if self._intake.is_full else None
-
-    def _take(
-        self, signed: envelope.SignedQuery, body: bytes, started: float
-    ) -> CallbackAnswer | Later[CallbackAnswer]:
-        if busy := self._busy():
-            return self._turned_away("message", busy, dull_answer(503))
-        opened = self._open(signed, envelope.read_body(body))
-        callback = read_callback(opened.message)
-        outcome = self._take_in(callback, opened.message)
-        if not isinstance(outcome, Later):
-            return self._acknowledge(callback, outcome, opened, signed, started)
-        # Giving up is safe: what was kept all the same is taken up again like the work of a dead process.
-        self._time_limit.put_on(outcome.done)
-
-        def acknowledge(result: Callable[[], str]) -> CallbackAnswer:
-            try:
-                return self._acknowledge(callback, result(), opened, signed, started)
-            except Exception as error:  # noqa: BLE001 - see _rejected
-                return self._rejected("message", error)
-
-        return outcome.then(acknowledge)
-
-    def _open(self, signed: envelope.SignedQuery, ciphertext: str) -> OpenedEnvelope:
+    def _open(self, request: Request, started_at: float) -> _OpenedCallback | None:
+        """Open a callback and hold a place in the inbox for it; None when it is answered already."""
         try:
-            opened = envelope.open_envelope(
-                self._config.credentials, signed, ciphertext, receive_id=self._config.receive_id
+            if reason := self._unavailability():
+                request.answer(self._unavailable(reason))
+                return None
+            signed = envelope.read_query(envelope.parse_query(request.query))
+            opened_envelope = self._open_envelope(signed, envelope.read_body(request.body))
+            self.last_signed_at = self._clock.wall()
+            opened = _OpenedCallback(
+                request, started_at, signed, opened_envelope, read_callback(opened_envelope.message)
             )
-        except (UndecipherableEnvelope, WrongReceiver):
-            self._metrics.last_callback_at = self._clock.wall()
-            raise
-        self._metrics.last_callback_at = self._clock.wall()
+            refusal = admission.refusal(opened.callback, self._config.rules)
+            if refusal is None and opened.callback.type in _ADMITTED_TYPES:
+                self._inbox.hold_place()
+                return opened
+        except Exception as error:  # noqa: BLE001 - see _failed
+            if isinstance(error, UndecipherableEnvelope | WrongReceiver | StaleCallback):
+                # These come after the signature was checked.
+                self.last_signed_at = self._clock.wall()
+            request.answer(self._failed("message", error))
+            return None
+        # Else a type that WeCom added later, or the refresh of a streamed answer, which this channel never starts.
+        outcome: CallbackOutcome = "refused" if refusal else "accepted"
+        request.answer(self._answer_for(opened, outcome))
+        self._report(opened, outcome, refusal=refusal)
+        return None
+
+    def _open_envelope(self, signed: SignedQuery, ciphertext: str) -> OpenedEnvelope:
+        opened = envelope.open_envelope(
+            self._config.credentials, signed, ciphertext, receive_id=self._config.receive_id
+        )
         skew = self._config.max_skew_seconds
         if skew and abs(self._clock.wall() - int(signed.timestamp)) > skew:
             raise StaleCallback
         return opened
 
-    def _acknowledge(
-        self, callback: Callback, outcome: str, opened: OpenedEnvelope, signed: envelope.SignedQuery, started: float
-    ) -> CallbackAnswer:
-        kind = "event" if callback.type == EVENT else "message"
+    def _answer_for(self, opened: _OpenedCallback, outcome: CallbackOutcome) -> Answer:
+        """Return the sealed acknowledgement of a callback, or what asks WeCom to send it again."""
         if outcome not in _ACKNOWLEDGED:
-            return self._turned_away(kind, outcome, UNTAKEN, callback)
-        wall = self._clock.wall()
-        if outcome == "accepted":
-            # Not of a repeat, which WeCom signed earlier.
-            self._metrics.clock_skew_seconds = wall - int(signed.timestamp)
-        answer = self._acknowledgements.answer(opened, nonce=signed.nonce, second=int(wall))
-        return self._answered(kind, outcome, answer, started)
+            return RETRY_LATER
+        try:
+            sealed = envelope.seal(
+                opened.envelope.credentials,
+                _SUCCESS,
+                receive_id=opened.envelope.receive_id,
+                timestamp=int(self._clock.wall()),
+                nonce=opened.signed.nonce,
+                random=self._random(limits.FRAME_RANDOM_BYTES),
+            )
+        except Exception as error:  # noqa: BLE001 - a bug must not leave the others of its batch without an answer
+            return self._failed(opened.kind, error)
+        return Answer(status=200, body=msgspec.json.encode(sealed), content_type="application/json", verifies=True)
 
-    def _answered(self, kind: str, outcome: str, answer: CallbackAnswer, started: float) -> CallbackAnswer:
-        self._metrics.count_callback(kind, outcome)
-        # Only these: others would hide in it, as a flood of refusals is fast, and a body that never ends is slow.
-        self._metrics.callback_seconds.observe(self._clock.now() - started)
-        return answer
+    def _report(self, opened: _OpenedCallback, outcome: CallbackOutcome, *, refusal: Refusal | None = None) -> None:
+        callback, event = opened.callback, opened.callback.event
+        self._emit(
+            events.CallbackAnswered(
+                kind=opened.kind,
+                outcome=outcome,
+                message_id=callback.message_id,
+                type=callback.type,
+                chat_id=callback.chat_id,
+                sender_id=callback.sender_id,
+                started_at=opened.started_at,
+                answered_at=self._clock.now(),
+                skew_seconds=self._clock.wall() - int(opened.signed.timestamp),
+                reason=refusal,
+                event=event.type if event else "",
+                event_details=event.details if event else {},
+            )
+        )
 
-    def _turned_away(
-        self, kind: str, outcome: str, answer: CallbackAnswer, callback: Callback | None = None
-    ) -> CallbackAnswer:
-        self._metrics.count_callback(kind, outcome)
-        self._log.turned_away(outcome, callback)
-        return answer
+    def _check_url(self, query: bytes) -> Answer:
+        """Answer the console's URL check with the bare plaintext: no quotes, no newline (101033)."""
+        started_at = self._clock.now()
+        try:
+            parameters = envelope.parse_query(query)
+            opened = self._open_envelope(envelope.read_query(parameters), envelope.read_echo(parameters))
+            if opened.message.lstrip().startswith(b"{"):
+                # Else whoever saw a callback pass could have its ciphertext opened here. A genuine echo is a number.
+                message = "the echo is no echo but a callback"
+                raise MalformedCallback(message)  # noqa: TRY301 - one place for rejections
+        except Exception as error:  # noqa: BLE001 - see _failed
+            return self._failed("verify", error)
+        self._emit(events.UrlChecked(started_at=started_at, answered_at=self._clock.now()))
+        # An echo can be replayed by whoever reads an access log, so it verifies no connection.
+        return Answer(status=200, body=opened.message)
 
-    def _rejected(self, kind: str, error: Exception) -> CallbackAnswer:
-        """Answer what is not taken. After a bug of ours with 503, as it must not lose a message: WeCom tries again."""
+    def _unavailability(self) -> Unavailability | None:
+        if self._draining:
+            return "draining"
+        return "inbox_full" if self._inbox.is_full else None
+
+    def _unavailable(self, reason: Unavailability) -> Answer:
+        self._emit(events.CallbackUnavailable(reason=reason))
+        return _UNAVAILABLE
+
+    def _failed(self, kind: CallbackKind, error: Exception) -> Answer:
+        """Return the answer to what is not accepted. After a bug of ours it is 503: WeCom may try again."""
         if isinstance(error, CallbackRejected):
-            self._metrics.count_callback(kind, error.reason)
-            self._log.rejected(error)
-            return dull_answer(error.status)
-        self._metrics.count_callback(kind, "error")
-        self._log.failed(error)
-        return dull_answer(503)
+            self._emit(events.CallbackInvalid(kind=kind, reason=error.reason, status=error.status, detail=str(error)))
+            return error_answer(error.status)
+        self._emit(events.CallbackFailed(kind=kind, error=type(error).__name__))
+        return error_answer(503)
+
+
+def _admission(opened: _OpenedCallback, now: float) -> Admission:
+    callback = opened.callback
+    return Admission(StoredCallback(callback.message_id, now, opened.envelope.message), open_window(callback, now))

@@ -1,37 +1,39 @@
-"""The admitted messages in hand: bounded, each chat in order, no chat waiting for another."""
+"""The admitted messages in progress: bounded, each chat in order, no chat waiting for another."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.media_room import MediaShare
-from maven_channel_wecom.patience import in_time, keep_trying
+from maven_channel_wecom.errors import MalformedCallback, StateUnavailable
+from maven_channel_wecom.media import MediaUse
+from maven_channel_wecom.policy.reply_window import chat_key
 from maven_channel_wecom.protocol import limits
-from maven_channel_wecom.trail import Trail, pseudonym
+from maven_channel_wecom.protocol.callback import EVENT, MESSAGE_TYPES, read_callback
+from maven_channel_wecom.state.store import retry_while_unavailable
+from maven_channel_wecom.telemetry import events
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.contract.messages import InboundMessage
-    from maven_channel_wecom.media_room import MediaRoom
-    from maven_channel_wecom.metrics.series import ChannelMetrics
+    from maven_channel_wecom.media import MediaBudget
     from maven_channel_wecom.protocol.callback import Callback
-    from maven_channel_wecom.state.port import StateStore
+    from maven_channel_wecom.state.store import StateStore, StoredCallback
+    from maven_channel_wecom.telemetry.events import Emit
 
-logger = logging.getLogger(__name__)
+    _Step = Callable[[str, float], Awaitable[None]]
+    """Records in the state that the message of an id ended, at a time."""
 
 LATE_SECONDS: Final = 60.0
-"""The objective for an answer. Lower: agents that think are told on; higher: whoever is on call hears of it later."""
+"""The objective for an answer. Lower: agents that think are reported; higher: whoever is on call hears of it later."""
 
 NORMALIZE_SECONDS: Final = limits.MEDIA_URL_SECONDS + 30.0
-"""Media end by themselves before that. Without a limit a plugin that hangs would stop its chat, and fill the inbox."""
+"""Media end before that. Without a limit a plugin that hangs would stop its chat, and fill the inbox."""
 
 
 class AdmittedCallback(msgspec.Struct, frozen=True):
@@ -39,137 +41,127 @@ class AdmittedCallback(msgspec.Struct, frozen=True):
 
     callback: Callback
     received_at: float
-    media_share: MediaShare = msgspec.field(default_factory=MediaShare)
+    media_use: MediaUse = msgspec.field(default_factory=MediaUse)
 
 
 class _Work(msgspec.Struct, eq=False):
-    """A message in hand, and its place in the line of its chat.
-
-    `before` must be handed over first; None when there is none any more. `waiting` is of the one behind it, which
-    seldom comes while it waits.
-    """
+    """A message in progress. `previous` is the one of its chat that must be published first, None if there is none."""
 
     admitted: AdmittedCallback
-    before: _Work | None
-    handed_over: bool = False
-    waiting: asyncio.Future[None] | None = None
-
-    def hand_over(self) -> None:
-        """Let the one behind it go."""
-        self.handed_over = True
-        if self.waiting is not None and not self.waiting.done():
-            self.waiting.set_result(None)
-
-    async def wait(self) -> None:
-        """Wait until it is handed over; one other may."""
-        if not self.handed_over:
-            self.waiting = asyncio.get_running_loop().create_future()
-            await self.waiting
+    previous: _Work | None
+    published: asyncio.Event
 
 
 class Inbox:
-    """Carries each admitted callback through normalizing and publishing, and finishes it in the state.
+    """Normalizes, publishes and finishes each admitted message, in one task.
 
     Messages of one chat are published in the order they came, however long the media of each took; publishing one does
     not wait until the host has dealt with the one before.
 
     Args:
-        channel: the name of the channel.
-        limit: how many messages may be in hand.
+        limit: how many messages may be in progress.
         normalize: turns a callback into a message; None when there is nothing to say.
         publish: hands a message to the host, and returns when the host has dealt with it.
-        media_room: where a message gives back what its media took up.
-        state: where finished callbacks are forgotten.
-        metrics: the channel's.
+        media_budget: where a message releases what its media use.
+        state: where finished callbacks are forgotten, and unfinished ones are found.
+        emit: reports what happened.
         clock: the channel's.
     """
 
     def __init__(
         self,
-        channel: str,
         *,
         limit: int,
         normalize: Callable[[AdmittedCallback], Awaitable[InboundMessage | None]],
-        publish: Callable[[InboundMessage], Coroutine[None, None, None]],
-        media_room: MediaRoom,
+        publish: Callable[[InboundMessage], Awaitable[None]],
+        media_budget: MediaBudget,
         state: StateStore,
-        metrics: ChannelMetrics,
+        emit: Emit,
         clock: Clock,
     ) -> None:
-        self._trail = Trail(channel, logger)
         self._limit = limit
         self._normalize = normalize
         self._publish = publish
-        self._media_room = media_room
+        self._media_budget = media_budget
         self._state = state
-        self._metrics = metrics
+        self._emit = emit
         self._clock = clock
-        # Asked for each time it costs a system call on Python 3.11.
         self._loop = asyncio.get_running_loop()
-        self._reserved = 0
         # In the order they were put in.
         self._work: dict[_Work, asyncio.Task[None]] = {}
+        # The newest message of each chat that is not published.
+        self._newest: dict[str, _Work] = {}
+        self._held_places = 0
+        # Ends of messages that the state could not record, by message id.
+        self._unrecorded: dict[str, _Step] = {}
         self._drained = False
-        self._told_late: AdmittedCallback | None = None
-        self._done = asyncio.Event()
-        # The last one in the line of each chat.
-        self._tails: dict[str, _Work] = {}
+        self._reported_late: AdmittedCallback | None = None
+        self._changed = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._work)
 
-    def oldest_seconds(self) -> float:
-        """Return the age of the message longest in hand, 0 when there is none."""
-        oldest = self._oldest()
-        return 0.0 if oldest is None else max(0.0, self._clock.now() - oldest.received_at)
-
-    def tell_late(self) -> None:
-        """Log the message longest in hand when it is late, once: an agent that hangs says nothing."""
-        oldest, seconds = self._oldest(), self.oldest_seconds()
-        if oldest is None or oldest is self._told_late or seconds < LATE_SECONDS:
-            return
-        self._told_late = oldest
-        callback = oldest.callback
-        facts = {"chat": pseudonym(callback.chat_id), "type": callback.type, "seconds": round(seconds)}
-        self._trail.step(logging.WARNING, "wecom message late", callback.message_id, **facts)
-
     @property
     def is_full(self) -> bool:
         """Whether there is no place for another message."""
-        return len(self._work) + self._reserved >= self._limit
+        return len(self._work) + self._held_places >= self._limit
 
-    def reserve(self) -> None:
-        """Hold a place for a message about to be admitted."""
-        self._reserved += 1
+    def hold_place(self) -> None:
+        """Hold a place for a message that is about to be admitted."""
+        self._held_places += 1
 
-    def places_for_old_messages(self) -> int:
-        """Return how many messages of earlier processes may be put in: they leave half of the places to new ones."""
-        return max(0, max(1, self._limit // 2) - len(self._work) - self._reserved)
-
-    def give_back(self) -> None:
-        """Give a reserved place back."""
-        self._reserved -= 1
-        self._done.set()
+    def release_place(self) -> None:
+        """Release a place that was held."""
+        self._held_places -= 1
+        self._changed.set()
 
     def put(self, admitted: AdmittedCallback) -> None:
         """Start work on a message. One that comes after a drain stays in the state, like those the drain ended."""
         if self._drained:
             return
-        chat_id = admitted.callback.chat_id
-        work = _Work(admitted, self._tails.get(chat_id))
-        self._tails[chat_id] = work
-        self._work[work] = self._loop.create_task(self._carry(work), name="wecom message")
+        work = _Work(admitted, None, asyncio.Event())
+        if admitted.callback.type != EVENT:
+            chat = _chat(admitted.callback)
+            work.previous = self._newest.get(chat)
+            self._newest[chat] = work
+        self._work[work] = self._loop.create_task(self._process(work), name="wecom message")
+
+    async def recover(self) -> None:
+        """Work on messages of processes that died, oldest first. They take at most half of the places.
+
+        Events, what this version cannot read, and what nobody could be answered any more are finished instead.
+
+        Raises:
+            StateUnavailable: the state cannot say what there is, or not record an end.
+        """
+        await self._record_ends()
+        while most := max(0, max(1, self._limit // 2) - len(self._work) - self._held_places):
+            now = self._clock.now()
+            unfinished = await self._state.take_over(now, most=most)
+            if not unfinished:
+                return
+            over = 0
+            for stored in unfinished:
+                callback = _read_message(stored)
+                if callback is None or stored.received_at + limits.RESPONSE_URL_SECONDS <= now:
+                    over += 1
+                    self._unrecorded[stored.message_id] = self._state.finish
+                else:
+                    self._emit(events.MessageRecovered(message_id=stored.message_id, type=callback.type))
+                    self.put(AdmittedCallback(callback, stored.received_at))
+            self._emit(events.MessagesRecovered(messages=len(unfinished) - over, over=over))
+            await self._record_ends()
 
     async def drain(self, seconds: float) -> int:
         """Wait until all work is done, at most that long, then end the rest; return how many were left.
 
-        Work for which a place was held before is waited for too: its message may be in the state already.
+        Held places are waited for too: their messages may be in the state already.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._work or self._reserved:
-                    self._done.clear()
-                    await self._done.wait()
+                while self._work or self._held_places:
+                    self._changed.clear()
+                    await self._changed.wait()
         self._drained = True
         left = list(self._work.values())
         self._work.clear()
@@ -178,70 +170,115 @@ class Inbox:
         await asyncio.gather(*left, return_exceptions=True)
         return len(left)
 
-    def _oldest(self) -> AdmittedCallback | None:
-        # Not the first one put in: what is taken over from another process may be older than all.
-        in_hand = (work.admitted for work in self._work)
-        return min(in_hand, key=lambda admitted: admitted.received_at, default=None)
+    def oldest_seconds(self) -> float:
+        """Return the age of the oldest message in progress, 0 when there is none."""
+        oldest = self._oldest()
+        return 0.0 if oldest is None else max(0.0, self._clock.now() - oldest.received_at)
 
-    async def _carry(self, work: _Work) -> None:
+    def report_late(self) -> None:
+        """Report the oldest message in progress when it is late, once: an agent that hangs says nothing."""
+        oldest, seconds = self._oldest(), self.oldest_seconds()
+        if oldest is None or oldest is self._reported_late or seconds < LATE_SECONDS:
+            return
+        self._reported_late = oldest
+        callback = oldest.callback
+        self._emit(
+            events.MessageLate(
+                message_id=callback.message_id, chat_id=callback.chat_id, type=callback.type, seconds=seconds
+            )
+        )
+
+    def _oldest(self) -> AdmittedCallback | None:
+        # Not the first one put in: a message that was recovered may be older than all others.
+        in_progress = (work.admitted for work in self._work)
+        return min(in_progress, key=lambda admitted: admitted.received_at, default=None)
+
+    async def _process(self, work: _Work) -> None:
         callback = work.admitted.callback
         try:
-            message = await self._message(work)
-            # Those behind it are called no sooner than at their next turn of the loop, so the host is called in order.
-            self._leave_line(work)
-            if message is not None:
-                self._trail.step(logging.DEBUG, "wecom message published", callback.message_id)
-                await self._publish(message)
-            outcome = "unsupported" if message is None else "published"
-            self._metrics.count_inbound_message(callback.type, outcome)
-            await keep_trying(lambda: self._state.finish(callback.message_id, self._clock.now()), self._clock)
-            self._trail.step(logging.DEBUG, "wecom message finished", callback.message_id, outcome=outcome)
-        except StateUnavailable as unavailable:
-            self._log_failure(callback, unavailable.reason)
+            if callback.type != EVENT:
+                await self._deliver(work)
+            await self._record(callback, self._state.finish)
         except asyncio.CancelledError:
-            if _is_being_ended():
+            if _is_being_cancelled():
                 raise
             await self._fail(callback, "CancelledError")
         except Exception as error:  # noqa: BLE001 - whatever a host or a wrapping plugin raises costs this message alone
             await self._fail(callback, type(error).__name__)
         finally:
-            if not work.handed_over:
-                self._leave_line(work)
-            self._media_room.leave(work.admitted.media_share)
+            self._let_next_publish(work)
+            self._media_budget.release(work.admitted.media_use)
             self._work.pop(work, None)
-            self._done.set()
+            self._changed.set()
 
-    async def _message(self, work: _Work) -> InboundMessage | None:
+    async def _deliver(self, work: _Work) -> None:
+        """Normalize a message, publish it in its turn, and return when the host has dealt with it."""
+        callback = work.admitted.callback
         try:
-            message = await in_time(self._normalize(work.admitted), NORMALIZE_SECONDS)
+            async with asyncio.timeout(NORMALIZE_SECONDS):
+                message = await self._normalize(work.admitted)
         finally:
-            # Also when it failed: those behind it wait for this one alone.
-            if work.before is not None:
-                await work.before.wait()
-                work.before = None
+            # Also when it failed: the next message of the chat waits for this one alone, and is published in the next
+            # iteration of the loop or later, so the order holds.
+            if work.previous is not None:
+                await work.previous.published.wait()
+                work.previous = None
+            self._let_next_publish(work)
         blocks = len(message.content_blocks) if message else 0
-        self._trail.step(logging.DEBUG, "wecom message normalized", work.admitted.callback.message_id, blocks=blocks)
-        return message
+        self._emit(events.MessageNormalized(message_id=callback.message_id, blocks=blocks))
+        if message is None:
+            self._emit_end(callback, "unsupported")
+            return
+        self._emit(events.MessagePublishing(message_id=callback.message_id))
+        await self._publish(message)
+        self._emit_end(callback, "published")
 
-    def _leave_line(self, work: _Work) -> None:
-        work.hand_over()
-        chat_id = work.admitted.callback.chat_id
-        if self._tails.get(chat_id) is work:
-            del self._tails[chat_id]
+    def _let_next_publish(self, work: _Work) -> None:
+        work.published.set()
+        chat = _chat(work.admitted.callback)
+        if self._newest.get(chat) is work:
+            del self._newest[chat]
 
     async def _fail(self, callback: Callback, reason: str) -> None:
-        self._log_failure(callback, reason)
-        self._metrics.count_inbound_message(callback.type, "failed")
+        self._emit_end(callback, "failed", reason)
+        await self._record(callback, self._state.release)
+
+    async def _record(self, callback: Callback, step: _Step) -> None:
+        """Record the end of a message; one that cannot be recorded now is tried again by `recover`."""
         try:
-            await keep_trying(lambda: self._state.release(callback.message_id, self._clock.now()), self._clock)
+            await retry_while_unavailable(lambda: step(callback.message_id, self._clock.now()), self._clock)
         except StateUnavailable as unavailable:
-            self._log_failure(callback, unavailable.reason)
+            self._unrecorded[callback.message_id] = step
+            self._emit(events.MessageNotRecorded(message_id=callback.message_id, reason=unavailable.reason))
 
-    def _log_failure(self, callback: Callback, reason: str) -> None:
-        self._trail.step(logging.ERROR, "wecom message failed", callback.message_id, reason=reason)
+    async def _record_ends(self) -> None:
+        """Record the ends that could not be recorded before."""
+        while self._unrecorded:
+            message_id, step = next(iter(self._unrecorded.items()))
+            await step(message_id, self._clock.now())
+            self._unrecorded.pop(message_id, None)
+
+    def _emit_end(
+        self, callback: Callback, outcome: Literal["published", "unsupported", "failed"], reason: str = ""
+    ) -> None:
+        self._emit(
+            events.MessageEnded(message_id=callback.message_id, type=callback.type, outcome=outcome, reason=reason)
+        )
 
 
-def _is_being_ended() -> bool:
+def _chat(callback: Callback) -> str:
+    return chat_key(callback.chat_id, is_group=callback.is_group)
+
+
+def _read_message(stored: StoredCallback) -> Callback | None:
+    try:
+        callback = read_callback(stored.message)
+    except MalformedCallback:
+        return None
+    return callback if callback.type in MESSAGE_TYPES else None
+
+
+def _is_being_cancelled() -> bool:
     """Tell whether somebody cancelled this task, and not only something it awaited."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

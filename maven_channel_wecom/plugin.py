@@ -5,34 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from maven_channel_wecom import __version__
 from maven_channel_wecom import config as configuration
-from maven_channel_wecom.callback_log import CallbackLog
 from maven_channel_wecom.channel import CAPABILITIES, WeComChannel
 from maven_channel_wecom.clock import SystemClock
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.hookspecs import hookimpl
-from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.egress.egress import Egress
+from maven_channel_wecom.egress.media_client import MediaClient
+from maven_channel_wecom.errors import ConfigError, StateUnavailable
 from maven_channel_wecom.inbound import Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
-from maven_channel_wecom.intake import Intake
-from maven_channel_wecom.log_limit import LogLimit
-from maven_channel_wecom.measured_state import MeasuredState
-from maven_channel_wecom.media_opening import OUTCOMES, MediaOpener
-from maven_channel_wecom.media_room import MediaRoom
-from maven_channel_wecom.metrics.series import ChannelMetrics
+from maven_channel_wecom.media import MediaBudget, MediaFetcher
 from maven_channel_wecom.outbound import Outbound
-from maven_channel_wecom.policy import delivery
-from maven_channel_wecom.recovery import recover
-from maven_channel_wecom.state.opening import open_state
-from maven_channel_wecom.tracing import open_tracing
-from maven_channel_wecom.transport.callback_server import CallbackServer
-from maven_channel_wecom.transport.egress import Egress
-from maven_channel_wecom.transport.media_client import MediaClient
-from maven_channel_wecom.transport.reply_client import ReplyClient
+from maven_channel_wecom.server.server import CallbackServer
+from maven_channel_wecom.state.backends import open_state
+from maven_channel_wecom.telemetry import events
+from maven_channel_wecom.telemetry.telemetry import Telemetry
+from maven_channel_wecom.telemetry.timed_state import TimedState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -45,19 +37,16 @@ if TYPE_CHECKING:
 
 @hookimpl
 def maven_channel_problems(name: str, config: Mapping[str, Any]) -> list[str] | None:
-    """See the hook specification."""
     return configuration.problems(name, config) if _is_ours(name, config) else None
 
 
 @hookimpl
 def maven_channel_start(name: str, config: Mapping[str, Any], host: HostServices) -> Awaitable[Channel] | None:
-    """See the hook specification."""
     return _start(name, config, host) if _is_ours(name, config) else None
 
 
 @hookimpl
 def maven_inbound_normalize(channel: Channel, callback: object) -> Awaitable[InboundMessage | None] | None:
-    """See the hook specification."""
     if isinstance(channel, WeComChannel) and isinstance(callback, AdmittedCallback):
         return channel.normalize(callback)
     return None
@@ -65,19 +54,16 @@ def maven_inbound_normalize(channel: Channel, callback: object) -> Awaitable[Inb
 
 @hookimpl
 def maven_outbound_send(channel: Channel, message: OutboundMessage) -> Awaitable[Receipt] | None:
-    """See the hook specification."""
     return channel.send(message) if isinstance(channel, WeComChannel) else None
 
 
 @hookimpl
 def maven_channel_capabilities(channel: Channel) -> Capabilities | None:
-    """See the hook specification."""
     return CAPABILITIES if isinstance(channel, WeComChannel) else None
 
 
 @hookimpl
 def maven_channel_stop(channel: Channel) -> Awaitable[None] | None:
-    """See the hook specification."""
     return channel.stop() if isinstance(channel, WeComChannel) else None
 
 
@@ -86,11 +72,13 @@ def _is_ours(name: str, config: Mapping[str, Any]) -> bool:
 
 
 async def _start(name: str, raw: Mapping[str, Any], host: HostServices) -> WeComChannel:
-    # In a thread, as secrets may stand in files.
-    config = await asyncio.to_thread(configuration.read_config, name, raw)
-    egress = Egress(
-        proxy=config.proxy, allow_private_network=config.allow_private_network, short_path=config.short_path
-    )
+    try:
+        # In a thread, as secrets may stand in files.
+        config = await asyncio.to_thread(configuration.read_config, name, raw)
+    except ConfigError as error:
+        # A file or a variable with a secret may have changed since `maven_channel_problems` looked at it.
+        raise ChannelStartError(str(error)) from None
+    egress = Egress(proxy=config.proxy, allow_private_network=config.allow_private_network)
     channel = await build_channel(name, config, host, clock=SystemClock(), egress=egress, jitter=random.random)
     await channel.start()
     return channel
@@ -111,15 +99,8 @@ async def build_channel(
     except StateUnavailable as unavailable:
         message = f"channels.{name}.state cannot be opened: {unavailable}"
         raise ChannelStartError(message) from None
-    metrics = ChannelMetrics(
-        host.metrics,
-        name,
-        media_outcomes=OUTCOMES,
-        reply_reasons=delivery.REASONS,
-        retry_reasons=delivery.RETRY_REASONS,
-        version=__version__,
-    )
-    state = MeasuredState(opened, metrics, clock)
+    telemetry = Telemetry(host.metrics, name, now=clock.now, version=__version__)
+    state = TimedState(opened, telemetry, now=clock.now)
 
     def normalize(admitted: AdmittedCallback) -> Awaitable[InboundMessage | None]:
         # Through the relay, so that other plugins can wrap the step.
@@ -131,56 +112,40 @@ async def build_channel(
     async def close() -> None:
         await egress.close()
         await state.close()
-        metrics.close()
+        telemetry.close()
 
-    tracing = open_tracing(name, __version__)
-    media_room = MediaRoom(config.media_limit_bytes)
+    budget = MediaBudget(config.media_limit_bytes)
     inbox = Inbox(
-        name,
         limit=config.inbox_limit,
-        normalize=tracing.normalize(normalize),
-        publish=tracing.publish(host.publish),
-        media_room=media_room,
+        normalize=telemetry.tracing.normalize(normalize),
+        publish=telemetry.tracing.publish(host.publish),
+        media_budget=budget,
         state=state,
-        metrics=metrics,
+        emit=telemetry,
         clock=clock,
     )
-    metrics.inbox_limit.set(config.inbox_limit)
-    metrics.watch(
-        inbox_messages=lambda: len(inbox),
-        inbox_oldest_seconds=inbox.oldest_seconds,
-        reply_windows=lambda: state.open_windows,
-        state_up=lambda: state.up,
-        media_bytes=lambda: media_room.taken_bytes,
-    )
-    log = CallbackLog(name, LogLimit(clock, metrics.log_lines_suppressed.inc))
-    intake = Intake(config.rules, inbox=inbox, state=state, metrics=metrics, clock=clock, log=log)
-    inbound = Inbound(
-        config,
-        intake=intake,
-        take=tracing.callback(intake.take),
-        metrics=metrics,
-        clock=clock,
-        log=log,
-        random=os.urandom,
-    )
+    inbound = Inbound(config, state=state, inbox=inbox, emit=telemetry, clock=clock, random=os.urandom)
     server = CallbackServer(
         inbound,
         host=config.host,
         port=config.port,
         path=config.path,
-        dropped=metrics.count_dropped_connection,
-        short_path=config.short_path,
+        rejected=lambda reason, status: telemetry(events.RequestRejected(reason=reason, status=status)),
+        dropped=lambda reason: telemetry(events.ConnectionDropped(reason=reason)),
     )
-    metrics.watch(connections=lambda: len(server.connections))
     outbound = Outbound(
-        name,
-        client=ReplyClient(egress),
-        state=state,
-        metrics=metrics,
-        clock=clock,
-        random=jitter,
-        overflow=config.overflow,
+        poster=egress, state=state, emit=telemetry, clock=clock, random=jitter, overflow=config.overflow
+    )
+    keys = list(dict.fromkeys(credentials.key for credentials in config.credentials))
+    telemetry.watch(
+        connections=lambda: server.connections,
+        inbox_limit=lambda: config.inbox_limit,
+        last_callback_timestamp_seconds=lambda: inbound.last_signed_at,
+        inbox_messages=lambda: len(inbox),
+        inbox_oldest_seconds=inbox.oldest_seconds,
+        media_bytes=lambda: budget.used_bytes,
+        reply_windows=lambda: state.open_windows,
+        state_up=lambda: state.up,
     )
     channel: WeComChannel = WeComChannel(
         name,
@@ -188,18 +153,10 @@ async def build_channel(
         server=server,
         inbound=inbound,
         inbox=inbox,
-        media=MediaOpener(
-            name,
-            MediaClient(egress, sleep=clock.sleep),
-            list(dict.fromkeys(credentials.key for credentials in config.credentials)),
-            room=media_room,
-            metrics=metrics,
-            clock=clock,
-        ),
-        send=tracing.deliver(outbound.send),
+        media=MediaFetcher(MediaClient(egress, sleep=clock.sleep), keys, budget=budget, emit=telemetry, clock=clock),
+        send=telemetry.tracing.deliver(outbound.send),
         state=state,
-        metrics=metrics,
-        recover=partial(recover, name, state=state, inbox=inbox, put=tracing.takeover(inbox.put), clock=clock),
+        emit=telemetry,
         close=close,
     )
     return channel

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 import pytest
 
 from maven_channel_wecom.simulator import keys
-from tests.journeys.watching import Watch
+from tests.e2e.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pluggy
 import pytest
@@ -11,16 +11,24 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from maven_channel_wecom import plugin
 from maven_channel_wecom.channel import WeComChannel
+from maven_channel_wecom.clock import SystemClock
 from maven_channel_wecom.config import read_config
 from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.messages import OutboundMessage
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.telemetry import events
+from tests.fakes.recorder import Recorder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from maven_channel_wecom.contract.channel import HostServices
     from maven_channel_wecom.contract.messages import InboundMessage
+    from maven_channel_wecom.egress.egress import Egress
+    from maven_channel_wecom.inbox import Inbox
+
+WAIT_SECONDS = 5
 
 ENTRY: dict[str, Any] = {
     "token": "canary-token",
@@ -99,6 +107,52 @@ async def test_a_state_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> No
         await Host().start(state=f"sqlite:{tmp_path}/missing/state.db")
 
 
+async def test_a_start_that_is_cancelled_leaves_nothing_open(tmp_path: Path) -> None:
+    """A signal may come while the state is asked for unfinished messages."""
+    host = Host()
+    address = f"sqlite:{tmp_path}/state.db"
+    config = read_config("wecom", {**ENTRY, "state": address})
+    hanging = asyncio.Event()
+
+    class Egresses:
+        async def close(self) -> None: ...
+
+    channel = await plugin.build_channel(
+        "wecom",
+        config,
+        cast("HostServices", host),
+        clock=SystemClock(),
+        egress=cast("Egress", Egresses()),
+        jitter=lambda: 0.0,
+    )
+
+    async def hang() -> None:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    channel._recover = hang  # type: ignore[method-assign]  # a state that does not answer
+    starting = asyncio.create_task(channel.start())
+    await hanging.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert generate_latest(host.metrics) == b""
+    again = await host.start(state=address)
+    await host.hook.maven_channel_stop(channel=again)
+
+
+@pytest.mark.parametrize("state", ["memory:", "sqlite:{}/state.db"])
+async def test_a_reply_after_the_stop_has_its_receipt_at_once(state: str, tmp_path: Path) -> None:
+    """Nothing will make the state available again, so nothing is waited for."""
+    host = Host()
+    channel = await host.start(state=state.format(tmp_path))
+    await host.hook.maven_channel_stop(channel=channel)
+    message = OutboundMessage(channel="wecom", chat_id="alice", content="canary", reply_to="m1")
+    async with asyncio.timeout(WAIT_SECONDS):
+        receipt = await host.hook.maven_outbound_send(channel=channel, message=message)
+    assert receipt.outcome == "undeliverable"
+
+
 async def test_a_second_channel_on_one_file_does_not_start(tmp_path: Path) -> None:
     """Two that share it would take each other's messages."""
     host = Host()
@@ -117,43 +171,51 @@ async def test_a_state_that_goes_away_and_comes_back_is_two_lines_in_the_log(
     host = Host()
     channel = await host.start(state=f"sqlite:{tmp_path}/state.db")
     (tmp_path / "state.db").rename(tmp_path / "moved.db")
-    await channel._tell_trouble()
-    await channel._tell_trouble()
+    await channel._report_state()
+    await channel._report_state()
     (tmp_path / "moved.db").rename(tmp_path / "state.db")
-    await channel._tell_trouble()
+    await channel._report_state()
     await host.hook.maven_channel_stop(channel=channel)
     told = [record for record in caplog.records if record.message.startswith("wecom state")]
     assert [record.message for record in told] == ["wecom state away", "wecom state back"]
     assert "removed or replaced" in told[0].__dict__["fields"]["detail"]
 
 
-async def test_looking_for_old_messages_goes_on_whatever_it_meets(caplog: pytest.LogCaptureFixture) -> None:
-    """An error of one look must not be the end of all looks; its text stays out of the log."""
-    errors: list[Exception] = [RuntimeError("canary"), StateUnavailable()]
+async def test_looking_for_unfinished_messages_goes_on_after_any_error() -> None:
+    """An error of one look must not be the end of all looks; its text is not reported."""
 
-    async def fail() -> None:
-        raise errors.pop(0)
+    class FailingInbox:
+        errors: ClassVar[list[Exception]] = [RuntimeError("canary"), StateUnavailable()]
+
+        async def recover(self) -> None:
+            raise self.errors.pop(0)
 
     unused: Any = None
+    recorder = Recorder()
     channel = WeComChannel(
         "wecom",
         read_config("wecom", ENTRY),
         server=unused,
         inbound=unused,
-        inbox=unused,
+        inbox=cast("Inbox", FailingInbox()),
         media=unused,
         send=unused,
         state=unused,
-        metrics=unused,
-        recover=fail,
+        emit=recorder,
         close=unused,
     )
-    await channel._take_over()
-    await channel._take_over()
-    assert errors == []
-    assert "canary" not in caplog.text
-    errors_logged = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert errors_logged == ["wecom messages not taken up"]
+    await channel._recover()
+    await channel._recover()
+    assert FailingInbox.errors == []
+    assert recorder.events == [events.RecoveryFailed(error="RuntimeError")]
+
+
+async def test_an_obsolete_key_is_reported_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    host = Host()
+    channel = await host.start(shortPath=False)
+    await host.hook.maven_channel_stop(channel=channel)
+    reported = [record for record in caplog.records if record.message == "wecom setting obsolete"]
+    assert [record.__dict__["fields"] for record in reported] == [{"channel": "wecom", "key": "shortPath"}]
 
 
 async def test_a_host_can_start_and_stop_channels_without_end() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from maven_channel_wecom.config import problems, read_config
+from maven_channel_wecom.config import KEYS, problems, read_config
 from maven_channel_wecom.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,6 +42,47 @@ def test_a_token_and_a_key_are_enough() -> None:
     assert [credentials.token for credentials in config.credentials] == ["your-token"]
     assert (config.host, config.port, config.path, config.state) == ("0.0.0.0", 9886, "/wecom/bot", "memory:")
     assert (config.overflow, config.max_skew_seconds, config.allow_private_network) == ("truncate", 0, False)
+
+
+CHANGED: dict[str, Any] = {
+    "token": "another-token",
+    "encodingAESKey": OTHER_KEY,
+    "receiveId": "receiver",
+    "host": "127.0.0.1",
+    "port": 0,
+    "path": "/elsewhere",
+    "allowFrom": ["alice"],
+    "allowGroups": ["group"],
+    "botIds": ["bot"],
+    "mentionNames": ["My Bot"],
+    "proxy": "http://proxy:8080",
+    "allowPrivateNetwork": True,
+    "state": "sqlite:state.db",
+    "overflow": "continue",
+    "maxSkewSeconds": 300,
+    "previousToken": "old",
+    "previousEncodingAESKey": OTHER_KEY,
+    "inboxLimit": 5,
+    "mediaLimitBytes": 50_000_000,
+    "shortPath": True,
+    "drainSeconds": 3,
+}
+
+
+@pytest.mark.parametrize("key", [key.name for key in KEYS if key.name not in {"enabled", "type"}])
+def test_every_key_changes_the_configuration(key: str) -> None:
+    assert read_config("wecom", MINIMAL | {key: CHANGED[key]}) != read_config("wecom", MINIMAL)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_an_obsolete_key_is_named_and_changes_nothing_else(*, value: bool) -> None:
+    config = read_config("wecom", MINIMAL | {"shortPath": value})
+    assert config.obsolete == ("shortPath",)
+    assert msgspec.structs.replace(config, obsolete=()) == read_config("wecom", MINIMAL)
+
+
+def test_an_obsolete_key_still_has_a_type() -> None:
+    assert problems("wecom", MINIMAL | {"shortPath": "yes"}) == ["channels.wecom.shortPath must be true or false"]
 
 
 def test_every_problem_is_told_at_once_and_by_its_key() -> None:
@@ -101,7 +143,7 @@ def test_every_problem_is_told_at_once_and_by_its_key() -> None:
 def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, nearest: str) -> None:
     """A misspelt key that was silently ignored would be found at night."""
     assert problems("wecom", {**MINIMAL, key: "x"}) == [
-        f"channels.wecom.{key} is not a known key; the nearest one is {nearest}"
+        f"channels.wecom.{key} is not a known key; did you mean channels.wecom.{nearest}?"
     ]
 
 
@@ -110,21 +152,22 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, nearest: s
     [
         pytest.param("token", "", "is required", id="no-token"),
         pytest.param("token", "two words", "without spaces", id="token-with-a-space"),
-        pytest.param("token", 5, "must be a text", id="token-a-number"),
-        pytest.param("token", None, "must be a text", id="token-null"),
-        pytest.param("allowFrom", None, "list of non-empty texts", id="null-does-not-open-the-bot"),
-        pytest.param("proxy", None, "must be a text", id="null-does-not-drop-the-proxy"),
+        pytest.param("token", 5, "must be a string", id="token-a-number"),
+        pytest.param("token", None, "must be a string", id="token-null"),
+        pytest.param("drainSeconds", 10**400, "must be a number, 0 or more", id="drain-beyond-any-float"),
+        pytest.param("allowFrom", None, "list of strings", id="null-does-not-open-the-bot"),
+        pytest.param("proxy", None, "must be a string", id="null-does-not-drop-the-proxy"),
         pytest.param("path", "/a%20b", "URL path", id="path-with-percent"),
-        pytest.param("token", {"env": "A", "file": "B"}, "must be a text", id="token-of-two-sources"),
+        pytest.param("token", {"env": "A", "file": "B"}, "must be a string", id="token-of-two-sources"),
         pytest.param("encodingAESKey", KEY[:-1], "43 characters, this one has 42", id="short-key"),
         pytest.param("encodingAESKey", "!" * 43, "base64", id="key-not-base64"),
         pytest.param("previousEncodingAESKey", "x", "43 characters", id="short-previous-key"),
         pytest.param("port", "9886", "whole number", id="port-a-text"),
         pytest.param("port", True, "whole number", id="port-true"),
-        pytest.param("receiveId", 5, "must be a text", id="receive-id-a-number"),
-        pytest.param("allowFrom", [1], "list of non-empty texts", id="user-a-number"),
+        pytest.param("receiveId", 5, "must be a string", id="receive-id-a-number"),
+        pytest.param("allowFrom", [1], "list of strings", id="user-a-number"),
         pytest.param("allowPrivateNetwork", 1, "true or false", id="flag-a-number"),
-        pytest.param("drainSeconds", float("inf"), "number of seconds", id="endless-drain"),
+        pytest.param("drainSeconds", float("inf"), "must be a number, 0 or more", id="endless-drain"),
         pytest.param("path", "/a/{b}", "URL path", id="path-with-braces"),
     ],
 )
@@ -152,7 +195,7 @@ def test_a_secret_that_cannot_be_had_says_why(tmp_path: Path) -> None:
         ({"file": str(tmp_path / "missing")}, "No such file"),
         ({"file": str(tmp_path)}, "Is a directory"),
         ({"file": str(tmp_path / "empty")}, "which is empty"),
-        ({"file": str(tmp_path / "binary")}, "not UTF-8"),
+        ({"file": str(tmp_path / "binary")}, "as UTF-8 text"),
     ]:
         (problem,) = problems("wecom", {**MINIMAL, "token": reference})
         assert words in problem

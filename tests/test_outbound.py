@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.contract.messages import OutboundMessage, Receipt
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
-from maven_channel_wecom.later import settled
 from maven_channel_wecom.outbound import Outbound
 from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE
-from maven_channel_wecom.policy.reply_window import ReplyWindow
+from maven_channel_wecom.policy.reply_window import ReplyWindow, chat_key
 from maven_channel_wecom.protocol.limits import MARKDOWN_BYTES
 from maven_channel_wecom.state.memory import MemoryStateStore
-from maven_channel_wecom.state.port import KeptCallback
+from maven_channel_wecom.state.store import Admission, StoredCallback
+from maven_channel_wecom.telemetry import events
 from tests.fakes.clock import FakeClock
-from tests.fakes.host import channel_metrics
-from tests.fakes.replies import ScriptedReplyClient, Step
+from tests.fakes.recorder import Recorder
+from tests.fakes.replies import ScriptedEgress, Step
 from tests.state.backends import BACKENDS
 
 if TYPE_CHECKING:
@@ -27,9 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maven_channel_wecom.config import Overflow
-    from maven_channel_wecom.state.port import StateStore
-    from maven_channel_wecom.transport.passage import Passage
-    from maven_channel_wecom.transport.reply_client import ReplyClient
+    from maven_channel_wecom.egress.egress import SendProgress
+    from maven_channel_wecom.state.store import StateStore
 
 LONG = "x" * (MARKDOWN_BYTES + 1)
 
@@ -38,40 +36,60 @@ class Office:
     """An outbound with a scripted WeCom behind it."""
 
     def __init__(
-        self, steps: Sequence[Step] = (0,), *, overflow: Overflow = "truncate", state: StateStore | None = None
+        self,
+        steps: Sequence[Step] = (0,),
+        *,
+        overflow: Overflow = "truncate",
+        state: StateStore | None = None,
+        clock: FakeClock | None = None,
+        poster: ScriptedEgress | None = None,
     ) -> None:
-        self.clock = FakeClock()
-        self.registry = CollectorRegistry()
+        self.clock = clock or FakeClock()
+        self.recorder = Recorder()
         self.state: StateStore = state or MemoryStateStore()
-        self.client = ScriptedReplyClient(steps)
+        self.poster = poster or ScriptedEgress(steps)
         self.outbound = Outbound(
-            "wecom",
-            client=cast("ReplyClient", self.client),
+            poster=self.poster,
             state=self.state,
-            metrics=channel_metrics(self.registry),
+            emit=self.recorder,
             clock=self.clock,
             random=lambda: 1.0,
             overflow=overflow,
         )
 
     async def receive(
-        self, message_id: str, *, sender_id: str = "alice", finished: bool = False, repeated: bool = False
+        self,
+        message_id: str,
+        *,
+        chat_id: str = "chat",
+        is_group: bool = True,
+        sender_id: str = "alice",
+        finished: bool = False,
+        repeated: bool = False,
     ) -> None:
         now = self.clock.now()
         window = ReplyWindow(
-            message_id, "chat", sender_id, f"https://canary/{message_id}", now, now + 3590, repeated=repeated
+            message_id,
+            chat_key(chat_id, is_group=is_group),
+            sender_id,
+            f"https://canary/{message_id}",
+            now,
+            now + 3590,
+            repeated=repeated,
         )
-        await settled(self.state.admit(KeptCallback(message_id, "chat", now, b""), window, now))
+        await self.state.admit([Admission(StoredCallback(message_id, now, b""), window)], now)
         if finished:
             await self.state.finish(message_id, now)
 
-    async def answer(self, content: str = "hello", reply_to: str | None = "m1", *, chat_id: str = "chat") -> Receipt:
+    async def answer(
+        self, content: str = "hello", reply_to: str | None = "m1", *, chat_id: str = "chat", **metadata: str
+    ) -> Receipt:
         return await self.outbound.send(
-            OutboundMessage(channel="wecom", chat_id=chat_id, content=content, reply_to=reply_to)
+            OutboundMessage(channel="wecom", chat_id=chat_id, content=content, reply_to=reply_to, metadata=metadata)
         )
 
-    def value(self, name: str, **labels: str) -> float | None:
-        return self.registry.get_sample_value(f"maven_wecom_{name}", {"channel": "wecom", **labels})
+    def ends(self) -> list[events.ReplyEnded]:
+        return self.recorder.of(events.ReplyEnded)
 
 
 async def test_an_answer_goes_through_the_window_of_its_message() -> None:
@@ -82,9 +100,11 @@ async def test_an_answer_goes_through_the_window_of_its_message() -> None:
     office.clock.time += 30
     assert await office.answer("for bob", "m2") == Receipt(outcome="delivered", attempts=1)
     assert await office.answer("for alice", "m1") == Receipt(outcome="delivered", attempts=1)
-    assert office.client.posts == [("https://canary/m2", "for bob"), ("https://canary/m1", "for alice")]
-    assert office.value("answer_seconds_sum") == 60
-    assert office.value("replies_total", outcome="delivered", reason="ok") == 2
+    assert office.poster.posts == [("https://canary/m2", "for bob"), ("https://canary/m1", "for alice")]
+    assert [(end.message_id, end.outcome, end.seconds) for end in office.ends()] == [
+        ("m2", "delivered", 30),
+        ("m1", "delivered", 30),
+    ]
 
 
 async def test_a_window_is_good_for_one_answer() -> None:
@@ -93,7 +113,7 @@ async def test_a_window_is_good_for_one_answer() -> None:
     await office.receive("m1")
     await office.answer()
     assert await office.answer() == Receipt(outcome="undeliverable", reason="no_reply_window")
-    assert len(office.client.posts) == 1
+    assert len(office.poster.posts) == 1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -122,19 +142,18 @@ async def test_a_blank_answer_is_never_sent_and_costs_no_window() -> None:
     office = Office()
     await office.receive("m1")
     assert await office.answer(" \n") == Receipt(outcome="undeliverable", reason="empty")
-    assert office.client.posts == []
+    assert office.poster.posts == []
     assert (await office.answer()).outcome == "delivered"
 
 
 async def test_what_surely_was_not_sent_is_tried_three_times_with_growing_pauses() -> None:
-    """And counted by its reason."""
+    """And each repeat is reported with its reason."""
     office = Office([-1, RequestNotSent(reason="connect"), 0])
     await office.receive("m1")
     assert await office.answer() == Receipt(outcome="delivered", attempts=3)
     assert office.clock.slept == [0.5, 2.0]
-    assert office.value("reply_attempts_total") == 3
-    assert office.value("reply_retries_total", reason="busy") == 1
-    assert office.value("reply_retries_total", reason="connect") == 1
+    assert [event.attempt for event in office.recorder.of(events.AttemptStarted)] == [1, 2, 3]
+    assert [event.reason for event in office.recorder.of(events.AttemptRetried)] == ["busy", "connect"]
 
 
 async def test_after_three_failures_the_window_goes_back() -> None:
@@ -161,7 +180,7 @@ async def test_refused_and_unknown_are_not_repeated_and_spend_the_window(step: S
     receipt = await office.answer()
     assert (receipt.outcome, receipt.reason, receipt.attempts) == (outcome, reason, 1)
     assert (await office.answer()).reason == "no_reply_window"
-    assert office.value("replies_total", outcome=outcome, reason=reason) == 1
+    assert (office.ends()[0].outcome, office.ends()[0].reason) == (outcome, reason)
 
 
 async def test_a_forbidden_address_is_not_tried_again() -> None:
@@ -177,20 +196,19 @@ async def test_there_is_no_attempt_after_the_windows_end() -> None:
     await office.receive("m1")
     office.clock.time += 3590 - 0.6
     assert await office.answer() == Receipt(outcome="undeliverable", reason="busy", attempts=2)
-    assert office.client.timeouts == pytest.approx([0.6, 0.1])
+    assert office.poster.timeouts == pytest.approx([0.6, 0.1])
 
 
 async def test_a_long_answer_is_cut_and_counted() -> None:
-    """The receipt and the metrics tell how much was lost."""
+    """The receipt tells how much was lost."""
     office = Office()
     await office.receive("m1")
     receipt = await office.answer(LONG)
-    content = office.client.posts[0][1]
+    content = office.poster.posts[0][1]
     assert content.endswith(CUT_NOTICE)
     assert len(content.encode()) <= MARKDOWN_BYTES
     assert receipt.truncated_bytes == len(LONG) - len(content.removesuffix(CUT_NOTICE))
-    assert office.value("reply_truncations_total") == 1
-    assert office.value("reply_truncated_bytes_total") == receipt.truncated_bytes
+    assert office.ends()[0].truncated_bytes == receipt.truncated_bytes
 
 
 async def test_with_overflow_continue_a_long_answer_goes_on_through_spare_windows() -> None:
@@ -201,11 +219,9 @@ async def test_with_overflow_continue_a_long_answer_goes_on_through_spare_window
     await office.receive("due")
     await office.receive("theirs", sender_id="bob", finished=True)
     assert await office.answer(LONG) == Receipt(outcome="delivered", attempts=2)
-    urls, contents = zip(*office.client.posts, strict=True)
+    urls, contents = zip(*office.poster.posts, strict=True)
     assert urls == ("https://canary/m1", "https://canary/old")
     assert "".join(contents).replace(CONTINUED_NOTICE, "") == LONG
-    assert office.value("reply_truncations_total") == 0
-    assert office.value("answer_seconds_count") == 1
 
 
 async def test_without_spare_windows_a_long_answer_is_cut_all_the_same() -> None:
@@ -225,7 +241,7 @@ async def test_a_failing_part_stops_the_rest_and_gives_its_windows_back() -> Non
     await office.receive("m1")
     text = "x" * (2 * MARKDOWN_BYTES + 1)
     receipt = await office.answer(text)
-    shown = office.client.posts[0][1].removesuffix(CONTINUED_NOTICE)
+    shown = office.poster.posts[0][1].removesuffix(CONTINUED_NOTICE)
     assert (receipt.outcome, receipt.attempts) == ("delivered", 2)
     assert receipt.truncated_bytes >= len(text) - len(shown)
     assert office.state.open_windows == 1
@@ -247,7 +263,7 @@ async def test_a_long_answer_whose_rest_is_blank_needs_no_second_window() -> Non
     await office.receive("m1")
     receipt = await office.answer("a" * 20_300 + "\n" * 1_000)
     assert receipt.outcome == "delivered"
-    assert len(office.client.posts) == 1
+    assert len(office.poster.posts) == 1
     assert office.state.open_windows == 1
 
 
@@ -256,11 +272,11 @@ async def test_a_state_that_is_away_costs_the_spare_windows_and_not_the_answer()
 
     class WithoutSpares(MemoryStateStore):
         async def claim_window(
-            self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
+            self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
         ) -> ReplyWindow | None:
             if spare_of is not None:
                 raise StateUnavailable
-            return await super().claim_window(chat_id, reply_to, now)
+            return await super().claim_window(chats, reply_to, now)
 
     office = Office(overflow="continue", state=WithoutSpares())
     await office.receive("m1")
@@ -286,8 +302,7 @@ async def test_a_stop_between_parts_opens_every_window_that_showed_nothing() -> 
         async def sleep(self, seconds: float) -> None:
             raise asyncio.CancelledError
 
-    office = Office([-1], overflow="continue")
-    office.clock = office.outbound._clock = Stopped()
+    office = Office([-1], overflow="continue", clock=Stopped())
     await assert_canceled_with_three_windows(office)
 
 
@@ -296,16 +311,16 @@ async def test_a_window_that_closed_meanwhile_counts_no_attempt() -> None:
 
     class Slow(MemoryStateStore):
         async def claim_window(
-            self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
+            self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
         ) -> ReplyWindow | None:
-            window = await super().claim_window(chat_id, reply_to, now)
+            window = await super().claim_window(chats, reply_to, now)
             office.clock.time += 4000
             return window
 
     office = Office(state=Slow())
     await office.receive("m1")
     assert await office.answer() == Receipt(outcome="undeliverable", reason="no_reply_window", attempts=0)
-    assert office.value("reply_attempts_total") == 0
+    assert office.recorder.of(events.AttemptStarted) == []
 
 
 async def test_an_answer_without_a_message_takes_the_newest_window() -> None:
@@ -315,7 +330,7 @@ async def test_an_answer_without_a_message_takes_the_newest_window() -> None:
     office.clock.time += 1
     await office.receive("m2")
     await office.answer(reply_to=None)
-    assert office.client.posts[0][0].endswith("m2")
+    assert office.poster.posts[0][0].endswith("m2")
 
 
 async def test_a_repeat_after_a_crash_is_counted_and_read_for_what_it_means() -> None:
@@ -323,7 +338,9 @@ async def test_a_repeat_after_a_crash_is_counted_and_read_for_what_it_means() ->
     office = Office([60140])
     await office.receive("m1", repeated=True)
     assert await office.answer() == Receipt(outcome="unknown", reason="repeated", attempts=1)
-    assert office.value("reply_repeats_total") == 1
+    assert office.recorder.of(events.AttemptStarted) == [
+        events.AttemptStarted(message_id="m1", attempt=1, repeated=True)
+    ]
 
 
 async def test_a_stop_between_two_attempts_opens_the_window_again() -> None:
@@ -333,8 +350,7 @@ async def test_a_stop_between_two_attempts_opens_the_window_again() -> None:
         async def sleep(self, seconds: float) -> None:
             raise asyncio.CancelledError
 
-    office = Office([-1])
-    office.clock = office.outbound._clock = Stopped()
+    office = Office([-1], clock=Stopped())
     await office.receive("m1")
     with pytest.raises(asyncio.CancelledError):
         await office.answer()
@@ -348,26 +364,29 @@ async def test_a_host_that_gives_an_answer_up_may_answer_again_unless_it_may_hav
 ) -> None:
     """What was sent may be with the user already, so it has no second try."""
 
-    class Hanging(ScriptedReplyClient):
+    class Hanging(ScriptedEgress):
         posting = asyncio.Event()
 
-        async def post(self, url: str, body: bytes, *, timeout_seconds: float, passage: Passage) -> tuple[int, bytes]:
-            passage.left = left
+        async def post(
+            self, url: str, body: bytes, *, timeout_seconds: float, progress: SendProgress | None = None
+        ) -> tuple[int, bytes]:
+            if self.posting.is_set():
+                return await super().post(url, body, timeout_seconds=timeout_seconds, progress=progress)
+            assert progress is not None
+            progress.left = left
             self.posting.set()
             return await asyncio.Event().wait(), b""
 
     async with BACKENDS[backend](tmp_path) as place:
         state = await place.open()
-        office = Office(state=state)
         hanging = Hanging()
-        office.outbound._client = cast("ReplyClient", hanging)
+        office = Office(state=state, poster=hanging)
         await office.receive("m1")
         answering = asyncio.create_task(office.answer())
         await hanging.posting.wait()
         answering.cancel()
         await asyncio.gather(answering, return_exceptions=True)
         assert answering.cancelled()
-        office.outbound._client = cast("ReplyClient", office.client)
         assert (await office.answer()).outcome == ("undeliverable" if left else "delivered")
         await state.close()
 
@@ -377,11 +396,11 @@ async def test_an_answer_given_up_while_it_looks_for_spare_windows_keeps_none() 
 
     class SlowAfterTheFirst(MemoryStateStore):
         async def claim_window(
-            self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
+            self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
         ) -> ReplyWindow | None:
             if spare_of is not None and self.open_windows == 1:
                 raise asyncio.CancelledError
-            return await super().claim_window(chat_id, reply_to, now, spare_of=spare_of)
+            return await super().claim_window(chats, reply_to, now, spare_of=spare_of)
 
     office = Office(overflow="continue", state=SlowAfterTheFirst())
     await assert_canceled_with_three_windows(office)
@@ -393,10 +412,10 @@ class Away(MemoryStateStore):
     failures = 0
 
     async def claim_window(
-        self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
+        self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
     ) -> ReplyWindow | None:
         self._fail()
-        return await super().claim_window(chat_id, reply_to, now, spare_of=spare_of)
+        return await super().claim_window(chats, reply_to, now, spare_of=spare_of)
 
     async def spend_window(self, window: ReplyWindow, now: float) -> None:
         self._fail()
@@ -415,18 +434,18 @@ async def test_an_answer_outlasts_a_state_that_is_away() -> None:
     await office.receive("m1")
     state.failures = 20
     assert (await office.answer()).outcome == "delivered"
-    assert len(office.client.posts) == 1
+    assert len(office.poster.posts) == 1
 
 
-async def test_a_state_that_stays_away_is_told_in_the_receipt(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_state_that_stays_away_is_told_in_the_receipt() -> None:
     """Never raised at the host, and without a POST nobody could account for."""
     state = Away()
     office = Office(state=state)
     await office.receive("m1")
     state.failures = 1_000_000
     assert await office.answer() == Receipt(outcome="undeliverable", reason="state")
-    assert office.client.posts == []
-    assert caplog.records[-1].__dict__["fields"]["reason"] == "state"
+    assert office.poster.posts == []
+    assert office.ends()[0].reason == "state"
 
 
 async def test_a_delivered_reply_stays_delivered_when_it_cannot_be_recorded() -> None:
@@ -441,12 +460,29 @@ async def test_a_delivered_reply_stays_delivered_when_it_cannot_be_recorded() ->
     assert await office.answer() == Receipt(outcome="delivered", attempts=1)
 
 
-async def test_no_log_line_holds_the_url_or_the_text(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever becomes of the reply."""
-    caplog.set_level("DEBUG")
+async def test_no_event_holds_the_url_or_the_text() -> None:
     for step in (0, -1, 44004, AnswerLost(), RequestNotSent()):
         office = Office([step])
         await office.receive("m1")
         await office.answer("canary text")
-    assert caplog.records
-    assert "canary" not in "".join(f"{record.getMessage()}{record.__dict__['fields']}" for record in caplog.records)
+        assert office.recorder.events
+        assert "canary" not in repr(office.recorder.events)
+
+
+@pytest.mark.parametrize("is_group", [True, False], ids=["group", "single"])
+async def test_a_host_that_says_the_kind_of_chat_gets_no_window_of_the_other(*, is_group: bool) -> None:
+    """A group may be called like a person."""
+    office = Office()
+    await office.receive("m1", chat_id="alice", is_group=is_group)
+    kinds = ("group", "single") if is_group else ("single", "group")
+    wrong = await office.answer(reply_to=None, chat_id="alice", chat_type=kinds[1])
+    assert wrong == Receipt(outcome="undeliverable", reason="no_reply_window")
+    right = await office.answer(reply_to=None, chat_id="alice", chat_type=kinds[0])
+    assert right.outcome == "delivered"
+
+
+@pytest.mark.parametrize("is_group", [True, False], ids=["group", "single"])
+async def test_a_host_that_does_not_say_the_kind_of_chat_finds_its_window(*, is_group: bool) -> None:
+    office = Office()
+    await office.receive("m1", chat_id="alice", is_group=is_group)
+    assert (await office.answer(chat_id="alice")).outcome == "delivered"

@@ -56,8 +56,9 @@ class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     `content` is the user's own words as plain text, without what was quoted; `content_blocks` is everything, quoted
     blocks first, in the order sent. `timestamp` is in seconds since the epoch. `transport_meta` holds facts of the
-    transport that an agent may find useful, and never a secret; `trail`, if it is there, is what the channel calls the
-    message in its log lines, and goes into the `metadata` of an answer and into the lines of the host.
+    transport that an agent may find useful, and never a secret: `chat_type` is `single` or `group`; `trail`, if it is
+    there, is what the channel calls the message in its log lines, and belongs into the `metadata` of an answer and into
+    the log lines of the host.
     """
 
     channel: str
@@ -77,7 +78,8 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What the host wants said in a chat.
 
     `content` is markdown. `reply_to` is the `message_id` of the inbound message this answers; without it the channel
-    picks a way to answer in that chat, if it has one.
+    picks a way to answer in that chat, if it has one. `metadata` may repeat `chat_type` (`single` or `group`) of the
+    inbound message's `transport_meta`: a group may have the id of a person, and only this tells the two apart.
     """
 
     channel: str

@@ -19,6 +19,7 @@ from maven_channel_wecom.doctor.examination import examine_channel, examine_entr
 from maven_channel_wecom.doctor.probing import UrlProbe
 from maven_channel_wecom.host.configuration import interpret
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
+from maven_channel_wecom.host.gateway import EXIT_CONFIGURATION, EXIT_FAILED
 from maven_channel_wecom.host.logs import printable
 from maven_channel_wecom.host.plugins import PluginProblems, load_plugins
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from maven_channel_wecom.host.configuration import Gateway
 
 EXIT_WELL: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_CONFIGURATION: Final = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

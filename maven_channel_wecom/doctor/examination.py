@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from maven_channel_wecom.config import TYPE, read_config
-from maven_channel_wecom.doctor import checks, keeping, passage, probing
+from maven_channel_wecom.config import KEYS, TYPE, read_config
+from maven_channel_wecom.doctor import checks, keeping, probing, proxy_probe
 from maven_channel_wecom.doctor.checks import Check
 from maven_channel_wecom.doctor.url_check import Answer, judge_url_check, seal_check
+from maven_channel_wecom.egress.addresses import is_forbidden
 from maven_channel_wecom.host.plugins import channel_problems
 from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
-from maven_channel_wecom.transport.addresses import is_forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LOCAL_URL: Final = "local_url"
 PUBLIC_URL: Final = "public_url"
 
-_SECRETS: Final = ("token", "encodingAESKey", "previousToken", "previousEncodingAESKey", "proxy")
+_SECRETS: Final = tuple(key.name for key in KEYS if key.type == "secret")
 
 
 def is_wecom(name: str, entry: Mapping[str, Any]) -> bool:
@@ -103,11 +103,11 @@ async def examine_channel(
 
 async def _see_proxy(config: WeComConfig, proxy: str, probe: probing.UrlProbe, public: URL | None) -> checks.ProxySeen:
     """Connect to the proxy, and send a request through it when there is an address that may be asked for."""
-    seen = await passage.connect_to_proxy(proxy)
+    seen = await proxy_probe.connect_to_proxy(proxy)
     if seen != "answers" or public is None:
         return seen
     check = seal_check(config, timestamp=int(probe.clock.wall()), random=os.urandom)
-    return await passage.ask_through_proxy(proxy, probe, public, check)
+    return await proxy_probe.ask_through_proxy(proxy, probe, public, check)
 
 
 def _judge_clock(name: str, config: WeComConfig, answers: Mapping[str, Answer | NoAnswer]) -> Iterator[Check]:

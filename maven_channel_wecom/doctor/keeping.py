@@ -16,15 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.doctor.checks import StateSeen
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state.opening import SQLITE
-from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
-from maven_channel_wecom.state.redis.keys import key_prefix
-from maven_channel_wecom.state.sqlite.failures import explain
-from maven_channel_wecom.state.sqlite.file import open_file
-from maven_channel_wecom.state.sqlite.schema import STEPS
+from maven_channel_wecom.state.backends import SQLITE
+from maven_channel_wecom.state.redis.address import is_redis, key_prefix, parse_redis_address
+from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse, explain
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.state.redis.link import RedisLink
+    from maven_channel_wecom.state.redis.connection import RedisConnection
 
 _PAGE_BYTES: Final = 4096
 
@@ -69,25 +66,22 @@ def _probe_file(name: str) -> StateSeen:
             return StateSeen(kind="unusable", detail=f"there is no folder {folder} for the state file: create it")
         return _probe_folder(folder)
     try:
-        _write_to(open_file(path, STEPS), path)
-    except StateUnavailable as refusal:
-        # Its context is what SQLite said.
-        code = getattr(refusal.__context__, "sqlite_errorcode", 0) & 0xFF
-        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            return StateSeen(kind="locked")
-        raise
-    return StateSeen(kind="file")
-
-
-def _write_to(connection: sqlite3.Connection, path: Path) -> None:
-    """Write the version that stands there already, and close the file."""
+        file = StateFile(path)
+    except StateInUse:
+        return StateSeen(kind="locked")
     try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        connection.execute(f"PRAGMA user_version = {version}")
+        _write_to(file.connection)
     except sqlite3.Error as error:
         raise explain(error, path) or error from None
     finally:
-        connection.close()
+        file.close()
+    return StateSeen(kind="file")
+
+
+def _write_to(connection: sqlite3.Connection) -> None:
+    """Write the version that stands there already."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {version}")
 
 
 def _probe_folder(folder: Path) -> StateSeen:
@@ -106,21 +100,21 @@ def _probe_folder(folder: Path) -> StateSeen:
 
 async def _probe_redis(address: str, channel: str) -> StateSeen:
     try:
-        link = await asyncio.to_thread(_open_link, address)
+        connection = await asyncio.to_thread(_redis_connection, address)
     except OSError:
         detail = "the files for TLS in the address cannot be read, or are no certificates and keys in PEM"
         return StateSeen(kind="unusable", detail=detail)
     key = f"{key_prefix(channel)}doctor"
     try:
-        await link.run("SET", key, "1", "EX", str(_PROBE_SECONDS))
-        await link.run("DEL", key)
+        await connection.command("SET", key, "1", "EX", _PROBE_SECONDS)
+        await connection.command("DEL", key)
     finally:
-        await link.close()
+        await connection.close()
     return StateSeen(kind="redis")
 
 
-def _open_link(address: str) -> RedisLink:
-    """Make a link. For a thread: it reads the files for TLS, and the package its scripts."""
-    from maven_channel_wecom.state.redis.link import RedisLink  # noqa: PLC0415 - the package comes with the extra
+def _redis_connection(address: str) -> RedisConnection:
+    """Make a connection. For a thread: it reads the files for TLS, and the package its scripts."""
+    from maven_channel_wecom.state.redis.connection import RedisConnection  # noqa: PLC0415 - with the extra only
 
-    return RedisLink(parse_redis_address(address))
+    return RedisConnection(parse_redis_address(address))

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from maven_channel_wecom.doctor.checks import PortSeen
     from maven_channel_wecom.doctor.url_check import NoAnswerReason
 
-ANSWER_SECONDS: Final = 10.0
+PROBE_ANSWER_SECONDS: Final = 10.0
 """For a whole exchange. WeCom waits one; what takes longer than this is told as no answer."""
 
-CONNECT_SECONDS: Final = 5.0
+PROBE_CONNECT_SECONDS: Final = 5.0
 
 # An echo has some twenty bytes; of what is not one, the beginning tells enough.
 _BODY_BYTES: Final = 64 * 1024
@@ -56,7 +56,7 @@ class UrlProbe:
         *,
         resolver: AbstractResolver | None = None,
         tls: ssl.SSLContext | None = None,
-        answer_seconds: float = ANSWER_SECONDS,
+        answer_seconds: float = PROBE_ANSWER_SECONDS,
     ) -> None:
         self.clock = clock
         self.resolver = resolver
@@ -163,7 +163,7 @@ def probe_port(host: str, port: int) -> PortSeen:
 
 def _connects(host: str, port: int) -> bool:
     try:
-        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
+        with socket.create_connection((host, port), timeout=PROBE_CONNECT_SECONDS):
             return True
     except OSError:
         return False

@@ -80,7 +80,7 @@ class Bus:
                 chat_id=message.chat_id,
                 content=answer,
                 reply_to=message.message_id,
-                metadata=_trail(message.transport_meta),
+                metadata=_reply_metadata(message),
             )
         )
 
@@ -124,6 +124,12 @@ class Bus:
             return FAULT_SENTENCE
         self._answered.inc()
         return answer
+
+
+def _reply_metadata(message: InboundMessage) -> dict[str, str]:
+    """Return what an answer says about the message it answers: its trail, and the kind of its chat."""
+    facts = message.transport_meta
+    return {key: facts[key] for key in ("trail", "chat_type") if key in facts}
 
 
 def _trail(facts: Mapping[str, str]) -> dict[str, str]:

@@ -31,7 +31,7 @@ DRAIN_SECONDS: Final = 20
 _LONGEST_SLEEP_SECONDS = 60
 
 
-class Clock(Protocol):
+class CronClock(Protocol):
     """What a schedule needs to know of time."""
 
     def local(self) -> datetime:
@@ -66,7 +66,7 @@ class MachineClock:
 class Cron:
     """Keeps every job on its schedule. A job never overlaps itself: what comes due while it runs is left out."""
 
-    def __init__(self, jobs: Sequence[Job], bus: Bus, skips: Counter, clock: Clock | None = None) -> None:
+    def __init__(self, jobs: Sequence[Job], bus: Bus, skips: Counter, clock: CronClock | None = None) -> None:
         self._jobs = jobs
         self._bus = bus
         self._skips = skips
@@ -130,7 +130,7 @@ class Cron:
         await self._bus.send(OutboundMessage(channel=job.channel, chat_id=job.to, content=answer))
 
 
-async def _intervals(clock: Clock, interval: Interval) -> AsyncIterator[None]:
+async def _intervals(clock: CronClock, interval: Interval) -> AsyncIterator[None]:
     due = clock.monotonic()
     while True:
         due = interval.next_due(due, clock.monotonic())
@@ -138,7 +138,7 @@ async def _intervals(clock: Clock, interval: Interval) -> AsyncIterator[None]:
         yield
 
 
-async def _calendar(clock: Clock, calendar: Calendar) -> AsyncIterator[None]:
+async def _calendar(clock: CronClock, calendar: Calendar) -> AsyncIterator[None]:
     last = clock.local()
     while True:
         due = calendar.next_due(last)

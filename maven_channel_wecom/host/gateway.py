@@ -14,12 +14,11 @@ from prometheus_client import disable_created_metrics
 
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.host import logs
-from maven_channel_wecom.host.collecting import spare_callers
 from maven_channel_wecom.host.configuration import Configuration, interpret
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.lifecycle import Host
 from maven_channel_wecom.host.plugins import PluginProblems, channel_problems, load_plugins
-from maven_channel_wecom.host.process import allow_open_files, event_loop
+from maven_channel_wecom.host.process import allow_open_files, event_loop, tune_garbage_collection
 from maven_channel_wecom.host.status_server import StatusServerError
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) 
     if problems:
         _say_all(args.config, problems)
         return EXIT_CONFIGURATION
-    spare_callers()
+    tune_garbage_collection()
     allow_open_files()
     with asyncio.Runner(loop_factory=event_loop()) as runner:
         return runner.run(run(configuration, plugins))

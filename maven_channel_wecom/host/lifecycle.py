@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import Health
     from maven_channel_wecom.host.agents.agent import Agent
     from maven_channel_wecom.host.configuration import Configuration
-    from maven_channel_wecom.host.cron import Clock
+    from maven_channel_wecom.host.cron import CronClock
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Host:
         plugins: pluggy.PluginManager,
         *,
         agent: Agent | None = None,
-        clock: Clock | None = None,
+        clock: CronClock | None = None,
     ) -> None:
         self.metrics = CollectorRegistry()
         self.channels: dict[str, Channel] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
 from prometheus_client import generate_latest
@@ -32,11 +32,23 @@ _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _SHUTDOWN_SECONDS = 1
 
-PATIENCE_SECONDS: Final = 15.0
-"""For the head of a request, for its body, for an answer to be taken, and for the next request.
+STATUS_TIMEOUT_SECONDS: Final = 15.0
+"""For the head of a request, for an answer to be read, and for the next request.
 
-aiohttp itself lets a reader who does not read keep a connection, and the answer in memory, for ever.
+Without it, aiohttp keeps the connection of a client that does not read, and the answer in memory, for ever. Lower: a
+scrape over a slow network is cut off.
 """
+
+_BODY_BYTES: Final = 4 * 1024
+"""No request here needs a body; some clients send a small one all the same. Lower: those are refused."""
+
+_LINGERING_SECONDS: Final = 1.0
+"""For a body that nobody reads, before its connection is closed: closed at once, the answer could be lost."""
+
+
+MAX_STATUS_CONNECTIONS: Final = 64
+"""At once. Lower: several monitors and balancers shut each other out. Higher: silent connections take the files that
+the callback port needs."""
 
 
 class StatusServerError(Exception):
@@ -52,14 +64,16 @@ class StatusServer:
         metrics: CollectorRegistry,
         reasons: Callable[[], Awaitable[Sequence[str]]],
         *,
-        patience_seconds: float = PATIENCE_SECONDS,
+        timeout_seconds: float = STATUS_TIMEOUT_SECONDS,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._process = ProcessMetrics(metrics)
         self._reasons = reasons
-        self._patience_seconds = patience_seconds
+        self._timeout_seconds = timeout_seconds
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._scraping = asyncio.Lock()
         self.port = settings.port
 
     async def start(self) -> None:
@@ -73,33 +87,48 @@ class StatusServer:
             access_log=None,
             logger=_silent,
             shutdown_timeout=_SHUTDOWN_SECONDS,
-            keepalive_timeout=self._patience_seconds,
-            lingering_time=self._patience_seconds,
+            keepalive_timeout=self._timeout_seconds,
+            lingering_time=min(self._timeout_seconds, _LINGERING_SECONDS),
+            # aiohttp would decompress what comes behind a refused head, without yielding to the event loop.
+            auto_decompress=False,
         )
         await self._runner.setup()
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - there is one after `setup`
+
+        def connect() -> asyncio.Protocol:
+            return server() if len(server.connections) < MAX_STATUS_CONNECTIONS else _Refusal()
+
         try:
-            await web.TCPSite(self._runner, self._settings.host, self._settings.port).start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                connect, self._settings.host, self._settings.port
+            )
         except OSError as error:
             await self.stop()
             raise StatusServerError(self._failure(error)) from None
-        self.port = self._runner.addresses[0][1]
+        self.port = self._listener.sockets[0].getsockname()[1]
         logger.info("gateway status server listening", extra={"fields": {"port": self.port}})
 
     async def stop(self) -> None:
         """Close the port."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
     @web.middleware
     async def _answer_in_time(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer, and hang up on who does not take the answer."""
+        """Answer, and close the connection of a client that does not read the answer."""
+        response = _refusal(request)
+        if response is None:
+            try:
+                response = await handler(request)
+            except web.HTTPException as error:
+                response = error
         try:
-            response = await handler(request)
-        except web.HTTPException as refusal:
-            response = refusal
-        try:
-            async with asyncio.timeout(self._patience_seconds):
+            async with asyncio.timeout(self._timeout_seconds):
                 await response.prepare(request)
                 await response.write_eof()
         except (TimeoutError, ConnectionError):
@@ -108,8 +137,12 @@ class StatusServer:
         return response
 
     async def _show_metrics(self, _request: web.Request) -> web.Response:
-        await self._process.refresh()
-        return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": _METRICS_TYPE})
+        # One in each iteration of the event loop, as it takes some milliseconds: a hundred would stop the callbacks.
+        async with self._scraping:
+            await self._process.refresh()
+            body = generate_latest(self._metrics)
+            await asyncio.sleep(0)
+        return web.Response(body=body, headers={"Content-Type": _METRICS_TYPE})
 
     async def _show_health(self, _request: web.Request) -> web.Response:
         # Whatever could be wrong with the loop, this line would not be reached.
@@ -134,3 +167,23 @@ class StatusServer:
                     "change gateway.port"
                 )
         return f"the status server cannot listen on {address}: no address of this machine; change gateway.host"
+
+
+class _Refusal(asyncio.Protocol):
+    """One connection too many: it is aborted."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).abort()
+
+
+def _refusal(request: web.Request) -> web.StreamResponse | None:
+    """Return the answer to a request with a body that is coded, large or of unknown length; None for all others."""
+    refusal: web.HTTPException
+    if request.headers.get("Content-Encoding", "identity").lower() not in {"", "identity"}:
+        refusal = web.HTTPUnsupportedMediaType(headers={"Accept-Encoding": "identity"})
+    elif "Transfer-Encoding" in request.headers or (request.content_length or 0) > _BODY_BYTES:
+        refusal = web.HTTPRequestEntityTooLarge(_BODY_BYTES, request.content_length or 0)
+    else:
+        return None
+    refusal.force_close()
+    return refusal

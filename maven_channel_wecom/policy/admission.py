@@ -1,13 +1,9 @@
 """Who may talk to the bot: decided before anything is stored or fetched."""
 
-from typing import Final, Literal
-
 import msgspec
 
+from maven_channel_wecom.errors import Refusal
 from maven_channel_wecom.protocol.callback import Callback
-
-Refusal = Literal["no_sender", "no_group", "bot", "group", "sender"]
-REFUSALS: Final[tuple[Refusal, ...]] = ("no_sender", "no_group", "bot", "group", "sender")
 
 
 class AdmissionRules(msgspec.Struct, frozen=True):

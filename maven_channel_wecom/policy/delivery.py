@@ -9,7 +9,13 @@ from typing import Final
 import msgspec
 
 from maven_channel_wecom.contract.messages import Outcome
-from maven_channel_wecom.errors import AnswerLost, RequestNotSent
+from maven_channel_wecom.errors import (
+    AnswerLost,
+    RefusedReason,
+    ReplyReason,
+    RequestNotSent,
+    TransientReason,
+)
 from maven_channel_wecom.protocol import errcodes
 from maven_channel_wecom.protocol.reply import read_answer
 
@@ -22,12 +28,12 @@ ATTEMPT_SECONDS: Final = 15.0
 _FIRST_BACKOFF_SECONDS: Final = 0.5
 _BACKOFF_FACTOR: Final = 4.0
 
-_TRANSIENT: Final = {
+_TRANSIENT: Final[dict[int, TransientReason]] = {
     errcodes.SYSTEM_BUSY: "busy",
     errcodes.DATA_CONFLICT: "conflict",
     errcodes.CONCURRENCY_LIMIT: "concurrency",
 }
-_REFUSED: Final = {
+_REFUSED: Final[dict[int, RefusedReason]] = {
     errcodes.INVALID_MESSAGE_TYPE: "invalid_type",
     errcodes.INVALID_CHARACTERS: "invalid_characters",
     errcodes.EMPTY_CONTENT: "empty",
@@ -38,35 +44,12 @@ _REFUSED: Final = {
 # Another attempt would fail in the same way.
 _HOPELESS: Final = frozenset({"forbidden_address", "bad_url"})
 
-NOT_SENT_REASONS: Final = (
-    "connect",
-    "connect_timeout",
-    "dns",
-    "tls",
-    "proxy",
-    "forbidden_address",
-    "bad_url",
-)
-LOST_REASONS: Final = ("timeout", "reset")
-RETRY_REASONS: Final = (
-    *_TRANSIENT.values(),
-    "http_5xx",
-    *(reason for reason in NOT_SENT_REASONS if reason not in _HOPELESS),
-)
-REASONS: Final[dict[Outcome, tuple[str, ...]]] = {
-    "delivered": ("ok",),
-    "undeliverable": ("empty", "no_reply_window", "state", *_TRANSIENT.values(), "http_5xx", *NOT_SENT_REASONS),
-    "refused": (*_REFUSED.values(), "errcode", "http_3xx", "http_4xx"),
-    "unknown": (*LOST_REASONS, "unreadable_answer", "repeated"),
-}
-"""Every outcome with every reason it can have: the labels of the metric."""
-
 
 class Verdict(msgspec.Struct, frozen=True):
     """What one attempt came to. `errcode` is WeCom's, for the log; `retry` whether another attempt makes sense."""
 
     outcome: Outcome
-    reason: str
+    reason: ReplyReason
     retry: bool = False
     errcode: int | None = None
 

@@ -4,6 +4,7 @@ from binascii import b2a_base64
 from typing import Final
 
 from maven_channel_wecom.contract.messages import FileBlock, ImageBlock, UnavailableBlock
+from maven_channel_wecom.errors import MediaUnavailable
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.protocol.media import IMAGE_TYPES
 
@@ -13,7 +14,7 @@ MEDIA_BYTES: Final = 10 * 1024 * 1024
 BLOCK_BYTES: Final = -(-MEDIA_BYTES // 3) * 4
 """What the largest one takes in a block, in base64."""
 
-MediaBlock = ImageBlock | FileBlock | UnavailableBlock
+MediaBlock = ImageBlock | FileBlock
 
 _PIECE_BYTES = 256 * 1024
 _UNKNOWN_FILE_TYPE = "application/octet-stream"
@@ -51,12 +52,16 @@ class BlockData:
 
 
 def media_block(item: MediaItem, data: BlockData, media_type: str | None, name: str) -> MediaBlock:
-    """Return the block of an opened media item whose type by its bytes is known; an image must be a usable one."""
+    """Return the block of a decrypted media item; `media_type` is what its bytes say, None when they say nothing.
+
+    Raises:
+        MediaUnavailable: it is too large, or said to be an image and none that models take.
+    """
     if data.size_bytes > MEDIA_BYTES:
-        return unavailable_block(item, "too_large")
-    if item.kind == "image" and media_type not in IMAGE_TYPES:
-        return unavailable_block(item, "not_an_image")
-    if item.kind == "image" and media_type is not None:
+        raise MediaUnavailable(reason="too_large")
+    if item.kind == "image":
+        if media_type not in IMAGE_TYPES:
+            raise MediaUnavailable(reason="not_an_image")
         return ImageBlock(media_type=media_type, data=data.finish())
     return FileBlock(media_type=media_type or _UNKNOWN_FILE_TYPE, name=name, data=data.finish())
 

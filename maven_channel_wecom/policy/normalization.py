@@ -21,6 +21,7 @@ def normalize(
     *,
     channel: str,
     received_at: float,
+    trail: str,
     mention_names: Sequence[str] = (),
 ) -> InboundMessage | None:
     """Put a message together; None when it holds nothing at all.
@@ -30,6 +31,7 @@ def normalize(
         media: one block for each media item of the callback, those of the quote first.
         channel: the name of the channel.
         received_at: seconds since the epoch, used when WeCom gave no time.
+        trail: what the log calls the message, so that the host's log lines can be joined with ours.
         mention_names: names of the bot; a mention of one at the start or end of a group text is taken off.
     """
     opened = iter(media)
@@ -55,6 +57,7 @@ def normalize(
             "bot_id": callback.bot_id,
             "chat_type": "group" if callback.is_group else "single",
             "message_type": callback.type,
+            "trail": trail,
         },
     )
 

@@ -14,11 +14,12 @@ MARGIN_SECONDS: Final = 10
 class ReplyWindow(msgspec.Struct, frozen=True):
     """One `response_url` and the message it belongs to. Times are in seconds since the epoch.
 
-    `repeated` is True when a process died while it was answering through this window: its reply may have arrived.
+    `chat` is a chat key. `repeated` is True when a process died while it was answering through this window: its reply
+    may have arrived.
     """
 
     message_id: str
-    chat_id: str
+    chat: str
     sender_id: str
     url: str
     opened_at: float
@@ -35,12 +36,17 @@ def open_window(callback: Callback, now: float) -> ReplyWindow | None:
         return None
     return ReplyWindow(
         message_id=callback.message_id,
-        chat_id=callback.chat_id,
+        chat=chat_key(callback.chat_id, is_group=callback.is_group),
         sender_id=callback.sender_id,
         url=callback.response_url,
         opened_at=now,
         expires_at=now + limits.RESPONSE_URL_SECONDS - MARGIN_SECONDS,
     )
+
+
+def chat_key(chat_id: str, *, is_group: bool) -> str:
+    """Return the key of a chat in the state. A group may have the id of a person, so its kind is part of the key."""
+    return f"{'group' if is_group else 'single'}:{chat_id}"
 
 
 def may_have_window(chat_id: str, message_id: str | None) -> bool:

@@ -74,17 +74,7 @@ def _read(reader: cipher.Decryption | _Plain, content: bytearray) -> Iterator[by
     yield reader.finalize()
 
 
-def open_media(content: bytes, keys: Iterable[bytes], kind: MediaKind) -> bytes:
-    """Decrypt what was downloaded, all at once; see Opening.
-
-    Raises:
-        MediaUnavailable: nothing opens it, with reason `undecipherable`.
-    """
-    opening = Opening(keys, kind)
-    return b"".join((opening.update(content), *opening.finalize()))
-
-
-class Opening:
+class MediaDecryptor:
     """Decrypts one media item as its bytes arrive: `update` with each part of them, `finalize` when all came.
 
     The padding alone lets one wrong key in 256 pass, so a result whose first bytes are known wins over one whose

@@ -29,8 +29,11 @@ _MISSING_BYTES = 16
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One request in hand. `inspect` reads and judges it; `accept` carries it out too and gives the honest answer."""
+class InterceptedRequest:
+    """One request before it is answered.
+
+    `inspect` reads and judges it; `accept` carries it out too and returns the honest answer.
+    """
 
     request: web.Request
     inspect: Callable[[], Awaitable[object]]
@@ -45,7 +48,7 @@ class Fault(Protocol):
         """Whether a bot may send the same reply again after it."""
         ...
 
-    async def __call__(self, turn: Turn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedRequest) -> web.StreamResponse:
         """Play it."""
         ...
 
@@ -61,9 +64,9 @@ class Errcode:
         """Whether WeCom itself may succeed on the next try."""
         return self.code in _TRANSIENT_CODES
 
-    async def __call__(self, turn: Turn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedRequest) -> web.StreamResponse:
         """Answer with the code."""
-        await turn.inspect()
+        await intercepted.inspect()
         return web.json_response({"errcode": self.code, "errmsg": "scripted"})
 
 
@@ -78,9 +81,9 @@ class Status:
         """Whether it is a server error."""
         return self.status >= _FIRST_SERVER_ERROR
 
-    async def __call__(self, turn: Turn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedRequest) -> web.StreamResponse:
         """Answer with the status."""
-        await turn.inspect()
+        await intercepted.inspect()
         return web.Response(status=self.status, text="scripted")
 
 
@@ -90,9 +93,9 @@ class HtmlPage:
 
     repeatable: ClassVar[bool] = False
 
-    async def __call__(self, turn: Turn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedRequest) -> web.StreamResponse:
         """Answer with the page."""
-        await turn.inspect()
+        await intercepted.inspect()
         return web.Response(text="<html><body>Please log in</body></html>", content_type="text/html")
 
 
@@ -102,9 +105,9 @@ class ResetBeforeReading:
 
     repeatable: ClassVar[bool] = False
 
-    async def __call__(self, turn: Turn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedRequest) -> web.StreamResponse:
         """Hang up."""
-        return _reset(turn.request)
+        return _reset(intercepted.request)
 
 
 @dataclass(frozen=True)
@@ -113,10 +116,10 @@ class ResetAfterReading:
 
     repeatable: ClassVar[bool] = False
 
-    async def __call__(self, turn: Turn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedRequest) -> web.StreamResponse:
         """Carry out, hang up."""
-        await turn.accept()
-        return _reset(turn.request)
+        await intercepted.accept()
+        return _reset(intercepted.request)
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,9 @@ class Delay:
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     repeatable: ClassVar[bool] = False
 
-    async def __call__(self, turn: Turn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedRequest) -> web.StreamResponse:
         """Carry out, wait, answer."""
-        answer = await turn.accept()
+        answer = await intercepted.accept()
         self.reached.set()
         await self.release.wait()
         return answer
@@ -141,9 +144,9 @@ class CutBody:
 
     repeatable: ClassVar[bool] = False
 
-    async def __call__(self, turn: Turn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedRequest) -> web.StreamResponse:
         """Carry out, answer in part, hang up."""
-        answer = await _begin(turn)
+        answer = await _begin(intercepted)
         answer.force_close()
         return answer
 
@@ -154,18 +157,18 @@ class Stall:
 
     repeatable: ClassVar[bool] = False
 
-    async def __call__(self, turn: Turn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedRequest) -> web.StreamResponse:
         """Carry out, answer in part, hold on."""
-        await _begin(turn)
+        await _begin(intercepted)
         await asyncio.Event().wait()
-        return _reset(turn.request)  # pragma: no cover  # the wait ends by cancellation only
+        return _reset(intercepted.request)  # pragma: no cover  # the wait ends by cancellation only
 
 
 F = TypeVar("F")
 
 
-class Script(Generic[F]):
-    """Faults waiting for their turn: those of one message before those for whatever comes next."""
+class FaultScript(Generic[F]):
+    """Faults waiting for their intercepted: those of one message before those for whatever comes next."""
 
     def __init__(self) -> None:
         self._next: deque[F | None] = deque()
@@ -184,13 +187,13 @@ class Script(Generic[F]):
         return self._next.popleft() if self._next else None
 
 
-async def _begin(turn: Turn) -> web.StreamResponse:
+async def _begin(intercepted: InterceptedRequest) -> web.StreamResponse:
     """Carry the request out, and send the head of the answer and the first half of its body."""
-    honest = await turn.accept()
+    honest = await intercepted.accept()
     body = honest.body if isinstance(honest.body, bytes) else b""
     answer = web.StreamResponse(status=honest.status, headers={"Content-Type": honest.content_type})
     answer.content_length = len(body) + _MISSING_BYTES
-    await answer.prepare(turn.request)
+    await answer.prepare(intercepted.request)
     await answer.write(body[: len(body) // 2 + 1])
     return answer
 

@@ -9,15 +9,15 @@ import msgspec
 from aiohttp import web
 
 from maven_channel_wecom.protocol import cipher, limits
-from maven_channel_wecom.simulator.faults import Script
-from maven_channel_wecom.simulator.media_faults import MediaFault, MediaTurn, expired
+from maven_channel_wecom.simulator.faults import FaultScript
+from maven_channel_wecom.simulator.media_faults import InterceptedDownload, MediaFault, expired
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maven_channel_wecom.simulator.recorded import Recorded
 
-PATH = "/aibot-img/{object_id}"
+MEDIA_PATH = "/aibot-img/{object_id}"
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ class MediaStore:
     """
 
     def __init__(self, recorded: Recorded, *, clock: Callable[[], float], random: Callable[[int], bytes]) -> None:
-        self.faults: Script[MediaFault] = Script()
+        self.faults: FaultScript[MediaFault] = FaultScript()
         self._recorded = recorded
         self._clock = clock
         self._random = random
@@ -55,7 +55,7 @@ class MediaStore:
             f"q-sign-algorithm=sha1&q-ak={self._random(18).hex()}&q-sign-time={period}&q-key-time={period}"
             f"&q-header-list=host&q-url-param-list=&q-signature={self._random(20).hex()}"
         )
-        url = f"{base_url}{PATH.format(object_id=object_id)}?sign={quote(sign, safe='')}"
+        url = f"{base_url}{MEDIA_PATH.format(object_id=object_id)}?sign={quote(sign, safe='')}"
         self._stored[object_id] = _Stored(
             message_id=message_id,
             content=content,
@@ -67,7 +67,7 @@ class MediaStore:
         return url
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request to `PATH`."""
+        """Answer one request to `MEDIA_PATH`."""
         stored = self._stored.get(request.match_info["object_id"])
         if stored is None:
             return web.Response(status=404, text="NoSuchKey", content_type="application/xml")
@@ -83,7 +83,7 @@ class MediaStore:
         fault = self.faults.take(stored.message_id)
         if fault is None:
             return self._serve(stored)
-        return await fault(MediaTurn(request, serve, serve, stored.content, stored.key))
+        return await fault(InterceptedDownload(request, serve, serve, stored.content, stored.key))
 
     def _serve(self, stored: _Stored) -> web.Response:
         if self._clock() >= stored.expires_at:

@@ -9,26 +9,26 @@ from typing import Protocol
 from aiohttp import web
 
 from maven_channel_wecom.protocol import cipher
-from maven_channel_wecom.simulator.faults import Turn
+from maven_channel_wecom.simulator.faults import InterceptedRequest
 
 _CHUNK_BYTES = 65_536
 
 
 @dataclass(frozen=True)
-class MediaTurn(Turn):
+class InterceptedDownload(InterceptedRequest):
     """One download in hand: `content` is the file itself, `key` the one it is encrypted with."""
 
     content: bytes
     key: bytes
 
     def __repr__(self) -> str:
-        return f"<MediaTurn of {len(self.content)} bytes>"
+        return f"<InterceptedDownload of {len(self.content)} bytes>"
 
 
 class MediaFault(Protocol):
     """Something that goes wrong with a download; calling it plays it."""
 
-    async def __call__(self, turn: MediaTurn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:
         """Play it."""
         ...
 
@@ -37,19 +37,19 @@ class MediaFault(Protocol):
 class Plain:
     """The file without encryption."""
 
-    async def __call__(self, turn: MediaTurn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:
         """Serve the file as it is."""
-        return web.Response(body=turn.content)
+        return web.Response(body=intercepted.content)
 
 
 @dataclass(frozen=True)
 class WrongKey:
     """The file encrypted with somebody else's key."""
 
-    async def __call__(self, turn: MediaTurn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:
         """Serve what does not open."""
-        stranger = bytes(byte ^ 0xFF for byte in turn.key)
-        return web.Response(body=cipher.encrypt(stranger, turn.content))
+        stranger = bytes(byte ^ 0xFF for byte in intercepted.key)
+        return web.Response(body=cipher.encrypt(stranger, intercepted.content))
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Garbage:
 
     size_bytes: int = 1_024
 
-    async def __call__(self, turn: MediaTurn) -> web.StreamResponse:  # noqa: ARG002  # nothing of the file is served
+    async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:  # noqa: ARG002  # nothing of the file is served
         """Serve noise."""
         return web.Response(body=os.urandom(self.size_bytes))
 
@@ -67,19 +67,19 @@ class Garbage:
 class WrongLength:
     """The ciphertext without its last byte: complete by its Content-Length, and no multiple of a block."""
 
-    async def __call__(self, turn: MediaTurn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:
         """Serve all but a byte."""
-        return web.Response(body=cipher.encrypt(turn.key, turn.content)[:-1])
+        return web.Response(body=cipher.encrypt(intercepted.key, intercepted.content)[:-1])
 
 
 @dataclass(frozen=True)
 class Endless:
     """Bytes without end and without a Content-Length, until the bot hangs up."""
 
-    async def __call__(self, turn: MediaTurn) -> web.StreamResponse:
+    async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:
         """Serve until nobody listens."""
         answer = web.StreamResponse()
-        await answer.prepare(turn.request)
+        await answer.prepare(intercepted.request)
         try:
             while True:
                 await answer.write(bytes(_CHUNK_BYTES))
@@ -91,7 +91,7 @@ class Endless:
 class Expired:
     """The storage's refusal of a URL older than five minutes."""
 
-    async def __call__(self, turn: MediaTurn) -> web.StreamResponse:  # noqa: ARG002  # nothing of the file is served
+    async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:  # noqa: ARG002  # nothing of the file is served
         """Refuse."""
         return expired()
 

@@ -30,7 +30,7 @@ OffenceKind = Literal[
     "altered_media_url",
 ]
 
-MEANINGS: Final[dict[OffenceKind, str]] = {
+OFFENCE_MEANINGS: Final[dict[OffenceKind, str]] = {
     "url_check_refused": "the URL check was not answered with status 200",
     "url_check_wrong_body": "the URL check was not answered with the plaintext of echostr",
     "url_check_decorated": "the URL check was answered with quotes, byte order mark or white space added",
@@ -66,4 +66,4 @@ class Offence(msgspec.Struct, frozen=True):
 
     def describe(self) -> str:
         """Return one sentence, such as `second_use: a reply was sent …`."""
-        return f"{self.kind}: {MEANINGS[self.kind]}"
+        return f"{self.kind}: {OFFENCE_MEANINGS[self.kind]}"

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from maven_channel_wecom.protocol import errcodes, limits
-from maven_channel_wecom.simulator.faults import Fault, Script, Turn
+from maven_channel_wecom.simulator.faults import Fault, FaultScript, InterceptedRequest
 from maven_channel_wecom.simulator.recorded import Recorded, Reply
-from maven_channel_wecom.simulator.reply_rules import Posted, Verdict, judge
+from maven_channel_wecom.simulator.reply_rules import Posted, RuleVerdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATH = "/cgi-bin/aibot/response"
+REPLY_PATH = "/cgi-bin/aibot/response"
 _CODE_BYTES = 24
 
 
@@ -41,7 +41,7 @@ class Replies:
     """
 
     def __init__(self, recorded: Recorded, *, clock: Callable[[], float], random: Callable[[int], bytes]) -> None:
-        self.faults: Script[Fault] = Script()
+        self.faults: FaultScript[Fault] = FaultScript()
         self._recorded = recorded
         self._clock = clock
         self._random = random
@@ -70,7 +70,7 @@ class Replies:
         return await asyncio.shield(window.accepted)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request to `PATH`."""
+        """Answer one request to `REPLY_PATH`."""
         window = self._windows.get(request.query.get("response_code", ""))
         message_id = window.message_id if window else ""
         fault = self.faults.take(message_id)
@@ -86,7 +86,7 @@ class Replies:
         async def accept() -> web.Response:
             return self._settle(window, await _read(request), accept=True)
 
-        return await fault(Turn(request, inspect, accept)) if fault else await accept()
+        return await fault(InterceptedRequest(request, inspect, accept)) if fault else await accept()
 
     def _settle(self, window: _Window | None, posted: Posted, *, accept: bool) -> web.Response:
         """Judge, record and, if it may be, accept: in one step, so that two POSTs at once cannot both be first."""
@@ -108,14 +108,14 @@ class Replies:
         meaning = errcodes.MEANINGS.get(verdict.errcode, "invalid parameter")
         return web.json_response({"errcode": verdict.errcode, "errmsg": meaning})
 
-    def _verdict(self, window: _Window | None, posted: Posted) -> Verdict:
+    def _verdict(self, window: _Window | None, posted: Posted) -> RuleVerdict:
         if window is None:
-            return Verdict(offence="unknown_code")
+            return RuleVerdict(offence="unknown_code")
         verdict = judge(posted, in_group=window.in_group)
         if window.used:
-            return Verdict(verdict.content, "second_use")
+            return RuleVerdict(verdict.content, "second_use")
         if self._clock() >= window.expires_at:
-            return Verdict(verdict.content, "late")
+            return RuleVerdict(verdict.content, "late")
         return verdict
 
 

@@ -46,7 +46,7 @@ class Posted(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Posted {self.method}>"
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class RuleVerdict(msgspec.Struct, frozen=True):
     """What WeCom makes of a POST: accepted, or an offence. `content` is what was said, as far as it can be read."""
 
     content: str = ""
@@ -58,40 +58,40 @@ class Verdict(msgspec.Struct, frozen=True):
         return errcodes.OK if self.offence is None else _ERRCODES.get(self.offence, _INVALID_PARAMETER)
 
     def __repr__(self) -> str:
-        return f"<Verdict {self.offence or 'accepted'}>"
+        return f"<RuleVerdict {self.offence or 'accepted'}>"
 
 
-def judge(posted: Posted, *, in_group: bool) -> Verdict:
+def judge(posted: Posted, *, in_group: bool) -> RuleVerdict:
     """Judge the form of one POST."""
     # https://developer.work.weixin.qq.com/document/path/101138
     if posted.method != "POST":
-        return Verdict(offence="wrong_method")
+        return RuleVerdict(offence="wrong_method")
     if posted.content_type != "application/json" or (posted.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
-        return Verdict(offence="wrong_content_type")
+        return RuleVerdict(offence="wrong_content_type")
     if posted.body is None:
-        return Verdict(offence="oversized")
+        return RuleVerdict(offence="oversized")
     try:
         reply = msgspec.json.decode(posted.body, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return Verdict(offence="malformed_body")
+        return RuleVerdict(offence="malformed_body")
     verdict = _judge_reply(reply, in_group=in_group)
     if verdict.offence is None and _NEEDLESS_ESCAPE.search(posted.body):
-        return Verdict(verdict.content, "escaped_characters")
+        return RuleVerdict(verdict.content, "escaped_characters")
     return verdict
 
 
-def _judge_reply(reply: dict[str, Any], *, in_group: bool) -> Verdict:
+def _judge_reply(reply: dict[str, Any], *, in_group: bool) -> RuleVerdict:
     match reply:
         case {"encrypt": _}:
-            return Verdict(offence="encrypted_body")
+            return RuleVerdict(offence="encrypted_body")
         case {"msgtype": "markdown", "markdown": {"content": str() as content}}:
-            return Verdict(content, _markdown_offence(content))
+            return RuleVerdict(content, _markdown_offence(content))
         case {"msgtype": "template_card", "template_card": {"card_type": str()} as card}:
-            return Verdict(msgspec.json.encode(card).decode(), "card_in_group" if in_group else None)
+            return RuleVerdict(msgspec.json.encode(card).decode(), "card_in_group" if in_group else None)
         case {"msgtype": "markdown" | "template_card"}:
-            return Verdict(offence="malformed_body")
+            return RuleVerdict(offence="malformed_body")
         case _:
-            return Verdict(offence="wrong_message_type")
+            return RuleVerdict(offence="wrong_message_type")
 
 
 def _markdown_offence(content: str) -> OffenceKind | None:

@@ -59,7 +59,7 @@ class SentCallback:
         return f"<SentCallback {self.message_id}, status {self.status}>"
 
 
-class UrlCheck(msgspec.Struct, frozen=True):
+class UrlCheckResult(msgspec.Struct, frozen=True):
     """What the console says to a callback URL; `offence` is None when it may be saved."""
 
     status: int
@@ -72,7 +72,7 @@ class UrlCheck(msgspec.Struct, frozen=True):
         return self.offence is None
 
     @classmethod
-    def judge(cls, answer: HttpAnswer, echo: bytes) -> UrlCheck:
+    def judge(cls, answer: HttpAnswer, echo: bytes) -> UrlCheckResult:
         """Compare the answer with the plaintext of `echostr` (101033: no quotes, no byte order mark, no newline)."""
         return cls(answer.status, answer.elapsed_seconds, _offence(answer, echo))
 

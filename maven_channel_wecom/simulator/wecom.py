@@ -23,13 +23,13 @@ from maven_channel_wecom.simulator.callbacks import (
 from maven_channel_wecom.simulator.listening import listen
 from maven_channel_wecom.simulator.recorded import Recorded
 from maven_channel_wecom.simulator.sending import HttpAnswer, Wire, send_bytes
-from maven_channel_wecom.simulator.sent import SentCallback, UrlCheck
+from maven_channel_wecom.simulator.sent import SentCallback, UrlCheckResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from maven_channel_wecom.simulator.faults import Fault, Script
+    from maven_channel_wecom.simulator.faults import Fault, FaultScript
     from maven_channel_wecom.simulator.media_faults import MediaFault
     from maven_channel_wecom.simulator.messages import Message, Quotable
 
@@ -86,8 +86,8 @@ class SimulatedWeCom:
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_route("*", replies.PATH, self._replies.handle)
-        app.router.add_get(media.PATH, self._media.handle)
+        app.router.add_route("*", replies.REPLY_PATH, self._replies.handle)
+        app.router.add_get(media.MEDIA_PATH, self._media.handle)
         self._runner, self._base_url = await listen(app, self._host, self._port)
         self._wire = Wire(self.connections)
         return self
@@ -106,12 +106,12 @@ class SimulatedWeCom:
         return self._base_url
 
     @property
-    def reply_faults(self) -> Script[Fault]:
+    def reply_faults(self) -> FaultScript[Fault]:
         """Scripted answers for the coming POSTs to a response_url."""
         return self._replies.faults
 
     @property
-    def media_faults(self) -> Script[MediaFault]:
+    def media_faults(self) -> FaultScript[MediaFault]:
         """Scripted answers for the coming media downloads."""
         return self._media.faults
 
@@ -123,14 +123,14 @@ class SimulatedWeCom:
         """Return a message id as WeCom makes them, for scripting faults before the message is sent."""
         return self._random(16).hex()
 
-    async def check_url(self) -> UrlCheck:
+    async def check_url(self) -> UrlCheckResult:
         """Do what the console does when an operator saves the callback URL (101033)."""
         echo = str(10**18 + int.from_bytes(self._random(7), "big")).encode()
         request = seal_url_check(
             echo, self.credentials, receive_id=self.receive_id, timestamp=int(self.clock()), random=self._random
         )
         answer = await self.request("GET", query=request.query, within_seconds=self.url_check_seconds)
-        check = UrlCheck.judge(answer, echo)
+        check = UrlCheckResult.judge(answer, echo)
         if check.offence:
             self.recorded.offence(check.offence)
         return check
@@ -171,7 +171,7 @@ class SimulatedWeCom:
             message,
             Address(bot_id=self.bot_id, user_id=user, group_id=group),
             message_id=message_id,
-            response_url=f"{self.base_url}{replies.PATH}?response_code={code}" if code else "",
+            response_url=f"{self.base_url}{replies.REPLY_PATH}?response_code={code}" if code else "",
             now=int(self.clock()),
             store=store,
             quote=quote,

@@ -1,245 +1,196 @@
-"""State in this process's memory: fast, small, bounded, and gone with the process."""
+"""State in this process's memory, for trying out: bounded, and gone with the process."""
 
 from __future__ import annotations
 
-import math
-from collections import deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state.memory_entries import SHARD_MASK, Entry, Generation, Message, Table, packed
-from maven_channel_wecom.state.memory_windows import ChatWindows
-from maven_channel_wecom.state.port import CLAIM_SECONDS
+from maven_channel_wecom.state.store import CLAIM_SECONDS, StateStore
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.state.port import KeptCallback
+    from collections.abc import Iterator, Sequence
 
-MAX_ENTRIES: Final = 1_000_000
-"""Claims and windows together: an hour of 250 messages a second, all answered. Past it callbacks get 503."""
+    from maven_channel_wecom.policy.reply_window import ReplyWindow
+    from maven_channel_wecom.state.store import Admission, StoredCallback
 
-MAX_BYTES: Final = 512 * 1024 * 1024
-"""What all entries together may hold, by the lengths of their texts and a flat overhead for each."""
+MAX_CLAIMS: Final = 200_000
+"""An hour of 55 messages a second, in some 150 MB. Lower: callbacks get 503 earlier. Higher: more memory."""
 
-_CLAIM_OVERHEAD_BYTES: Final = 170
-_WINDOW_OVERHEAD_BYTES: Final = 230
-
-# As many as a dict holds before it takes twice the room.
-_GENERATION_MESSAGES: Final = 85
-_GENERATION_SECONDS: Final = 1.0
-
-# Each call drops at most this many expired messages: faster than one call can add them, and never a pause.
-_DROPS_PER_CALL: Final = 8
+_EXPIRIES_PER_CALL: Final = 8
+"""How many expired messages a call drops, beside two for each that it may add. Lower: those that a pause in the traffic
+left are dropped later. Higher: calls take longer."""
 
 _FULL: Final = "the state in memory is full"
 
 
-class MemoryStateStore:
-    """A StateStore in memory.
+class _Message(msgspec.Struct):
+    """What is known of an admitted message.
 
-    Claims end by generations, so that none needs a time of its own. A generation that is over is dropped message by
-    message. No dict grows large, and few objects are tracked by the garbage collector: no call pauses.
+    The claim lasts until `until`, and for as long as the message is in progress. `claimed` tells that its window is
+    claimed, or was spent.
     """
 
-    def __init__(self, *, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
-        self._max_entries = max_entries
-        self._max_bytes = max_bytes
-        self._entries: Table[Entry] = Table()
-        self._chats = ChatWindows()
-        self._claims = 0
-        self._open_windows = 0
-        self._size_bytes = 0
-        self._expired_windows = 0
-        # Messages in hand: their entries, or what these were when their claims ended.
-        self._in_hand: dict[str, Entry] = {}
-        # By age, and never none: the last one is the one to join.
-        self._generations = deque([Generation(-math.inf, -math.inf, {})])
-        # Nothing is over before.
-        self._first_end = -math.inf
+    message_id: str
+    until: float
+    window: ReplyWindow | None
+    claimed: bool = False
+    in_progress: bool = True
 
-    def admit(self, callback: KeptCallback, window: ReplyWindow | None, now: float) -> bool:
-        """See StateStore. It never takes waiting."""
-        if now >= self._first_end:
-            self._expire(now)
-        message_id = callback.message_id
-        entries = self._entries.shards[hash(message_id) & SHARD_MASK]
-        if (message_id in entries or message_id in self._in_hand) and not self._is_over(message_id, now):
-            return False
-        size_bytes = _claim_bytes(message_id)
-        if window is not None:
-            size_bytes += _window_bytes(window)
-        if self._claims + self._open_windows >= self._max_entries or self._size_bytes + size_bytes > self._max_bytes:
+
+class MemoryStateStore(StateStore):
+    """A StateStore in memory. Its methods never wait, so no caller can be cancelled within one."""
+
+    def __init__(self, *, max_claims: int = MAX_CLAIMS) -> None:
+        self._max_claims = max_claims
+        # In the order in which they end.
+        self._messages: OrderedDict[str, _Message] = OrderedDict()
+        # The messages of each chat whose window is open or claimed, in the order of their admission.
+        self._chats: dict[str, dict[str, _Message]] = {}
+        self._open_windows = 0
+        self._expired_windows = 0
+
+    async def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
+        self._expire(now, additions=len(batch))
+        new: dict[str, Admission] = {}
+        results = []
+        for admission in batch:
+            message_id = admission.callback.message_id
+            is_new = message_id not in new and not self._is_claimed(message_id, now)
+            if is_new:
+                new[message_id] = admission
+            results.append(is_new)
+        if new and len(self._messages) + len(new) > self._max_claims:
             raise StateUnavailable(_FULL, reason="state_full")
-        generation = self._generations[-1]
-        if now >= generation.began + _GENERATION_SECONDS or len(generation.message_ids) >= _GENERATION_MESSAGES:
-            generation = self._begin_generation(now)
-        generation.message_ids[message_id] = None
-        generation.until = now + CLAIM_SECONDS
-        entry: Entry = generation
-        if window is not None:
-            entry = Message(message_id, generation, window)
-            self._chats.put_in_front(window.chat_id, entry)
-            self._open_windows += 1
-        entries[message_id] = self._in_hand[message_id] = entry
-        self._claims += 1
-        self._size_bytes += size_bytes
-        return True
+        for message_id, admission in new.items():
+            self._add(_Message(message_id, now + CLAIM_SECONDS, admission.window))
+        return results
 
     async def release(self, message_id: str, now: float) -> None:
-        """See StateStore."""
-        if now >= self._first_end:
-            self._expire(now)
-        entry = self._in_hand.pop(message_id, None)
-        if isinstance(entry, Message):
-            window = entry.open_window()
-            if window is None:
-                self._shrink(entry)
-                return
-            self._close(window, entry)
-        if entry and self._entries.shard(message_id).pop(message_id, None):
-            self._claims -= 1
-            self._size_bytes -= _claim_bytes(message_id)
+        self._expire(now)
+        message = self._messages.get(message_id)
+        if message is None or not message.in_progress:
+            return
+        if message.claimed:
+            message.in_progress = False
+        else:
+            self._close_window(message)
+            del self._messages[message_id]
 
     async def finish(self, message_id: str, now: float) -> None:
-        """See StateStore."""
-        if now >= self._first_end:
-            self._expire(now)
-        entry = self._in_hand.pop(message_id, None)
-        if isinstance(entry, Message):
-            window = entry.window
-            if isinstance(window, ReplyWindow):
-                entry.window = packed(window)
-            elif window is None:
-                self._shrink(entry)
+        self._expire(now)
+        if message := self._messages.get(message_id):
+            message.in_progress = False
 
-    async def unfinished(self, now: float, *, most: int = 1_000) -> list[KeptCallback]:  # noqa: ARG002 - there is none
-        """See StateStore."""
+    async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:  # noqa: ARG002 - there is none
         self._expire(now)
         return []
 
     async def claim_window(
-        self, chat_id: str, reply_to: str | None, now: float, *, spare_of: str | None = None
+        self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
     ) -> ReplyWindow | None:
-        """See StateStore."""
-        if now >= self._first_end:
-            self._expire(now)
-        message_id = self._newest(chat_id, now, spare_of) if reply_to is None else reply_to
-        message = self._entries.shard(message_id).get(message_id) if message_id else None
-        if not isinstance(message, Message):
-            return None
-        window = message.open_window()
-        if window is None or window.chat_id != chat_id or window.expires_at <= now:
-            return None
-        self._close(window, message)
-        if message_id not in self._in_hand:
-            self._shrink(message)
-        return window
+        self._expire(now)
+        for message in self._candidates(chats, reply_to, spare_of):
+            window = message.window
+            if window is not None and not message.claimed and window.chat in chats and window.expires_at > now:
+                message.claimed = True
+                self._open_windows -= 1
+                return window
+        return None
 
     async def spend_window(self, window: ReplyWindow, now: float) -> None:
-        """See StateStore. It was taken out when it was claimed."""
+        self._expire(now)
+        if message := self._find_claimed(window):
+            self._close_window(message)
 
     async def restore_window(self, window: ReplyWindow, now: float) -> None:
-        """See StateStore."""
+        self._expire(now)
+        message = self._find_claimed(window)
         if window.expires_at <= now:
             self._expired_windows += 1
-            return
-        message_id = window.message_id
-        entries = self._entries.shard(message_id)
-        message = entries.get(message_id)
-        if isinstance(message, Generation):
-            message = entries[message_id] = Message(message_id, message, None)
-        if message is not None and message.window is None:
-            message.window = window if message_id in self._in_hand else packed(window)
-            self._chats.put_in_place(window, message)
+            if message:
+                self._close_window(message)
+        elif message:
+            message.claimed = False
             self._open_windows += 1
-            self._size_bytes += _window_bytes(window)
 
     @property
     def open_windows(self) -> int:
-        """See StateStore."""
         return self._open_windows
 
     @property
     def expired_windows(self) -> int:
-        """See StateStore."""
         return self._expired_windows
 
     async def health(self) -> str | None:
-        """See StateStore."""
-        return _FULL if self._claims + self._open_windows >= self._max_entries else None
+        return _FULL if len(self._messages) >= self._max_claims else None
 
     async def close(self) -> None:
-        """See StateStore."""
+        self._messages.clear()
         self._chats.clear()
+        self._open_windows = 0
 
-    def _is_over(self, message_id: str, now: float) -> bool:
-        """Tell whether a known message is not recognized any more; what is left of it is dropped then."""
-        if message_id in self._in_hand:
+    def _is_claimed(self, message_id: str, now: float) -> bool:
+        message = self._messages.get(message_id)
+        if message is None:
             return False
-        entry = self._entries.shard(message_id)[message_id]
-        generation = entry.generation if isinstance(entry, Message) else entry
-        if generation.until > now:
-            return False
-        self._drop(message_id, generation)
-        return True
+        if message.in_progress or message.until > now:
+            return True
+        self._drop(message, now)
+        return False
 
-    def _begin_generation(self, now: float) -> Generation:
-        generation = Generation(now, now + CLAIM_SECONDS, {})
-        self._generations.append(generation)
-        return generation
+    def _add(self, message: _Message) -> None:
+        self._messages[message.message_id] = message
+        if message.window:
+            self._chats.setdefault(message.window.chat, {})[message.message_id] = message
+            self._open_windows += 1
 
-    def _expire(self, now: float) -> None:
-        oldest = self._generations[0]
-        self._first_end = oldest.until
-        if oldest.until > now:
+    def _candidates(self, chats: Sequence[str], reply_to: str | None, spare_of: str | None) -> Iterator[_Message]:
+        """Yield the messages that a claim may be for, the best first."""
+        if reply_to is not None:
+            if message := self._messages.get(reply_to):
+                yield message
             return
-        message_ids = oldest.message_ids
-        for _ in range(min(len(message_ids), _DROPS_PER_CALL)):
-            message_id, _ = message_ids.popitem()
-            self._drop(message_id, oldest)
-        if not message_ids and len(self._generations) > 1:
-            self._generations.popleft()
+        for chat in chats:
+            for message in reversed(self._chats.get(chat, {}).values()):
+                if spare_of is None or (
+                    message.window and message.window.sender_id == spare_of and not message.in_progress
+                ):
+                    yield message
 
-    def _drop(self, message_id: str, generation: Generation) -> None:
-        """Drop a message that is over; not if it was claimed anew, in a younger generation and with another window."""
-        entries = self._entries.shards[hash(message_id) & SHARD_MASK]
-        entry = entries.get(message_id)
-        if isinstance(entry, Message) and entry.generation is generation:
-            # Somebody may still have the message in hand: for them too it is closed.
-            if (window := entry.open_window()) is not None:
-                self._close(window, entry)
-                self._expired_windows += 1
-        elif entry is not generation:
+    def _find_claimed(self, window: ReplyWindow) -> _Message | None:
+        """Return the message of a claimed window; None when its window is not claimed any more, or is another one."""
+        message = self._messages.get(window.message_id)
+        if message and message.claimed and message.window and message.window.opened_at == window.opened_at:
+            return message
+        return None
+
+    def _close_window(self, message: _Message) -> None:
+        if message.window is None:
             return
-        del entries[message_id]
-        self._claims -= 1
-        self._size_bytes -= _claim_bytes(message_id)
-
-    def _close(self, window: ReplyWindow, message: Message) -> None:
-        self._chats.take_out(window.chat_id, message)
+        chat = self._chats[message.window.chat]
+        del chat[message.message_id]
+        if not chat:
+            del self._chats[message.window.chat]
         message.window = None
-        self._open_windows -= 1
-        self._size_bytes -= _window_bytes(window)
+        self._open_windows -= not message.claimed
 
-    def _shrink(self, message: Message) -> None:
-        """Keep only the claim of a message that is not in hand and has no open window."""
-        entries = self._entries.shard(message.message_id)
-        if entries.get(message.message_id) is message:
-            entries[message.message_id] = message.generation
+    def _expire(self, now: float, *, additions: int = 0) -> None:
+        """Drop a few messages whose claims are over."""
+        for _ in range(_EXPIRIES_PER_CALL + 2 * additions):
+            oldest = next(iter(self._messages.values()), None)
+            if oldest is None or oldest.until > now:
+                return
+            self._drop(oldest, now)
 
-    def _newest(self, chat_id: str, now: float, spare_of: str | None) -> str:
-        """Return the message of the newest window of a chat that can be claimed, or nothing."""
-        for window in self._chats.windows(chat_id):
-            if window.expires_at <= now:
-                break
-            if spare_of is None or (window.sender_id == spare_of and window.message_id not in self._in_hand):
-                return window.message_id
-        return ""
-
-
-def _claim_bytes(message_id: str) -> int:
-    return _CLAIM_OVERHEAD_BYTES + len(message_id)
-
-
-def _window_bytes(window: ReplyWindow) -> int:
-    return _WINDOW_OVERHEAD_BYTES + len(window.url) + len(window.chat_id) + len(window.sender_id)
+    def _drop(self, message: _Message, now: float) -> None:
+        """Forget a message whose claim is over. One in progress loses only its window, and is claimed anew."""
+        self._expired_windows += message.window is not None and not message.claimed
+        self._close_window(message)
+        if message.in_progress:
+            message.until = now + CLAIM_SECONDS
+            self._messages.move_to_end(message.message_id)
+        else:
+            del self._messages[message.message_id]

@@ -24,7 +24,7 @@ from tests.benchmarks.figures import Figure, figure, ratios
 from tests.benchmarks.load import load_core, pinned, put_under_load
 from tests.benchmarks.sealing import Bot, as_http, check_answers
 from tests.benchmarks.servers import Server, Settings
-from tests.proofs.replicas import durable_redis
+from tests.soak.replicas import durable_redis
 
 if TYPE_CHECKING:
     from tests.benchmarks.figures import Rows
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 AIOHTTP = "bare aiohttp application"
 PROTOCOL = "bare asyncio protocol"
-REACH = {"memory:": 2.0, "sqlite:": 0.8, "redis:": 0.35}
+MAX_CPU = {"memory:": 1.1, "sqlite:": 2.0, "redis:": 2.0}
+"""The CPU of a callback, as a multiple of what the bare aiohttp application computes. The Go original needs 1.1."""
 
 _WARMING = 200
 
@@ -55,7 +56,6 @@ def servers(bot: Bot, folder: Path, redis: str) -> dict[str, Settings]:
         "memory:": Settings(kind="channel", entry=bot.entry(state="memory:")),
         "sqlite:": Settings(kind="channel", entry=bot.entry(state=f"sqlite:{folder / 'state.db'}")),
         "redis:": Settings(kind="channel", entry=bot.entry(state=redis)),
-        "memory:, without the short path": Settings(kind="channel", entry=bot.entry(state="memory:", shortPath=False)),
     }
 
 
@@ -90,7 +90,7 @@ def measure(scale: Scale) -> Rows:
                 cpu_before = server.cpu_seconds()
                 load = put_under_load(server.port, requests)
                 cpu_seconds = (server.cpu_seconds() - cpu_before) / scale.messages
-                if name.split(",")[0] in REACH:
+                if name.split(",")[0] in MAX_CPU:
                     check_answers(sealed, load.sample)
                 each = found.setdefault(name, Rounds())
                 each.per_second.append(load.per_second)
@@ -109,9 +109,9 @@ def measure(scale: Scale) -> Rows:
 
 def _figures(name: str, rounds: Rounds, floor: Rounds) -> dict[str, Figure]:
     return {
-        "of aiohttp": figure(ratios(rounds.per_second, floor.per_second), "x", at_least=REACH.get(name)),
+        "of aiohttp": figure(ratios(rounds.per_second, floor.per_second), "x"),
         "per second": figure(rounds.per_second),
-        "of aiohttp by CPU": figure(ratios(floor.cpu_seconds, rounds.cpu_seconds), "x"),
+        "CPU of aiohttp's": figure(ratios(rounds.cpu_seconds, floor.cpu_seconds), "x", at_most=MAX_CPU.get(name)),
         "p99": figure([seconds * 1000 for seconds in rounds.p99_seconds], "ms"),
         "CPU each": figure([seconds * 1e6 for seconds in rounds.cpu_seconds], "µs"),
         "generator busy": figure(rounds.busy),

@@ -1,4 +1,4 @@
-"""What each step of an ordinary callback costs, from the query to the sealed acknowledgement, without HTTP."""
+"""What each step of the codec costs, from the query of an ordinary callback to the sealed acknowledgement."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from maven_channel_wecom.policy.reply_window import open_window
 from maven_channel_wecom.protocol import envelope, limits, signature
 from maven_channel_wecom.protocol.callback import read_callback
-from maven_channel_wecom.state.memory import MemoryStateStore
-from maven_channel_wecom.state.port import KeptCallback
 from tests.benchmarks.figures import figure
 from tests.benchmarks.load import pinned, server_core
 from tests.benchmarks.sealing import Bot
@@ -52,21 +49,14 @@ def _microseconds(step: Callable[..., object], given: Sequence[object]) -> float
 
 def _steps(bot: Bot, sealed: Sequence[SealedRequest]) -> list[tuple[str, Callable[..., object], Sequence[object]]]:
     credentials = bot.credentials
-    state = MemoryStateStore()
     now = time.time()
     queries = [dict(parse_qsl(each.query)) for each in sealed]
     signed = [envelope.read_query(query) for query in queries]
     bodies = [each.body for each in sealed]
     ciphertexts = [envelope.read_body(body) for body in bodies]
     encrypted = [binascii.a2b_base64(ciphertext) for ciphertext in ciphertexts]
-    frames = [credentials.cipher.decrypt(each) for each in encrypted]
-    messages = [envelope._unframe(frame)[0] for frame in frames]
-    callbacks = [read_callback(message) for message in messages]
-    admitted = [
-        (KeptCallback(callback.message_id, callback.chat_id, now, message), open_window(callback, now), now)
-        for callback, message in zip(callbacks, messages, strict=True)
-    ]
     signed_texts = list(zip(signed, ciphertexts, strict=True))
+    messages = [envelope.open_envelope((credentials,), query, text).message for query, text in signed_texts]
 
     def check(given: tuple[envelope.SignedQuery, str]) -> bool:
         query, ciphertext = given
@@ -89,17 +79,12 @@ def _steps(bot: Bot, sealed: Sequence[SealedRequest]) -> list[tuple[str, Callabl
         )
         return msgspec.json.encode(acknowledgement)
 
-    def whole(given: tuple[MemoryStateStore, dict[str, str], bytes]) -> bytes:
-        elsewhere, fields, body = given
+    def whole(given: tuple[dict[str, str], bytes]) -> bytes:
+        fields, body = given
         query = envelope.read_query(fields)
-        opened = envelope.open_envelope((credentials,), query, envelope.read_body(body))
-        callback = read_callback(opened.message)
-        kept = KeptCallback(callback.message_id, callback.chat_id, now, opened.message)
-        assert elsewhere.admit(kept, open_window(callback, now), now)
+        read_callback(envelope.open_envelope((credentials,), query, envelope.read_body(body)).message)
         return seal(query.nonce)
 
-    elsewhere = MemoryStateStore()
-    everything = [(elsewhere, query, body) for query, body in zip(queries, bodies, strict=True)]
     assert all(check(each) for each in signed_texts)
     return [
         ("query", envelope.read_query, queries),
@@ -107,9 +92,7 @@ def _steps(bot: Bot, sealed: Sequence[SealedRequest]) -> list[tuple[str, Callabl
         ("signature", check, signed_texts),
         ("base64", binascii.a2b_base64, ciphertexts),
         ("decrypt", credentials.cipher.decrypt, encrypted),
-        ("unframe", envelope._unframe, frames),
         ("JSON", read_callback, messages),
-        ("admit (memory:)", lambda given: state.admit(*given), admitted),
         ("seal", seal, [query.nonce for query in signed]),
-        (WHOLE, whole, everything),
+        (WHOLE, whole, list(zip(queries, bodies, strict=True))),
     ]

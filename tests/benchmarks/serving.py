@@ -3,7 +3,7 @@
 `aiohttp` is a bare aiohttp application with a constant answer, its access log off. `protocol` is a bare asyncio
 protocol that has httptools parse the request and writes a constant answer. `channel` is ours: the installed plugin
 found by its entry point, the channel started through `maven_channel_start` with a fresh metrics registry and the
-embedded host's logging and way of collecting garbage, and a host whose `publish` takes each message, counts it and
+embedded host's logging and garbage collection, and a host whose `publish` takes each message, counts it and
 returns. `wecom` takes what is POSTed to a `response_url` and says that it is well. `pictures` serves a large encrypted
 picture.
 """
@@ -23,8 +23,8 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from maven_channel_wecom.contract.messages import ImageBlock
 from maven_channel_wecom.host import logs
-from maven_channel_wecom.host.collecting import spare_callers
 from maven_channel_wecom.host.plugins import load_plugins
+from maven_channel_wecom.host.process import tune_garbage_collection
 from maven_channel_wecom.protocol import cipher
 from tests.benchmarks.sealing import PATH
 from tests.benchmarks.servers import Announcement, Settings, Summary
@@ -155,7 +155,7 @@ async def _serve_channel(settings: Settings) -> tuple[int, Stop]:
     stall = await watching.__aenter__() if watching else Stall()
     host = _Host(plugins.hook, settings, stall)
     channel: Any = await plugins.hook.maven_channel_start(name="wecom", config=settings.entry, host=host)
-    spare_callers()
+    tune_garbage_collection()
 
     async def stop() -> Summary:
         found = Summary(

@@ -20,9 +20,9 @@ SHORT = Scale(messages=64, rounds=1, entries=300, seconds=1.0, picture_bytes=200
 SUBJECTS = {
     "callbacks": {"bare aiohttp application", "bare asyncio protocol", "memory:", "sqlite:", "redis:"},
     "calm": {"300/s, agent hangs, pictures arrive"},
-    "delivery": {"bare aiohttp session", "reply client", "maven_outbound_send"},
+    "delivery": {"bare aiohttp session", "bare aiohttp session, a connection each", "maven_outbound_send"},
     "media": {"a picture of 0.190735 MiB", "16 pictures of 0.190735 MiB at once"},
-    "codec": {"query", "body", "signature", "base64", "decrypt", "unframe", "JSON", "admit (memory:)", "seal"},
+    "codec": {"query", "body", "signature", "base64", "decrypt", "JSON", "seal"},
     "state": {"memory:", "sqlite:", "redis:"},
 }
 

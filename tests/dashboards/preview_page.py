@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.dashboards.shown import filled_in
+from tests.dashboards.committed import filled_in
 
 if TYPE_CHECKING:
     from tests.fakes.prometheus_server import PrometheusServer

@@ -17,16 +17,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.dashboards.committed import DASHBOARDS
 from tests.dashboards.preview_page import ROW_PIXELS, Shown, page
 from tests.dashboards.scene import RunningClock, Scene
-from tests.dashboards.shown import DASHBOARDS
+from tests.e2e.watch import Watch
 from tests.fakes.prometheus_server import PrometheusServer
-from tests.journeys.watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.journeys.journey import Bot
+    from tests.e2e.deployment import Bot
 
 _CALM_SECONDS = 25.0
 _OUTAGE_SECONDS = 6.0

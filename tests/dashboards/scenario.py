@@ -20,19 +20,19 @@ from typing import TYPE_CHECKING
 from dashboards.alerts import ALERTS
 from maven_channel_wecom.simulator.faults import Delay
 from maven_channel_wecom.simulator.messages import Text
-from tests.dashboards.hurry import hurried_rules
+from tests.dashboards.committed import DASHBOARDS, asked, filled_in
 from tests.dashboards.preview_page import NOTHING, Shown, page
 from tests.dashboards.scene import Scene, SceneClock
-from tests.dashboards.shown import DASHBOARDS, asked, filled_in
+from tests.dashboards.shortened_rules import shortened_rules
+from tests.e2e.watch import Watch
 from tests.fakes.prometheus_server import PrometheusServer
-from tests.journeys.watching import Watch
-from tests.proofs.fleet import lone_gateway
+from tests.soak.fleet import lone_gateway
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom
-    from tests.proofs.fleet import Gateway
+    from tests.soak.fleet import Gateway
 
 MANIFEST = tomllib.loads((Path(__file__).parents[2] / "plugin.toml").read_text(encoding="utf-8"))
 
@@ -259,7 +259,7 @@ async def play_all(folder: Path, *, whole: bool, report: Callable[[str], object]
             wecom, gateway = await stack.enter_async_context(lone_gateway(folder))
             targets.append(gateway.target)
         prometheus = await stack.enter_async_context(
-            PrometheusServer(folder, targets, rules=hurried_rules(patient=whole))
+            PrometheusServer(folder, targets, rules=shortened_rules(patient=whole))
         )
         play = Play(scene, prometheus, seen)
 

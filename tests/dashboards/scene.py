@@ -32,9 +32,9 @@ from maven_channel_wecom.simulator.messages import (
     Voice,
 )
 from maven_channel_wecom.simulator.picture import draw_png
+from tests.e2e.deployment import Bot, Deployment
+from tests.e2e.hand_clock import HandClock
 from tests.fakes.redis_server import RedisServer
-from tests.journeys.hand_clock import HandClock
-from tests.journeys.journey import Bot, Journey
 from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.inbox import AdmittedCallback
     from maven_channel_wecom.simulator.messages import Message
     from maven_channel_wecom.simulator.sent import SentCallback
-    from tests.journeys.watching import Watch
+    from tests.e2e.watch import Watch
 
 INBOX_LIMIT = 60
 _HELD = 50
@@ -167,7 +167,7 @@ class Scene:
     async def open(self) -> None:
         """Start the host, on the same port as before."""
         self.well.settings["type"] = "wecom"
-        self._running = Journey(
+        self._running = Deployment(
             self._watch,
             {"state": self.redis.address(), "inboxLimit": INBOX_LIMIT, "drainSeconds": 0.1},
             document={
@@ -246,6 +246,7 @@ class Scene:
         await self.windows_without_answer()
         await self.signatures_of_others(6)
         await self.sick.wecom.request("POST", body=b"{}")
+        await self.requests_to_another_path()
         await self.broken_messages()
         self.stall()
 
@@ -299,6 +300,13 @@ class Scene:
         for _ in range(_STRANGERS):
             _, writer = await asyncio.open_connection("127.0.0.1", self._running.channel().port)
             self._strangers.append(writer)
+
+    async def requests_to_another_path(self) -> None:
+        """Have a browser look for a page that the callback port does not have."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._running.channel().port)
+        writer.write(b"GET /favicon.ico HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        await reader.read()
+        writer.close()
 
     def set_clock_of_wecom(self, *, right: bool) -> None:
         self.sick.wecom.clock = self.clock.wall if right else (lambda: self.clock.wall() - _SKEW_SECONDS)

@@ -14,8 +14,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from dashboards import objectives
 from dashboards.alerts import ALERTS
 from dashboards.files import files
+from tests.dashboards.committed import DASHBOARDS, FOLDER, annotated, asked, filled_in, panels
 from tests.dashboards.promtool import promtool
-from tests.dashboards.shown import DASHBOARDS, FOLDER, annotated, asked, filled_in, panels
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from dashboards.alerts import ALERTS
 from dashboards.rules import UNAVAILABLE, recordings
-from maven_channel_wecom.metrics.labels import UNAVAILABILITIES
+from maven_channel_wecom.errors import Unavailability
+from tests.dashboards.committed import annotated, asked, named, pasted
 from tests.dashboards.promtool import promtool
-from tests.dashboards.shown import annotated, asked, named, pasted
-from tests.journeys.journey import Journey
-from tests.journeys.watching import Watch
+from tests.e2e.deployment import Deployment
+from tests.e2e.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,9 +36,9 @@ SYNTHETIC = {"up"}
 
 
 @pytest.fixture
-async def journey() -> AsyncIterator[Journey]:
+async def deployment() -> AsyncIterator[Deployment]:
     """A gateway as it runs, which nobody has written to."""
-    async with Journey(Watch()) as running:
+    async with Deployment(Watch()) as running:
         yield running
 
 
@@ -62,15 +62,15 @@ def test_names_are_found_in_expressions() -> None:
     assert named("job_channel:x:rate5m * 3600 >= 5") == {"job_channel:x:rate5m"}
 
 
-async def test_dashboards_and_rules_name_metrics_that_exist(journey: Journey) -> None:
+async def test_dashboards_and_rules_name_metrics_that_exist(deployment: Deployment) -> None:
     """By the name Prometheus scrapes."""
-    scraped = {name for name, _ in await journey.metrics()} | SYNTHETIC
+    scraped = {name for name, _ in await deployment.metrics()} | SYNTHETIC
     assert used() - scraped == set()
 
 
-async def test_every_metric_is_looked_at(journey: Journey) -> None:
+async def test_every_metric_is_looked_at(deployment: Deployment) -> None:
     """In a panel, in an alert, or left out for a reason that is written down."""
-    _, text = await journey.get("/metrics")
+    _, text = await deployment.get("/metrics")
     exported = set(re.findall(r"^# TYPE (\w+) \w+$", text, re.MULTILINE))
     looked_at = {re.sub(r"_(bucket|count|sum)$", "", name) for name in used()}
     created = {name for name in exported if name.endswith("_created")}
@@ -78,9 +78,9 @@ async def test_every_metric_is_looked_at(journey: Journey) -> None:
     assert all(f"`{name}` ({reason})" in MONITORING for name, reason in UNSEEN.items())
 
 
-async def test_the_readme_lists_what_the_host_adds(journey: Journey) -> None:
+async def test_the_readme_lists_what_the_host_adds(deployment: Deployment) -> None:
     """Every metric of ours that is not the channel's, with its sentence."""
-    _, text = await journey.get("/metrics")
+    _, text = await deployment.get("/metrics")
     of_the_channel = {metric["name"] for metric in MANIFEST["metric"]}
     added = [
         (name, sentence)
@@ -93,10 +93,10 @@ async def test_the_readme_lists_what_the_host_adds(journey: Journey) -> None:
     assert sorted(rows) == sorted(added)
 
 
-async def test_labels_in_expressions_exist(journey: Journey) -> None:
+async def test_labels_in_expressions_exist(deployment: Deployment) -> None:
     """A value that no series has selects nothing, and an alert on it never fires."""
     values: dict[str, set[str]] = {}
-    for _, labels in await journey.metrics():
+    for _, labels in await deployment.metrics():
         for label, value in labels:
             values.setdefault(label, set()).add(value)
     for expr in expressions():
@@ -107,12 +107,12 @@ async def test_labels_in_expressions_exist(journey: Journey) -> None:
 
 def test_what_was_answered_503_counts_as_not_acknowledged() -> None:
     """Whatever the reason, but for a restart; `crowded` is refused before anybody knows whose it is."""
-    assert set(UNAVAILABLE.split("|")) == {*UNAVAILABILITIES, "crowded"} - {"draining"}
+    assert set(UNAVAILABLE.split("|")) == {*get_args(Unavailability), "crowded"} - {"draining"}
 
 
-async def test_what_a_gateway_exports_is_as_it_should_be(journey: Journey) -> None:
+async def test_what_a_gateway_exports_is_as_it_should_be(deployment: Deployment) -> None:
     """By promtool's own lint, with one exemption: the client library names what it tells of the process itself."""
-    _, text = await journey.get("/metrics")
+    _, text = await deployment.get("/metrics")
     done = promtool("check", "metrics", stdin=text)
     said = [line for line in (done.stdout + done.stderr).splitlines() if line]
     assert [line for line in said if not line.startswith(("python_", "process_"))] == []

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.dashboards.committed import FOLDER
 from tests.dashboards.promtool import promtool
-from tests.dashboards.shown import FOLDER
 
 PAGE = (FOLDER.parent / "docs" / "monitoring.md").read_text(encoding="utf-8")
 

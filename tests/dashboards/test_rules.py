@@ -12,9 +12,9 @@ import yaml
 from dashboards.alerts import ALERTS
 from dashboards.files import RUNBOOK
 from dashboards.rules import recordings
+from tests.dashboards.committed import named
 from tests.dashboards.promtool import promtool
 from tests.dashboards.rule_cases import CASES, Case
-from tests.dashboards.shown import named
 
 FILE = Path(__file__).parents[2] / "dashboards" / "wecom-rules.yml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))

@@ -12,8 +12,8 @@ import yaml
 from dashboards import objectives
 from dashboards.alerts import ALERTS
 from dashboards.objectives import BURNS, OBJECTIVES
+from tests.dashboards.committed import FOLDER, RUNBOOK, pasted
 from tests.dashboards.promtool import promtool
-from tests.dashboards.shown import FOLDER, RUNBOOK, pasted
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = dict(re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL))

@@ -13,7 +13,7 @@ import pytest
 
 from maven_channel_wecom.doctor import command
 from maven_channel_wecom.doctor.probing import UrlProbe
-from tests.doctor.patients import CANARIES
+from tests.doctor.faulty_bots import CANARIES
 from tests.fakes.clock import FakeClock
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Makes sockets that tell where they are to connect, and go to one listener or nowhere; or that tell when they send."""
+"""Sockets that record where they are to connect and lead to one listener or nowhere."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import aiohttp
 
 
@@ -34,15 +32,3 @@ class _DivertedSocket(socket.socket):
             raise ConnectionRefusedError(errno.ECONNREFUSED, "diverted")
         loopback = "127.0.0.1" if self.family == socket.AF_INET else "::ffff:127.0.0.1"
         super().connect((loopback, self._diversion.to_port))
-
-
-class TellingSocket(socket.socket):
-    """Calls `sends` before it sends something. It is a socket factory by way of `functools.partial`."""
-
-    def __init__(self, sends: Callable[[], None], address: aiohttp.AddrInfoType) -> None:
-        super().__init__(address[0], socket.SOCK_STREAM)
-        self._sends = sends
-
-    def send(self, data: Any, flags: int = 0, /) -> int:  # noqa: ANN401 - as socket.socket has it
-        self._sends()
-        return super().send(data, flags)

@@ -32,7 +32,10 @@ async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to_
 
 
 class HttpProxy(LoopbackServer):
-    """CONNECT and absolute-form requests. `asked` holds host and port; `to_port` None refuses every request."""
+    """CONNECT and absolute-form requests. `asked` holds host and port; `to_port` None refuses every request.
+
+    It takes `Connection: close` literally (RFC 9112 9.6): a CONNECT that says so gets an answer and no tunnel.
+    """
 
     def __init__(
         self,
@@ -61,7 +64,8 @@ class HttpProxy(LoopbackServer):
             writer.write(self._refusal)
         elif method == "CONNECT":
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            await _relay(reader, writer, self._to_port, b"")
+            if fields.get("Connection") != "close":
+                await _relay(reader, writer, self._to_port, b"")
         else:
             path = "/" + target.split("/", 3)[3]
             kept = "\r\n".join(f"{name}: {value}" for name, value in fields.items() if name != "Proxy-Authorization")

@@ -7,27 +7,36 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.state.redis.address import parse_redis_address
-from maven_channel_wecom.state.redis.link import RedisLink
+from maven_channel_wecom.state.redis.connection import RedisConnection
 from maven_channel_wecom.state.redis.store import SILENT_SECONDS, RedisStateStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from maven_channel_wecom.state.port import StateStore
+    from maven_channel_wecom.state.store import StateStore
     from tests.fakes.redis_server import RedisServer
 
 _STREAM = "maven-wecom:{wecom}:unfinished"
 _PULSE = "maven-wecom:{wecom}:pulse"
 
 
+LONG_ANSWER_SECONDS = 5.0
+"""How long a store waits for an answer in tests that are not about that limit: a busy machine must not fail them."""
+
+
 class Replicas(contextlib.AsyncExitStack):
     """Opens stores, and closes them in the end."""
 
     async def open(
-        self, address: str, *, channel: str = "wecom", silent_seconds: float = SILENT_SECONDS
+        self,
+        address: str,
+        *,
+        channel: str = "wecom",
+        silent_seconds: float = SILENT_SECONDS,
+        answer_seconds: float = LONG_ANSWER_SECONDS,
     ) -> RedisStateStore:
-        link = await asyncio.to_thread(RedisLink, parse_redis_address(address))
-        store = RedisStateStore(link, channel=channel, silent_seconds=silent_seconds)
+        connection = await asyncio.to_thread(RedisConnection, parse_redis_address(address), seconds=answer_seconds)
+        store = RedisStateStore(connection, channel=channel, silent_seconds=silent_seconds)
         self.push_async_callback(store.close)
         await store.start()
         return store
@@ -38,7 +47,7 @@ async def crash_redis_store(store: StateStore) -> None:
     assert isinstance(store, RedisStateStore)
     if store._keeper is not None:
         store._keeper.cancel()
-    await store._link.close()
+    await store._connection.close()
 
 
 async def let_replicas_be_silent(server: RedisServer, *, seconds: float, steady: bool = True) -> None:
@@ -57,10 +66,10 @@ async def let_replicas_be_silent(server: RedisServer, *, seconds: float, steady:
 
 
 async def healed(store: RedisStateStore) -> None:
-    """Wait until it can promise again and owes nothing, without asking anything of it."""
+    """Wait until it can promise again and nothing is deferred, without asking anything of it."""
     async with asyncio.timeout(10):
         while True:
-            if await store.health() is None and not store._owed:
+            if await store.health() is None and not store.deferred:
                 return
             # It announces nothing, and asking it more would heal it.
             await asyncio.sleep(0.01)

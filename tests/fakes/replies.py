@@ -10,25 +10,31 @@ from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from maven_channel_wecom.transport.passage import Passage
+    from maven_channel_wecom.egress.egress import SendProgress
 
 Step = int | tuple[int, bytes] | RequestNotSent | AnswerLost
 
 
-class ScriptedReplyClient:
-    """Takes one step for each request, the last one for ever: an errcode, a status with a body, or a failure."""
+class ScriptedEgress:
+    """Takes one step for each request, the last one for ever: an errcode, a status with a body, or a failure.
+
+    `posts` holds the URL and the markdown of each request, `timeouts` its limit in seconds.
+    """
 
     def __init__(self, steps: Sequence[Step] = (0,)) -> None:
         self._steps = list(steps)
         self.posts: list[tuple[str, str]] = []
         self.timeouts: list[float] = []
 
-    async def post(self, url: str, body: bytes, *, timeout_seconds: float, passage: Passage) -> tuple[int, bytes]:
+    async def post(
+        self, url: str, body: bytes, *, timeout_seconds: float, progress: SendProgress | None = None
+    ) -> tuple[int, bytes]:
         sent: dict[str, Any] = json.loads(body)
         self.posts.append((url, sent["markdown"]["content"]))
         self.timeouts.append(timeout_seconds)
         step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
-        passage.left = not isinstance(step, RequestNotSent)
+        if progress is not None:
+            progress.left = not isinstance(step, RequestNotSent)
         if isinstance(step, RequestNotSent | AnswerLost):
             raise step
         return (200, b'{"errcode":%d}' % step) if isinstance(step, int) else step

@@ -23,6 +23,7 @@ from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, r
 from maven_channel_wecom.protocol import cipher, envelope, media, signature
 from maven_channel_wecom.protocol.callback import MediaItem, read_callback
 from maven_channel_wecom.protocol.envelope import Credentials, SignedQuery
+from tests.fakes.decrypted import decrypted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ def fuzz_callback(data: bytes) -> None:
     reply_window.open_window(callback, 0.0)
     items = [item for item in (*callback.quoted_items, *callback.items) if isinstance(item, MediaItem)]
     blocks = [media_block(item, BlockData(), "image/jpeg", "name") for item in items]
-    message = normalize(callback, blocks, channel="wecom", received_at=0.0, mention_names=("bot", "Maven"))
+    message = normalize(callback, blocks, channel="wecom", received_at=0.0, trail="", mention_names=("bot", "Maven"))
     # What a host sends on and keeps has to be Unicode without holes.
     msgspec.json.decode(msgspec.json.encode((message, callback.event, callback.message_id, callback.chat_id)))
 
@@ -130,16 +131,16 @@ def fuzz_media(data: bytes) -> None:
 
 
 def _open_in_parts(content: bytes, keys: tuple[bytes, ...], kind: MediaKind) -> None:
-    whole = media.open_media(content, keys, kind)
-    opening = media.Opening(keys, kind)
-    parts = [opening.update(content[start : start + 1_000]) for start in range(0, len(content), 1_000)]
-    parts += opening.finalize()
+    whole = decrypted(content, keys, kind)
+    decryptor = media.MediaDecryptor(keys, kind)
+    parts = [decryptor.update(content[start : start + 1_000]) for start in range(0, len(content), 1_000)]
+    parts += decryptor.finalize()
     assert b"".join(parts) == whole
-    assert opening.media_type == media.media_type(whole)
+    assert decryptor.media_type == media.media_type(whole)
     block_data = BlockData()
     for part in parts:
         block_data.add(part)
-    media_block(MediaItem(kind=kind, url=""), block_data, opening.media_type, "name")
+    media_block(MediaItem(kind=kind, url=""), block_data, decryptor.media_type, "name")
 
 
 def fuzz_cutting(data: bytes) -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
+import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from maven_channel_wecom.host.configuration import Gateway
-from maven_channel_wecom.host.status_server import StatusServer
+from maven_channel_wecom.host.status_server import MAX_STATUS_CONNECTIONS, StatusServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from types import FrameType
+
+    from prometheus_client import Metric
+    from prometheus_client.registry import Collector
 
 
 @asynccontextmanager
@@ -86,7 +92,7 @@ async def test_what_is_no_question_of_ours_is_refused(
 )
 async def test_a_client_that_dawdles_is_hung_up_on(beginning: bytes) -> None:
     """Wherever in a request it stops, or after it."""
-    async with listening(CollectorRegistry(), patience_seconds=0.05) as server:
+    async with listening(CollectorRegistry(), timeout_seconds=0.05) as server:
         await exchange(server, beginning)
 
 
@@ -94,7 +100,7 @@ async def test_a_reader_who_takes_nothing_is_hung_up_on() -> None:
     """Else every such connection would keep its answer in memory, for as long as it likes."""
     registry = CollectorRegistry()
     Gauge("long", "more than the buffers between two sockets hold " * 500_000, registry=registry)
-    async with listening(registry, patience_seconds=0.05) as server:
+    async with listening(registry, timeout_seconds=0.05) as server:
         assert server._runner is not None
         aiohttp_server = server._runner.server
         assert aiohttp_server is not None
@@ -106,3 +112,98 @@ async def test_a_reader_who_takes_nothing_is_hung_up_on() -> None:
                 for held in (True, False):
                     while bool(aiohttp_server.connections) != held:  # noqa: ASYNC110 - it announces nothing
                         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("target", [b"/metrics", b"/nowhere"])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"Content-Encoding: gzip\r\nContent-Length: 50000", 415),
+        (b"Content-Encoding: identity, br\r\nContent-Length: 50000", 415),
+        (b"Content-Encoding: deflate\r\nTransfer-Encoding: chunked", 415),
+        (b"Content-Length: 50000", 413),
+        (b"Transfer-Encoding: chunked", 413),
+    ],
+)
+async def test_a_coded_or_large_body_is_refused_by_its_head(target: bytes, headers: bytes, status: int) -> None:
+    """Nothing of the body has come when the answer does, and the connection is closed behind it."""
+    async with listening(CollectorRegistry()) as server:
+        answer = await exchange(server, b"POST " + target + b" HTTP/1.1\r\nHost: a\r\n" + headers + b"\r\n\r\n")
+    assert answer.split(b" ", 2)[1] == str(status).encode()
+    assert b"\r\nConnection: close\r\n" in answer
+
+
+@pytest.mark.parametrize("body", [b"Content-Length: 2\r\n\r\n{}", b"\r\n", b"Content-Encoding: identity\r\n\r\n"])
+async def test_a_small_body_is_ignored(body: bytes) -> None:
+    async with listening(CollectorRegistry()) as server:
+        answer = await exchange(server, b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + body)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_nothing_is_decompressed() -> None:
+    """A body of some kilobytes may stand for gigabytes, and nobody else is answered meanwhile."""
+    bomb = gzip.compress(bytes(1024 * 1024))
+    head = b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    behind = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    called: set[str] = set()
+
+    def note(_frame: FrameType, event: str, argument: object) -> None:
+        if event == "c_call":
+            called.add(getattr(argument, "__name__", ""))
+
+    async with listening(CollectorRegistry()) as server:
+        sys.setprofile(note)
+        try:
+            answers = await exchange(server, head + bomb + behind)
+        finally:
+            sys.setprofile(None)
+    assert answers.startswith(b"HTTP/1.1 415 ")
+    # No request is answered behind it.
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert "recv" in called
+    assert "decompress" not in called
+
+
+async def test_connections_are_limited() -> None:
+    """The files of the process are for the callback port; those that are open already go on."""
+    async with listening(CollectorRegistry()) as server, asyncio.timeout(30):
+        request = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(MAX_STATUS_CONNECTIONS)]
+        with pytest.raises((ConnectionError, AssertionError)):
+            assert (await exchange(server, request)).startswith(b"HTTP/1.1 200")
+        for _, writer in silent:
+            writer.close()
+        while not (await exchange_or_nothing(server, request)).startswith(b"HTTP/1.1 200"):
+            pass
+
+
+async def exchange_or_nothing(server: StatusServer, request: bytes) -> bytes:
+    try:
+        return await exchange(server, request)
+    except ConnectionError:
+        return b""
+
+
+async def test_other_work_goes_on_between_scrapes() -> None:
+    """Each takes some milliseconds: all of one moment together would stop the callbacks."""
+    registry = CollectorRegistry()
+    scrapes = 0
+
+    class Slow:
+        def collect(self) -> list[Metric]:
+            nonlocal scrapes
+            scrapes += 1
+            return []
+
+    registry.register(cast("Collector", Slow()))
+    most_between = 0
+    async with listening(registry) as server:
+        request = b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        asking = [asyncio.create_task(exchange(server, request)) for _ in range(30)]
+        while not all(task.done() for task in asking):
+            before = scrapes
+            await asyncio.sleep(0)
+            most_between = max(most_between, scrapes - before)
+        assert all(task.result().startswith(b"HTTP/1.1 200") for task in asking)
+    assert scrapes >= 30
+    assert most_between == 1

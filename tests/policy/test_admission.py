@@ -1,8 +1,11 @@
 """Who may talk to the bot."""
 
+from typing import get_args
+
 import pytest
 
-from maven_channel_wecom.policy.admission import REFUSALS, AdmissionRules, refusal
+from maven_channel_wecom.errors import Refusal
+from maven_channel_wecom.policy.admission import AdmissionRules, refusal
 from maven_channel_wecom.protocol.callback import Callback
 
 EVERYBODY = AdmissionRules()
@@ -35,4 +38,4 @@ def test_a_callback_is_refused_for_the_first_list_it_is_not_on(
 ) -> None:
     """Bot, then group, then sender; a single chat needs no group."""
     assert refusal(found, rules) == reason
-    assert reason is None or reason in REFUSALS
+    assert reason is None or reason in get_args(Refusal)

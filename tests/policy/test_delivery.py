@@ -1,20 +1,35 @@
 """What each answer means for a reply, and when there is another attempt."""
 
+from typing import get_args
+
 import pytest
 
-from maven_channel_wecom.errors import AnswerLost, RequestNotSent
+from maven_channel_wecom.errors import (
+    AnswerLost,
+    LostReason,
+    NotSentReason,
+    RefusedReason,
+    RequestNotSent,
+    RetryReason,
+    UndeliverableReason,
+    UnknownReason,
+)
 from maven_channel_wecom.policy import delivery
 from maven_channel_wecom.policy.delivery import (
     MAX_ATTEMPTS,
-    REASONS,
-    RETRY_REASONS,
     Verdict,
     judge_answer,
     judge_failure,
     judge_repeat,
     next_delay,
 )
-from maven_channel_wecom.transport import failures
+
+REASONS = {
+    "delivered": ("ok",),
+    "undeliverable": get_args(UndeliverableReason),
+    "refused": get_args(RefusedReason),
+    "unknown": get_args(UnknownReason),
+}
 
 
 def answer(errcode: int) -> bytes:
@@ -72,15 +87,15 @@ def test_a_verdict_on_an_errcode_keeps_it(errcode: int) -> None:
     assert judge_answer(500, answer(errcode)).errcode is None
 
 
-@pytest.mark.parametrize("reason", delivery.NOT_SENT_REASONS)
-def test_what_never_left_is_repeated_unless_it_is_hopeless(reason: str) -> None:
+@pytest.mark.parametrize("reason", get_args(NotSentReason))
+def test_what_never_left_is_repeated_unless_it_is_hopeless(reason: NotSentReason) -> None:
     """A forbidden address or a broken URL will be the same next time."""
     verdict = judge_failure(RequestNotSent(reason=reason))
     assert verdict == Verdict("undeliverable", reason, retry=reason not in {"forbidden_address", "bad_url"})
 
 
-@pytest.mark.parametrize("reason", delivery.LOST_REASONS)
-def test_what_left_without_an_answer_is_not_repeated(reason: str) -> None:
+@pytest.mark.parametrize("reason", get_args(LostReason))
+def test_what_left_without_an_answer_is_not_repeated(reason: LostReason) -> None:
     """It may have arrived, and would be shown twice."""
     assert judge_failure(AnswerLost(reason=reason)) == Verdict("unknown", reason)
 
@@ -93,21 +108,15 @@ def test_a_spent_window_means_something_else_after_a_crash() -> None:
     assert judge_repeat(ok, repeated=True) == ok
 
 
-def test_the_reasons_of_the_transport_are_all_known_here() -> None:
-    """The policy cannot import the transport, so this holds the two lists together."""
-    assert set(delivery.NOT_SENT_REASONS) == set(failures.NOT_SENT_REASONS)
-    assert set(delivery.LOST_REASONS) == set(failures.LOST_REASONS)
-
-
 def test_every_verdict_is_a_label_of_the_metric() -> None:
     """The label values are closed; so are those of the repeats."""
     verdicts = [judge_answer(status, body) for status, body, *_ in ANSWERS]
-    verdicts += [judge_failure(RequestNotSent(reason=reason)) for reason in delivery.NOT_SENT_REASONS]
-    verdicts += [judge_failure(AnswerLost(reason=reason)) for reason in delivery.LOST_REASONS]
+    verdicts += [judge_failure(RequestNotSent(reason=reason)) for reason in get_args(NotSentReason)]
+    verdicts += [judge_failure(AnswerLost(reason=reason)) for reason in get_args(LostReason)]
     verdicts += [delivery.EXPIRED, judge_repeat(judge_answer(200, answer(60140)), repeated=True)]
     for verdict in verdicts:
         assert verdict.reason in REASONS[verdict.outcome]
-        assert not verdict.retry or verdict.reason in RETRY_REASONS
+        assert not verdict.retry or verdict.reason in get_args(RetryReason)
     produced = {(verdict.outcome, verdict.reason) for verdict in verdicts}
     never_judged = {("undeliverable", "empty"), ("undeliverable", "state")}
     labels = {(outcome, reason) for outcome, reasons in REASONS.items() for reason in reasons}

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, UnavailableBlock
+from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock
+from maven_channel_wecom.errors import MediaUnavailable
 from maven_channel_wecom.policy.media_blocks import BlockData, media_block
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.protocol.media import media_type
@@ -49,7 +50,9 @@ def test_an_opened_image_becomes_a_block_with_the_type_of_its_bytes(content: byt
 )
 def test_an_image_that_is_none_is_unavailable(content: bytes) -> None:
     """No model is handed something else under that name."""
-    assert block(IMAGE, content, "") == UnavailableBlock(kind="image", reason="not_an_image")
+    with pytest.raises(MediaUnavailable) as raised:
+        block(IMAGE, content, "")
+    assert raised.value.reason == "not_an_image"
 
 
 def test_a_file_has_name_type_and_content() -> None:
@@ -67,7 +70,9 @@ def test_ten_mebibytes_are_taken_and_one_byte_more_is_not() -> None:
     """The limit is on the opened bytes."""
     ten_mebibytes = 10 * 2**20
     assert isinstance(block(FILE, bytes(ten_mebibytes), ""), FileBlock)
-    assert block(FILE, bytes(ten_mebibytes + 1), "") == UnavailableBlock(kind="file", reason="too_large")
+    with pytest.raises(MediaUnavailable) as raised:
+        block(FILE, bytes(ten_mebibytes + 1), "")
+    assert raised.value.reason == "too_large"
 
 
 @given(st.lists(st.tuples(st.binary(max_size=200), st.sampled_from([1, 2, 1_000, 5_000])), max_size=20))

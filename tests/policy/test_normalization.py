@@ -38,7 +38,9 @@ def normalized(
         items=items,
         quoted_items=quoted,
     )
-    return normalize(callback, media, channel="wecom", received_at=1234.9, mention_names=("Maven", "Maven Bot"))
+    return normalize(
+        callback, media, channel="wecom", received_at=1234.9, trail="0123456789ab", mention_names=("Maven", "Maven Bot")
+    )
 
 
 def test_a_message_names_its_channel_chat_and_sender() -> None:
@@ -52,7 +54,12 @@ def test_a_message_names_its_channel_chat_and_sender() -> None:
         "m1",
     )
     assert message.timestamp == 1234
-    assert message.transport_meta == {"bot_id": "aib1", "chat_type": "single", "message_type": "mixed"}
+    assert message.transport_meta == {
+        "bot_id": "aib1",
+        "chat_type": "single",
+        "message_type": "mixed",
+        "trail": "0123456789ab",
+    }
 
 
 def test_in_a_group_the_chat_is_the_group() -> None:

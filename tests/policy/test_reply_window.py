@@ -17,7 +17,7 @@ def test_every_message_with_a_url_opens_a_window_of_its_own(type_: str) -> None:
     """Bound to message, chat and sender, a little shorter than WeCom's hour."""
     window = open_window(callback(type_), now=1000.0)
     assert window is not None
-    assert (window.message_id, window.chat_id, window.sender_id, window.url) == ("m", "wr1", "alice", URL)
+    assert (window.message_id, window.chat, window.sender_id, window.url) == ("m", "group:wr1", "alice", URL)
     assert window.opened_at == 1000.0
     assert not window.repeated
     assert window.expires_at == 1000.0 + 3600 - MARGIN_SECONDS

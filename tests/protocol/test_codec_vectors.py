@@ -8,6 +8,7 @@ import pytest
 from maven_channel_wecom.errors import SignatureMismatch
 from maven_channel_wecom.protocol import cipher, envelope, media, signature
 from maven_channel_wecom.protocol.envelope import Credentials, SignedQuery
+from tests.fakes.decrypted import decrypted
 from tests.vectors.loading import VECTORS, by_id
 
 
@@ -68,9 +69,9 @@ def test_a_media_file_opens_and_closes_to_the_known_bytes(vector: dict[str, Any]
     """Media have no frame: key, padding and nothing else."""
     key = cipher.decode_key(vector["encoding_aes_key"])
     content, ciphertext = bytes.fromhex(vector["content"]), bytes.fromhex(vector["ciphertext"])
-    assert media.open_media(ciphertext, [key], "file") == content
-    opening = media.Opening([key], "file")
-    by_byte = [opening.update(ciphertext[place : place + 1]) for place in range(len(ciphertext))]
-    assert b"".join((*by_byte, *opening.finalize())) == content
+    assert decrypted(ciphertext, [key], "file") == content
+    decryptor = media.MediaDecryptor([key], "file")
+    by_byte = [decryptor.update(ciphertext[place : place + 1]) for place in range(len(ciphertext))]
+    assert b"".join((*by_byte, *decryptor.finalize())) == content
     assert cipher.encrypt(key, content) == ciphertext
     assert len(ciphertext) - len(content) == vector["padding_bytes"]

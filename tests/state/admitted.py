@@ -1,35 +1,66 @@
-"""A message as tests admit it: with a window of an hour, written by Alice."""
+"""A message as tests admit it: with a window of an hour, written by Alice in one group."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from maven_channel_wecom.later import settled
-from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state.port import KeptCallback
+from maven_channel_wecom.policy.reply_window import ReplyWindow, chat_key
+from maven_channel_wecom.state.store import Admission, StoredCallback
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.state.port import StateStore
+    from maven_channel_wecom.state.store import StateStore
 
 NOW: Final = 1_700_000_000.0
 HOUR: Final = 3600.0
 
-
-def kept(message_id: str) -> KeptCallback:
-    return KeptCallback(message_id, "chat", NOW, b"message")
-
-
-def window(message_id: str, opened_at: float = NOW) -> ReplyWindow:
-    return ReplyWindow(message_id, "chat", "alice", f"https://x/{message_id}", opened_at, opened_at + HOUR)
+CHAT: Final = chat_key("chat", is_group=True)
+"""The chat of every message that names no other."""
 
 
-async def all_unfinished(store: StateStore, now: float = NOW) -> list[KeptCallback]:
+def stored(message_id: str, received_at: float = NOW) -> StoredCallback:
+    return StoredCallback(message_id, received_at, f"message {message_id} \0 文字".encode())
+
+
+def window(
+    message_id: str,
+    opened_at: float = NOW,
+    *,
+    chat: str = CHAT,
+    sender_id: str = "alice",
+    repeated: bool = False,
+) -> ReplyWindow:
+    url = f"https://x/{message_id}?文字"
+    return ReplyWindow(message_id, chat, sender_id, url, opened_at, opened_at + HOUR, repeated)
+
+
+def admission(message_id: str, now: float = NOW, *, chat: str = CHAT, sender_id: str = "alice") -> Admission:
+    """Return what admits a message with a window."""
+    return Admission(stored(message_id, now), window(message_id, now, chat=chat, sender_id=sender_id))
+
+
+def admission_of_event(message_id: str, now: float = NOW) -> Admission:
+    """Return what admits a callback without a window."""
+    return Admission(stored(message_id, now), None)
+
+
+async def admit(
+    store: StateStore, message_id: str, now: float = NOW, *, chat: str = CHAT, sender_id: str = "alice"
+) -> bool:
+    """Admit one message and tell whether it was new."""
+    (new,) = await store.admit([admission(message_id, now, chat=chat, sender_id=sender_id)], now)
+    return new
+
+
+async def claim(store: StateStore, message_id: str, now: float = NOW) -> ReplyWindow:
+    """Claim the window of a message, which must be open."""
+    claimed = await store.claim_window([CHAT], message_id, now)
+    assert claimed is not None
+    return claimed
+
+
+async def take_over_all(store: StateStore, now: float = NOW) -> list[StoredCallback]:
     """Take over until there is nothing left."""
-    taken: list[KeptCallback] = []
-    while some := await store.unfinished(now):
+    taken: list[StoredCallback] = []
+    while some := await store.take_over(now):
         taken += some
     return taken
-
-
-async def admit(store: StateStore, message_id: str, now: float = NOW) -> bool:
-    return await settled(store.admit(kept(message_id), window(message_id, now), now))

@@ -1,4 +1,4 @@
-"""A process that admits messages to a state file, eight at a time, and says of each that it was admitted.
+"""A process that admits messages to a state file, in batches of eight, and prints the id of each admitted message.
 
 `python -m tests.state.admitting PATH PREFIX`; it goes on until it is killed.
 """
@@ -10,27 +10,24 @@ import itertools
 import sys
 import time
 
-from maven_channel_wecom.later import settled
-from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state.opening import open_state
-from maven_channel_wecom.state.port import KeptCallback
+from maven_channel_wecom.state.backends import open_state
+from tests.state.admitted import admission
+
+BATCH = 8
 
 
 async def admit_until_killed(path: str, prefix: str) -> None:
     """Print each id in a line of its own, after it was admitted."""
     state = await open_state(f"sqlite:{path}", channel="wecom")
     numbers = itertools.count()
-
-    async def admit() -> None:
-        for number in numbers:
-            message_id = f"{prefix}-{number}"
-            now = time.time()
-            window = ReplyWindow(message_id, "chat", "alice", f"https://x/{message_id}", now, now + 3600)
-            if await settled(state.admit(KeptCallback(message_id, "chat", now, message_id.encode() * 30), window, now)):
-                sys.stdout.write(f"{message_id}\n")
-                sys.stdout.flush()
-
-    await asyncio.gather(*(admit() for _ in range(8)))
+    while True:
+        now = time.time()
+        batch = [admission(f"{prefix}-{next(numbers)}", now) for _ in range(BATCH)]
+        new = await state.admit(batch, now)
+        for admitted, is_new in zip(batch, new, strict=True):
+            if is_new:
+                sys.stdout.write(f"{admitted.callback.message_id}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

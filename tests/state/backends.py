@@ -1,4 +1,4 @@
-"""The backends the behavior suites run on: each a place that outlives the stores opened on it."""
+"""The backends the behavior suites run on, each as a place that outlives the stores opened on it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import contextlib
 import shutil
 from typing import TYPE_CHECKING, Protocol
 
-from maven_channel_wecom.state.opening import open_state
-from tests.fakes.redis_replicas import crash_redis_store, let_replicas_be_silent
+from maven_channel_wecom.state.backends import open_state
+from maven_channel_wecom.state.redis.store import open_redis
+from tests.fakes.redis_replicas import LONG_ANSWER_SECONDS, crash_redis_store, let_replicas_be_silent
 from tests.fakes.redis_server import shared_redis
 
 if TYPE_CHECKING:
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from maven_channel_wecom.state.port import StateStore
+    from maven_channel_wecom.state.store import StateStore
     from tests.fakes.redis_server import RedisServer
 
 
 class Backend(Protocol):
-    """One place where state is kept during a test. What is still open when it is left is closed then."""
+    """One place where state is stored during a test. Stores that are still open at the end of the test are closed."""
 
     async def open(self) -> StateStore:
         """Open a store as a new process would. The one opened before is closed, or was left behind by a crash."""
@@ -38,7 +39,7 @@ async def memory(_folder: Path) -> AsyncIterator[Backend]:
 
 
 class _Sqlite:
-    """Each open goes to a copy of what is on the disk, as one left behind still holds the file it was opened on."""
+    """Each open gets a copy of what is on the disk: a store left open still owns the file it was opened on."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -69,7 +70,7 @@ async def sqlite(folder: Path) -> AsyncIterator[Backend]:
 
 
 class _Redis:
-    """Each open is a replica of its own, an hour after the last one crashed: for sure it is gone."""
+    """Each open is another replica, an hour after the last one crashed, so that it counts as dead."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -79,7 +80,7 @@ class _Redis:
         for store in self._opened:
             await crash_redis_store(store)
         await let_replicas_be_silent(self._server, seconds=3600)
-        store = await open_state(self._server.address(), channel="wecom")
+        store = await open_redis(self._server.address(), channel="wecom", answer_seconds=LONG_ANSWER_SECONDS)
         self._opened.append(store)
         return store
 
@@ -106,4 +107,4 @@ BACKENDS: dict[str, Callable[[Path], AbstractAsyncContextManager[Backend]]] = {
 }
 
 DURABLE: tuple[str, ...] = ("sqlite", "redis")
-"""Those whose entries outlive the process."""
+"""The backends whose entries outlive the process."""

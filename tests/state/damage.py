@@ -1,6 +1,6 @@
-"""State files damaged at random, and what a store makes of them: what was written, or a refusal, and nothing else.
+"""State files damaged at random: a store returns what was written, or refuses the file.
 
-A damage is a function of its seed, so one that shows a fault can be looked at again.
+The damage is a function of a seed, so that a failure can be reproduced.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.later import settled
-from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state.opening import open_state
-from maven_channel_wecom.state.port import KeptCallback
-from tests.state.admitted import all_unfinished
+from maven_channel_wecom.policy.reply_window import ReplyWindow, chat_key
+from maven_channel_wecom.state.backends import open_state
+from maven_channel_wecom.state.store import Admission, StoredCallback
+from tests.state.admitted import take_over_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from maven_channel_wecom.state.port import StateStore
+    from maven_channel_wecom.state.store import StateStore
 
 NOW: Final = 1_700_000_000.0
 _MESSAGES: Final = 240
@@ -32,24 +31,24 @@ _CHATS: Final = 7
 _NAMES: Final = ("left", "closed")
 
 CALLBACKS: Final = {
-    f"m{number}": KeptCallback(f"m{number}", f"chat{number % _CHATS}", NOW + number, f"text-{number} ".encode() * 40)
+    f"m{number}": StoredCallback(f"m{number}", NOW + number, f"text-{number} ".encode() * 40)
     for number in range(_MESSAGES)
 }
 WINDOWS: Final = {
-    callback.message_id: ReplyWindow(
-        callback.message_id,
-        callback.chat_id,
+    f"m{number}": ReplyWindow(
+        f"m{number}",
+        chat_key(f"chat{number % _CHATS}", is_group=True),
         "alice",
-        f"https://x/{callback.message_id}",
-        callback.received_at,
-        callback.received_at + 3600,
+        f"https://x/m{number}",
+        NOW + number,
+        NOW + number + 3600,
     )
-    for callback in CALLBACKS.values()
+    for number in range(_MESSAGES)
 }
 
 
 async def write(folder: Path) -> None:
-    """Write two sound files into a folder: one left behind by a crash, with its WAL, and one closed."""
+    """Write two sound files into a folder: one left by a crash, with its WAL, and one that was closed."""
     for name in _NAMES:
         state = await open_state(f"sqlite:{folder}/{name}.writing", channel="wecom")
         await asyncio.gather(*(_live(state, number) for number in range(_MESSAGES // 2)))
@@ -66,11 +65,11 @@ async def write(folder: Path) -> None:
 async def _live(state: StateStore, number: int) -> None:
     """Carry a message to one of the ends it can come to."""
     callback, window = CALLBACKS[f"m{number}"], WINDOWS[f"m{number}"]
-    assert await settled(state.admit(callback, window, NOW))
+    assert await state.admit([Admission(callback, window)], NOW) == [True]
     if number % 5 == 1:
         await state.finish(callback.message_id, NOW)
     if number % 5 in {2, 3}:
-        claimed = await state.claim_window(callback.chat_id, callback.message_id, NOW)
+        claimed = await state.claim_window([window.chat], callback.message_id, NOW)
         assert claimed == window
     if number % 5 == 3:
         await state.spend_window(window, NOW)
@@ -104,7 +103,7 @@ async def _examine(sound: Path, folder: Path, seed: int) -> str:
         await _check_entries(state, seed)
     except StateUnavailable as unavailable:
         _check_sentence(str(unavailable), path, seed)
-        return "refused later" if await state.health() == str(unavailable) else "healthy all the same"
+        return "refused later" if await state.health() == str(unavailable) else "healthy"
     finally:
         await state.close()
     return "opened"
@@ -136,15 +135,15 @@ def _check_sentence(sentence: str, path: Path, seed: int) -> None:
 
 
 async def _check_entries(state: StateStore, seed: int) -> None:
-    """Take out everything there is: no entry differs from what was written."""
-    for callback in await all_unfinished(state):
+    """Read every entry: none differs from what was written."""
+    for callback in await take_over_all(state):
         assert callback == CALLBACKS[callback.message_id], seed
-    asked = [(window.chat_id, reply_to) for window in WINDOWS.values() for reply_to in (window.message_id, None)]
-    claimed = await asyncio.gather(*(state.claim_window(*question, NOW) for question in asked))
-    for (chat_id, reply_to), found in zip(asked, claimed, strict=True):
+    asked = [(window.chat, reply_to) for window in WINDOWS.values() for reply_to in (window.message_id, None)]
+    claimed = await asyncio.gather(*(state.claim_window([chat], reply_to, NOW) for chat, reply_to in asked))
+    for (chat, reply_to), found in zip(asked, claimed, strict=True):
         if found is not None:
             assert reply_to in {None, found.message_id}, seed
-            assert found.chat_id == chat_id, seed
+            assert found.chat == chat, seed
             assert msgspec.structs.replace(found, repeated=False) == WINDOWS[found.message_id], seed
     await asyncio.gather(*(state.finish(message_id, NOW) for message_id in CALLBACKS))
-    assert await settled(state.admit(KeptCallback("new", "chat", NOW, b"new"), None, NOW)), seed
+    assert await state.admit([Admission(StoredCallback("new", NOW, b"new"), None)], NOW) == [True], seed

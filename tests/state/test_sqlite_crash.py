@@ -1,4 +1,4 @@
-"""A process killed in the middle of its work: what it said to have admitted is there."""
+"""A process that is killed in the middle of its work: what it had admitted is there."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maven_channel_wecom.later import settled
-from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state.opening import open_state
-from tests.state.admitted import all_unfinished
+from maven_channel_wecom.state.backends import open_state
+from tests.state.admitted import CHAT, admission, stored, take_over_all, window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,20 +39,16 @@ async def admitted_before_kill(path: Path, prefix: str, lines: int) -> list[str]
 
 
 async def check(path: Path, admitted: Sequence[str]) -> None:
-    """Look into the file: every id has its callback and its window, and is known."""
+    """Look into the file: each message has its callback and its window, and is known."""
     state = await open_state(f"sqlite:{path}", channel="wecom")
-    kept = {callback.message_id: callback for callback in await all_unfinished(state)}
-    for message_id in admitted:
-        callback = kept[message_id]
-        assert callback.message == message_id.encode() * 30
-        now = callback.received_at
-        window = ReplyWindow(message_id, "chat", "alice", f"https://x/{message_id}", now, now + 3600)
-        assert not await settled(state.admit(callback, window, now))
-    answered = await asyncio.gather(*(state.claim_window("chat", name, kept[name].received_at) for name in admitted))
-    assert [window and window.url for window in answered] == [f"https://x/{name}" for name in admitted]
-    for found in answered:
-        assert found is not None
-        await state.restore_window(found, found.opened_at)
+    found = {callback.message_id: callback for callback in await take_over_all(state)}
+    times = {message_id: found[message_id].received_at for message_id in admitted}
+    for message_id, now in times.items():
+        assert found[message_id] == stored(message_id, now)
+        assert await state.admit([admission(message_id, now)], now) == [False]
+    windows = await asyncio.gather(*(state.claim_window([CHAT], name, now) for name, now in times.items()))
+    assert windows == [window(name, now) for name, now in times.items()]
+    await asyncio.gather(*(state.restore_window(window, window.opened_at) for window in windows if window))
     await state.close()
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage
     from maven_channel_wecom.host.configuration import Responses
 
-CONNECT_SECONDS: Final = 10
-IDLE_SECONDS: Final = 300
+AGENT_CONNECT_SECONDS: Final = 10
+AGENT_IDLE_SECONDS: Final = 300
 """Silence between two pieces of an answer. An agent may use a tool for minutes without a word; more is a dead peer."""
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
@@ -36,7 +36,7 @@ MAX_ERROR_BYTES: Final = 64 * 1024
 class ResponsesAgent:
     """Asks one address. Create it inside a running loop, and close it."""
 
-    def __init__(self, settings: Responses, *, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(self, settings: Responses, *, idle_seconds: float = AGENT_IDLE_SECONDS) -> None:
         self._settings = settings
         headers = {"Accept": "text/event-stream, application/json", "Content-Type": "application/json"}
         if settings.api_key:
@@ -48,7 +48,7 @@ class ResponsesAgent:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             timeout=aiohttp.ClientTimeout(
-                total=settings.timeout_seconds, sock_connect=CONNECT_SECONDS, sock_read=idle_seconds
+                total=settings.timeout_seconds, sock_connect=AGENT_CONNECT_SECONDS, sock_read=idle_seconds
             ),
         )
 
@@ -81,7 +81,9 @@ class ResponsesAgent:
     async def _ask(self, message: InboundMessage, stream: AnswerStream) -> str:
         body = RequestBody(message, self._settings.model)
         headers = {
-            "Maven-Session-Id": session_id(message.channel, message.chat_id),
+            "Maven-Session-Id": session_id(
+                message.channel, message.chat_id, is_group=message.transport_meta.get("chat_type") == "group"
+            ),
             "Content-Length": str(body.size_bytes),
         }
         # A redirect would carry the key and the message to an address nobody configured.

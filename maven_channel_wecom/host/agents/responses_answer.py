@@ -25,7 +25,7 @@ _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _Shape = TypeVar("_Shape")
 
 
-class _Part(msgspec.Struct):
+class _OutputPart(msgspec.Struct):
     type: str = ""
     text: str | None = None
     refusal: str | None = None
@@ -33,7 +33,7 @@ class _Part(msgspec.Struct):
 
 class _Item(msgspec.Struct):
     type: str = ""
-    content: list[_Part] | str | None = None
+    content: list[_OutputPart] | str | None = None
 
 
 class _Fault(msgspec.Struct):
@@ -56,7 +56,7 @@ class _Response(msgspec.Struct):
     output_text: str | None = None
 
 
-class _Event(msgspec.Struct):
+class _StreamEvent(msgspec.Struct):
     type: str = ""
 
 
@@ -92,7 +92,7 @@ class AnswerStream:
         """Take one event; those that are not about the text are passed over. Raises AgentError."""
         if event.data.strip() in {"", _END_OF_STREAM}:
             return
-        kind = _decode(event.data, _Event).type or event.name
+        kind = _decode(event.data, _StreamEvent).type or event.name
         match kind:
             case "response.output_text.delta" | "response.refusal.delta":
                 self._extend(_decode(event.data, _Delta))

@@ -24,9 +24,12 @@ _QUOTED_TEXT: Final = (
 _QUOTED_ATTACHMENT: Final = "The next attachment belongs to what the user quoted: context only."
 
 
-def session_id(channel: str, chat_id: str) -> str:
-    """Return the UUIDv5 of a chat: the same in every process and after every restart."""
-    return str(uuid.uuid5(_SESSIONS, f"{channel}/{chat_id}"))
+def session_id(channel: str, chat_id: str, *, is_group: bool = False) -> str:
+    """Return the UUIDv5 of a chat: the same in every process and after every restart.
+
+    A group may have the id of a person, so a group's session is named with its kind.
+    """
+    return str(uuid.uuid5(_SESSIONS, f"{channel}/group:{chat_id}" if is_group else f"{channel}/{chat_id}"))
 
 
 class RequestBody:

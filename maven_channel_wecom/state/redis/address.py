@@ -1,4 +1,4 @@
-"""Addresses of the Redis backend: judged and taken apart without the redis package."""
+"""Addresses of the Redis backend and the keys of a channel there, without the redis package."""
 
 from __future__ import annotations
 
@@ -30,13 +30,23 @@ class RedisAddress(msgspec.Struct, frozen=True):
         return "<RedisAddress>"
 
 
+def key_prefix(channel: str) -> str:
+    """Return the beginning of all keys of a channel, and of no other's.
+
+    Its name is in braces, the tag that keeps it in one slot of a cluster. A closing brace in the name would end the tag
+    and the name early, and the rest could be a message of the channel that is called by the beginning.
+    """
+    name = channel.replace("%", "%25").replace("}", "%7D")
+    return f"maven-wecom:{{{name}}}:"
+
+
 def is_redis(address: str) -> bool:
-    """Tell whether an address is meant for this backend."""
+    """Return whether an address is meant for this backend."""
     return address.partition("://")[0] in SCHEMES
 
 
 def redis_address_problem(address: str) -> str | None:
-    """Tell what is wrong with an address of this backend, without showing it; a missing package is a problem too."""
+    """Return what is wrong with an address of this backend, without showing it; a missing package is a problem too."""
     if find_spec("redis") is None or find_spec("hiredis") is None:
         return "is Redis, which needs one more package: pip install 'maven-channel-wecom[redis]'"
     try:
@@ -66,7 +76,7 @@ def _options_problem(parts: SplitResult) -> str | None:
 
 
 def parse_redis_address(address: str) -> RedisAddress:
-    """Take an address apart in which there is no problem."""
+    """Take apart an address without problems."""
     parts = urlsplit(address)
     return RedisAddress(
         host=unquote(parts.hostname or ""),

@@ -19,19 +19,18 @@ class Breaker:
 
     Args:
         monotonic: seconds that only run forward.
-        failures: failures in a row that open it.
+        limit: failures in a row that open it.
         seconds: how long it stays open.
     """
 
-    def __init__(
-        self, monotonic: Callable[[], float], *, failures: int = FAILURES, seconds: float = OPEN_SECONDS
-    ) -> None:
+    def __init__(self, monotonic: Callable[[], float], *, limit: int = FAILURES, seconds: float = OPEN_SECONDS) -> None:
         self._monotonic = monotonic
-        self._limit = failures
+        self._limit = limit
         self._seconds = seconds
-        self._failures = 0
         self._open_until: float | None = None
         self._trying = False
+        self.failures = 0
+        """How many attempts have failed in a row."""
 
     @property
     def state(self) -> str:
@@ -46,21 +45,25 @@ class Breaker:
         return self._open_until is not None and (self._trying or self._monotonic() < self._open_until)
 
     def enter(self) -> bool:
-        """Ask to make an attempt, whose outcome is told by `succeeded` or `failed`; False: do not."""
+        """Ask to make an attempt, which ends with `succeeded`, `failed` or `abandoned`; False: do not."""
         if self.refuses:
             return False
         self._trying = self._open_until is not None
         return True
 
     def succeeded(self) -> None:
-        """Tell that an attempt succeeded."""
-        self._failures = 0
+        """Record that an attempt succeeded."""
+        self.failures = 0
         self._open_until = None
         self._trying = False
 
     def failed(self) -> None:
-        """Tell that an attempt failed."""
-        self._failures += 1
+        """Record that an attempt failed."""
+        self.failures += 1
         self._trying = False
-        if self._failures >= self._limit:
+        if self.failures >= self._limit:
             self._open_until = self._monotonic() + self._seconds
+
+    def abandoned(self) -> None:
+        """Record that an attempt ended without an outcome: the next one is let through in its place."""
+        self._trying = False

@@ -31,8 +31,8 @@ def _script(name: str) -> Script:
 ADMIT: Final = _script("admit.lua")
 SETTLE: Final = _script("settle.lua")
 CLAIM_WINDOW: Final = _script("claim_window.lua")
-CLOSE_WINDOW: Final = _script("close_window.lua")
 BEAT: Final = _script("beat.lua")
 TAKE_OVER: Final = _script("take_over.lua")
 
-ALL: Final = (ADMIT, SETTLE, CLAIM_WINDOW, CLOSE_WINDOW, BEAT, TAKE_OVER)
+TEXTS: Final[dict[object, str]] = {script.sha: script.text for script in (ADMIT, SETTLE, CLAIM_WINDOW, BEAT, TAKE_OVER)}
+"""What Redis is sent when it does not know a script by its SHA-1."""

@@ -1,1 +1,1 @@
-"""State in one SQLite file: `store` is the backend; a thread behind it owns the file."""
+"""State in one SQLite file: `store` is the backend, and the thread of `writer` owns the file."""

@@ -1,99 +1,170 @@
-"""The versions of the state file's tables."""
+"""The table of the state file: its rows, their checksums, and how the tables of older versions become it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from maven_channel_wecom.policy.reply_window import ReplyWindow, chat_key
+from maven_channel_wecom.state.store import StoredCallback
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.state.sqlite.file import Step
+    import sqlite3
+    from collections.abc import Sequence
 
-_FIRST: Final = (
-    "CREATE TABLE claims (message_id TEXT PRIMARY KEY, expires_at REAL NOT NULL) WITHOUT ROWID",
-    "CREATE INDEX claims_by_end ON claims (expires_at)",
-    # Open and claimed windows; one that was spent is deleted, and its callback loses its message.
-    """CREATE TABLE windows (
-            message_id TEXT PRIMARY KEY,
-            chat_id TEXT NOT NULL,
-            sender_id TEXT NOT NULL,
-            url TEXT NOT NULL,
-            opened_at REAL NOT NULL,
-            expires_at REAL NOT NULL,
-            repeated INTEGER NOT NULL,
-            claimed INTEGER NOT NULL,
-            checksum INTEGER NOT NULL
-        ) WITHOUT ROWID""",
-    "CREATE INDEX windows_by_chat ON windows (chat_id, opened_at) WHERE claimed = 0",
-    "CREATE INDEX windows_by_end ON windows (expires_at)",
-    # Callbacks in hand. A message that is NULL was answered: nobody needs it again.
-    """CREATE TABLE callbacks (
-            message_id TEXT PRIMARY KEY,
-            chat_id TEXT NOT NULL,
-            received_at REAL NOT NULL,
-            message BLOB,
-            checksum INTEGER NOT NULL
-        ) WITHOUT ROWID""",
-)
+APPLICATION_ID: Final = 0x4D765763
+"""Says in the header of the file that it is ours: MvWc."""
 
-# A commit writes every page it changed, and a table by message id changes one for each message. So messages have
-# numbers in the order they were admitted: what comes together, and ends together, lies together.
-_NUMBERED: Final = (
-    "ALTER TABLE claims RENAME TO old_claims",
-    # Every message known. `until` is when its claim and its window are over.
-    "CREATE TABLE claims (number INTEGER PRIMARY KEY, message_id TEXT NOT NULL UNIQUE, until REAL NOT NULL)",
-    # What is left to do for a message: a window that is open or claimed, of which `url` is the sign, and a callback in
-    # hand, of which `received_at` is. A callback in hand whose message is NULL was answered.
-    """CREATE TABLE messages (
-            number INTEGER PRIMARY KEY,
-            message_id TEXT NOT NULL,
-            chat_id TEXT NOT NULL,
-            sender_id TEXT,
-            url TEXT,
-            opened_at REAL,
-            expires_at REAL,
-            repeated INTEGER,
-            claimed INTEGER,
-            window_checksum INTEGER,
-            received_at REAL,
-            message BLOB,
-            callback_checksum INTEGER
-        )""",
-    """INSERT INTO claims (message_id, until)
-        SELECT message_id, max(until) FROM (
-            SELECT message_id, expires_at AS until FROM old_claims
-            UNION ALL SELECT message_id, expires_at FROM windows
-            UNION ALL SELECT message_id, received_at FROM callbacks
-        ) GROUP BY message_id ORDER BY 2""",
-    """INSERT INTO messages
-        SELECT number, claims.message_id, coalesce(callbacks.chat_id, windows.chat_id), sender_id, url, opened_at,
-            expires_at, repeated, claimed, windows.checksum, received_at, message, callbacks.checksum
-        FROM claims LEFT JOIN windows USING (message_id) LEFT JOIN callbacks USING (message_id)
-        WHERE windows.message_id IS NOT NULL OR callbacks.message_id IS NOT NULL""",
-    "DROP TABLE callbacks",
-    "DROP TABLE windows",
-    "DROP TABLE old_claims",
-)
+VERSION: Final = 3
 
-INDEX: Final = (
-    # Like an index of the open windows by chat, but one that is not written to the disk with every message: nobody else
-    # opens the file, and what is kept in it can be found again from `messages`.
-    """CREATE TEMP TABLE open_windows (
-            chat_id, opened_at, number, PRIMARY KEY (chat_id, opened_at, number)
-        ) WITHOUT ROWID""",
-    "INSERT INTO open_windows SELECT chat_id, opened_at, number FROM messages WHERE claimed = 0",
-    """CREATE TEMP TRIGGER opened AFTER INSERT ON messages WHEN new.claimed = 0 BEGIN
-        INSERT INTO open_windows VALUES (new.chat_id, new.opened_at, new.number);
-    END""",
-    """CREATE TEMP TRIGGER reopened AFTER UPDATE OF claimed ON messages WHEN new.claimed = 0 BEGIN
-        INSERT INTO open_windows VALUES (new.chat_id, new.opened_at, new.number);
-    END""",
-    """CREATE TEMP TRIGGER closed AFTER UPDATE OF claimed ON messages WHEN old.claimed = 0 BEGIN
-        DELETE FROM open_windows WHERE (chat_id, opened_at, number) = (old.chat_id, old.opened_at, old.number);
-    END""",
-    """CREATE TEMP TRIGGER dropped AFTER DELETE ON messages WHEN old.claimed = 0 BEGIN
-        DELETE FROM open_windows WHERE (chat_id, opened_at, number) = (old.chat_id, old.opened_at, old.number);
-    END""",
-)
-"""What is made anew in memory whenever the file is opened."""
+# One row a message. A commit writes every page it changed, so rows are numbered in the order of their admission: what
+# is written together, and expires together, lies together.
+#
+# - `until` is when the claim and the window are over. A message in progress stays claimed beyond that.
+# - The columns from `chat` to `window_checksum` are the window while it is open (`claimed` = 0) or claimed (1), and
+#   NULL when it is spent, expired, or never was.
+# - `received_at` is NULL when the message is finished. `message` is NULL then, and when it was answered: a process that
+#   takes it over only has to finish it.
+TABLE: Final = """CREATE TABLE messages (
+    number INTEGER PRIMARY KEY,
+    message_id TEXT NOT NULL UNIQUE,
+    until REAL NOT NULL,
+    chat TEXT,
+    sender_id TEXT,
+    url TEXT,
+    opened_at REAL,
+    expires_at REAL,
+    repeated INTEGER,
+    claimed INTEGER,
+    window_checksum INTEGER,
+    received_at REAL,
+    message BLOB,
+    callback_checksum INTEGER
+)"""
 
-STEPS: Final[tuple[Step, ...]] = (_FIRST, _NUMBERED)
-"""What brings each version to the next. What was released stays as it is; a change is one more step."""
+WINDOW: Final = "message_id, chat, sender_id, url, opened_at, expires_at, repeated, claimed, window_checksum"
+CALLBACK: Final = "message_id, received_at, message, callback_checksum"
+
+INSERT: Final = "INSERT OR IGNORE INTO messages VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+"""Add a message; see `new_row`."""
+
+_EXPECTED: Final = [("messages", TABLE), ("sqlite_autoindex_messages_1", None)]
+
+# The columns are those of `_insert_old_row`.
+_OLD_ROWS: Final = {
+    1: """
+        SELECT message_id, until, windows.chat_id, sender_id, url, opened_at, expires_at, repeated, claimed,
+            windows.checksum, callbacks.chat_id, received_at, message, callbacks.checksum
+        FROM (
+            SELECT message_id, max(until) AS until FROM (
+                SELECT message_id, expires_at AS until FROM claims
+                UNION ALL SELECT message_id, expires_at FROM windows
+                UNION ALL SELECT message_id, received_at FROM callbacks
+            ) GROUP BY message_id
+        ) LEFT JOIN windows USING (message_id) LEFT JOIN callbacks USING (message_id)
+        ORDER BY until
+    """,
+    2: """
+        SELECT claims.message_id, until, chat_id, sender_id, url, opened_at, expires_at, repeated, claimed,
+            window_checksum, chat_id, received_at, message, callback_checksum
+        FROM claims LEFT JOIN old_messages USING (number)
+        ORDER BY number
+    """,
+}
+_OLD_TABLES: Final = {1: ("claims", "windows", "callbacks"), 2: ("claims", "old_messages")}
+_FIND_STRAY: Final = """
+    SELECT 1 FROM old_messages LEFT JOIN claims USING (number) WHERE claims.message_id IS NOT old_messages.message_id
+"""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class Damage(Exception):
+    """A row is not what was written."""
+
+
+def new_row(
+    message_id: str, until: float, window: ReplyWindow | None, callback: StoredCallback | None, *, claimed: bool = False
+) -> tuple[object, ...]:
+    """Return the row of a message without its number. `callback` is None when the message is finished."""
+    opened: tuple[object, ...] = (None,) * 8
+    if window:
+        times = window.opened_at, window.expires_at
+        checksum = window_checksum(window, claimed=claimed)
+        opened = (window.chat, window.sender_id, window.url, *times, window.repeated, claimed, checksum)
+    if callback is None:
+        return (message_id, until, *opened, None, None, None)
+    return (message_id, until, *opened, callback.received_at, callback.message, _callback_checksum(callback))
+
+
+def read_window(row: Sequence[Any]) -> tuple[ReplyWindow, bool]:
+    """Return a window from its columns, and whether it is claimed. Raises Damage when it is not what was written."""
+    message_id, chat, sender_id, url, opened_at, expires_at, repeated, claimed, checksum = row
+    window = ReplyWindow(message_id, chat, sender_id, url, opened_at, expires_at, bool(repeated))
+    if checksum != window_checksum(window, claimed=bool(claimed)):
+        raise Damage
+    return window, bool(claimed)
+
+
+def read_callback(row: Sequence[Any]) -> StoredCallback:
+    """Return a callback from its columns. Raises Damage when it is not what was written."""
+    message_id, received_at, message, checksum = row
+    callback = StoredCallback(message_id, received_at, message)
+    if checksum != _callback_checksum(callback):
+        raise Damage
+    return callback
+
+
+def window_checksum(window: ReplyWindow, *, claimed: bool) -> int:
+    """Return the CRC-32 of a window, since SQLite has none for its pages.
+
+    Whole numbers count as the floats that SQLite returns for them.
+    """
+    times = float(window.opened_at), float(window.expires_at)
+    texts = window.message_id, window.chat, window.sender_id, window.url
+    return zlib.crc32(_encode((*texts, *times, window.repeated, claimed)))
+
+
+def _callback_checksum(callback: StoredCallback) -> int:
+    """Return the CRC-32 of a callback."""
+    return zlib.crc32(callback.message, zlib.crc32(_encode((callback.message_id, float(callback.received_at)))))
+
+
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a file of an older version to the present one, all or nothing. Version 0 is an empty file."""
+    if version < VERSION:
+        connection.execute("BEGIN IMMEDIATE")
+        if version == 2:  # noqa: PLR2004 - the versions are numbers
+            connection.execute("ALTER TABLE messages RENAME TO old_messages")
+            if connection.execute(_FIND_STRAY).fetchone():
+                raise Damage
+        connection.execute(TABLE)
+        if version:
+            for row in connection.execute(_OLD_ROWS[version]):
+                _insert_old_row(connection, row)
+            for table in _OLD_TABLES[version]:
+                connection.execute(f"DROP TABLE {table}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    if connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall() != _EXPECTED:
+        raise Damage
+
+
+def _insert_old_row(connection: sqlite3.Connection, row: Sequence[Any]) -> None:
+    """Insert a row of an older version, whose chat ids do not say of what kind of chat they are."""
+    message_id, until, window_chat_id, *opened, callback_chat_id, received_at, message, callback_checksum = row
+    window = callback = None
+    claimed = False
+    if opened[1] is not None:
+        window, claimed = read_window((message_id, window_chat_id, *opened))
+        # The chat id of a single chat was that of its sender.
+        key = chat_key(window.chat, is_group=window.chat != window.sender_id)
+        window = msgspec.structs.replace(window, chat=key)
+    if received_at is not None and message is not None:
+        if callback_checksum != zlib.crc32(_encode((message_id, callback_chat_id, received_at, message))):
+            raise Damage
+        callback = StoredCallback(message_id, received_at, message)
+    connection.execute(INSERT, new_row(message_id, until, window, callback, claimed=claimed))

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Shows that a replica lives and holds the messages named (id, token, ...), those that are still its own.
--- An `idle_ms` above 0 says the opposite: it gives them up, to be taken over at once.
-local replica, silent_ms, idle_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+-- Shows that a replica lives and works on the messages named (id, token, ...), those that are still its own.
+-- ARGV: replica, silent_ms, whether it gives them up instead, to be taken over at once (1 or 0), then the messages.
+local replica, silent_ms, idle_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1' and given_up_ms or 0
 
--- A stream that is none would refuse every admission, and nobody would say so before the next one.
+-- A key of another type would refuse every admission, and nothing would report it before the next one.
 local kind = redis.call('TYPE', stream).ok
 if kind ~= 'stream' and kind ~= 'none' then return redis.error_reply('WRONGTYPE the stream is a ' .. kind) end
 

@@ -1,48 +1,76 @@
 #!lua flags=allow-oom
--- Claims the window of one message, or the newest of the chat. The same call sent again finds its own holder.
--- `owner` is the token of a caller that has the message in hand: once another took it over, the window is not its own.
-local holder, owner, id, chat, spare_of, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
-
-local function claim(candidate)
-  local key = message_key(candidate)
-  redis.call('HSET', key, 'window', 'claimed', 'holder', holder)
-  unlist_window(candidate, chat)
-end
-
-local function claimed(candidate)
-  local fields = redis.call('HMGET', message_key(candidate), 'sender', 'url', 'opened', 'expires', 'repeated')
-  return answer(candidate, chat, unpack(fields))
-end
+-- Claims the window of one message, or the newest one of the first chat that has an open one. The same call sent again
+-- finds its own holder. ARGV: holder, owner, id, spare_of, now, then chats. `owner` is the token of a message that the
+-- caller has in progress: once another replica took it over, the window is not the caller's.
+local holder, owner, id, spare_of, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local chats = {unpack(ARGV, 6)}
 
 -- How many windows of a chat are looked at, so that no chat can keep Redis busy.
 local most = 1000
 
+local function claim(candidate, of_chat)
+  redis.call('HSET', message_key(candidate), 'window', 'claimed', 'holder', holder)
+  unlist_window(candidate, of_chat)
+end
+
+local function claimed(candidate, chat)
+  local fields = redis.call('HMGET', message_key(candidate), 'sender', 'url', 'opened', 'expires', 'repeated')
+  return answer(candidate, chat, unpack(fields))
+end
+
+-- Returns the one of the chats that a window with these fields belongs to.
+local function chat_of(of_chat, sender)
+  for _, chat in ipairs(chats) do
+    if is_of_chat(chat, of_chat, sender) then return chat end
+  end
+end
+
+local note = redis.call('GET', note_key(holder))
+if note == '' then return answer() end
+
 if id ~= '' then
-  local window, held_by, of_chat, expires, owned_by =
-    unpack(redis.call('HMGET', message_key(id), 'window', 'holder', 'chat', 'expires', 'owner'))
-  if window == 'claimed' and held_by == holder then return claimed(id) end
-  if window == 'open' and of_chat == chat and tonumber(expires) > now and (owner == '' or owned_by == owner) then
-    claim(id)
-    return claimed(id)
+  local window, held_by, of_chat, sender, expires, owned_by =
+    unpack(redis.call('HMGET', message_key(id), 'window', 'holder', 'chat', 'sender', 'expires', 'owner'))
+  local chat = chat_of(of_chat, sender)
+  if not chat then return answer() end
+  if window == 'claimed' and held_by == holder then return claimed(id, chat) end
+  if window == 'open' and tonumber(expires) > now and (owner == '' or owned_by == owner) then
+    claim(id, of_chat)
+    return claimed(id, chat)
   end
   return answer()
 end
 
--- Only this finds a repeat: which window is the newest may have changed meanwhile. Kept for longer than anybody repeats.
-local note, note_ms = prefix .. 'holder:' .. holder, 600000
-local before = redis.call('GET', note)
-if before and redis.call('HGET', message_key(before), 'holder') == holder then return claimed(before) end
-for _, candidate in ipairs(redis.call('ZREVRANGE', chat_key(chat), 0, most - 1)) do
-  local window, sender, expires, owned_by =
-    unpack(redis.call('HMGET', message_key(candidate), 'window', 'sender', 'expires', 'owner'))
-  if window ~= 'open' then
-    unlist_window(candidate, chat)
-  elseif tonumber(expires) <= now then
-    expired_windows = expired_windows + unlist_window(candidate, chat)
-  elseif spare_of == '' or (sender == spare_of and not owned_by) then
-    claim(candidate)
-    redis.call('SET', note, candidate, 'PX', note_ms)
-    return claimed(candidate)
+-- Only this finds a repeat: which window is the newest may have changed meanwhile.
+if note then
+  local held_by, of_chat, sender = unpack(redis.call('HMGET', message_key(note), 'holder', 'chat', 'sender'))
+  local chat = chat_of(of_chat, sender)
+  if held_by == holder and chat then return claimed(note, chat) end
+end
+
+-- Claims the newest window of `chat` among those listed under `listed`, and returns it.
+local function newest(chat, listed)
+  for _, candidate in ipairs(redis.call('ZREVRANGE', chat_key(listed), 0, most - 1)) do
+    local window, of_chat, sender, expires, owned_by =
+      unpack(redis.call('HMGET', message_key(candidate), 'window', 'chat', 'sender', 'expires', 'owner'))
+    if of_chat and of_chat ~= listed then
+      -- The same id came again in another chat.
+      redis.call('ZREM', chat_key(listed), candidate)
+    elseif window ~= 'open' then
+      unlist_window(candidate, listed)
+    elseif tonumber(expires) <= now then
+      expired_windows = expired_windows + unlist_window(candidate, listed)
+    elseif is_of_chat(chat, of_chat, sender) and (spare_of == '' or (sender == spare_of and not owned_by)) then
+      claim(candidate, listed)
+      redis.call('SET', note_key(holder), candidate, 'PX', note_ms)
+      return candidate
+    end
   end
+end
+
+for _, chat in ipairs(chats) do
+  local _, plain_id = kind_and_id(chat)
+  local candidate = newest(chat, chat) or (plain_id and newest(chat, plain_id))
+  if candidate then return claimed(candidate, chat) end
 end
 return answer()

@@ -1,17 +1,76 @@
 #!lua flags=allow-oom
--- Finishes a message, or releases it unless it may have been answered. Does nothing once another has taken it over.
-local token, id, released, now = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
+-- Records what is over, in order. ARGV: of each step what it does, its token, a message id and now.
+-- Any of them may run twice, and changes nothing once another replica has taken the message over.
 
-local key = message_key(id)
-local owner, entry, claim, window, expires, chat =
-  unpack(redis.call('HMGET', key, 'owner', 'entry', 'until', 'window', 'expires', 'chat'))
-if owner == token then
+local function settle(token, id, released, now)
+  local key = message_key(id)
+  local owner, entry, claim, window, expires, chat =
+    unpack(redis.call('HMGET', key, 'owner', 'entry', 'until', 'window', 'expires', 'chat'))
+  if owner ~= token then return end
   if released and window ~= 'claimed' and window ~= 'spent' then
     drop_entry(entry)
     if window then unlist_window(id, chat) end
     redis.call('DEL', key)
   else
     finish(key, now, entry, claim, window, expires)
+  end
+end
+
+-- A spent window is a fact, whoever reports it.
+local function spend(id, now)
+  local key = message_key(id)
+  local window, chat, expires, owner, entry, claim =
+    unpack(redis.call('HMGET', key, 'window', 'chat', 'expires', 'owner', 'entry', 'until'))
+  if not window then return end
+  if window == 'open' then unlist_window(id, chat) end
+  redis.call('HSET', key, 'window', 'spent')
+  redis.call('HDEL', key, 'url', 'holder')
+  if not owner then finish(key, now, entry, claim, 'spent', expires) end
+end
+
+-- Only the claim that holds a window opens it again.
+local function restore(holder, id, now)
+  local key = message_key(id)
+  local window, held_by, chat, opened, expires =
+    unpack(redis.call('HMGET', key, 'window', 'holder', 'chat', 'opened', 'expires'))
+  if window ~= 'claimed' or held_by ~= holder then return end
+  redis.call('HSET', key, 'window', 'open')
+  redis.call('HDEL', key, 'holder')
+  list_window(id, chat, opened, expires, now)
+end
+
+-- Undoes a claim whose answer nobody has. Should the claim itself arrive only now, it finds the empty note.
+local function abandon(holder, id, now)
+  local note = note_key(holder)
+  if id == '' then id = redis.call('GET', note) or '' end
+  if id ~= '' then restore(holder, id, now) end
+  redis.call('SET', note, '', 'PX', note_ms)
+end
+
+-- Lets a message be taken over at once that nobody works on: the answer to its admission was lost.
+local function give_up(token, id)
+  local owner, entry = unpack(redis.call('HMGET', message_key(id), 'owner', 'entry'))
+  if owner ~= token then return end
+  local replica = token:match('^(.*):')
+  redis.call('XCLAIM', stream, group, replica, 0, entry, 'IDLE', given_up_ms, 'JUSTID')
+end
+
+local function run(step, token, id, now)
+  if step == 'finish' then settle(token, id, false, now)
+  elseif step == 'release' then settle(token, id, true, now)
+  elseif step == 'spend' then spend(id, now)
+  elseif step == 'restore' then restore(token, id, now)
+  elseif step == 'abandon' then abandon(token, id, now)
+  elseif step == 'give_up' then give_up(token, id)
+  end
+end
+
+for i = 1, #ARGV, 4 do
+  local done, failure = pcall(run, ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]))
+  if not done then
+    local text = text_of(failure)
+    -- A record that somebody damaged by hand must not keep all others from being settled.
+    if not text:find('^WRONGTYPE') and not text:find('^user_script') then return redis.error_reply(text) end
   end
 end
 return answer()

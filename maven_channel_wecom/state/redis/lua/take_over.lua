@@ -1,16 +1,36 @@
 #!lua flags=allow-oom
--- Takes over the callbacks of replicas that are silent or gave them up, oldest first, and reopens the windows these
--- were answering through. Returns how many windows are open, then the callbacks.
-local replica, token, silent_ms, gone_ms, most, now, claim =
-  ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+-- Takes over the callbacks of replicas that are silent or gave them up, oldest first, and opens the windows again that
+-- those were answering through. Answers with id, received and message of each. The same call sent again finds in its
+-- note what it took.
+local replica, token, silent_ms, most, now, claim =
+  ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+
+-- Returns the fields of an entry by name; nil when there is none.
+local function read(entry)
+  local found = redis.call('XRANGE', stream, entry, entry)[1]
+  if not found then return nil end
+  local fields = {}
+  for i = 1, #found[2], 2 do fields[found[2][i]] = found[2][i + 1] end
+  return fields
+end
+
+local taken = {}
+local function add(callback) taken[#taken + 1] = {callback.id, callback.received, callback.message} end
+
+for _, entry in ipairs(redis.call('LRANGE', note_key(token), 0, -1)) do
+  local callback = read(entry)
+  if callback and redis.call('HGET', message_key(callback.id), 'owner') == token then add(callback) end
+end
+if #taken > 0 then return answer(unpack(taken)) end
 
 drop_expired_windows(now, 500)
--- Without a steady pulse only what was given up, which is marked by an idle time no silence reaches.
-local idle_ms = steady_pulse(silent_ms) and silent_ms or gone_ms
+-- Without a steady pulse only what was given up.
+local idle_ms = steady_pulse(silent_ms) and silent_ms or given_up_ms
 local pending = redis.pcall('XPENDING', stream, group, 'IDLE', idle_ms, '-', '+', most)
+if pending.err and not pending.err:find('NOGROUP', 1, true) then return pending end
 if pending.err then return answer() end
 
--- Returns whether the message is still to be worked on.
+-- Returns whether the message is still to be worked on. `before` is the replica that had it.
 local function take(id, entry, before)
   local key = message_key(id)
   local owned_entry, window, holder, chat, opened, expires, claimed_until =
@@ -19,12 +39,11 @@ local function take(id, entry, before)
     drop_entry(entry)
     return false
   end
-  local died_answering = window == 'claimed' and holder:sub(1, #before + 1) == before .. ':'
   if window == 'spent' then
     finish(key, now, owned_entry, claimed_until, window, expires)
     return false
   end
-  if died_answering then
+  if window == 'claimed' and holder:sub(1, #before + 1) == before .. ':' then
     redis.call('HSET', key, 'window', 'open', 'repeated', 1)
     redis.call('HDEL', key, 'holder')
     list_window(id, chat, opened, expires, now)
@@ -38,26 +57,28 @@ local function take(id, entry, before)
   return true
 end
 
--- What is taken is bounded in bytes as well: an answer that does not arrive in time takes nothing over.
-local room_bytes = 262144
+-- What is taken is bounded in bytes as well: an answer too large to arrive in time would take nothing over.
+local bytes_left = 262144
 
-local taken = {}
+local entries = {}
 for _, waiting in ipairs(pending) do
   local entry, before = waiting[1], waiting[2]
-  local found = redis.call('XRANGE', stream, entry, entry)[1]
-  if not found then
+  local callback = read(entry)
+  if not callback then
     redis.call('XACK', stream, group, entry)
-  else
-    local kept = found[2]
-    if take(kept[2], entry, before) then
-      taken[#taken + 1] = {kept[2], kept[4], kept[6], kept[8]}
-      room_bytes = room_bytes - #kept[8]
-      if room_bytes <= 0 then break end
-    end
+  elseif take(callback.id, entry, before) then
+    add(callback)
+    entries[#entries + 1] = entry
+    bytes_left = bytes_left - #callback.message
+    if bytes_left <= 0 then break end
   end
 end
+if #entries > 0 then
+  redis.call('RPUSH', note_key(token), unpack(entries))
+  redis.call('PEXPIRE', note_key(token), note_ms)
+end
 
--- Consumers of processes long gone; one that lives comes back with its next message.
+-- Consumers of processes long dead; one that lives comes back with its next message.
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
   if consumer[4] == 0 and consumer[6] > 10 * silent_ms then
     redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer[2])

@@ -1,0 +1,287 @@
+"""The one way out: every reply and every download is sent here, so no request can avoid the rules.
+
+Never to an address that is not public, never past the configured proxy, never after a redirect, never twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from maven_channel_wecom.egress import addresses
+from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector
+from maven_channel_wecom.egress.proxy import SOCKS_SCHEMES, read_proxy
+from maven_channel_wecom.egress.reasons import ForbiddenAddress, lost, not_sent, not_sent_reason
+from maven_channel_wecom.egress.resolver import FilteringResolver
+from maven_channel_wecom.errors import WeComError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+    from types import SimpleNamespace
+
+    from aiohttp.abc import AbstractResolver
+
+    from maven_channel_wecom.egress.socks import SocksConnector
+    from maven_channel_wecom.errors import AnswerLost, RequestNotSent
+
+CONNECT_SECONDS: Final = 5.0
+"""For name, connection, proxy and TLS together. WeCom's hosts answer in milliseconds or not at all. Lower: a slow proxy
+is given up. Higher: a reply waits longer for its next attempt."""
+
+ANSWER_BYTES: Final = 64 * 1024
+"""How much of the answer to a POST is read. WeCom's own is below 1 KiB; a longer one is some proxy's page."""
+
+# A backslash is a slash to some parsers, so a proxy might read another host than we do.
+_PLAIN_URL: Final = re.compile(r"[!-\[\]-~]+")
+
+# aiohttp would put `close` into the CONNECT to a proxy too, and a literal-minded one would close the tunnel.
+_CONNECT_HEADERS: Final = {"Connection": "keep-alive"}
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(slots=True)
+class SendProgress:
+    """How far one request came. `left` is True once it may have left this machine: from then on it has a connection."""
+
+    left: bool = False
+
+
+class Egress:
+    """Sends requests under one set of rules, each on a connection of its own.
+
+    A connection is not kept: bytes that a server sent unasked could be read as the answer to the next request, and a
+    request on a connection that the server just closed would count as lost.
+
+    Args:
+        proxy: URL of an http, https, socks5 or socks5h proxy, with user and password if it wants them.
+        allow_private_network: lets requests reach addresses that are not public.
+        resolver: looks up names; the system's lookup, in a thread, by default.
+        socket_factory: makes the socket for each connection that is not to a SOCKS proxy.
+        tls: which authorities to trust, for hosts and https proxies alike; the system's by default.
+        connect_seconds: limit for making a connection.
+
+    Raises:
+        ConfigError: the proxy is not usable.
+    """
+
+    def __init__(
+        self,
+        *,
+        proxy: str | None = None,
+        allow_private_network: bool = False,
+        resolver: AbstractResolver | None = None,
+        socket_factory: Callable[[aiohttp.AddrInfoType], socket.socket] | None = None,
+        tls: ssl.SSLContext | None = None,
+        connect_seconds: float = CONNECT_SECONDS,
+    ) -> None:
+        self._proxy = read_proxy(proxy) if proxy else None
+        is_socks = self._proxy is not None and self._proxy.scheme in SOCKS_SCHEMES
+        self._http_proxy = None if is_socks else self._proxy
+        self._allow_private_network = allow_private_network
+        self._resolver = resolver
+        self._socket_factory = socket_factory or _new_socket
+        self._tls: ssl.SSLContext | bool = tls or True
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self._socks_connector: type[SocksConnector] | None = None
+        if is_socks:
+            # It needs an extra, and takes 30 ms to import: at the start, not while the first answer waits.
+            from maven_channel_wecom.egress.socks import SocksConnector  # noqa: PLC0415 - see above
+
+            self._socks_connector = SocksConnector
+
+    async def post(
+        self, url: str, body: bytes, *, timeout_seconds: float, progress: SendProgress | None = None
+    ) -> tuple[int, bytes]:
+        """POST JSON once, and return the HTTP status and at most 64 KiB of the answer.
+
+        Args:
+            url: asked for without changing a byte.
+            body: the JSON.
+            timeout_seconds: limit for everything.
+            progress: tells whether the request left, also when the call is canceled.
+
+        Raises:
+            RequestNotSent: nothing of the request left this machine.
+            AnswerLost: it left, or may have left, and the answer did not come in full.
+        """
+
+        async def read(response: aiohttp.ClientResponse) -> tuple[int, bytes]:
+            return response.status, await read_up_to(ANSWER_BYTES, response)
+
+        return await self._request(
+            "POST",
+            url,
+            read=read,
+            timeout_seconds=timeout_seconds,
+            progress=progress or SendProgress(),
+            body=body,
+        )
+
+    async def get(
+        self, url: str, *, read: Callable[[aiohttp.ClientResponse], Awaitable[_Answer]], timeout_seconds: float
+    ) -> _Answer:
+        """GET once, and return what `read` makes of the answer; a WeComError that it raises comes out as it is.
+
+        Raises:
+            RequestNotSent, AnswerLost: as from `post`.
+        """
+        return await self._request("GET", url, read=read, timeout_seconds=timeout_seconds, progress=SendProgress())
+
+    async def close(self) -> None:
+        """Close every connection. Later requests are not sent."""
+        self._closed = True
+        if self._session is not None:
+            connector = self._session.connector
+            await self._session.close()
+            if isinstance(connector, AnswerLimitConnector):
+                await connector.abort_all()
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        *,
+        read: Callable[[aiohttp.ClientResponse], Awaitable[_Answer]],
+        timeout_seconds: float,
+        progress: SendProgress,
+        body: bytes | None = None,
+    ) -> _Answer:
+        target = self._judge(url)
+        session = self._open()
+        try:
+            async with (
+                asyncio.timeout(timeout_seconds),
+                session.request(
+                    method,
+                    target,
+                    data=body,
+                    headers={"Content-Type": "application/json"} if body is not None else None,
+                    proxy=self._http_proxy,
+                    proxy_headers=_CONNECT_HEADERS,
+                    allow_redirects=False,
+                    trace_request_ctx=progress,
+                ) as response,
+            ):
+                return await read(response)
+        except WeComError:
+            raise
+        except _FailedOnce as failed:
+            failure = self._failure(failed.__cause__ or failed, progress)
+        except Exception as error:  # noqa: BLE001 - aiohttp passes on whatever asyncio and ssl raise, AttributeError too
+            failure = self._failure(error, progress)
+        # Outside of `except`: the error's context would be aiohttp's error, which holds the URL.
+        raise failure
+
+    def _judge(self, url: str) -> URL:
+        """Return the URL as aiohttp takes it.
+
+        Raises:
+            RequestNotSent: it is not a plain URL, or a proxy must not be asked for it.
+        """
+        target = _read_url(url)
+        if target is None:
+            raise not_sent(reason="bad_url")
+        if self._proxy is None or self._allow_private_network:
+            # Without a proxy every address is judged when its socket is made, which sees more than any name tells.
+            return target
+        if addresses.is_forbidden_host(target.raw_host or ""):
+            raise not_sent(reason="forbidden_address")
+        return target
+
+    def _failure(self, error: BaseException, progress: SendProgress) -> RequestNotSent | AnswerLost:
+        if progress.left:
+            return lost("timeout" if isinstance(error, TimeoutError) else "reset")
+        proxy = self._http_proxy
+        where = (proxy.raw_host or "", proxy.port or 0) if proxy is not None else None
+        return not_sent(not_sent_reason(error, http_proxy=where))
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise not_sent(reason="connect")
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_connection_create_end.append(_note_connection)
+            self._session = aiohttp.ClientSession(
+                connector=self._new_connector(),
+                timeout=self._timeout,
+                headers={"Accept-Encoding": "identity"},
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                middlewares=(_fail_once,),
+                trace_configs=[trace],
+                trust_env=False,
+            )
+        return self._session
+
+    def _new_connector(self) -> aiohttp.BaseConnector:
+        resolver = FilteringResolver(self._resolver or aiohttp.ThreadedResolver(), self._is_forbidden)
+        if self._proxy is not None and self._socks_connector is not None:
+            by_address = self._proxy.scheme == "socks5"
+            return self._socks_connector(self._proxy, resolver=resolver if by_address else None, ssl=self._tls)
+        return _DirectConnector(resolver=resolver, socket_factory=self._make_socket, ssl=self._tls, force_close=True)
+
+    def _make_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        if self._is_forbidden(str(address[4][0])):
+            raise ForbiddenAddress
+        return self._socket_factory(address)
+
+    def _is_forbidden(self, address: str) -> bool:
+        # With an http proxy the only address we connect to is the proxy's, which the operator chose.
+        if self._allow_private_network or self._http_proxy is not None:
+            return False
+        return addresses.is_forbidden(address)
+
+
+class _DirectConnector(AnswerLimitConnector, aiohttp.TCPConnector):
+    """Opens connections to the host, or to an http or https proxy."""
+
+
+async def read_up_to(limit_bytes: int, response: aiohttp.ClientResponse) -> bytes:
+    """Return the beginning of an answer's body."""
+    body = b""
+    while len(body) < limit_bytes and (chunk := await response.content.read(limit_bytes - len(body))):
+        body += chunk
+    return body
+
+
+class _FailedOnce(Exception):
+    """Carries a failure, as its cause, past aiohttp, which would repeat a GET after some failures."""
+
+
+async def _fail_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    try:
+        return await handler(request)
+    except Exception as error:
+        raise _FailedOnce from error
+
+
+async def _note_connection(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    context.trace_request_ctx.left = True
+
+
+def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, *_ = address
+    return socket.socket(family, kind, protocol)
+
+
+def _read_url(url: str) -> URL | None:
+    """Read an http or https URL without changing a byte, as its signature covers them; None when it is not plain."""
+    if not _PLAIN_URL.fullmatch(url):
+        return None
+    try:
+        target = URL(url, encoded=True)
+        # yarl reads the parts only when they are asked for, and raises an IndexError for `[::1]@`.
+        named = target.raw_host and target.port and "@" not in target.raw_authority
+    except (ValueError, IndexError):
+        return None
+    return target if named and target.scheme in {"http", "https"} else None

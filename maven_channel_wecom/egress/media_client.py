@@ -1,0 +1,127 @@
+"""Downloads one media item within limits of size and time. What its bytes mean, and where they go, is for others."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+
+from maven_channel_wecom.errors import AnswerLost, MediaUnavailable, RequestNotSent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import aiohttp
+
+    from maven_channel_wecom.egress.egress import Egress
+    from maven_channel_wecom.errors import DownloadFailure
+
+RETRY_DELAYS_SECONDS: Final = (0.25, 1.0)
+"""Between the attempts, of which there is one more. WeCom's storage answers 503 and resets connections now and then.
+Fewer: such an item is lost. More: a message waits longer for an item that is not there."""
+
+SENTENCES: Final[dict[DownloadFailure, str]] = {
+    "forbidden_address": "the media lies at an address that is not public; set allowPrivateNetwork if it is meant",
+    "connect": "no connection to the media storage could be made",
+    "timeout": "the download did not end in time",
+    "reset": "the connection broke during the download",
+    "http_status": "the media storage refused the download",
+    "too_large": "the media is larger than the limit",
+    "bad_url": "the URL of the media is not a plain http or https URL",
+}
+
+_CHUNK_BYTES: Final = 64 * 1024
+# Every other reason of a RequestNotSent is a connection that could not be made.
+_NOT_WORTH_CONNECTING: Final[dict[str, DownloadFailure]] = {
+    "forbidden_address": "forbidden_address",
+    "bad_url": "bad_url",
+}
+
+
+class _Transient(MediaUnavailable):
+    """A failure after which another attempt may succeed."""
+
+
+class Sink(Protocol):
+    """Takes the bytes as they come, and raises nothing but MediaUnavailable."""
+
+    def write(self, content: bytes, /) -> object:
+        """Take the next bytes: 64 KiB at most, in a small part of a millisecond."""
+        ...
+
+
+_Sink = TypeVar("_Sink", bound=Sink)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Download(Generic[_Sink]):
+    """The sink that has the bytes, and the header `Content-Disposition` as sent, empty when there was none."""
+
+    sink: _Sink
+    content_disposition: str
+
+
+class MediaClient:
+    """Downloads through `egress`, in up to three attempts; `sleep` waits the given seconds between them."""
+
+    def __init__(self, egress: Egress, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._egress = egress
+        self._sleep = sleep
+        self._one_write_per_iteration = asyncio.Lock()
+
+    async def get(
+        self, url: str, new_sink: Callable[[], _Sink], *, limit_bytes: int, timeout_seconds: float
+    ) -> Download[_Sink]:
+        """Download at most `limit_bytes`, in at most `timeout_seconds` for all attempts and delays together.
+
+        Each attempt writes into a new sink; the sink that got everything is returned.
+
+        Raises:
+            MediaUnavailable: the reason is a DownloadFailure; or the sink raised it.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                for delay_seconds in RETRY_DELAYS_SECONDS:
+                    try:
+                        return await self._get_once(url, new_sink(), limit_bytes, timeout_seconds)
+                    except _Transient:
+                        pass
+                    await self._sleep(delay_seconds)
+                return await self._get_once(url, new_sink(), limit_bytes, timeout_seconds)
+        except TimeoutError:
+            failure = _unavailable(reason="timeout")
+        raise failure
+
+    async def _get_once(self, url: str, sink: _Sink, limit_bytes: int, timeout_seconds: float) -> Download[_Sink]:
+        async def read(response: aiohttp.ClientResponse) -> Download[_Sink]:
+            await self._receive(response, sink, limit_bytes)
+            return Download(sink, response.headers.get("Content-Disposition", ""))
+
+        reason: DownloadFailure
+        try:
+            return await self._egress.get(url, read=read, timeout_seconds=timeout_seconds)
+        except RequestNotSent as error:
+            reason = _NOT_WORTH_CONNECTING.get(error.reason, "connect")
+        except AnswerLost as error:
+            reason = "timeout" if error.reason == "timeout" else "reset"
+        raise _unavailable(reason=reason, transient=reason in {"connect", "reset"})
+
+    async def _receive(self, response: aiohttp.ClientResponse, sink: Sink, limit_bytes: int) -> None:
+        if response.status != HTTPStatus.OK:
+            raise _unavailable(reason="http_status", transient=response.status == HTTPStatus.SERVICE_UNAVAILABLE)
+        if response.content_length is not None and response.content_length > limit_bytes:
+            raise _unavailable(reason="too_large")
+        received_bytes = 0
+        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            received_bytes += len(chunk)
+            if received_bytes > limit_bytes:
+                raise _unavailable(reason="too_large")
+            # One chunk of all downloads in each loop iteration, however many there are and however fast they come.
+            async with self._one_write_per_iteration:
+                sink.write(chunk)
+                await asyncio.sleep(0)
+
+
+def _unavailable(*, reason: DownloadFailure, transient: bool = False) -> MediaUnavailable:
+    return (_Transient if transient else MediaUnavailable)(SENTENCES[reason], reason=reason)

@@ -1,0 +1,81 @@
+"""What a failed request means: surely not sent, or sent with the answer lost; and the sentence for each reason."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from maven_channel_wecom.errors import AnswerLost, RequestNotSent
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.errors import LostReason, NotSentReason
+
+NOT_SENT: Final[dict[NotSentReason, str]] = {
+    "connect": "the connection could not be made",
+    "connect_timeout": "the connection was not made in time",
+    "dns": "the name of the host could not be resolved",
+    "tls": "the host could not prove who it is, or the TLS handshake failed",
+    "proxy": "the proxy could not be reached, or refused; check its address, certificate, user and password",
+    "forbidden_address": "the address is not public; set allowPrivateNetwork if it is meant",
+    "bad_url": "the URL is not a plain http or https URL",
+}
+LOST: Final[dict[LostReason, str]] = {
+    "timeout": "no complete answer came in time",
+    "reset": "the connection broke before the answer was complete",
+}
+
+
+class ForbiddenAddress(OSError):
+    """An address that is not public. It has an errno because aiohttp would report `[None]` without one."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EACCES, "the address is not public")
+
+
+class NameUnresolved(OSError):
+    """The resolver found no address for a name."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EADDRNOTAVAIL, "the name could not be resolved")
+
+
+class ProxyUnusable(OSError):
+    """The SOCKS proxy cannot be reached, or refuses."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ECONNREFUSED, "the proxy could not be used")
+
+
+def not_sent(reason: NotSentReason) -> RequestNotSent:
+    """Return the error for a request that surely did not leave this machine."""
+    return RequestNotSent(NOT_SENT[reason], reason=reason)
+
+
+def lost(reason: LostReason) -> AnswerLost:
+    """Return the error for a request that left, or may have left, and has no complete answer."""
+    return AnswerLost(LOST[reason], reason=reason)
+
+
+def not_sent_reason(error: BaseException, *, http_proxy: tuple[str, int] | None) -> NotSentReason:
+    """Tell which step failed before there was a connection.
+
+    Args:
+        error: what aiohttp or the standard library raised.
+        http_proxy: host and port of the http or https proxy, to tell its failures from those of the host behind it.
+    """
+    if isinstance(error, ssl.SSLError | aiohttp.ClientSSLError):
+        at_proxy = isinstance(error, aiohttp.ClientSSLError) and (error.host, error.port) == http_proxy
+        return "proxy" if at_proxy else "tls"
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, ForbiddenAddress):
+        return "forbidden_address"
+    if isinstance(error, TimeoutError):
+        return "connect_timeout"
+    if isinstance(error, ValueError):
+        return "bad_url"
+    if http_proxy is not None or isinstance(cause, ProxyUnusable):
+        return "proxy"
+    return "dns" if isinstance(cause, NameUnresolved) else "connect"

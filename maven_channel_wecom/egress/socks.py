@@ -1,0 +1,110 @@
+"""Connections through a SOCKS5 proxy, to a checked address or to a name. Needs the `socks` extra; imported only then.
+
+This is the one override of a private method: neither aiohttp nor aiohttp-socks has a public place for it. aiohttp-socks
+brings its own resolver, ignores a socket factory, and expects a certificate for the address that the tunnel leads to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import aiohttp_socks
+import python_socks
+from aiohttp.client_proto import ResponseHandler
+
+from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector
+from maven_channel_wecom.egress.proxy import SOCKS_PORT
+from maven_channel_wecom.egress.reasons import ProxyUnusable
+
+if TYPE_CHECKING:
+    import ssl as tls
+
+    from aiohttp.abc import AbstractResolver
+    from yarl import URL
+
+# python-socks lets its stream's errors through when the proxy hangs up or the host does not fit the protocol.
+_PROXY_FAILURES = (
+    python_socks.ProxyError,
+    python_socks.ProxyConnectionError,
+    python_socks.ProxyTimeoutError,
+    EOFError,
+    OSError,
+    ValueError,
+)
+
+
+class SocksConnector(AnswerLimitConnector, aiohttp_socks.ProxyConnector):
+    """Opens a connection through a SOCKS5 proxy for each request.
+
+    Args:
+        proxy: URL of the proxy, with user and password if it wants them.
+        resolver: finds the address that the proxy is asked for; without one, the proxy is asked for the name.
+        ssl: which authorities to trust.
+    """
+
+    def __init__(self, proxy: URL, *, resolver: AbstractResolver | None, ssl: tls.SSLContext | bool) -> None:
+        super().__init__(
+            host=proxy.host or "",
+            port=proxy.port or SOCKS_PORT,
+            username=proxy.user,
+            password=proxy.password,
+            rdns=True,
+            ssl=ssl,
+            force_close=True,
+        )
+        self._names = resolver
+
+    async def _connect_via_proxy(
+        self,
+        host: str,
+        port: int,
+        ssl: tls.SSLContext | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature is aiohttp-socks's
+    ) -> tuple[asyncio.Transport, ResponseHandler]:
+        transport, tunnel = await self._open_tunnel(await self._destinations(host, port), port, timeout)
+        if ssl is None:
+            return transport, tunnel
+        loop = asyncio.get_running_loop()
+        handler = _TlsHandler(loop, tunnel)
+        try:
+            tls_transport = await loop.start_tls(transport, handler, ssl, server_hostname=host.rstrip("."))
+        except BaseException:
+            transport.abort()
+            raise
+        if tls_transport is None:
+            raise ConnectionResetError
+        handler.connection_made(tls_transport)
+        return tls_transport, handler
+
+    async def _destinations(self, host: str, port: int) -> list[str]:
+        if self._names is None or _is_address(host):
+            return [host]
+        return [answer["host"] for answer in await self._names.resolve(host, port)]
+
+    async def _open_tunnel(
+        self, destinations: list[str], port: int, timeout_seconds: float | None
+    ) -> tuple[asyncio.Transport, ResponseHandler]:
+        for destination in destinations:
+            try:
+                return await super()._connect_via_proxy(destination, port, None, timeout_seconds)
+            except _PROXY_FAILURES:
+                continue
+        raise ProxyUnusable
+
+
+class _TlsHandler(ResponseHandler):
+    """Speaks HTTP inside TLS. It keeps the tunnel's handler alive, which closes the tunnel when it is collected."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tunnel: ResponseHandler) -> None:
+        super().__init__(loop)
+        self._tunnel = tunnel
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,301 @@
+"""Requests out of bytes, without I/O: httptools (llhttp, nothing lenient) and the checks it leaves to its user."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
+
+import httptools
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.errors import BodyRejection, HttpRejection
+
+HEAD_BYTES: Final = 16 * 1024
+"""Of a request line and its headers. Lower: long cookies and tracing headers of proxies are refused."""
+
+MAX_HEADERS: Final = 128
+
+BODY_BYTES: Final = 1024 * 1024
+"""As in the original. Media travel by URL, so a genuine body has a few kilobytes."""
+
+MAX_PIPELINED: Final = 16
+"""Requests that may wait for the answer to the one before. WeCom and reverse proxies send none so early."""
+
+_JUDGED: Final = frozenset({b"host", b"content-length", b"content-encoding", b"transfer-encoding", b"expect"})
+
+
+class ParsedRequest:
+    """A request whose head has come, and as much of its body as has come.
+
+    Attributes:
+        method: the request's method.
+        path: the path of the request target, percent-decoded.
+        query: what stood behind its `?`, raw; empty without.
+        keep_alive: whether the connection goes on after the answer, as far as the caller is concerned.
+        is_http10: whether the caller speaks HTTP/1.0.
+        expects_continue: whether the caller waits for `100 Continue` before it sends the body.
+        announced_bytes: the Content-Length; 0 without one.
+        body: what has come of the body.
+        complete: whether the body has come to its end.
+        head_rejection: status and reason when the head was refused; then there is no body.
+        body_rejection: status and reason when the body was refused.
+    """
+
+    __slots__ = (
+        "announced_bytes",
+        "body",
+        "body_rejection",
+        "complete",
+        "expects_continue",
+        "head_rejection",
+        "is_http10",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+    )
+
+    def __init__(
+        self,
+        method: str = "",
+        path: bytes = b"",
+        query: bytes = b"",
+        *,
+        keep_alive: bool = False,
+        is_http10: bool = False,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.keep_alive = keep_alive
+        self.is_http10 = is_http10
+        self.expects_continue = False
+        self.announced_bytes = 0
+        self.body: bytes | bytearray = b""
+        self.complete = False
+        self.head_rejection: tuple[int, HttpRejection] | None = None
+        self.body_rejection: tuple[int, BodyRejection] | None = None
+
+
+class RequestParser:
+    """Parses what comes on one connection.
+
+    Attributes:
+        requests: the requests that came, in order; their reader removes them. Only the last may be incomplete.
+        stopped: whether nothing more is parsed: a request was refused, or was the last one of its connection.
+    """
+
+    def __init__(self) -> None:
+        self.requests: deque[ParsedRequest] = deque()
+        self.stopped = False
+        self._http = httptools.HttpRequestParser(self)
+        self._is_first_segment = True
+        # Bytes since the last complete head or piece of a body; httptools may hold all of them.
+        self._pending_bytes = 0
+        # The request whose body is being received; None while a head is.
+        self._request: ParsedRequest | None = None
+        self._upgrades = False
+        self._target = b""
+        self._fields: dict[bytes, list[bytes]] = {}
+        self._headers = 0
+        self._head_bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        """Parse the next bytes of the connection. Nothing a caller sends makes this raise."""
+        if self.stopped:
+            return
+        self._pending_bytes += len(data)
+        try:
+            self._http.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(data)
+        if self._pending_bytes > HEAD_BYTES:
+            self._refuse_pending()
+        self._is_first_segment = False
+
+    def close(self) -> None:
+        """Stop parsing, and break the reference cycle with httptools, which would wait for the garbage collector."""
+        self.stopped = True
+        del self._http
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        if self._request is not None:
+            return
+        if len(self.requests) > MAX_PIPELINED:
+            self._refuse_head(503, "pipelined")
+            raise _StopParsing
+        self._target = b""
+        self._fields = {}
+        self._headers = 0
+        self._head_bytes = 0
+
+    def on_url(self, piece: bytes) -> None:
+        """Add to the request target."""
+        self._target += piece
+        self._head_bytes += len(piece)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header that is judged; trailers are not."""
+        if self._request is not None:
+            return
+        self._headers += 1
+        self._head_bytes += len(name) + len(value) + 4
+        if self._headers > MAX_HEADERS or self._head_bytes > HEAD_BYTES:
+            self._refuse_head(431, "head_too_large")
+            raise _StopParsing
+        name = name.lower()
+        if name in _JUDGED:
+            self._fields.setdefault(name, []).append(value.strip(b" \t").lower())
+
+    def on_headers_complete(self) -> None:
+        """Judge a head."""
+        if self._request is not None:
+            return
+        self._pending_bytes = 0
+        http = self._http
+        version = http.get_http_version()
+        rejection = _head_rejection(version, self._fields)
+        if rejection is not None:
+            self._refuse_head(*rejection)
+            raise _StopParsing
+        request = ParsedRequest(
+            http.get_method().decode(),
+            *_split(self._target),
+            keep_alive=http.should_keep_alive(),
+            is_http10=version == "1.0",
+        )
+        if b"content-length" in self._fields:
+            # llhttp takes 64 bits, and any number of zeros before them; Python refuses to read thousands of digits.
+            request.announced_bytes = int(self._fields[b"content-length"][0].lstrip(b"0") or b"0")
+        # An expectation in an HTTP/1.0 request is ignored (RFC 9110 10.1.1).
+        request.expects_continue = b"expect" in self._fields and not request.is_http10
+        self._upgrades = http.should_upgrade()
+        self._request = request
+        self.requests.append(request)
+
+    def on_body(self, piece: bytes) -> None:
+        """Add to the body."""
+        self._pending_bytes = 0
+        request = self._request
+        if request is None:
+            return
+        if not request.body:
+            request.body = piece
+        elif isinstance(request.body, bytes):
+            request.body = bytearray(request.body) + piece
+        else:
+            request.body += piece
+        if len(request.body) > BODY_BYTES:
+            self._refuse_body(413, "too_large")
+            raise _StopParsing
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        request = self._request
+        if request is None or (self._upgrades and self._announces_body()):
+            return
+        self._pending_bytes = 0
+        self._request = None
+        request.complete = True
+        self.stopped = not request.keep_alive
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Parse what follows a head that asks for another protocol, where llhttp stops.
+
+        llhttp also ignores the body of such a request. A new parser reads it, started with a head that frames it.
+        """
+        self._upgrades = False
+        if self._request is not None:
+            length = self._fields.get(b"content-length")
+            frame = b"Content-Length: " + length[0] if length else b"Transfer-Encoding: chunked"
+            self._http = httptools.HttpRequestParser(self)
+            rest = b"POST / HTTP/1.1\r\nHost: x\r\n" + frame + b"\r\n\r\n" + rest
+        self.feed(rest)
+
+    def _announces_body(self) -> bool:
+        return b"content-length" in self._fields or b"transfer-encoding" in self._fields
+
+    def _refuse(self, data: bytes) -> None:
+        if self.stopped:
+            # A callback refused the request, or something came behind the last one.
+            return
+        # A callback of ours that failed is among them: one request is refused, and no caller can fill the log.
+        if self._request is not None:
+            self._refuse_body(400, "aborted")
+        else:
+            self._refuse_head(400, _other_protocol(data) if self._is_first_segment else "not_http")
+
+    def _refuse_pending(self) -> None:
+        if self.stopped:
+            return
+        if self._request is not None:
+            # Trailers, or the extensions of a chunk.
+            self._refuse_body(413, "too_large")
+        else:
+            self._refuse_head(431, "head_too_large")
+
+    def _refuse_head(self, status: int, reason: HttpRejection) -> None:
+        request = ParsedRequest()
+        request.head_rejection = status, reason
+        self.requests.append(request)
+        self.stopped = True
+
+    def _refuse_body(self, status: int, reason: BodyRejection) -> None:
+        self.requests[-1].body_rejection = status, reason
+        self.stopped = True
+
+
+class _StopParsing(Exception):
+    """Raised in a callback, so that httptools parses no more."""
+
+
+def _head_rejection(version: str, fields: dict[bytes, list[bytes]]) -> tuple[int, HttpRejection] | None:
+    """Return why a head that llhttp takes is refused, with a status, or None."""
+    if version not in {"1.1", "1.0"}:
+        return 400, "not_http"
+    hosts = fields.get(b"host", ())
+    # RFC 9112 3.2: an HTTP/1.1 request has one.
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
+        return 400, "host"
+    transfer = fields.get(b"transfer-encoding")
+    if transfer is not None and (version == "1.0" or transfer != [b"chunked"]):
+        # RFC 9112 6.1: HTTP/1.0 has none, and the framing of such a message is faulty. It proposes 501 for an unknown
+        # coding; this port answers no 5xx but the 503 that asks to come again.
+        return (400, "not_http") if version == "1.0" else (415, "coded")
+    # Nothing is ever decompressed: a body of kilobytes may stand for gigabytes.
+    if any(coding not in {b"", b"identity"} for coding in fields.get(b"content-encoding", ())):
+        return 415, "coded"
+    if version == "1.1" and any(expected != b"100-continue" for expected in fields.get(b"expect", ())):
+        return 417, "expectation"
+    return None
+
+
+def _split(target: bytes) -> tuple[bytes, bytes]:
+    """Return path and query of a request target in origin form or absolute form (RFC 9112 3.2)."""
+    if not target.startswith(b"/"):
+        try:
+            url = httptools.parse_url(target)
+        except httptools.HttpParserInvalidURLError:
+            return target, b""
+        return unquote_to_bytes(url.path or b"/"), url.query or b""
+    path, _, query = target.partition(b"?")
+    return unquote_to_bytes(path) if b"%" in path else path, query
+
+
+def _other_protocol(data: bytes) -> HttpRejection:
+    """Return what a connection speaks that begins with `data`, which is no HTTP/1."""
+    # RFC 8446 5.1: a handshake record.
+    if data.startswith(b"\x16\x03"):
+        return "tls"
+    # RFC 9113 3.4.
+    if data.startswith(b"PRI * HTTP/2.0"):
+        return "http2"
+    if data.startswith((b"PROXY ", b"\r\n\r\n\x00\r\nQUIT\n")):
+        return "proxy_protocol"
+    return "not_http"

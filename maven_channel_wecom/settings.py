@@ -1,0 +1,366 @@
+"""Declares the keys of a JSON object, reads it by them, and describes it as JSON Schema.
+
+Every problem is found in one reading. It is a sentence that names its key and never shows a value, as what stands in
+the wrong place may be a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from maven_channel_wecom.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+KeyType = Literal["boolean", "integer", "number", "string", "list of strings", "secret", "object", "list"]
+
+_SOURCES: Final = 'a string, {"env": "NAME"} or {"file": "PATH"}'
+
+# A name or path of any other form is most likely the secret itself, put in the wrong place.
+_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
+_PATH: Final = re.compile(r".*[/.].*")
+
+_ASSIGNMENT: Final = re.compile(r"(export\s+)?[A-Z_][A-Z0-9_]*=[^=]")
+_QUOTES: Final = frozenset({'""', "''", "``", "“”", "‘’"})
+_CHARACTER_NAMES: Final = {
+    "\0": "NUL",
+    "\t": "a tab",
+    "\n": "a line end",
+    "\r": "a carriage return",
+    " ": "a space",
+    "\ufeff": "a byte order mark",
+}
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """One key of a JSON object: all that is known about it.
+
+    Args:
+        name: the key as it is written.
+        type: the type of its value. `secret` is a string that may stand in the environment or in a file; `object` and
+            `list` are read by their owner.
+        title: two or three words for a form, in English; `title_zh` in Chinese.
+        help: one sentence for tables and forms, in English; `help_zh` in Chinese.
+        default: the value of an absent key. Only where it is the empty string may a string be empty.
+        required: whether the key must be there: always, or when another key has a value, as (key, value).
+        minimum: the smallest number.
+        maximum: the largest number.
+        choices: the strings a value may be, however they are capitalized.
+        pattern: what every good value matches, for the schema alone; `check` judges.
+        check: given a value of the right type, returns the rest of a sentence that begins with the key, or None.
+        obsolete: the key is accepted and has no effect.
+    """
+
+    name: str
+    type: KeyType
+    title: str
+    title_zh: str
+    help: str
+    help_zh: str
+    default: Any = None
+    required: bool | tuple[str, Any] = False
+    minimum: int | None = None
+    maximum: int | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    check: Callable[[Any], str | None] | None = None
+    obsolete: bool = False
+
+
+ENABLED: Final = Key(
+    name="enabled",
+    type="boolean",
+    default=True,
+    title="Enabled",
+    title_zh="启用",
+    help="false: the entry is left alone.",
+    help_zh="false：忽略该条目。",
+)
+"""The key that every entry of `channels` has: the host reads it, and a channel lists it among its own."""
+
+MAX_PORT: Final = 65_535
+"""The largest number of a TCP port (RFC 9293)."""
+
+
+class Settings:
+    """The values of one JSON object, read by the declarations of its keys.
+
+    A key with a problem has its default, so that one reading finds every problem. `problems` holds them; the readers of
+    several objects may share the list.
+
+    Args:
+        value: the JSON value that should be an object.
+        path: where it stands, such as `channels.wecom`; empty for the whole file.
+        keys: its keys.
+        problems: the list that problems are added to.
+        environment: the variables that secrets may stand in.
+        open_ended: whether keys that are not declared belong to somebody else, and are no problem.
+    """
+
+    def __init__(
+        self,
+        value: object,
+        path: str,
+        keys: Sequence[Key],
+        *,
+        problems: list[str] | None = None,
+        environment: Mapping[str, str] = os.environ,
+        open_ended: bool = False,
+    ) -> None:
+        self._path = path
+        self.problems: list[str] = [] if problems is None else problems
+        self._keys = {key.name: key for key in keys}
+        self._environment = environment
+        self._raw: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+        self._read: dict[str, Any] = {}
+        if not isinstance(value, Mapping):
+            self.problems.append(f"{path or 'the configuration'} must be an object")
+        elif not open_ended:
+            for name in value:
+                if name not in self._keys:
+                    self.problem(str(name), f"is not a known key; {self._hint(str(name))}")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._raw
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - its type is that of the declaration
+        """Return the value of a key, or its default.
+
+        A `number` is a float, a `list of strings` a tuple, a choice in lower case, and a secret the text itself.
+        """
+        if name not in self._read:
+            self._read[name] = self._value(self._keys[name])
+        return self._read[name]
+
+    def read_all(self) -> dict[str, Any]:
+        """Return the value of every key.
+
+        Raises:
+            ConfigError: with every problem.
+        """
+        values = {name: self[name] for name in self._keys}
+        if self.problems:
+            raise ConfigError(self.problems)
+        return values
+
+    def obsolete(self) -> tuple[str, ...]:
+        """Return the obsolete keys that are there."""
+        return tuple(key.name for key in self._keys.values() if key.obsolete and key.name in self._raw)
+
+    def problem(self, name: str, sentence: str) -> None:
+        """Note a problem: the rest of a sentence that begins with the key."""
+        self.problems.append(f"{self._located(name)} {sentence}")
+
+    def _value(self, key: Key) -> Any:  # noqa: ANN401 - its type is that of the declaration
+        value = self._raw.get(key.name)
+        if key.name not in self._raw or (value == "" and key.type == "secret" and key.required is True):
+            self._report_missing(key)
+            return key.default
+        # The empty string is a good secret where it is the default.
+        if key.type == "secret" and (value is None or value != key.default):
+            value, problem = _read_secret(value, self._environment)
+        else:
+            problem = _type_problem(key, value)
+        if problem is None and value != key.default and key.check is not None:
+            problem = key.check(value)
+        if problem is not None:
+            self.problem(key.name, problem)
+            return key.default
+        return _converted(key, value)
+
+    def _report_missing(self, key: Key) -> None:
+        if isinstance(key.required, tuple):
+            other, value = key.required
+            if self[other] == value:
+                self.problem(key.name, f"is required when {self._located(other)} is {_spelled(value)}")
+        elif key.required:
+            self.problem(key.name, f"is required: {_SOURCES}" if key.type == "secret" else "is required")
+
+    def _located(self, name: str) -> str:
+        return f"{self._path}.{name}" if self._path else name
+
+    def _hint(self, name: str) -> str:
+        by_lowercase = {key.name.lower(): key.name for key in self._keys.values() if not key.obsolete}
+        near = difflib.get_close_matches(name.lower(), by_lowercase, n=1)
+        if near:
+            return f"did you mean {self._located(by_lowercase[near[0]])}?"
+        return f"known keys: {', '.join(sorted(by_lowercase.values()))}"
+
+
+def object_schema(keys: Sequence[Key]) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of an object with these keys and no others."""
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {key.name: key_schema(key) for key in keys},
+        "additionalProperties": False,
+    }
+    if always := [key.name for key in keys if key.required is True]:
+        schema["required"] = always
+    conditions: dict[tuple[str, Any], list[str]] = {}
+    for key in keys:
+        if isinstance(key.required, tuple):
+            conditions.setdefault(key.required, []).append(key.name)
+    if conditions:
+        schema["allOf"] = [
+            {
+                "if": {"properties": {other: {"const": value}}, "required": [other]},
+                "then": {"required": names},
+            }
+            for (other, value), names in conditions.items()
+        ]
+    return schema
+
+
+def key_schema(key: Key) -> dict[str, Any]:
+    """Return the JSON Schema of one value."""
+    schema = {
+        "title": f"{key.title} {key.title_zh}",
+        "description": f"{key.help}\n{key.help_zh}",
+        **_type_schema(key),
+    }
+    if key.default is not None:
+        schema["default"] = list(key.default) if isinstance(key.default, tuple) else key.default
+    if key.obsolete:
+        schema["deprecated"] = True
+    return schema
+
+
+def _type_schema(key: Key) -> dict[str, Any]:
+    text = {"type": "string"} if key.default == "" else {"type": "string", "pattern": key.pattern or r"\S"}
+    schema: dict[str, Any]
+    match key.type:
+        case "boolean" | "object":
+            schema = {"type": key.type}
+        case "integer" | "number":
+            limits = {"minimum": key.minimum, "maximum": key.maximum}
+            schema = {"type": key.type} | {name: limit for name, limit in limits.items() if limit is not None}
+        case "string":
+            schema = {"enum": list(key.choices)} if key.choices else text
+        case "secret":
+            schema = {"anyOf": [text, _reference_schema("env"), _reference_schema("file")], "writeOnly": True}
+        case "list of strings":
+            schema = {"type": "array", "items": {"type": "string", "pattern": r"\S"}}
+        case "list":
+            schema = {"type": "array"}
+    return schema
+
+
+def _reference_schema(source: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {source: {"type": "string"}},
+        "required": [source],
+        "additionalProperties": False,
+    }
+
+
+def _type_problem(key: Key, value: object) -> str | None:
+    """Tell what a value must be when it is not of the declared type or not within its limits."""
+    match key.type:
+        case "boolean":
+            fits, must_be = isinstance(value, bool), "true or false"
+        case "integer" | "number":
+            fits, must_be = _is_number(key, value), f"a {'whole ' * (key.type == 'integer')}number{_limits(key)}"
+        case "string" | "secret":
+            empty_is_good = key.default == ""
+            fits = isinstance(value, str) and (empty_is_good or bool(value.strip()))
+            must_be = "a string" if empty_is_good else "a string that is not empty"
+            if key.choices:
+                fits = isinstance(value, str) and value.lower() in key.choices
+                must_be = f"one of {', '.join(key.choices)}"
+        case "list of strings":
+            fits = isinstance(value, list | tuple) and all(isinstance(item, str) and item.strip() for item in value)
+            must_be = 'a list of strings that are not empty, such as ["a", "b"]'
+        case "list":
+            fits, must_be = isinstance(value, list | tuple), "a list"
+        case _:
+            fits, must_be = isinstance(value, Mapping), "an object"
+    return None if fits else f"must be {must_be}"
+
+
+def _is_number(key: Key, value: object) -> bool:
+    """Tell whether a value is a number within its limits. To JSON Schema 5.0 is a whole one, too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if key.type == "integer" and isinstance(value, float) and not value.is_integer():
+        return False
+    # Neither infinite nor too large for the floating-point numbers that durations are.
+    if not abs(value) <= sys.float_info.max:
+        return False
+    return (key.minimum is None or value >= key.minimum) and (key.maximum is None or value <= key.maximum)
+
+
+def _limits(key: Key) -> str:
+    if key.minimum is not None and key.maximum is not None:
+        return f" from {key.minimum} to {key.maximum}"
+    return "" if key.minimum is None else f", {key.minimum} or more"
+
+
+def _converted(key: Key, value: Any) -> Any:  # noqa: ANN401 - its type is that of the declaration
+    match key.type:
+        case "integer":
+            return int(value)
+        case "number":
+            return float(value)
+        case "list of strings":
+            return tuple(value)
+        case "string" if key.choices:
+            return value.lower()
+        case _:
+            return value
+
+
+def _read_secret(value: object, environment: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return a secret and what is wrong with it. White space around it, such as a file's line end, is no part of it."""
+    match value:
+        case str(text):
+            source = "is"
+        case {"env": str(name), **rest} if not rest:
+            shown = name if _VARIABLE.fullmatch(name) else "(its name goes here, not the secret)"
+            source = f"takes its value from the environment variable {shown}, which is"
+            try:
+                text = environment[name]
+            # A name that cannot be encoded is a ValueError.
+            except (KeyError, ValueError):
+                return "", f"{source} not set: set it"
+        case {"file": str(name), **rest} if not rest:
+            shown = f"the file {name}" if _PATH.fullmatch(name) else "a file (its path goes here, not the secret)"
+            source = f"takes its value from {shown}, which"
+            try:
+                text = Path(name).read_text(encoding="utf-8")
+            except OSError as error:
+                return "", f"{source} cannot be read: {error.strerror}"
+            except ValueError:
+                return "", f"{source} cannot be read as UTF-8 text"
+            source += " is"
+        case _:
+            return "", f"must be {_SOURCES}"
+    text = text.strip()
+    return text, _secret_problem(text) if text else f"{source} empty"
+
+
+def _secret_problem(text: str) -> str | None:
+    """Tell what slipped into a secret when it was copied. The text names a character that is no part of any secret."""
+    if text[:1] + text[-1:] in _QUOTES:
+        return "is wrapped in quotes, which are no part of it: leave them out"
+    if _ASSIGNMENT.match(text):
+        return "begins with NAME=, as a line of a shell does: leave that out"
+    for character in text:
+        if character == " " or not character.isprintable():
+            name = _CHARACTER_NAMES.get(character) or unicodedata.name(character, "a control character").lower()
+            return f"must be printable characters without spaces, and holds {name} (U+{ord(character):04X})"
+    return None
+
+
+def _spelled(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,96 @@
+"""A state that emits how long each of its steps took and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.state.store import StateStore
+from maven_channel_wecom.telemetry.events import StateStepEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from maven_channel_wecom.errors import StateFailure
+    from maven_channel_wecom.policy.reply_window import ReplyWindow
+    from maven_channel_wecom.state.store import Admission, StoredCallback
+    from maven_channel_wecom.telemetry.events import Emit, StateOperation
+
+_T = TypeVar("_T")
+
+
+class TimedState(StateStore):
+    """A StateStore around another one.
+
+    Args:
+        state: takes the steps.
+        emit: reports them.
+        now: returns the time in seconds.
+    """
+
+    def __init__(self, state: StateStore, emit: Emit, now: Callable[[], float]) -> None:
+        self._state = state
+        self._emit = emit
+        self._now = now
+        self.up = True
+        """Whether the state could promise something when that was last seen."""
+
+    async def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
+        new = await self._timed("admit", self._state.admit(batch, now))
+        # No other step shows it: some succeed while there is no room, some are recorded later.
+        self.up = True
+        return new
+
+    async def release(self, message_id: str, now: float) -> None:
+        await self._timed("release", self._state.release(message_id, now))
+
+    async def finish(self, message_id: str, now: float) -> None:
+        await self._timed("finish", self._state.finish(message_id, now))
+
+    async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:
+        return await self._timed("take_over", self._state.take_over(now, most=most))
+
+    async def claim_window(
+        self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
+    ) -> ReplyWindow | None:
+        return await self._timed("claim_window", self._state.claim_window(chats, reply_to, now, spare_of=spare_of))
+
+    async def spend_window(self, window: ReplyWindow, now: float) -> None:
+        await self._timed("spend_window", self._state.spend_window(window, now))
+
+    async def restore_window(self, window: ReplyWindow, now: float) -> None:
+        await self._timed("restore_window", self._state.restore_window(window, now))
+
+    @property
+    def open_windows(self) -> int:
+        return self._state.open_windows
+
+    @property
+    def expired_windows(self) -> int:
+        return self._state.expired_windows
+
+    async def health(self) -> str | None:
+        trouble = await self._state.health()
+        self.up = trouble is None
+        return trouble
+
+    async def close(self) -> None:
+        await self._state.close()
+
+    async def _timed(self, operation: StateOperation, step: Awaitable[_T]) -> _T:
+        failure: StateFailure | None = None
+        started = self._now()
+        try:
+            return await step
+        except StateUnavailable as unavailable:
+            failure = "state_full" if unavailable.reason == "state_full" else "state"
+            raise
+        except asyncio.CancelledError:
+            # A disk that hangs refuses nothing: the caller's time limit shows it. Only an admission has one; another
+            # step is cancelled when its channel stops.
+            failure = "state" if operation == "admit" else None
+            raise
+        finally:
+            self.up = self.up and failure is None
+            self._emit(StateStepEnded(operation=operation, seconds=self._now() - started, failure=failure))

@@ -1,0 +1,31 @@
+"""What messages and people are called in log lines and spans."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Final
+
+from maven_channel_wecom.contract.pseudonym import Pseudonym
+
+# Another one in every process: nobody can make a table of ids, or join two logs by them.
+_SALT: Final = secrets.token_bytes(16)
+
+_TRAIL_BYTES: Final = 6
+_PSEUDONYM_BYTES: Final = 5
+
+
+def trail_id(channel: str, message_id: str) -> str:
+    """Return the trace id of a message, 12 hex digits: the log field `trail`.
+
+    It depends on nothing but its arguments, so it is the same in every replica and after a restart.
+    """
+    name = f"{channel}\0{message_id}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(name, digest_size=_TRAIL_BYTES).hexdigest()
+
+
+def pseudonym(user_or_chat_id: str) -> Pseudonym:
+    """Return what a user id or a chat id is called in the log of this process."""
+    name = user_or_chat_id.encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(name, digest_size=_PSEUDONYM_BYTES, key=_SALT).hexdigest()
+    return Pseudonym(f"#{digest}", user_or_chat_id)

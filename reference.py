@@ -1,0 +1,97 @@
+"""Write the keys of the configuration into README.md and plugin.toml, from their declarations: python -m reference."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from maven_channel_wecom import config
+from maven_channel_wecom.host import configuration as host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from maven_channel_wecom.settings import Key
+
+ROOT: Final = Path(__file__).parent
+
+
+def main() -> int:
+    """Write both files anew and name them."""
+    for path, content in contents().items():
+        path.write_text(content, encoding="utf-8")
+        sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def contents() -> dict[Path, str]:
+    """Return each file as it should be."""
+    readme, manifest = ROOT / "README.md", ROOT / "plugin.toml"
+    return {
+        readme: _replaced(
+            _replaced(readme.read_text("utf-8"), "<!-- table: config -->", "<!-- end -->", _table("", config.KEYS)),
+            "<!-- table: host config -->",
+            "<!-- end -->",
+            _host_table(),
+        ),
+        manifest: _replaced(
+            manifest.read_text("utf-8"),
+            "# begin: config",
+            "# end: config",
+            "\n".join(map(_manifest_entry, config.KEYS)),
+        ),
+    }
+
+
+def _replaced(text: str, begin: str, end: str, part: str) -> str:
+    """Return a text with everything between two lines replaced."""
+    before, _, rest = text.partition(f"{begin}\n")
+    _, _, after = rest.partition(f"{end}\n")
+    return f"{before}{begin}\n{part}{end}\n{after}"
+
+
+def _table(prefix: str, keys: Iterable[Key]) -> str:
+    return "| key | default | |\n|---|---|---|\n" + "".join(_rows(prefix, keys))
+
+
+def _host_table() -> str:
+    sections = {
+        "gateway.": host.GATEWAY_KEYS,
+        "agent.": host.AGENT_KEYS,
+        "cron[].": host.CRON_KEYS,
+        "logging.": host.LOGGING_KEYS,
+    }
+    rows = (row for prefix, keys in sections.items() for row in _rows(prefix, keys))
+    return _table("", ()) + "".join(rows)
+
+
+def _rows(prefix: str, keys: Iterable[Key]) -> Iterator[str]:
+    for key in keys:
+        remark = "**Obsolete.** " * key.obsolete + key.help + " Secret." * (key.type == "secret")
+        yield f"| `{prefix}{key.name}` | {_default(key)} | {remark} |\n"
+
+
+def _default(key: Key) -> str:
+    if isinstance(key.required, tuple):
+        other, value = key.required
+        return f"**required** if `{other}` is `{json.dumps(value)}`"
+    if key.required:
+        return "**required**"
+    return "" if key.default is None else f"`{json.dumps(key.default)}`"
+
+
+def _manifest_entry(key: Key) -> str:
+    lines: dict[str, object] = {"key": key.name, "type": key.type}
+    lines |= {"required": True} if key.required else {"default": key.default}
+    lines |= {"deprecated": True} if key.obsolete else {}
+    lines |= {"help": key.help}
+    # These strings, numbers and lists are written alike in JSON and in TOML.
+    return "[[config]]\n" + "".join(
+        f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in lines.items()
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

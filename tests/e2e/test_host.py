@@ -1,0 +1,175 @@
+"""What the embedded host adds: cron, health, a drain, the Responses agent, and the original's configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from maven_channel_wecom import config
+from maven_channel_wecom.host.configuration import Configuration, interpret
+from maven_channel_wecom.host.plugins import channel_problems, load_plugins
+from maven_channel_wecom.simulator.messages import File, Image, Mixed, Text, Video
+from maven_channel_wecom.simulator.picture import draw_png
+from tests.e2e.agents import Listener
+from tests.e2e.deployment import Deployment
+from tests.host.fake_responses import COMPLETED, delta, serving, sse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.watch import Watch
+
+ORIGINAL_PAGE = """{"channels":{"wecom":{"enabled":true,"token":"your-token","encodingAESKey":
+"abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG","receiveId":"","port":9886,"allowFrom":["zhangsan"],"proxy":""}}}"""
+PNG = draw_png(10, 10)
+SECRET = "canary-api-key-4711"
+
+
+def test_the_configuration_of_the_original_has_no_problems() -> None:
+    """Unchanged, and read as it was meant there."""
+    configuration, problems = interpret(json.loads(ORIGINAL_PAGE))
+    assert problems + channel_problems(load_plugins(), configuration.channels) == []
+    settings = config.read_config("wecom", configuration.channels["wecom"])
+    assert (settings.host, settings.port, settings.path) == ("0.0.0.0", 9886, "/wecom/bot")
+    assert [credentials.token for credentials in settings.credentials] == ["your-token"]
+    assert settings.rules.senders == {"zhangsan"}
+    assert (settings.receive_id, settings.proxy) == ("", None)
+    assert configuration.gateway == Configuration().gateway
+
+
+async def test_a_cron_delivery_to_wecom_is_skipped_told_and_counted(watch: Watch) -> None:
+    """A reactive channel has nobody to answer; the warning names job and channel."""
+    watch.keep("what a job asks", "write the daily report")
+    job = {
+        "name": "daily",
+        "every": "1s",
+        "message": "write the daily report",
+        "deliver": True,
+        "channel": "wecom",
+        "to": "wrGroup",
+    }
+    agent = Listener()
+    async with Deployment(watch, agent=agent, document={"cron": [job]}) as deployment:
+        fields = await watch.until("cron delivery skipped")
+        assert fields == {"job": "daily", "channel": "wecom", "reason": "reactive_only"}
+        assert await deployment.metric("proactive_skips_total") >= 1
+        assert deployment.wecom.recorded.posts == {}
+        assert deployment.auditor.receipts == []
+    assert agent.words[0] == "write the daily report"
+    assert any("WARNING cron delivery skipped job=daily channel=wecom" in line for line in watch.lines)
+
+
+async def test_the_responses_agent_gets_text_image_and_file(watch: Watch) -> None:
+    """As the API spells them, under one session for the chat, the quoted part marked as context."""
+    watch.keep("an API key", SECRET)
+    async with serving() as responses:
+        responses.chunks = (sse(delta("a fine "), delta("picture"), COMPLETED),)
+        agent = {"type": "responses", "url": responses.url, "model": "maven", "apiKey": SECRET}
+        async with Deployment(watch, document={"agent": agent}) as deployment:
+            mixed = Mixed((Text("what do you see here?"), Image(PNG)))
+            assert await deployment.ask(mixed, quote=Text("the picture of yesterday")) == "a fine picture"
+            assert await deployment.ask(File(b"%PDF-1.7\n of mine", "letter-of-mine.pdf")) == "a fine picture"
+            assert await deployment.ask(Video(bytes(32))) == "a fine picture"
+    (headers, first), (other_headers, second), (_, third) = responses.requests
+    assert headers["Authorization"] == f"Bearer {SECRET}"
+    assert headers["Maven-Session-Id"] == other_headers["Maven-Session-Id"]
+    quoted, *own = first["input"][0]["content"]
+    assert quoted["text"].endswith("\n> the picture of yesterday")
+    assert own == [
+        {"type": "input_text", "text": "what do you see here?"},
+        {"type": "input_image", "image_url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}"},
+    ]
+    (file,) = second["input"][0]["content"]
+    assert (file["type"], file["filename"]) == ("input_file", "letter-of-mine.pdf")
+    (video,) = third["input"][0]["content"]
+    assert video["type"] == "input_text"
+    assert "video" in video["text"]
+
+
+async def test_an_agent_that_fails_is_told_to_the_user_in_a_sentence(watch: Watch) -> None:
+    """And to nobody in the agent's own words."""
+    watch.keep("the words of a failure", "canary-failure")
+    async with serving() as responses:
+        responses.json({"error": {"code": "overloaded", "message": "canary-failure"}}, 500)
+        agent = {"type": "responses", "url": responses.url, "model": "maven"}
+        async with Deployment(watch, document={"agent": agent}) as deployment:
+            answer = await deployment.ask("will this work out?")
+            responses.chunks, responses.status, responses.content_type = (
+                (sse(delta("now it does"), COMPLETED),),
+                200,
+                "text/event-stream",
+            )
+            assert await deployment.ask("and once again?") == "now it does"
+    assert answer == "The agent failed on this message; please try again later."
+
+
+async def test_health_and_readiness_follow_the_life_of_the_gateway(watch: Watch) -> None:
+    """Ready while it answers, alive and not ready while it drains, gone afterwards."""
+    agent = Listener()
+    gate = agent.hold("finish this one first")
+    async with Deployment(watch, agent=agent) as deployment:
+        assert await deployment.get("/healthz") == (200, '{"status": "ok", "reasons": []}')
+        assert await deployment.get("/readyz") == (200, '{"ready": true, "reasons": []}')
+        sent = await deployment.send(Text("finish this one first"))
+        await agent.hears("finish this one first")
+        stopping = asyncio.create_task(deployment.host.stop())
+        assert await deployment.get("/readyz") == (503, '{"ready": false, "reasons": ["the gateway is draining"]}')
+        assert (await deployment.get("/healthz"))[0] == 200
+        late = await deployment.send(Text("too late for this one"))
+        assert late.status == 503
+        assert await deployment.metric("callbacks_total", kind="message", outcome="draining") == 1
+        gate.set()
+        assert (await sent.reply()).content == "finish this one first"
+        await stopping
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await deployment.get("/healthz")
+        assert (await deployment.wecom.redeliver(late)).status == 0
+    assert watch.logged("wecom channel stopped") == [{"channel": "wecom", "unfinished": 0}]
+
+
+async def test_a_state_that_cannot_be_written_is_not_ready(watch: Watch, tmp_path: Path) -> None:
+    """With the reason, and only as long as it lasts; alive it is all the time."""
+    file = tmp_path / "state.db"
+    async with Deployment(watch, {"state": f"sqlite:{file}"}) as deployment:
+        assert (await deployment.get("/readyz"))[0] == 200
+        assert await deployment.metric("state_up") == 1
+        file.rename(tmp_path / "elsewhere.db")
+        status, text = await deployment.get("/readyz")
+        assert (status, json.loads(text)["ready"]) == (503, False)
+        assert "removed or replaced" in json.loads(text)["reasons"][0]
+        assert (await deployment.get("/healthz"))[0] == 200
+        assert await deployment.metric("state_up") == 0
+        assert (await deployment.send(Text("nobody keeps this one"))).status == 503
+        assert await deployment.metric("state_failures_total", operation="admit", reason="state") == 1
+        (tmp_path / "elsewhere.db").rename(file)
+        assert await deployment.get("/readyz") == (200, '{"ready": true, "reasons": []}')
+        assert await deployment.ask("now somebody does") == "now somebody does"
+
+
+async def test_a_drain_ends_when_its_time_is_over(watch: Watch) -> None:
+    """An agent that never answers does not hold up a stop; how much was left is told."""
+    agent = Listener()
+    agent.hold("never answer this")
+    async with Deployment(watch, {"drainSeconds": 0.1}, agent=agent) as deployment:
+        await deployment.send(Text("never answer this"))
+        await agent.hears("never answer this")
+        await deployment.host.stop()
+    assert watch.logged("wecom channel stopped") == [{"channel": "wecom", "unfinished": 1}]
+
+
+async def test_an_agent_that_breaks_costs_its_own_message_only(watch: Watch) -> None:
+    """The user hears that something went wrong, the next one is answered."""
+
+    def say(message: object) -> str:
+        if "break" in getattr(message, "content", ""):
+            raise KeyError(message)
+        return "all is well here"
+
+    async with Deployment(watch, agent=Listener(say)) as deployment:
+        assert "Something went wrong" in await deployment.ask("please break on this")
+        assert await deployment.ask("and now be kind") == "all is well here"

@@ -1,0 +1,139 @@
+"""The right to answer: one window for one message, spent once, found by the message that is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maven_channel_wecom.simulator.messages import CardClick, Text
+from tests.e2e.agents import Listener
+from tests.e2e.deployment import Deployment
+from tests.e2e.hand_clock import HandClock
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.contract.messages import InboundMessage
+    from tests.e2e.watch import Watch
+
+HOUR_SECONDS = 3600.0
+
+
+async def test_two_people_in_one_group_get_their_own_answers(watch: Watch) -> None:
+    """Whoever is answered first: the one who asked last, here."""
+    agent = Listener(lambda message: f"to {message.sender_id}: about {message.content}")
+    gates = [agent.hold("the first question"), agent.hold("the second question")]
+    async with Deployment(watch, agent=agent) as deployment:
+        first = await deployment.send(Text("the first question"), user="alice", group="g")
+        second = await deployment.send(Text("the second question"), user="bob", group="g")
+        await agent.hears("the second question")
+        gates[1].set()
+        assert (await second.reply()).content == "to bob: about the second question"
+        assert deployment.wecom.recorded.replies_to(first.message_id) == []
+        gates[0].set()
+        assert (await first.reply()).content == "to alice: about the first question"
+
+
+async def test_an_answer_that_is_fifty_nine_minutes_late_still_finds_its_question(watch: Watch) -> None:
+    """With other questions asked and answered in the same group meanwhile."""
+    clock = HandClock()
+    agent = Listener()
+    gate = agent.hold("a question of an hour")
+    async with Deployment(watch, agent=agent, clock=clock) as deployment:
+        slow = await deployment.send(Text("a question of an hour"), user="alice", group="g")
+        for minute in range(59):
+            clock.pass_seconds(60)
+            words = f"a question of minute {minute}"
+            assert await deployment.ask(words, user="bob", group="g") == words
+        gate.set()
+        assert (await slow.reply()).content == "a question of an hour"
+        await deployment.settled()
+        assert await deployment.metric("answer_seconds_bucket", le="3600.0") == 60
+
+
+async def test_an_answer_after_the_hour_is_not_sent_at_all(watch: Watch) -> None:
+    """The window has closed; WeCom would refuse, so nobody asks it."""
+    clock = HandClock()
+    agent = Listener()
+    gate = agent.hold("a question of two hours")
+    async with Deployment(watch, agent=agent, clock=clock) as deployment:
+        slow = await deployment.send(Text("a question of two hours"))
+        await agent.hears("a question of two hours")
+        clock.pass_seconds(HOUR_SECONDS)
+        gate.set()
+        receipt = await deployment.auditor.receipt_for(slow.message_id)
+        assert (receipt.outcome, receipt.reason, receipt.attempts) == ("undeliverable", "no_reply_window", 0)
+        assert deployment.wecom.recorded.posts == {}
+        assert await deployment.metric("replies_total", outcome="undeliverable", reason="no_reply_window") == 1
+
+
+async def test_a_window_is_spent_once(watch: Watch) -> None:
+    """A second answer to the same message has no way out, and the URL is not used again."""
+    async with Deployment(watch) as deployment:
+        sent = await deployment.send(Text("answer me once"))
+        await sent.reply()
+        receipt = await deployment.deliver("and another thing", reply_to=sent.message_id)
+        assert (receipt.outcome, receipt.reason) == ("undeliverable", "no_reply_window")
+        assert deployment.wecom.recorded.posts == {sent.message_id: 1}
+
+
+async def test_two_answers_at_once_to_one_message_are_one(watch: Watch) -> None:
+    """Whoever takes the window first sends; the simulator would complain of a second use."""
+    agent = Listener(lambda _message: "")
+    async with Deployment(watch, agent=agent) as deployment:
+        sent = await deployment.send(Text("who answers first?"))
+        await watch.until("answer not delivered")
+        receipts = await asyncio.gather(
+            *(deployment.deliver(f"answer number {number}", reply_to=sent.message_id) for number in range(5))
+        )
+    assert sorted(receipt.outcome for receipt in receipts) == ["delivered", *["undeliverable"] * 4]
+
+
+async def test_without_reply_to_the_newest_open_window_of_the_chat_is_used(watch: Watch) -> None:
+    """And of that chat only."""
+    clock = HandClock()
+    agent = Listener(lambda _message: "")
+    async with Deployment(watch, agent=agent, clock=clock) as deployment:
+        older = await deployment.send(Text("the older message"))
+        clock.pass_seconds(1)
+        newer = await deployment.send(Text("the newer message"))
+        await deployment.send(Text("in another chat"), user="bob")
+        await watch.until("answer not delivered", 3)
+        for sent, content in ((newer, "a first word"), (older, "a second word")):
+            assert (await deployment.deliver(content)).outcome == "delivered"
+            assert (await sent.reply()).content == content
+        assert (await deployment.deliver("a third word")).reason == "no_reply_window"
+
+
+async def test_an_answer_for_another_chat_does_not_take_the_window(watch: Watch) -> None:
+    """A message and its chat belong together."""
+    agent = Listener(lambda _message: "")
+    async with Deployment(watch, agent=agent) as deployment:
+        sent = await deployment.send(Text("only for alice"))
+        await watch.until("answer not delivered")
+        receipt = await deployment.deliver("for somebody else", chat_id="bob", reply_to=sent.message_id)
+        assert receipt.reason == "no_reply_window"
+        assert (await deployment.deliver("for alice", reply_to=sent.message_id)).outcome == "delivered"
+
+
+async def test_an_event_opens_no_window(watch: Watch) -> None:
+    """Nobody writes an answer to a click, though WeCom would take one."""
+    async with Deployment(watch) as deployment:
+        await deployment.send(CardClick("approve", "task-1"))
+        assert (await deployment.deliver("thank you for clicking")).reason == "no_reply_window"
+
+
+@pytest.mark.parametrize("blank", ["", "   ", "\n\n", "\u3000\t", "\x00\x1b"])
+async def test_a_blank_answer_is_never_sent(watch: Watch, blank: str) -> None:
+    """Neither the agent's nor anybody's; the window stays open for a better one."""
+
+    def say(_message: InboundMessage) -> str:
+        return blank
+
+    async with Deployment(watch, agent=Listener(say)) as deployment:
+        sent = await deployment.send(Text("say something"))
+        await deployment.settled()
+        receipt = await deployment.deliver(blank, reply_to=sent.message_id)
+        assert (receipt.outcome, receipt.reason, receipt.attempts) == ("undeliverable", "empty", 0)
+        assert deployment.wecom.recorded.posts == {}
+        assert (await deployment.deliver("something", reply_to=sent.message_id)).outcome == "delivered"

@@ -1,0 +1,52 @@
+"""How many of a server's answers are parsed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiohttp.client_proto import ResponseHandler
+
+from maven_channel_wecom.egress.answer_limit import PIECE_BYTES, AnswerLimit
+
+INFORMATIONAL = b"HTTP/1.1 100 \r\n\r\n"
+
+
+class Line(asyncio.Transport):
+    """A connection that only knows whether it was aborted."""
+
+    aborted = False
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@pytest.mark.parametrize("body", [0, 2_000], ids=["no-body", "body"])
+@pytest.mark.parametrize("framing", ["none", "length", "chunks"])
+async def test_of_ten_thousand_informational_answers_few_are_parsed(body: int, framing: str) -> None:
+    """The same holds behind an answer, wherever its body ends."""
+    handler, line = ResponseHandler(asyncio.get_running_loop()), Line()
+    handler.connection_made(line)
+    handler.set_response_params(read_until_eof=True, auto_decompress=False)
+    answer = b""
+    if framing == "length":
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % body + b"x" * body
+    elif framing == "chunks":
+        chunk = b"%x\r\n" % body + b"x" * body + b"\r\n" if body else b""
+        answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk + b"0\r\n\r\n"
+    AnswerLimit(handler, line, closed=lambda _: None).data_received(answer + INFORMATIONAL * 10_000)
+    assert line.aborted
+    assert len(handler) <= 2 + PIECE_BYTES // len(INFORMATIONAL)
+
+
+async def test_what_came_after_a_close_is_not_parsed() -> None:
+    handler, line = ResponseHandler(asyncio.get_running_loop()), Line()
+    handler.connection_made(line)
+    handler.set_response_params(read_until_eof=True, auto_decompress=False)
+    limit = AnswerLimit(handler, line, closed=lambda _: None)
+    line.abort()
+    limit.data_received(INFORMATIONAL * 10_000)
+    assert len(handler) <= 1 + PIECE_BYTES // len(INFORMATIONAL)

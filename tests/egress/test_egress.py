@@ -1,0 +1,459 @@
+"""One POST: what is sent, what is returned, and whether the request left when it failed."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import socket
+import subprocess
+import sys
+import traceback
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maven_channel_wecom.egress.egress import Egress, SendProgress
+from maven_channel_wecom.errors import AnswerLost, RequestNotSent
+from tests.fakes.connecting import Diversion
+from tests.fakes.names import Names
+from tests.fakes.sites import LoopbackServer, Site, announce, answer, hang_up, in_turn, reset, silence
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from aiohttp.abc import ResolveResult
+
+    from tests.fakes.certificates import Authority
+
+CANARY = "canary-response-code"
+
+
+@asynccontextmanager
+async def closing(egress: Egress) -> AsyncIterator[Egress]:
+    try:
+        yield egress
+    finally:
+        await egress.close()
+
+
+class Mute(LoopbackServer):
+    """Accepts connections and sends nothing, so that no TLS handshake ends."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+
+class Strict(Names):
+    """Raises a UnicodeError for a name that IDNA does not allow, as Python's own lookup does."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        host.encode("idna")
+        return await super().resolve(host, port, family)
+
+
+class Plain(LoopbackServer):
+    """Greets in plain text, as a server without TLS does."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await hang_up(writer)
+
+
+async def test_the_body_arrives_as_given_and_the_answer_comes_back() -> None:
+    """The request is plain JSON, uncompressed, without cookies, and asks for the URL as written."""
+    body = '{"msgtype":"markdown","markdown":{"content":"你好"}}'.encode()
+    path = "/cgi-bin/aibot/response?response_code=a%2Fb%3d+c&x=%E4%BD%A0"
+    names = Names({"files.example": [["93.184.216.34"]]})  # a cookie jar would keep the cookies of a name
+    async with (
+        Site(answer(b'{"errcode":0}', headers="Set-Cookie: a=b\r\n")) as site,
+        closing(Egress(resolver=names, socket_factory=Diversion(site.port))) as egress,
+    ):
+        for _ in range(2):
+            answered = await egress.post(f"http://files.example{path}", body, timeout_seconds=5)
+            assert answered == (200, b'{"errcode":0}')
+    assert len(site.requests) == site.accepted == 2
+    for asked in site.requests:
+        assert asked.line == f"POST {path} HTTP/1.1"
+        assert asked.body == body
+        assert asked.headers["content-type"] == "application/json"
+        assert asked.headers["accept-encoding"] == "identity"
+        assert asked.headers["connection"] == "close"
+        assert "cookie" not in asked.headers
+
+
+def test_another_resolver_in_the_environment_changes_nothing() -> None:
+    """Aiohttp would use an installed aiodns, which does not find every name that the system finds."""
+    program = """
+import asyncio, sys, types
+
+class DNSResolver:
+    def __init__(self, *_, **__): sys.exit("aiodns was used")
+    def getaddrinfo(self): ...
+
+sys.modules["aiodns"] = aiodns = types.ModuleType("aiodns")
+aiodns.DNSResolver = DNSResolver
+from maven_channel_wecom.egress.egress import Egress
+from maven_channel_wecom.errors import RequestNotSent
+
+async def main():
+    egress = Egress()
+    try:
+        await egress.post("http://localhost/", b"{}", timeout_seconds=5)
+    except RequestNotSent as error:
+        print(error.reason)
+    await egress.close()
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
+    assert done.stdout == "forbidden_address\n"
+
+
+async def test_replies_to_two_hosts_at_once_carry_the_right_host() -> None:
+    async with (
+        Site(answer(b"first")) as first,
+        Site(answer(b"second")) as second,
+        closing(Egress(allow_private_network=True)) as egress,
+    ):
+        await asyncio.gather(*(egress.post(site.url, b"{}", timeout_seconds=5) for site in (first, second)))
+    for site in (first, second):
+        assert [request.headers["host"] for request in site.requests] == [f"127.0.0.1:{site.port}"]
+
+
+async def test_bytes_that_came_unasked_are_no_answer_to_the_next_request() -> None:
+    """A server that gives up on an idle connection may say so with a 408 (RFC 9110 15.5.9)."""
+    first_read, said = asyncio.Event(), asyncio.Event()
+
+    async def speak_twice(writer: asyncio.StreamWriter) -> None:
+        await answer(b"first")(writer)
+        await first_read.wait()
+        try:
+            await answer(b"unasked", status="408 Request Timeout")(writer)
+        finally:
+            said.set()
+
+    async with (
+        Site(in_turn(speak_twice, answer(b"second"))) as site,
+        Site(answer(b"elsewhere")) as elsewhere,
+        closing(Egress(allow_private_network=True)) as egress,
+    ):
+        assert await egress.post(site.url, b"{}", timeout_seconds=5) == (200, b"first")
+        first_read.set()
+        await said.wait()
+        # The event loop looks at every open connection meanwhile.
+        await egress.post(elsewhere.url, b"{}", timeout_seconds=5)
+        assert await egress.post(site.url, b"{}", timeout_seconds=5) == (200, b"second")
+
+
+async def test_an_informational_answer_is_not_the_answer() -> None:
+    """A proxy may send a 103 (RFC 8297) before the answer."""
+
+    async def hint_first(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
+        await answer(b'{"errcode":0}')(writer)
+
+    async with Site(hint_first) as site, closing(Egress(allow_private_network=True)) as egress:
+        assert await egress.post(site.url, b"{}", timeout_seconds=5) == (200, b'{"errcode":0}')
+
+
+async def test_a_server_that_only_sends_informational_answers_is_hung_up_on() -> None:
+    """Parsing all of them would take the event loop's time until the request times out."""
+    async with Site(announce) as site, closing(Egress(allow_private_network=True)) as egress:
+        with pytest.raises(AnswerLost) as caught:
+            await egress.post(site.url, b"{}", timeout_seconds=5)
+    assert caught.value.reason == "reset"
+
+
+async def test_an_answer_with_a_long_head_and_a_long_body_is_read() -> None:
+    headers = "".join(f"X-{number}: {'x' * 4000}\r\n" for number in range(10))
+    async with (
+        Site(answer(b"y" * 50_000, headers=headers)) as site,
+        closing(Egress(allow_private_network=True)) as egress,
+    ):
+        assert await egress.post(site.url, b"{}", timeout_seconds=5) == (200, b"y" * 50_000)
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["connecting", "sent"])
+async def test_a_canceled_post_tells_whether_the_request_left(*, left: bool) -> None:
+    """Only a request that never left may be sent again."""
+    came = asyncio.Event()
+
+    async def come(writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await silence(writer)
+
+    class Handshaking(Mute):
+        async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await come(writer)
+
+    async with (
+        Site(come) if left else Handshaking() as server,
+        closing(Egress(allow_private_network=True)) as egress,
+    ):
+        progress = SendProgress()
+        url = f"{'http' if left else 'https'}://127.0.0.1:{server.port}/"
+        posting = asyncio.create_task(egress.post(url, b"{}", timeout_seconds=5, progress=progress))
+        await came.wait()
+        posting.cancel()
+        await asyncio.gather(posting, return_exceptions=True)
+        assert posting.cancelled()
+        assert progress.left is left
+
+
+@pytest.mark.parametrize(
+    "status", ["302 Found", "307 Temporary Redirect", "407 Proxy Authentication Required", "503 x"]
+)
+async def test_any_status_is_returned_and_no_redirect_followed(status: str) -> None:
+    script = answer(b"<html>", status=status, headers="Location: /elsewhere\r\n")
+    async with Site(script) as site, closing(Egress(allow_private_network=True)) as egress:
+        assert await egress.post(site.url, b"{}", timeout_seconds=5) == (int(status[:3]), b"<html>")
+    assert len(site.requests) == 1
+
+
+async def test_a_page_of_html_is_returned_as_it_is() -> None:
+    """The policy decides that a gateway's page with status 200 is no success."""
+    async with (
+        Site(answer(b"<html>welcome</html>", headers="Content-Type: text/html\r\n")) as site,
+        closing(Egress(allow_private_network=True)) as egress,
+    ):
+        assert await egress.post(site.url, b"{}", timeout_seconds=5) == (200, b"<html>welcome</html>")
+
+
+async def test_of_a_long_answer_64_kib_are_read() -> None:
+    async with Site(answer(b"x" * 300_000)) as site, closing(Egress(allow_private_network=True)) as egress:
+        status, content = await egress.post(site.url, b"{}", timeout_seconds=5)
+    assert (status, len(content)) == (200, 65_536)
+
+
+async def test_an_endless_answer_ends() -> None:
+
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+
+    async with Site(endless) as site, closing(Egress(allow_private_network=True)) as egress:
+        _, content = await egress.post(site.url, b"{}", timeout_seconds=5)
+    assert len(content) == 65_536
+
+
+async def unresolvable(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    yield Egress(resolver=Names({}), socket_factory=Diversion()), "http://files.example/"
+
+
+async def overlong_name(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    yield Egress(resolver=Strict({}), socket_factory=Diversion()), f"http://{'a' * 64}.example/"
+
+
+async def no_answers(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    yield Egress(resolver=Names({"*": [[]]}), socket_factory=Diversion()), "http://files.example/"
+
+
+async def refused(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets the port either
+        yield Egress(allow_private_network=True), f"http://127.0.0.1:{bound.getsockname()[1]}/"
+
+
+async def unknown_authority(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    async with Site(answer(b""), tls=authority.server()) as site:
+        yield Egress(allow_private_network=True), site.url
+
+
+async def another_name(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    async with Site(answer(b""), tls=authority.server("elsewhere.example")) as site:
+        egress = Egress(
+            resolver=Names({"files.example": [["93.184.216.34"]]}),
+            socket_factory=Diversion(site.port),
+            tls=authority.trust,
+        )
+        yield egress, "https://files.example/"
+
+
+async def no_tls_there(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    async with Plain() as plain:
+        yield Egress(allow_private_network=True, tls=authority.trust), f"https://127.0.0.1:{plain.port}/"
+
+
+async def slow_to_connect(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    async with Mute() as mute:
+        egress = Egress(allow_private_network=True, tls=authority.trust, connect_seconds=0.05)
+        yield egress, f"https://127.0.0.1:{mute.port}/"
+
+
+async def not_http(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    yield Egress(allow_private_network=True), "ftp://127.0.0.1/"
+
+
+async def forbidden(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    yield Egress(socket_factory=Diversion()), "http://127.0.0.1/"
+
+
+@pytest.mark.parametrize(
+    ("situation", "reason"),
+    [
+        (unresolvable, "dns"),
+        (overlong_name, "dns"),
+        (no_answers, "dns"),
+        (refused, "connect"),
+        (unknown_authority, "tls"),
+        (another_name, "tls"),
+        (no_tls_there, "tls"),
+        (slow_to_connect, "connect_timeout"),
+        (not_http, "bad_url"),
+        (forbidden, "forbidden_address"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+async def test_without_a_connection_the_request_was_surely_not_sent(
+    situation: Callable[[Authority], AsyncIterator[tuple[Egress, str]]],
+    reason: str,
+    authority: Authority,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each step before the request has its reason, and the error does not show the URL."""
+    caplog.set_level(logging.DEBUG)
+    async for egress, url in situation(authority):
+        async with closing(egress):
+            # The limit for everything is far away: connecting must end by its own limit.
+            with pytest.raises(RequestNotSent) as caught:
+                async with asyncio.timeout(10):
+                    await egress.post(f"{url}?response_code={CANARY}", b"{}", timeout_seconds=60)
+        assert caught.value.reason == reason
+        assert_tells_nothing(caught.value, caplog)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "user@files.example/",
+        ":@files.example/",
+        "@files.example/",
+        "files.example/a b",
+        "files.example/a\\b",
+        "files.example\\.evil.example/",
+        "files.example/\r\nX: y",
+        "files.example/é",
+        "files.example:0/",
+        "a:b:c/",
+    ],
+)
+async def test_a_url_that_is_not_plain_is_not_used(rest: str) -> None:
+    """It has credentials, blanks, or characters that two parsers read differently; no name is looked up."""
+    names = Names({"*": [["93.184.216.34"]]})
+    async with closing(Egress(resolver=names, socket_factory=Diversion())) as egress:
+        with pytest.raises(RequestNotSent) as caught:
+            await egress.post(f"https://{rest}{CANARY}", b"{}", timeout_seconds=5)
+    assert (caught.value.reason, names.asked) == ("bad_url", [])
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_total_timeout_while_connecting_is_not_sent(authority: Authority) -> None:
+    """The limit for everything may be shorter than the limit for connecting."""
+    async with Mute() as mute, closing(Egress(allow_private_network=True, tls=authority.trust)) as egress:
+        with pytest.raises(RequestNotSent) as caught:
+            await egress.post(f"https://127.0.0.1:{mute.port}/", b"{}", timeout_seconds=0.05)
+    assert caught.value.reason == "connect_timeout"
+
+
+async def cut_body(writer: asyncio.StreamWriter) -> None:
+    await answer(b'{"errc', length=13)(writer)
+
+
+async def reset_body(writer: asyncio.StreamWriter) -> None:
+    writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"errc')
+    await writer.drain()
+    await reset(writer)
+
+
+async def stalled_body(writer: asyncio.StreamWriter) -> None:
+    writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"errc')
+    await silence(writer)
+
+
+async def broken_chunks(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot a length\r\n")
+    await writer.drain()
+    writer.close()
+
+
+async def not_a_web_server(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220 mail.example ESMTP\r\n")
+    await hang_up(writer)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (silence, "timeout"),
+        (stalled_body, "timeout"),
+        (reset, "reset"),
+        (hang_up, "reset"),
+        (cut_body, "reset"),
+        (reset_body, "reset"),
+        (broken_chunks, "reset"),
+        (not_a_web_server, "reset"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+async def test_after_the_request_left_a_failure_means_the_answer_is_lost(
+    script: Callable[[asyncio.StreamWriter], Awaitable[None]],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It may have arrived, so it is not repeated."""
+    caplog.set_level(logging.DEBUG)
+    async with Site(script) as site, closing(Egress(allow_private_network=True)) as egress:
+        with pytest.raises(AnswerLost) as caught:
+            await egress.post(
+                f"{site.url}?response_code={CANARY}", b"{}", timeout_seconds=0.2 if reason == "timeout" else 5
+            )
+    assert caught.value.reason == reason
+    assert len(site.requests) == 1
+    assert_tells_nothing(caught.value, caplog)
+
+
+async def test_after_closing_nothing_is_sent_and_nothing_is_left_open() -> None:
+    """Closing twice is fine; warnings about open connections would fail this test."""
+    egress = Egress(allow_private_network=True)
+    async with Site(answer(b"{}")) as site:
+        await egress.post(site.url, b"{}", timeout_seconds=5)
+        await egress.close()
+        await egress.close()
+        with pytest.raises(RequestNotSent) as caught:
+            await egress.post(site.url, b"{}", timeout_seconds=5)
+    assert caught.value.reason == "connect"
+    assert len(site.requests) == 1
+    del egress
+    gc.collect()
+
+
+async def test_a_canceled_post_stays_cancelled() -> None:
+    asked = asyncio.Event()
+
+    async def script(writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await silence(writer)
+
+    async with Site(script) as site, closing(Egress(allow_private_network=True)) as egress:
+        post = asyncio.create_task(egress.post(site.url, b"{}", timeout_seconds=30))
+        async with asyncio.timeout(5):
+            await asked.wait()
+        post.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await post
+
+
+def assert_tells_nothing(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the text, nor the traceback with everything chained to it, nor a log line shows the URL."""
+    shown = "".join(traceback.format_exception(error)) + repr(error) + caplog.text
+    assert CANARY not in shown
+    assert "127.0.0.1" not in str(error)
+    assert error.__context__ is None
+    assert error.__cause__ is None

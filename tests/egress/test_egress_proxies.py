@@ -1,0 +1,214 @@
+"""A configured proxy is the only way out: it is used with its credentials, or nothing is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import socket
+import traceback
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from yarl import URL
+
+from maven_channel_wecom.egress.egress import Egress
+from maven_channel_wecom.errors import AnswerLost, RequestNotSent
+from tests.fakes.connecting import Diversion
+from tests.fakes.names import Names
+from tests.fakes.proxies import HttpProxy, SocksProxy
+from tests.fakes.sites import Site, announce, answer, hang_up, in_turn, reset, silence
+
+if TYPE_CHECKING:
+    import ssl
+
+    from tests.fakes.certificates import Authority
+
+SCHEMES = ["http", "https", "socks5", "socks5h"]
+PASSWORD = "canary:p@ss/word"
+QUOTED = "canary%3Ap%40ss%2Fword"
+ADDRESS = "93.184.216.34"
+
+
+def names() -> Names:
+    return Names({"files.example": [[ADDRESS]], "localhost": [["127.0.0.1"]]})
+
+
+def via(proxy: str, *, resolver: Names | None = None, tls: ssl.SSLContext | None = None, connect: float = 5) -> Egress:
+    """Go out through `proxy`; sockets that went around it would end at its port all the same, or nowhere."""
+    url = URL(proxy)
+    diversion = Diversion(url.port if url.host == "127.0.0.1" else None)
+    return Egress(proxy=proxy, resolver=resolver or names(), socket_factory=diversion, tls=tls, connect_seconds=connect)
+
+
+def new_proxy(
+    scheme: str, to_port: int | None, authority: Authority, password: str = PASSWORD
+) -> HttpProxy | SocksProxy:
+    if scheme.startswith("socks"):
+        return SocksProxy(to_port, user="bot", password=password)
+    return HttpProxy(to_port, user="bot", password=password, tls=authority.server() if scheme == "https" else None)
+
+
+async def failure(egress: Egress, url: str, timeout_seconds: float = 5) -> RequestNotSent | AnswerLost:
+    with pytest.raises((RequestNotSent, AnswerLost)) as caught:
+        await egress.post(url, b"{}", timeout_seconds=timeout_seconds)
+    await egress.close()
+    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(egress)
+    assert "canary" not in shown
+    assert isinstance(caught.value, RequestNotSent | AnswerLost)
+    return caught.value
+
+
+@pytest.mark.parametrize("target", ["http", "https"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_request_goes_through_the_proxy_with_its_credentials(
+    scheme: str, target: str, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The host proves its own name inside the tunnel, though socks5 was given its address."""
+    caplog.set_level(logging.DEBUG)
+    async with AsyncExitStack() as stack:
+        tls = authority.server("files.example") if target == "https" else None
+        site = await stack.enter_async_context(Site(answer(b"ok"), tls=tls))
+        proxy = new_proxy(scheme, site.port, authority)
+        await stack.enter_async_context(proxy)
+        egress = via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
+        for _ in range(2):
+            url = f"{target}://files.example:8443/a%2Fb?c=canary"
+            assert await egress.post(url, b"{}", timeout_seconds=5) == (200, b"ok")
+            gc.collect()  # nothing that keeps the tunnel open may be collected
+        await egress.close()
+    asked = (ADDRESS if scheme == "socks5" else "files.example", 8443)
+    assert proxy.asked == ([asked] if scheme.startswith("socks") else ["files.example:8443"]) * 2
+    assert [request.line for request in site.requests][:1] == ["POST /a%2Fb?c=canary HTTP/1.1"]
+    assert site.requests[0].headers["host"] == "files.example:8443"
+    assert not any(name.startswith("proxy-") for name in site.requests[0].headers)
+    assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize("target", ["http", "https"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_dead_proxy_is_never_gone_around(scheme: str, target: str, authority: Authority) -> None:
+    async with Site(answer(b"ok"), tls=authority.server() if target == "https" else None) as site:
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            port = bound.getsockname()[1]
+            egress = Egress(
+                proxy=f"{scheme}://bot:{QUOTED}@127.0.0.1:{port}", allow_private_network=True, tls=authority.trust
+            )
+            error = await failure(egress, f"{target}://127.0.0.1:{site.port}/?canary")
+    assert (type(error), error.reason) == (RequestNotSent, "proxy")
+    assert site.accepted == 0
+
+
+@pytest.mark.parametrize("ours", [False, True], ids=["direct", "proxied"])
+@pytest.mark.parametrize("variable", ["http_proxy", "no_proxy"])
+async def test_settings_of_the_environment_are_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch, variable: str, *, ours: bool
+) -> None:
+    """A proxy in the environment is neither used nor able to switch ours off."""
+    async with HttpProxy() as other, Site(answer(b"ok")) as site, HttpProxy(site.port) as proxy:
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{other.port}" if variable == "http_proxy" else "*")
+        egress = Egress(proxy=f"http://127.0.0.1:{proxy.port}" if ours else None, allow_private_network=True)
+        assert await egress.post(site.url, b"{}", timeout_seconds=5) == (200, b"ok")
+        await egress.close()
+    assert (other.accepted, proxy.accepted, len(site.requests)) == (0, int(ours), 1)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("case", ["wrong password", "refuses"])
+async def test_a_proxy_that_refuses_means_not_sent(scheme: str, case: str, authority: Authority) -> None:
+    async with Site(answer(b"ok"), tls=authority.server("files.example")) as site:
+        password = "another" if case == "wrong password" else PASSWORD
+        to_port = None if case == "refuses" else site.port
+        async with new_proxy(scheme, to_port, authority, password) as proxy:
+            egress = via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
+            error = await failure(egress, "https://files.example/?canary")
+    assert (type(error), error.reason) == (RequestNotSent, "proxy")
+    assert site.requests == []
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n"],
+)
+async def test_an_http_proxy_that_talks_nonsense_means_not_sent(refusal: bytes) -> None:
+    """The request cannot leave before the tunnel is open."""
+    async with HttpProxy(refusal=refusal) as proxy:
+        error = await failure(via(f"http://127.0.0.1:{proxy.port}"), "https://files.example/?canary")
+    assert (type(error), error.reason) == (RequestNotSent, "proxy")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_an_unresolvable_proxy_is_the_proxys_failure(scheme: str, authority: Authority) -> None:
+    """It is not reported as the host's name."""
+    error = await failure(via(f"{scheme}://proxy.example:3128", resolver=Names({})), "https://files.example/")
+    assert (type(error), error.reason) == (RequestNotSent, "proxy")
+
+
+async def test_an_untrusted_https_proxy_is_the_proxys_failure(authority: Authority) -> None:
+    """Its credentials are not sent either."""
+    async with HttpProxy(tls=authority.server()) as proxy:
+        error = await failure(via(f"https://bot:{QUOTED}@127.0.0.1:{proxy.port}"), "https://files.example/?canary")
+    assert (type(error), error.reason, proxy.asked) == (RequestNotSent, "proxy", [])
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_host_with_another_name_is_refused_behind_a_proxy_too(scheme: str, authority: Authority) -> None:
+    """The tunnel opened, and led to another host."""
+    async with Site(answer(b"ok"), tls=authority.server("elsewhere.example")) as site:
+        async with new_proxy(scheme, site.port, authority) as proxy:
+            egress = via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
+            error = await failure(egress, "https://files.example/?canary")
+        # asyncio of Python 3.11.7 fails at a refused certificate inside of TLS to the proxy without saying why.
+        reasons = {"tls", "proxy"} if scheme == "https" else {"tls"}
+        assert isinstance(error, RequestNotSent)
+        assert error.reason in reasons
+        assert site.requests == []
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_proxy_that_never_answers_is_a_connect_timeout(scheme: str, authority: Authority) -> None:
+    """Connecting through a proxy has the same limit as connecting directly."""
+    async with Site(silence) as mute:
+        egress = via(f"{scheme}://127.0.0.1:{mute.port}", tls=authority.trust, connect=0.05)
+        async with asyncio.timeout(10):
+            error = await failure(egress, "https://128.0.0.1/?canary", timeout_seconds=60)
+    assert (type(error), error.reason) == (RequestNotSent, "connect_timeout")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("script", "reason"), [(reset, "reset"), (hang_up, "reset"), (silence, "timeout")])
+async def test_after_the_tunnel_opened_a_failure_means_lost(
+    scheme: str, script: type, reason: str, authority: Authority
+) -> None:
+    """The request is past the proxy, and may have arrived."""
+    async with Site(script, tls=authority.server("files.example")) as site:
+        async with new_proxy(scheme, site.port, authority) as proxy:
+            egress = via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
+            error = await failure(egress, "https://files.example/?canary", 0.5 if reason == "timeout" else 5)
+        assert (type(error), error.reason, len(site.requests)) == (AnswerLost, reason, 1)
+
+
+@pytest.mark.parametrize("target", ["http", "https"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_host_that_only_sends_informational_answers_is_hung_up_on_behind_a_proxy_too(
+    scheme: str, target: str, authority: Authority
+) -> None:
+    tls = authority.server("files.example") if target == "https" else None
+    async with Site(announce, tls=tls) as site, new_proxy(scheme, site.port, authority) as proxy:
+        egress = via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
+        error = await failure(egress, f"{target}://files.example/?canary")
+    assert (type(error), error.reason) == (AnswerLost, "reset")
+
+
+@pytest.mark.parametrize("status", ["302 Found", "307 Temporary Redirect"])
+async def test_a_redirect_is_not_followed_through_a_proxy_either(status: str, authority: Authority) -> None:
+    moved = answer(b"", status=status, headers="Location: http://other.example/\r\n")
+    async with Site(in_turn(moved, answer(b"no"))) as site, HttpProxy(site.port) as proxy:
+        egress = via(f"http://127.0.0.1:{proxy.port}")
+        assert (await egress.post("http://files.example/", b"{}", timeout_seconds=5))[0] == int(status[:3])
+        await egress.close()
+    assert proxy.asked == ["files.example"]

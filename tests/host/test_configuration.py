@@ -1,0 +1,254 @@
+"""The configuration file: what it may say, and what an operator is told when it says something else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maven_channel_wecom.host.configuration import (
+    Echo,
+    Gateway,
+    Logging,
+    Responses,
+    interpret,
+)
+from maven_channel_wecom.host.schedules import Calendar, Interval
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CANARY = "canary-4711"
+RESPONSES = {"type": "responses", "url": "http://127.0.0.1:1/v1/responses", "model": "maven"}
+JOB = {"name": "report", "every": "5m", "message": "report"}
+
+
+def problems_of(document: object, **environment: str) -> list[str]:
+    return interpret(document, environment)[1]
+
+
+def test_an_empty_object_is_a_good_configuration() -> None:
+    """Everything has a default; the status server shows itself to this machine only."""
+    configuration, problems = interpret({}, {})
+    assert problems == []
+    assert configuration.gateway == Gateway(host="127.0.0.1", port=18790)
+    assert configuration.agent == Echo()
+    assert configuration.logging == Logging(level="info", format="text", user_ids=False)
+    assert (configuration.cron, configuration.channels) == ((), {})
+
+
+def test_a_full_configuration_is_read() -> None:
+    """Every key arrives where it belongs."""
+    configuration, problems = interpret(
+        {
+            "gateway": {"host": "0.0.0.0", "port": 1},
+            "agent": RESPONSES | {"apiKey": "k", "timeoutSeconds": 5},
+            "logging": {"level": "DEBUG", "format": "json", "userIds": True},
+            "cron": [
+                JOB,
+                {"name": "b", "schedule": "0 9 * * 1-5", "message": "m", "deliver": True, "channel": "w", "to": "c"},
+            ],
+            "channels": {"w": {"type": "wecom", "token": "t"}, "off": {"enabled": False}},
+        },
+        {},
+    )
+    assert problems == []
+    assert configuration.gateway.port == 1
+    assert configuration.agent == Responses(url=RESPONSES["url"], model="maven", api_key="k", timeout_seconds=5)
+    assert configuration.logging == Logging(level="debug", format="json", user_ids=True)
+    assert [job.schedule for job in configuration.cron] == [Interval(300), Calendar("0 9 * * 1-5")]
+    assert (configuration.cron[1].deliver, configuration.cron[1].channel, configuration.cron[1].to) == (True, "w", "c")
+    assert configuration.channels == {"w": {"type": "wecom", "token": "t"}}
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ([], "the configuration must be an object"),
+        ({"gatway": {}}, "gatway is not a known key; did you mean gateway?"),
+        ({"x": 1}, "x is not a known key; known keys: agent, channels, cron, gateway, logging"),
+        ({"gateway": 1}, "gateway must be an object"),
+        ({"gateway": {"Port": 1}}, "gateway.Port is not a known key; did you mean gateway.port?"),
+        ({"gateway": {"port": "1"}}, "gateway.port must be a whole number from 0 to 65535"),
+        ({"gateway": {"port": True}}, "gateway.port must be a whole number from 0 to 65535"),
+        ({"gateway": {"port": 65536}}, "gateway.port must be a whole number from 0 to 65535"),
+        ({"gateway": {"host": ""}}, "gateway.host must be a string that is not empty"),
+        ({"logging": {"level": "loud"}}, "logging.level must be one of debug, info, warning, error"),
+        ({"logging": {"format": 3}}, "logging.format must be one of text, json"),
+        ({"logging": {"userIds": "yes"}}, "logging.userIds must be true or false"),
+        ({"agent": {"type": "gpt"}}, "agent.type must be one of echo, responses"),
+        ({"agent": {"apikey": CANARY}}, "agent.apikey is not a known key; did you mean agent.apiKey?"),
+        (
+            {"agent": {"type": "responses", "model": "m"}},
+            "agent.url is required when agent.type is responses",
+        ),
+        (
+            {"agent": {"type": "responses", "url": RESPONSES["url"]}},
+            "agent.model is required when agent.type is responses",
+        ),
+        ({"agent": RESPONSES | {"url": "ftp://x"}}, "agent.url must be a URL that starts with http:// or https://"),
+        ({"agent": RESPONSES | {"url": "http://["}}, "agent.url must be a URL that starts with http:// or https://"),
+        ({"agent": RESPONSES | {"url": 5}}, "agent.url must be a string that is not empty"),
+        (
+            {"agent": RESPONSES | {"url": f"http://u:{CANARY}@127.0.0.1/"}},
+            "agent.url must not hold a user name or password; put the key into agent.apiKey",
+        ),
+        (
+            {"agent": RESPONSES | {"timeoutSeconds": 0}},
+            "agent.timeoutSeconds must be a whole number from 1 to 3600",
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": f"{CANARY}\nx"}},
+            "agent.apiKey must be printable characters without spaces, and holds a line end (U+000A)",
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": f"{CANARY}ü"}},
+            "agent.apiKey holds characters that cannot stand in an HTTP header",
+        ),
+        ({"agent": RESPONSES | {"apiKey": ""}}, "agent.apiKey is empty"),
+        (
+            {"agent": RESPONSES | {"apiKey": None}},
+            'agent.apiKey must be a string, {"env": "NAME"} or {"file": "PATH"}',
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": [CANARY]}},
+            'agent.apiKey must be a string, {"env": "NAME"} or {"file": "PATH"}',
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": {"env": "A", "file": "B"}}},
+            'agent.apiKey must be a string, {"env": "NAME"} or {"file": "PATH"}',
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": {"env": "NOT_SET"}}},
+            "agent.apiKey takes its value from the environment variable NOT_SET, which is not set: set it",
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": {"env": "BLANK"}}},
+            "agent.apiKey takes its value from the environment variable BLANK, which is empty",
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": {"file": "/nonexistent/key"}}},
+            (
+                "agent.apiKey takes its value from the file /nonexistent/key, "
+                "which cannot be read: No such file or directory"
+            ),
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": {"env": f"{CANARY}x"}}},
+            (
+                "agent.apiKey takes its value from the environment variable (its name goes here, not the secret), "
+                "which is not set: set it"
+            ),
+        ),
+        (
+            {"agent": RESPONSES | {"apiKey": {"file": CANARY}}},
+            (
+                "agent.apiKey takes its value from a file (its path goes here, not the secret), "
+                "which cannot be read: No such file or directory"
+            ),
+        ),
+        ({"channels": []}, "channels must be an object"),
+        ({"channels": {"w": "x"}}, "channels.w must be an object"),
+        ({"channels": {"w": {"enabled": "yes"}}}, "channels.w.enabled must be true or false"),
+        ({"channels": {" ": {}}}, "channels.  needs a name"),
+        ({"cron": {}}, "cron must be a list"),
+        ({"cron": ["x"]}, "cron[0] must be an object"),
+        ({"cron": [JOB | {"evry": "1s"}]}, "cron[0].evry is not a known key; did you mean cron[0].every?"),
+        ({"cron": [JOB | {"schedule": "* * * * *"}]}, "cron[0].every or schedule is required, and not both"),
+        (
+            {"cron": [JOB | {"every": "0s"}]},
+            'cron[0].every must be a whole number and a unit, such as "30s", "5m", "2h" or "1d"',
+        ),
+        ({"cron": [JOB | {"every": 30}]}, "cron[0].every must be a string that is not empty"),
+        ({"cron": [JOB | {"message": " "}]}, "cron[0].message must be a string that is not empty"),
+        ({"cron": [JOB | {"deliver": 1}]}, "cron[0].deliver must be true or false"),
+        ({"cron": [JOB | {"channel": "w"}]}, "cron[0].channel names no enabled entry of channels"),
+        (
+            {"cron": [JOB | {"channel": "w"}], "channels": {"w": {"enabled": False}}},
+            "cron[0].channel names no enabled entry of channels",
+        ),
+        ({"cron": [JOB, JOB]}, "cron[1].name is the name of another job too"),
+    ],
+)
+def test_a_wrong_key_is_named(document: object, problem: str) -> None:
+    """One wrong key is one sentence, which starts with the key and never repeats a value."""
+    problems = problems_of(document, BLANK=" ")
+    assert problems[0] == problem
+    assert CANARY not in str(problems)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "problem"),
+    [
+        ("0 9 * *", 'must be a cron expression of five fields, such as "0 9 * * 1-5"'),
+        ("0 0 9 * * *", 'must be a cron expression of five fields, such as "0 9 * * 1-5"'),
+        ("61 * * * *", "is not a cron expression: bad minute"),
+        ("0 0 31 2 *", "is not a cron expression: bad day-of-month"),
+        ("0 " + "9" * 5000 + " * * *", 'must be a cron expression of five fields, such as "0 9 * * 1-5"'),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_a_wrong_schedule_is_explained(schedule: str, problem: str) -> None:
+    """A wrong field of a cron expression is named."""
+    job = {"name": "report", "schedule": schedule, "message": "report"}
+    assert problems_of({"cron": [job]}) == [f"cron[0].schedule {problem}"]
+
+
+def test_the_keys_of_another_agent_are_not_read_by_the_echo() -> None:
+    agent = {"type": "echo", "url": 5, "apiKey": {"env": "NOT_SET"}}
+    configuration, problems = interpret({"agent": agent}, {})
+    assert (configuration.agent, problems) == (Echo(), [])
+
+
+def test_delivery_needs_an_address() -> None:
+    """With `deliver`, both `channel` and `to` are required."""
+    assert problems_of({"cron": [JOB | {"deliver": True}]}) == [
+        "cron[0].channel is required when cron[0].deliver is true",
+        "cron[0].to is required when cron[0].deliver is true",
+    ]
+
+
+def test_all_problems_come_at_once() -> None:
+    """A wrong section does not hide the next one."""
+    problems = problems_of({"gateway": {"port": -1}, "agent": {"type": "responses"}, "cron": [{}], "loging": {}})
+    assert [each.split()[0] for each in problems] == [
+        "loging",
+        "gateway.port",
+        "agent.url",
+        "agent.model",
+        "cron[0].name",
+        "cron[0].every",
+        "cron[0].message",
+    ]
+
+
+def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
+    """The line end that editors add to a file is no part of the secret."""
+    (tmp_path / "key").write_text("from-file\n", encoding="utf-8")
+    for source, expected in (({"env": "KEY"}, "from-env"), ({"file": str(tmp_path / "key")}, "from-file")):
+        configuration, problems = interpret({"agent": RESPONSES | {"apiKey": source}}, {"KEY": "from-env"})
+        assert problems == []
+        assert isinstance(configuration.agent, Responses)
+        assert configuration.agent.api_key == expected
+
+
+def test_a_secret_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 cost a sentence, no traceback."""
+    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    problems = problems_of({"agent": RESPONSES | {"apiKey": {"file": str(tmp_path / "key")}}})
+    assert problems == [
+        f"agent.apiKey takes its value from the file {tmp_path / 'key'}, which cannot be read as UTF-8 text"
+    ]
+
+
+def test_no_repr_shows_a_secret() -> None:
+    """What ends up in a log by accident holds neither key nor channel token nor cron message."""
+    configuration, _ = interpret(
+        {
+            "agent": RESPONSES | {"apiKey": CANARY},
+            "channels": {"w": {"token": CANARY}},
+            "cron": [JOB | {"message": CANARY, "to": CANARY}],
+        },
+        {},
+    )
+    assert CANARY not in repr(configuration) + repr(configuration.agent) + repr(configuration.cron)

@@ -1,0 +1,54 @@
+"""The configuration file as a JSON value, and why a file is none."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HINT = "; look there and just before it for a comma or a quote too many or too few"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{\n  "a": }', "is not JSON: Expecting value at line 2 column 8"),
+        (b"", "is not JSON: Expecting value at line 1 column 1"),
+        (b'{"a": "\xff"}', "is not UTF-8 text: see byte 7"),
+        (b"[" * 200_000, "is not JSON that can be read: it holds an endless number or is nested too deep"),
+        (b"1" * 5000, "is not JSON that can be read: it holds an endless number or is nested too deep"),
+        (b'{"a": NaN}', "is not JSON that can be read: it holds an endless number or is nested too deep"),
+        (rb'{"a": ["\ud800"]}', r"holds half a character: one of \ud800 to \udfff without its other half"),
+        (rb'{"\udfff": "\ud83d\ude00"}', r"holds half a character: one of \ud800 to \udfff without its other half"),
+    ],
+    ids=["syntax", "empty", "bytes", "depth", "digits", "nan", "half", "half-a-name"],
+)
+def test_a_file_that_is_not_json_is_one_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
+    """The sentence names the file and, where there is one, the place."""
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableConfiguration) as caught:
+        read_document(path)
+    assert str(caught.value).removesuffix(HINT) == f"the configuration {path} {reason}"
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    """As is a folder in its place."""
+    with pytest.raises(UnreadableConfiguration, match=r"cannot be read: No such file or directory$"):
+        read_document(tmp_path / "none.json")
+    with pytest.raises(UnreadableConfiguration, match=r"cannot be read: Is a directory$"):
+        read_document(tmp_path)
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    """Some editors write one."""
+    document: dict[str, Any] = {"channels": {}}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(document), encoding="utf-8-sig")
+    assert read_document(path) == document

@@ -1,0 +1,67 @@
+"""Requests and their answers, as values and on the wire."""
+
+from __future__ import annotations
+
+import re
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+from maven_channel_wecom.server.messages import RETRY_LATER, Answer, Request, ResponseWriter, error_answer
+
+
+def test_an_answer_is_written_with_its_length_and_the_date() -> None:
+    answer = Answer(status=200, body=b"{}", content_type="application/json", headers={"X-A": "b"})
+    response = ResponseWriter().encode(answer).decode()
+    date = response.split("Date: ")[1].split("\r\n")[0]
+    assert parsedate_to_datetime(date).tzinfo is not None
+    assert response.replace(date, "then") == (
+        "HTTP/1.1 200 OK\r\nServer: maven\r\nDate: then\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+        "X-A: b\r\n\r\n{}"
+    )
+
+
+def test_the_answer_to_head_has_the_length_of_the_body_it_leaves_out() -> None:
+    response = ResponseWriter().encode(Answer(status=200, body=b"echo"), with_body=False)
+    assert b"Content-Length: 4\r\n" in response
+    assert response.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+def test_what_becomes_of_the_connection_is_said(connection: str) -> None:
+    response = ResponseWriter().encode(Answer(status=200), connection=connection)
+    assert f"\r\nConnection: {connection}\r\n".encode() in response
+    assert b"\r\nConnection:" not in ResponseWriter().encode(Answer(status=200))
+
+
+@pytest.mark.parametrize(
+    ("status", "header"),
+    [(405, "Allow: GET, HEAD, POST"), (415, "Accept-Encoding: identity"), (503, "Retry-After: 5")],
+)
+def test_an_error_answer_says_what_would_help(status: int, header: str) -> None:
+    assert f"\r\n{header}\r\n".encode() in ResponseWriter().encode(error_answer(status))
+
+
+def test_only_what_shows_that_it_comes_from_wecom_verifies() -> None:
+    assert RETRY_LATER.verifies
+    assert not error_answer(503).verifies
+    assert not Answer(status=200).verifies
+
+
+def test_the_software_behind_the_port_is_not_named() -> None:
+    assert not re.search(rb"python|aiohttp|httptools", ResponseWriter().encode(error_answer(400)), re.IGNORECASE)
+
+
+def test_an_answer_is_handed_on() -> None:
+    answers: list[Answer] = []
+    Request("POST", b"a=b", b"{}", answers.append).answer(error_answer(401))
+    assert answers == [error_answer(401)]
+
+
+def test_a_second_answer_is_an_error_and_not_sent() -> None:
+    answers: list[Answer] = []
+    request = Request("POST", b"", b"", answers.append)
+    request.answer(error_answer(401))
+    with pytest.raises(RuntimeError, match="answered once"):
+        request.answer(error_answer(400))
+    assert answers == [error_answer(401)]

@@ -1,0 +1,60 @@
+"""Which answers to a callback are the empty reply that WeCom allows."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import msgspec
+import pytest
+
+from maven_channel_wecom.protocol import envelope
+from maven_channel_wecom.protocol.cipher import decode_key
+from maven_channel_wecom.protocol.envelope import Credentials
+from maven_channel_wecom.simulator.acknowledgements import Acknowledgement, read_acknowledgement
+from maven_channel_wecom.simulator.callbacks import SealedRequest, seal_callback
+from tests.suite_watch import new_encoding_aes_key, new_token
+
+RECEIVER = "ww1"
+
+
+@pytest.fixture
+def request_() -> SealedRequest:
+    credentials = Credentials(new_token(), decode_key(new_encoding_aes_key()))
+    return seal_callback(b"{}", credentials, receive_id=RECEIVER, timestamp=int(time.time()), random=os.urandom)
+
+
+def sealed(request: SealedRequest, text: bytes, *, nonce: str = "", receive_id: str = RECEIVER) -> bytes:
+    answer = envelope.seal(
+        request.credentials,
+        text,
+        receive_id=receive_id,
+        timestamp=int(time.time()),
+        nonce=nonce or request.nonce,
+        random=os.urandom(16),
+    )
+    return msgspec.json.encode(answer)
+
+
+@pytest.mark.parametrize(("text", "form"), [(b'"success"', "success"), (b"{}", "empty_object")])
+def test_an_empty_reply_has_its_form(request_: SealedRequest, text: bytes, form: str) -> None:
+    found = read_acknowledgement(sealed(request_, text), request_, RECEIVER)
+    assert (found.opened, found.form, found.offence) == (text, form, None)
+
+
+def test_an_empty_body_is_one_too(request_: SealedRequest) -> None:
+    assert read_acknowledgement(b"", request_, RECEIVER) == Acknowledgement(b"", form="empty_body")
+
+
+@pytest.mark.parametrize("body", [b"success", b"{}", b'{"encrypt":"x"}', b"\xff"])
+def test_what_is_not_sealed_is_an_offence(request_: SealedRequest, body: bytes) -> None:
+    assert read_acknowledgement(body, request_, RECEIVER).offence == "unsealed_answer"
+
+
+def test_another_nonce_another_receiver_and_other_words_are_offences(request_: SealedRequest) -> None:
+    found = [
+        read_acknowledgement(sealed(request_, b'"success"', nonce="1234567890"), request_, RECEIVER),
+        read_acknowledgement(sealed(request_, b'"success"', receive_id="ww2"), request_, RECEIVER),
+        read_acknowledgement(sealed(request_, b'"hello"'), request_, RECEIVER),
+    ]
+    assert [each.offence for each in found] == ["unsealed_answer", "wrong_receive_id", "unexpected_answer"]

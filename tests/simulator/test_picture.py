@@ -1,0 +1,30 @@
+"""The picture that the simulator draws."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import filetype
+import pytest
+
+from maven_channel_wecom.simulator.picture import draw_png
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (8, 3), (256, 256)])
+def test_it_is_a_png_of_the_size_asked_for(width: int, height: int) -> None:
+    picture = draw_png(width, height)
+    assert filetype.guess_mime(picture) == "image/png"
+    assert struct.unpack(">II", picture[16:24]) == (width, height)
+
+
+def test_every_chunk_has_its_checksum() -> None:
+    picture = draw_png(8, 3)
+    kinds, at = [], 8
+    while at < len(picture):
+        (length,) = struct.unpack(">I", picture[at : at + 4])
+        chunk, checksum = picture[at + 4 : at + 8 + length], picture[at + 8 + length : at + 12 + length]
+        assert struct.pack(">I", zlib.crc32(chunk)) == checksum
+        kinds.append(chunk[:4])
+        at += 12 + length
+    assert kinds == [b"IHDR", b"IDAT", b"IEND"]

@@ -1,0 +1,37 @@
+"""What the simulator saw, in the order it came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from maven_channel_wecom.simulator.recorded import Recorded, Reply
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.simulator.offences import Offence
+
+
+def reply(message_id: str, *, accepted: bool) -> Reply:
+    return Reply(message_id=message_id, content="canary", after_seconds=0.5, accepted=accepted)
+
+
+def test_only_an_accepted_attempt_is_a_reply() -> None:
+    recorded = Recorded()
+    recorded.attempt(reply("a", accepted=False))
+    recorded.attempt(reply("a", accepted=True))
+    recorded.attempt(reply("b", accepted=True))
+    assert [attempt.accepted for attempt in recorded.attempts] == [False, True, True]
+    assert [each.message_id for each in recorded.replies] == ["a", "b"]
+    assert recorded.replies_to("b") == [reply("b", accepted=True)]
+
+
+def test_listeners_hear_everything_as_it_is_recorded() -> None:
+    heard: list[Offence | Reply] = []
+    recorded = Recorded()
+    recorded.listeners.append(heard.append)
+    recorded.offence("late", "a")
+    recorded.attempt(reply("a", accepted=False))
+    assert heard == [*recorded.offences, *recorded.attempts]
+
+
+def test_a_repr_does_not_show_what_was_said() -> None:
+    assert "canary" not in repr(reply("a", accepted=True))

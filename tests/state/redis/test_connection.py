@@ -1,0 +1,169 @@
+"""Commands on a few sockets: bounded in time, repeated once, and none read as the answer to another."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.state.backends import open_state
+from maven_channel_wecom.state.redis.address import parse_redis_address
+from maven_channel_wecom.state.redis.breaker import FAILURES
+from maven_channel_wecom.state.redis.connection import ANSWER_SECONDS, CONNECTIONS, RedisConnection
+from maven_channel_wecom.state.redis.scripts import BEAT
+from tests.fakes.certificates import Authority
+from tests.fakes.fault_proxy import FaultProxy
+from tests.fakes.redis_replicas import LONG_ANSWER_SECONDS, Replicas, frozen
+from tests.fakes.redis_server import shared_redis
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.fakes.redis_server import RedisServer
+
+
+@pytest.fixture
+async def proxy(server: RedisServer) -> AsyncIterator[FaultProxy]:
+    async with FaultProxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def connection(proxy: FaultProxy) -> AsyncIterator[RedisConnection]:
+    address = parse_redis_address(proxy.address())
+    connection = await asyncio.to_thread(RedisConnection, address, seconds=LONG_ANSWER_SECONDS)
+    yield connection
+    await connection.close()
+
+
+async def test_each_of_many_callers_gets_its_own_answer(connection: RedisConnection) -> None:
+    answers = await asyncio.gather(*(connection.command("ECHO", str(number)) for number in range(500)))
+    assert answers == [str(number).encode() for number in range(500)]
+
+
+async def test_a_canceled_command_leaves_no_answer_to_the_next(connection: RedisConnection) -> None:
+    await connection.command("ECHO", "warm")
+    for number in range(20):
+        canceled = asyncio.create_task(connection.command("ECHO", "canceled"))
+        for _ in range(number % 4):
+            await asyncio.sleep(0)
+        canceled.cancel()
+        assert await connection.command("ECHO", str(number)) == str(number).encode()
+        await asyncio.wait([canceled])
+
+
+async def test_a_command_whose_answer_was_lost_is_sent_once_more(
+    connection: RedisConnection, proxy: FaultProxy
+) -> None:
+    await connection.command("ECHO", "warm")
+    proxy.lose(1, to=b"counter")
+    assert await connection.command("INCR", "counter") == 2
+    proxy.lose(3, to=b"counter")
+    with pytest.raises(StateUnavailable, match="cannot be reached"):
+        await connection.command("INCR", "counter")
+    assert proxy.lost == 3
+    assert connection.trouble is not None
+
+
+async def test_connections_that_die_together_are_one_failure(connection: RedisConnection, proxy: FaultProxy) -> None:
+    """Each of their commands succeeds at the second attempt; the circuit breaker stays closed."""
+    for _ in range(5):
+        await asyncio.gather(*(connection.command("ECHO", "open") for _ in range(3 * CONNECTIONS)))
+        proxy.lose(CONNECTIONS, to=b"lost")
+        answers = await asyncio.gather(*(connection.command("ECHO", "lost") for _ in range(CONNECTIONS)))
+        assert answers == [b"lost"] * CONNECTIONS
+        assert connection.trouble is None
+
+
+async def test_connections_that_were_closed_while_idle_cost_no_failure(
+    connection: RedisConnection, proxy: FaultProxy
+) -> None:
+    await asyncio.gather(*(connection.command("ECHO", "open") for _ in range(CONNECTIONS)))
+    proxy.reset()
+    answers = await asyncio.gather(*(connection.command("ECHO", "again") for _ in range(CONNECTIONS)))
+    assert answers == [b"again"] * CONNECTIONS
+
+
+async def test_an_error_about_one_command_fails_that_command_alone(connection: RedisConnection) -> None:
+    await connection.command("SET", "text", "x")
+    results = await asyncio.gather(
+        *(connection.command("INCR", "text") for _ in range(10)),
+        connection.command("ECHO", "fine"),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [StateUnavailable] * 10 + [bytes]
+    assert connection.trouble is None
+
+
+async def test_a_script_redis_does_not_know_is_sent_to_it(server: RedisServer, connection: RedisConnection) -> None:
+    key = "maven-wecom:{wecom}:unfinished"
+    for _ in range(2):
+        await server.command("SCRIPT", "FLUSH")
+        assert await connection.run(BEAT, key, "replica", 1000, 0) == [0, 0]
+        assert await server.command("SCRIPT", "EXISTS", BEAT.sha) == [1]
+
+
+async def test_a_canceled_attempt_does_not_keep_the_circuit_open(server: RedisServer) -> None:
+    """Not even the one that was to find out whether Redis is back."""
+    connection = await asyncio.to_thread(RedisConnection, parse_redis_address(server.address()), seconds=0.2)
+    try:
+        async with asyncio.timeout(10):
+            async with frozen(server):
+                for _ in range(FAILURES):
+                    assert not await answers(connection)
+                canceled = False
+                while not canceled:
+                    # Refused at once; after half a second one is let through, and waits for Redis.
+                    trying = asyncio.create_task(answers(connection))
+                    await asyncio.wait([trying], timeout=0.05)
+                    canceled = trying.cancel()
+                    await asyncio.wait([trying])
+            while not await answers(connection):  # noqa: ASYNC110 - it announces nothing
+                await asyncio.sleep(0.01)
+    finally:
+        await connection.close()
+
+
+async def answers(connection: RedisConnection) -> bool:
+    try:
+        await connection.command("ECHO", "x")
+    except StateUnavailable:
+        return False
+    return True
+
+
+async def test_a_closed_connection_refuses_commands(connection: RedisConnection) -> None:
+    waiting = [asyncio.create_task(connection.command("ECHO", "x")) for _ in range(3 * CONNECTIONS)]
+    await asyncio.sleep(0)
+    await connection.close()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert any(isinstance(result, StateUnavailable) for result in results)
+    with pytest.raises(StateUnavailable, match="closed"):
+        await connection.command("ECHO", "x")
+
+
+async def test_tls_needs_a_certificate_that_is_trusted(tmp_path: Path) -> None:
+    server = shared_redis()
+    authority = await asyncio.to_thread(Authority, tmp_path)
+    trusted = tmp_path / "authority.pem"
+    trusted.write_text(ssl.DER_cert_to_PEM_cert(authority.trust.get_ca_certs(binary_form=True)[0]))
+    async with FaultProxy(server.port, tls=authority.server("localhost")) as proxy, Replicas() as opened:
+        trusting = await opened.open(f"rediss://127.0.0.1:{proxy.port}?ssl_ca_certs={trusted}")
+        assert await trusting.health() is None
+        wary = await opened.open(f"rediss://127.0.0.1:{proxy.port}")
+        assert "no certificate that is trusted" in (await wary.health() or "")
+        plain = await opened.open(f"rediss://127.0.0.1:{server.port}", answer_seconds=ANSWER_SECONDS)
+        assert await plain.health() is not None
+        for store in (trusting, wary, plain):
+            await store.close()
+
+
+async def test_tls_files_that_cannot_be_read_are_an_error_at_once(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+    for file in ("missing.pem", "empty.pem"):
+        with pytest.raises(StateUnavailable, match="files for TLS"):
+            await open_state(f"rediss://127.0.0.1:1?ssl_ca_certs={tmp_path}/{file}", channel="wecom")

@@ -1,0 +1,140 @@
+"""What a version with plain chat ids left in Redis is found and finished. `tests/vectors` says how it was written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fakes.redis_replicas import let_replicas_be_silent
+from tests.state.admitted import HOUR, admit, take_over_all
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.policy.reply_window import ReplyWindow
+    from maven_channel_wecom.state.redis.store import RedisStateStore
+    from tests.fakes.redis_server import RedisServer
+
+_COMMANDS: list[list[str]] = json.loads(
+    (Path(__file__).parents[2] / "vectors" / "state" / "redis_plain_chat_ids.json").read_text(encoding="utf-8")
+)["commands"]
+
+NOW = 4_000_000_020.0
+
+IN_PROGRESS = {"taken-over-twice", "single", "group", "group-called-alice", "event", "answering", "answering-newest"}
+FINISHED = {"spent", "finished-open", "finished-open-group", "finished-claimed", "finished-spent", "finished-event"}
+
+
+@pytest.fixture
+async def store(server: RedisServer, replicas: list[RedisStateStore]) -> RedisStateStore:
+    """A replica on the old data, after those that wrote it died."""
+    for command in _COMMANDS:
+        await server.command(*command)
+    await let_replicas_be_silent(server, seconds=60)
+    return replicas[0]
+
+
+async def claimed(store: RedisStateStore, chat: str, message_id: str | None) -> ReplyWindow:
+    window = await store.claim_window([chat], message_id, NOW)
+    assert window is not None
+    assert window.chat == chat
+    assert window.url == f"https://example.invalid/{window.message_id}"
+    return window
+
+
+async def test_messages_in_progress_are_taken_over_as_they_were_received(store: RedisStateStore) -> None:
+    callbacks = await take_over_all(store, NOW)
+    assert {callback.message_id for callback in callbacks} == IN_PROGRESS
+    assert [callback.received_at for callback in callbacks] == [NOW - 20 + number for number in range(7)]
+    for callback in callbacks:
+        assert json.loads(callback.message)["msgid"] == callback.message_id
+
+
+async def test_every_message_is_recognized(store: RedisStateStore) -> None:
+    assert store.open_windows in {0, 6}
+    for message_id in IN_PROGRESS | FINISHED:
+        assert not await admit(store, message_id, NOW)
+    assert await admit(store, "released", NOW)
+
+
+async def test_each_window_is_found_by_its_message_and_chat(store: RedisStateStore) -> None:
+    """Single chats and groups alike; those that were being answered are open again, and say so."""
+    await take_over_all(store, NOW)
+    for chat, message_id, repeated in (
+        ("single:alice", "taken-over-twice", True),
+        ("single:alice", "single", False),
+        ("group:wr1", "group", False),
+        ("group:alice", "group-called-alice", False),
+        ("single:carol", "answering", True),
+        ("group:wr2", "answering-newest", True),
+        ("single:alice", "finished-open", False),
+        ("group:wr1", "finished-open-group", False),
+    ):
+        assert (await claimed(store, chat, message_id)).repeated == repeated, message_id
+    assert store.open_windows == 0
+
+
+async def test_the_newest_window_of_a_chat_is_that_of_its_kind(store: RedisStateStore) -> None:
+    """The older version listed a group called like a person with that person's single chat."""
+    await take_over_all(store, NOW)
+    assert (await claimed(store, "group:alice", None)).message_id == "group-called-alice"
+    assert await store.claim_window(["group:alice"], None, NOW) is None
+    for message_id in ("finished-open", "single", "taken-over-twice"):
+        assert (await claimed(store, "single:alice", None)).message_id == message_id
+    assert await store.claim_window(["single:alice"], None, NOW) is None
+
+
+async def test_a_window_is_not_found_under_the_other_kind_of_chat(store: RedisStateStore) -> None:
+    await take_over_all(store, NOW)
+    for chat, message_id in (
+        ("group:alice", "single"),
+        ("single:wr1", "group"),
+        ("single:alice", "group-called-alice"),
+    ):
+        assert await store.claim_window([chat], message_id, NOW) is None
+
+
+async def test_a_spare_window_of_a_finished_message_is_found(store: RedisStateStore) -> None:
+    await take_over_all(store, NOW)
+    spare = await store.claim_window(["group:wr1"], None, NOW, spare_of="alice")
+    assert spare is not None
+    assert spare.message_id == "finished-open-group"
+
+
+async def test_spent_and_claimed_windows_stay_closed(store: RedisStateStore) -> None:
+    """The claim of a finished message was its dead replica's: whether its reply arrived is not known."""
+    await take_over_all(store, NOW)
+    for chat, message_id in (
+        ("single:dave", "spent"),
+        ("single:erin", "finished-claimed"),
+        ("single:erin", "finished-spent"),
+    ):
+        assert await store.claim_window([chat], message_id, NOW) is None
+
+
+async def test_new_windows_go_before_old_ones_and_leave_them_open(store: RedisStateStore) -> None:
+    await admit(store, "new", NOW, chat="single:alice")
+    assert await store.claim_window(["single:alice"], None, NOW) is not None
+    assert (await claimed(store, "single:alice", None)).message_id == "finished-open"
+
+
+async def test_a_window_that_is_restored_is_found_again(store: RedisStateStore) -> None:
+    window = await claimed(store, "single:alice", "finished-open")
+    await store.restore_window(window, NOW)
+    assert await claimed(store, "single:alice", None) == window
+
+
+async def test_all_of_it_can_be_finished_and_leaves_what_a_new_message_would(
+    server: RedisServer, store: RedisStateStore
+) -> None:
+    for callback in await take_over_all(store, NOW):
+        await store.finish(callback.message_id, NOW)
+    assert await server.command("XLEN", "maven-wecom:{wecom}:unfinished") == 0
+    for key in await server.keys():
+        if key.rpartition("}:")[2] not in {"windows", "pulse", "unfinished"}:
+            assert 0 < await server.command("TTL", key) <= HOUR + 120, key
+    for later in (NOW + HOUR, NOW + HOUR):
+        await store.take_over(later)
+    assert store.open_windows == 0
+    assert store.expired_windows == 8

@@ -1,0 +1,94 @@
+"""How messages in the state file expire, and how large the file becomes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from typing import TYPE_CHECKING
+
+from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission, StoredCallback
+from tests.state.admitted import CHAT, HOUR, NOW, admission, admit, window
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from maven_channel_wecom.state.sqlite.store import SqliteStateStore
+
+
+def count_messages(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT count(*) FROM messages").fetchone()[0])
+
+
+async def test_expired_messages_go_a_few_at_a_time(store: SqliteStateStore, path: Path) -> None:
+    """No commit drops more than a few of them; all are gone in the end."""
+    await store.admit([admission(f"m{number}") for number in range(2_000)], NOW)
+    await asyncio.gather(*(store.finish(f"m{number}", NOW) for number in range(2_000)))
+    after = NOW + HOUR + CLAIM_SECONDS
+    await store.finish("nothing", after)
+    assert 1_900 < count_messages(path) < 2_000
+    assert 1_900 < store.open_windows < 2_000
+    for _ in range(100):
+        await store.finish("nothing", after)
+    assert count_messages(path) == 0
+    assert store.open_windows == 0
+    assert store.expired_windows == 2_000
+
+
+async def test_a_message_in_progress_outlives_its_claim_and_its_window(store: SqliteStateStore) -> None:
+    """An agent may think for hours: the message stays claimed, and ends like any other."""
+    await admit(store, "m1")
+    for hours in range(1, 4):
+        await store.finish("nothing", NOW + hours * (HOUR + 1))
+        assert not await admit(store, "m1", NOW + hours * (HOUR + 1))
+    assert store.expired_windows == 1
+    assert store.open_windows == 0
+    await store.finish("m1", NOW + 4 * HOUR)
+    assert await admit(store, "m1", NOW + 6 * HOUR)
+    assert store.open_windows == 1
+
+
+async def test_a_window_spent_after_its_end_is_the_record_of_an_answer(store: SqliteStateStore) -> None:
+    """Its message may still be in progress, and must not be answered again."""
+    await admit(store, "m1")
+    claimed = await store.claim_window([CHAT], "m1", NOW)
+    assert claimed is not None
+    after = NOW + HOUR + 1
+    await store.finish("nothing", after)
+    await store.spend_window(claimed, after)
+    await store.release("m1", after)
+    assert not await admit(store, "m1", after)
+
+
+async def test_expiring_keeps_up_with_admitting(store: SqliteStateStore, path: Path) -> None:
+    """Under a steady load the file holds what is alive, and not all that ever was."""
+    for number in range(20):
+        now = NOW + number * HOUR
+        await store.admit([admission(f"m{number}-{of}", now) for of in range(100)], now)
+        await asyncio.gather(*(store.finish(f"m{number}-{of}", now) for of in range(100)))
+    assert count_messages(path) <= 200
+    assert store.open_windows <= 200
+
+
+async def test_neither_file_nor_wal_grows_with_what_is_over(store: SqliteStateStore, path: Path) -> None:
+    """Their size follows what is in progress at a time."""
+    for number in range(300):
+        large = StoredCallback(f"m{number}", NOW, bytes(100_000))
+        await store.admit([Admission(large, window(f"m{number}"))], NOW)
+        await store.finish(f"m{number}", NOW)
+    assert path.stat().st_size < 2_000_000
+    assert path.with_name("state.db-wal").stat().st_size < 9_000_000
+
+
+async def test_the_claims_of_finished_messages_take_little_room(store: SqliteStateStore, path: Path) -> None:
+    """Though each had a text and a window when it was written."""
+    names = [f"{number:032x}" for number in range(3_000)]
+    for start in range(0, len(names), 100):
+        await store.admit([admission(name) for name in names[start : start + 100]], NOW)
+        await asyncio.gather(*(store.finish(name, NOW) for name in names[start : start + 100]))
+    claimed = await asyncio.gather(*(store.claim_window([CHAT], name, NOW) for name in names))
+    await asyncio.gather(*(store.spend_window(found, NOW) for found in claimed if found))
+    assert store.open_windows == 0
+    await store.close()
+    assert path.stat().st_size < len(names) * 300

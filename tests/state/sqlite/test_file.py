@@ -1,0 +1,432 @@
+"""Which files are opened as a state, by whom, and which are refused with one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse
+from maven_channel_wecom.state.sqlite.schema import APPLICATION_ID, VERSION
+from maven_channel_wecom.state.sqlite.store import SqliteStateStore
+from tests.state.admitted import NOW, admission, admit, claim, stored, take_over_all, window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOBODY = 65534
+IN_USE = "is in use by another process or channel: stop that one, or give each a file of its own"
+
+
+async def refusal(path: Path) -> str:
+    """Return what is said when a file is not opened: one line that begins with its name."""
+    with pytest.raises(StateUnavailable) as raised:
+        await SqliteStateStore.open(str(path))
+    beginning = f"the state file {path} "
+    assert str(raised.value).startswith(beginning)
+    assert "\n" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert raised.value.reason == "state"
+    return str(raised.value).removeprefix(beginning)
+
+
+async def make_state(path: Path) -> None:
+    store = await SqliteStateStore.open(str(path))
+    await admit(store, "m1")
+    await store.close()
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+def change(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+@contextlib.contextmanager
+def folder_of_an_ordinary_user() -> Iterator[Path]:
+    """Give up an administrator's rights for a while; yield a folder that an ordinary user can reach."""
+    administrator = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        if administrator:
+            os.chown(folder, NOBODY, -1)
+            os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            if administrator:
+                os.seteuid(0)
+            folder.chmod(0o755)
+
+
+def run_program(program: str, *arguments: str) -> str:
+    """Run another process and return what it prints."""
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout  # noqa: S603 - our own program
+
+
+OPENING = """
+import asyncio, sys
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.state.backends import open_state
+try:
+    asyncio.run(open_state("sqlite:" + sys.argv[1], channel="wecom"))
+    print("opened")
+except StateUnavailable as unavailable:
+    print(unavailable)
+"""
+
+
+async def test_nobody_else_may_read_the_files(path: Path) -> None:
+    """They hold URLs and what users wrote, whatever the umask allows."""
+    umask = os.umask(0)
+    try:
+        store = await SqliteStateStore.open(str(path))
+        await admit(store, "m1")
+    finally:
+        os.umask(umask)
+    assert {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {
+        "state.db": 0o600,
+        "state.db-wal": 0o600,
+        "state.db-shm": 0o600,
+        "state.db.lock": 0o600,
+    }
+    await store.close()
+    assert names(path.parent) == {"state.db", "state.db.lock"}
+
+
+async def test_an_empty_file_becomes_a_state(path: Path) -> None:
+    """Somebody may have made it to give it an owner."""
+    path.touch()
+    store = await SqliteStateStore.open(str(path))
+    assert await admit(store, "m1")
+    await store.close()
+
+
+async def test_the_file_is_a_database_of_its_own_kind(path: Path) -> None:
+    """`file` and other programs can tell by its header."""
+    await make_state(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_a_second_store_on_the_same_file_is_refused(path: Path) -> None:
+    """Two channels would take over each other's callbacks; the first goes on."""
+    store = await SqliteStateStore.open(str(path))
+    assert await refusal(path) == IN_USE
+    assert await admit(store, "m1")
+    await store.close()
+
+
+def test_who_opens_a_file_in_use_can_tell_that_it_is(path: Path) -> None:
+    file = StateFile(path)
+    with pytest.raises(StateInUse):
+        StateFile(path)
+    file.close()
+    StateFile(path).close()
+
+
+async def test_a_second_process_on_the_same_file_is_refused(path: Path) -> None:
+    """As long as the first lives, whether other attempts came between or not."""
+    store = await SqliteStateStore.open(str(path))
+    await refusal(path)
+    for _ in range(2):
+        assert run_program(OPENING, str(path)) == f"the state file {path} {IN_USE}\n"
+    assert await store.health() is None
+    await store.close()
+    assert run_program(OPENING, str(path)) == "opened\n"
+
+
+async def test_a_second_name_of_the_file_does_not_make_a_second_owner(path: Path) -> None:
+    store = await SqliteStateStore.open(str(path))
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    assert await refusal(link) == IN_USE
+    await store.close()
+    await make_state(link)
+    assert names(path.parent) == {"state.db", "state.db.lock", "link.db"}
+
+
+async def test_an_owner_that_crashed_leaves_no_lock(path: Path) -> None:
+    program = "import os, sys\nfrom pathlib import Path\n"
+    program += "from maven_channel_wecom.state.sqlite.file import StateFile\n"
+    program += "StateFile(Path(sys.argv[1]))\nprint('opened', flush=True)\nos.kill(os.getpid(), 9)\n"
+    crashed = subprocess.run(  # noqa: ASYNC221, S603 - our own program, and the loop has nothing else to do
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (crashed.stdout, crashed.returncode) == ("opened\n", -9)
+    assert "state.db.lock" in names(path.parent)
+    await make_state(path)
+
+
+async def test_a_lock_file_that_is_removed_does_not_make_two_owners(path: Path) -> None:
+    """The second process gets the file; the first promises nothing more."""
+    first = await SqliteStateStore.open(str(path))
+    path.with_name("state.db.lock").unlink()
+    second = await SqliteStateStore.open(str(path))
+    assert await admit(second, "m1")
+    with pytest.raises(StateUnavailable, match="was removed or replaced while in use"):
+        await admit(first, "m2")
+    assert "was removed or replaced" in str(await first.health())
+    await first.close()
+    await second.close()
+
+
+def test_the_lock_file_belongs_to_the_owner_of_the_state_file(path: Path) -> None:
+    """An administrator who opens it once must not lock out the user it belongs to."""
+    if os.geteuid() != 0:
+        pytest.skip("only an administrator can give files away")
+    path.touch()
+    os.chown(path, NOBODY, NOBODY)
+    StateFile(path).close()
+    assert path.with_name("state.db.lock").stat().st_uid == NOBODY
+
+
+LOCKING = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)
+for statement in sys.argv[2:]:
+    connection.execute(statement).fetchall()
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def locked_by_another_program(path: Path, *statements: str) -> Iterator[str]:
+    """Have another program hold SQLite's locks on a file; yield what it says."""
+    with subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", LOCKING, str(path), *statements],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        yield process.stdout.readline()
+        process.communicate()
+
+
+VERSION_2_OPENS = ("PRAGMA locking_mode = EXCLUSIVE", "SELECT count(*) FROM sqlite_master")
+
+
+async def test_a_file_that_an_older_program_uses_is_refused(path: Path) -> None:
+    """It owns the file by SQLite's exclusive lock alone."""
+    await make_state(path)
+    with locked_by_another_program(path, *VERSION_2_OPENS) as said:
+        assert said == "locked\n"
+        assert await refusal(path) == IN_USE
+    await make_state(path.with_name("other.db"))
+
+
+async def test_an_older_program_cannot_use_the_file_meanwhile(path: Path) -> None:
+    store = await SqliteStateStore.open(str(path))
+    with locked_by_another_program(path, *VERSION_2_OPENS) as said:
+        assert said == ""
+    assert await admit(store, "m1")
+    await store.close()
+
+
+async def test_a_program_that_reads_the_file_does_not_stop_the_store(path: Path) -> None:
+    store = await SqliteStateStore.open(str(path))
+    await admit(store, "m1")
+    with locked_by_another_program(path, "BEGIN", "SELECT count(*) FROM messages") as said:
+        assert said == "locked\n"
+        assert await admit(store, "m2")
+    await store.close()
+
+
+async def test_a_program_that_writes_to_the_file_is_named_as_the_reason(path: Path) -> None:
+    """Until it ends its transaction."""
+    store = await SqliteStateStore.open(str(path))
+    with locked_by_another_program(path, "BEGIN IMMEDIATE") as said:
+        assert said == "locked\n"
+        with pytest.raises(StateUnavailable) as raised:
+            await admit(store, "m1")
+        assert str(raised.value) == f"the state file {path} {IN_USE}"
+    assert await admit(store, "m1")
+    await store.close()
+
+
+COPYING = """
+import sqlite3, sys
+source = sqlite3.connect("file:" + sys.argv[1] + "?mode=ro", uri=True)
+print("ready", flush=True)
+for target in sys.stdin:
+    copy = sqlite3.connect(target.strip())
+    source.backup(copy, pages=5)
+    copy.close()
+    print("copied", flush=True)
+"""
+
+
+async def test_another_process_can_copy_the_file_while_the_store_writes(path: Path, tmp_path: Path) -> None:
+    """Each copy opens, and holds what was acknowledged before it was begun."""
+    store = await SqliteStateStore.open(str(path))
+    copying = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", COPYING, str(path), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert copying.stdin
+    assert copying.stdout
+    assert await copying.stdout.readline() == b"ready\n"
+    admitted: list[str] = []
+    writing = True
+    progress = asyncio.Event()
+
+    async def write() -> None:
+        while writing:
+            batch = [admission(f"m{len(admitted) + number}") for number in range(8)]
+            await store.admit(batch, NOW)
+            admitted.extend(one.callback.message_id for one in batch)
+            progress.set()
+
+    writer = asyncio.create_task(write())
+    acknowledged: dict[Path, list[str]] = {}
+    async with asyncio.timeout(60):
+        for number in range(3):
+            seen = len(admitted) + 50
+            while len(admitted) < seen:
+                progress.clear()
+                await progress.wait()
+            copy = tmp_path / f"copy-{number}.db"
+            acknowledged[copy] = list(admitted)
+            copying.stdin.write(f"{copy}\n".encode())
+            assert await copying.stdout.readline() == b"copied\n"
+    writing = False
+    await writer
+    copying.stdin.close()
+    assert await copying.wait() == 0
+    await store.close()
+    for copy, names_then in acknowledged.items():
+        copied = await SqliteStateStore.open(str(copy))
+        found = {callback.message_id: callback for callback in await take_over_all(copied)}
+        assert len(found) >= len(names_then) >= 50
+        assert [found[name] for name in names_then] == [stored(name) for name in names_then]
+        assert await claim(copied, names_then[-1]) == window(names_then[-1])
+        await copied.close()
+
+
+async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """It is not made: a mistyped path would become a second, empty state."""
+    assert await refusal(tmp_path / "no" / "state.db") == (
+        f"cannot be made, there is no folder {tmp_path}/no: create it"
+    )
+
+
+async def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    """The address names the file itself."""
+    assert await refusal(tmp_path) == "is a folder: name a file in it"
+
+
+async def test_a_link_to_nothing_is_refused(path: Path) -> None:
+    """Nothing is made where it points."""
+    path.symlink_to(path.parent / "canary")
+    assert await refusal(path) == "cannot be opened: File exists"
+    assert names(path.parent) == {"state.db"}
+
+
+async def test_a_file_that_is_no_database_is_refused_and_kept(path: Path) -> None:
+    path.write_bytes(b"dear diary " * 1_000)
+    assert await refusal(path) == "is no SQLite database, or is damaged: name another file, or move this one away"
+    assert path.read_bytes() == b"dear diary " * 1_000
+
+
+@pytest.mark.parametrize("application_id", [0, 0x0F055112], ids=["without an id", "with an id"])
+async def test_the_database_of_another_program_is_refused_and_kept(path: Path, application_id: int) -> None:
+    """Not a byte of it changes."""
+    change(path, "CREATE TABLE diary (entry TEXT)", f"PRAGMA application_id = {application_id}")
+    before = path.read_bytes()
+    assert await refusal(path) == "is a database of another program: name another file"
+    assert path.read_bytes() == before
+    assert names(path.parent) == {"state.db"}
+
+
+async def test_a_newer_schema_is_refused(path: Path) -> None:
+    await make_state(path)
+    newer = VERSION + 1
+    change(path, f"PRAGMA user_version = {newer}")
+    assert (await refusal(path)).startswith(
+        f"was written by a newer version of this program (schema {newer}, known up to {VERSION}): run that version"
+    )
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DROP TABLE messages", "ALTER TABLE messages ADD COLUMN canary", "PRAGMA user_version = 0"],
+    ids=["table gone", "column added", "version gone"],
+)
+async def test_a_schema_that_was_changed_is_refused(path: Path, statement: str) -> None:
+    """The statements would not mean what they should."""
+    await make_state(path)
+    change(path, statement)
+    assert (await refusal(path)).startswith("is damaged: stop the program, move the file")
+
+
+async def test_a_file_cut_short_is_refused(path: Path) -> None:
+    """The pages at its end are missing."""
+    await make_state(path)
+    path.write_bytes(path.read_bytes()[:-4096])
+    assert (await refusal(path)).startswith("is damaged: stop the program, move the file")
+
+
+async def test_a_file_that_may_not_be_written_is_refused() -> None:
+    with folder_of_an_ordinary_user() as folder:
+        path = folder / "state.db"
+        await make_state(path)
+        path.chmod(0o400)
+        assert await refusal(path) == f"cannot be used: give this user the right to read and write {path}"
+
+
+async def test_a_file_that_may_not_be_read_is_refused() -> None:
+    with folder_of_an_ordinary_user() as folder:
+        path = folder / "state.db"
+        await make_state(path)
+        path.chmod(0)
+        assert await refusal(path) == f"cannot be used: give this user the right to read and write {path}"
+
+
+async def test_a_lock_file_that_may_not_be_opened_is_named() -> None:
+    with folder_of_an_ordinary_user() as folder:
+        path, lock = folder / "state.db", folder / "state.db.lock"
+        await make_state(path)
+        lock.chmod(0)
+        assert await refusal(path) == f"cannot be used: give this user the right to read and write {lock}"
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new file", "old file"])
+async def test_a_folder_that_may_not_be_written_is_refused(there: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """The WAL lies beside the file."""
+    with folder_of_an_ordinary_user() as folder:
+        path = folder / "state.db"
+        if there:
+            await make_state(path)
+        folder.chmod(0o500)
+        assert await refusal(path) == f"cannot be used: give this user the right to read and write {folder}"
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["a-file", "nothing"])
+async def test_a_lock_file_that_is_a_link_is_not_followed(path: Path, *, exists: bool) -> None:
+    """Whoever may write in the folder could have root give any file away, or make one anywhere."""
+    target = path.with_name("another")
+    if exists:
+        target.touch()
+    path.with_name(f"{path.name}.lock").symlink_to(target)
+    assert "no regular file" in await refusal(path)
+    assert target.exists() == exists

@@ -1,0 +1,283 @@
+"""The line that each event leaves in the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from maven_channel_wecom import errors
+from maven_channel_wecom.telemetry import events
+from maven_channel_wecom.telemetry.log_limit import LINES_PER_PERIOD
+from maven_channel_wecom.telemetry.telemetry import Telemetry
+from maven_channel_wecom.telemetry.trail import pseudonym, trail_id
+from tests.log_events import difference, documented
+from tests.telemetry.samples import ALL, CHAT, USER, event
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.telemetry.events import TelemetryEvent
+
+Line = tuple[str, str, dict[str, object]]
+
+CHANNEL: dict[str, object] = {"channel": "wecom"}
+MESSAGE = CHANNEL | {"trail": trail_id("wecom", "m1")}
+NAMED = MESSAGE | {"message_id": "m1"}
+ONLY_ID = "only a media_id came: fetching it needs an access token, which API-mode bots lack"
+RECEIPT = MESSAGE | {"chat": pseudonym(CHAT), "seconds": 1.235, "attempts": 1, "truncated_bytes": 0}
+
+
+class Log:
+    """The lines a channel writes at `debug` and above."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG)
+        self._caplog = caplog
+        self.registry = CollectorRegistry()
+        self.telemetry = Telemetry(self.registry, "wecom", now=lambda: 1_000.0, version="0")
+
+    def lines(self, *happened: TelemetryEvent) -> list[Line]:
+        self._caplog.clear()
+        for each in happened:
+            self.telemetry(each)
+        return [
+            (record.levelname.lower(), record.getMessage(), record.__dict__["fields"])
+            for record in self._caplog.records
+        ]
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Log:
+    return Log(caplog)
+
+
+@pytest.mark.parametrize(
+    ("happened", "line"),
+    [
+        # Without the channel, as the original writes it.
+        (event(events.ListeningStarted), ("info", "wecom callback server listening", {"port": 9886})),
+        (event(events.ChannelStopped), ("info", "wecom channel stopped", CHANNEL | {"unfinished": 2})),
+        (
+            event(events.RequestRejected),
+            ("warning", "wecom request rejected", CHANNEL | {"reason": "tls", "status": 400}),
+        ),
+        (event(events.UrlChecked), ("info", "wecom callback url checked", CHANNEL)),
+        (
+            event(events.CallbackAnswered),
+            (
+                "debug",
+                "wecom callback admitted",
+                NAMED | {"type": "text", "sender": pseudonym(USER), "chat": pseudonym(CHAT)},
+            ),
+        ),
+        (event(events.CallbackAnswered, outcome="duplicate"), ("info", "wecom callback repeated", NAMED)),
+        (
+            event(events.CallbackAnswered, outcome="refused", reason="sender"),
+            ("info", "wecom callback refused", NAMED | {"reason": "sender", "sender": pseudonym(USER)}),
+        ),
+        (
+            event(events.CallbackAnswered, outcome="state_full"),
+            ("error", "wecom callback turned away", NAMED | {"reason": "state_full"}),
+        ),
+        (event(events.CallbackAnswered, type="hologram"), ("warning", "wecom message type unknown", NAMED)),
+        (
+            event(
+                events.CallbackAnswered,
+                kind="event",
+                type="event",
+                event="feedback_event",
+                event_details={"feedback_id": "f1", "feedback_type": 2},
+            ),
+            (
+                "info",
+                "wecom event acknowledged",
+                NAMED | {"event": "feedback_event", "feedback_id": "f1", "feedback_type": 2},
+            ),
+        ),
+        (
+            event(events.CallbackAnswered, kind="event", type="event", event="hologram"),
+            ("info", "wecom event acknowledged", NAMED | {"event": "other_event"}),
+        ),
+        (
+            event(events.CallbackInvalid),
+            (
+                "warning",
+                "wecom callback rejected",
+                CHANNEL | {"reason": "signature", "status": 401, "detail": "the signature is another one"},
+            ),
+        ),
+        (
+            event(events.CallbackUnavailable),
+            ("error", "wecom callback turned away", CHANNEL | {"reason": "inbox_full"}),
+        ),
+        (event(events.CallbackFailed), ("error", "wecom callback failed", CHANNEL | {"error": "ValueError"})),
+        (event(events.MessageRecovered), ("info", "wecom message taken up", NAMED)),
+        (event(events.MessagesRecovered), ("info", "wecom messages taken up", CHANNEL | {"messages": 3, "over": 1})),
+        (event(events.RecoveryFailed), ("error", "wecom messages not taken up", CHANNEL | {"error": "ValueError"})),
+        (event(events.MessageNormalized), ("debug", "wecom message normalized", MESSAGE | {"blocks": 2})),
+        (event(events.MessagePublishing), ("debug", "wecom message published", MESSAGE)),
+        (event(events.MessageEnded), ("debug", "wecom message finished", MESSAGE | {"outcome": "published"})),
+        (
+            event(events.MessageEnded, outcome="unsupported"),
+            ("debug", "wecom message finished", MESSAGE | {"outcome": "unsupported"}),
+        ),
+        (
+            event(events.MessageEnded, outcome="failed", reason="KeyError"),
+            ("error", "wecom message failed", MESSAGE | {"reason": "KeyError"}),
+        ),
+        (event(events.MessageNotRecorded), ("error", "wecom message failed", MESSAGE | {"reason": "state"})),
+        (
+            event(events.MessageLate),
+            ("warning", "wecom message late", MESSAGE | {"chat": pseudonym(CHAT), "type": "text", "seconds": 61}),
+        ),
+        (event(events.MediaEnded), ("debug", "wecom media opened", MESSAGE | {"kind": "image"})),
+        (
+            event(events.MediaEnded, outcome="expired"),
+            ("warning", "wecom media unavailable", MESSAGE | {"kind": "image", "reason": "expired"}),
+        ),
+        (
+            event(events.MediaEnded, outcome="no_url", only_id=True),
+            (
+                "warning",
+                "wecom media unavailable",
+                MESSAGE | {"kind": "image", "reason": "no_url", "detail": ONLY_ID},
+            ),
+        ),
+        (event(events.MediaFailed), ("error", "wecom media failed", MESSAGE | {"error": "ValueError"})),
+        (event(events.WindowClaimed), ("debug", "wecom reply window claimed", MESSAGE)),
+        (
+            event(events.AttemptEnded),
+            ("debug", "wecom reply attempted", MESSAGE | {"attempt": 1, "outcome": "delivered"}),
+        ),
+        (event(events.AttemptRetried), ("info", "wecom reply retried", MESSAGE | {"attempt": 1, "reason": "busy"})),
+        (event(events.ReplyEnded), ("info", "wecom reply delivered", RECEIPT)),
+        (
+            event(events.ReplyEnded, outcome="refused", reason="too_long"),
+            ("warning", "wecom reply not delivered", RECEIPT | {"outcome": "refused", "reason": "too_long"}),
+        ),
+        (event(events.ReplyNotRecorded), ("error", "wecom reply not recorded", MESSAGE | {"reason": "state"})),
+        (
+            event(events.StateStepEnded, operation="take_over", failure="state"),
+            ("debug", "wecom state unavailable", CHANNEL | {"reason": "state"}),
+        ),
+        (event(events.StateChanged), ("warning", "wecom state away", CHANNEL | {"detail": "the disk is full"})),
+        (event(events.StateChanged, trouble=None), ("info", "wecom state back", CHANNEL)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, events.TelemetryEvent) else value[1],
+)
+def test_an_event_leaves_its_line(log: Log, happened: TelemetryEvent, line: Line) -> None:
+    assert log.lines(happened) == [line]
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [
+        event(events.ConnectionDropped),
+        event(events.CallbackAnswered, type="stream"),
+        event(events.AttemptStarted),
+        event(events.StateStepEnded),
+        event(events.StateStepEnded, failure="state"),
+        event(events.StateStepEnded, operation="take_over"),
+        event(events.LoopLagged),
+        event(events.WindowsExpired),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_other_events_leave_none(log: Log, happened: TelemetryEvent) -> None:
+    assert log.lines(happened) == []
+
+
+@pytest.mark.parametrize("reason", get_args(errors.BodyRejection))
+def test_a_body_that_was_not_received_is_a_rejected_callback_with_a_sentence(log: Log, reason: str) -> None:
+    ((level, text, fields),) = log.lines(event(events.RequestRejected, reason=reason))
+    assert (level, text, fields["reason"]) == ("warning", "wecom callback rejected", reason)
+    assert " " in str(fields["detail"])
+
+
+def test_an_attempt_without_an_answer_says_why_before_it_is_told(log: Log) -> None:
+    ended = event(events.AttemptEnded, outcome="undeliverable", failure="dns", detail="the name was not found")
+    assert [(level, text) for level, text, _ in log.lines(ended)] == [
+        ("warning", "wecom reply failed"),
+        ("debug", "wecom reply attempted"),
+    ]
+    assert log.lines(ended)[0][2] == MESSAGE | {"reason": "dns", "detail": "the name was not found"}
+
+
+def test_an_attempt_wecom_did_not_accept_says_what_its_code_means(log: Log) -> None:
+    ended = event(events.AttemptEnded, outcome="refused", errcode=45002, meaning="content too long")
+    assert [(level, text) for level, text, _ in log.lines(ended)] == [
+        ("warning", "wecom reply not accepted"),
+        ("debug", "wecom reply attempted"),
+    ]
+    assert log.lines(ended)[0][2] == MESSAGE | {"errcode": 45002, "meaning": "content too long"}
+
+
+def test_a_reply_without_a_window_has_no_seconds_and_perhaps_no_trail(log: Log) -> None:
+    """The host named no message, and nobody can know which one it meant."""
+    ended = event(
+        events.ReplyEnded, message_id=None, outcome="undeliverable", reason="no_reply_window", seconds=None, attempts=0
+    )
+    ((_, _, fields),) = log.lines(ended)
+    assert fields == CHANNEL | {
+        "chat": pseudonym(CHAT),
+        "attempts": 0,
+        "truncated_bytes": 0,
+        "outcome": "undeliverable",
+        "reason": "no_reply_window",
+    }
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [
+        event(events.RequestRejected),
+        event(events.UrlChecked),
+        event(events.CallbackAnswered, outcome="duplicate"),
+        event(events.CallbackAnswered, outcome="refused", reason="bot"),
+        event(events.CallbackAnswered, outcome="draining"),
+        event(events.CallbackAnswered, type="hologram"),
+        event(events.CallbackInvalid),
+        event(events.CallbackUnavailable),
+        event(events.CallbackFailed),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_a_stranger_can_cause_leaves_few_lines(log: Log, happened: TelemetryEvent) -> None:
+    """The rest is counted, and the documents say so."""
+    lines = log.lines(*[happened] * 100)
+    assert len(lines) == LINES_PER_PERIOD
+    assert documented()[lines[0][1]].limited
+    suppressed = log.registry.get_sample_value("maven_wecom_log_lines_suppressed_total", {"channel": "wecom"})
+    assert suppressed == 100 - LINES_PER_PERIOD
+
+
+def test_the_first_fields_of_a_line_say_whose_it_is(log: Log) -> None:
+    """The eye finds them, and so does a cut to eighty columns."""
+    (line,) = log.lines(event(events.CallbackAnswered, outcome="refused", reason="sender"))
+    assert list(line[2]) == ["channel", "trail", "message_id", "reason", "sender"]
+
+
+def test_every_line_is_as_documented(caplog: pytest.LogCaptureFixture) -> None:
+    """Event, level and fields."""
+    caplog.set_level(logging.DEBUG)
+    telemetry = Telemetry(CollectorRegistry(), "wecom", now=lambda: 1_000.0, version="0")
+    for each in ALL:
+        telemetry(each)
+    table = documented()
+    assert [found for record in caplog.records if (found := difference(record, table))] == []
+
+
+def test_nobody_is_named_in_a_line(log: Log) -> None:
+    """Neither at `debug` nor above; a host that wants the ids asks a pseudonym for them."""
+    text = repr(log.lines(*ALL))
+    assert USER not in text
+    assert CHAT not in text
+
+
+def test_a_level_that_is_off_leaves_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    telemetry = Telemetry(CollectorRegistry(), "wecom", now=lambda: 1_000.0, version="0")
+    for each in ALL:
+        telemetry(each)
+    assert caplog.records == []

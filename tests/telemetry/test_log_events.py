@@ -1,0 +1,51 @@
+"""The log lines the code can write are those the documents list."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.log_events import documented
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(__file__).parents[2] / "maven_channel_wecom"
+LEVELS = {"debug", "info", "warning", "error"}
+# Tools of one person at a time, who reads what they print.
+TOOLS = {"simulator", "doctor"}
+
+
+def written() -> Iterator[tuple[str, str]]:
+    """Yield the event and the level of every call that writes a line."""
+    for path in PACKAGE.rglob("*.py"):
+        if TOOLS.isdisjoint(path.relative_to(PACKAGE).parts):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Call):
+                    yield from lines_of(node)
+
+
+def lines_of(call: ast.Call) -> Iterator[tuple[str, str]]:
+    """Yield what a call of `logger.info`, or of any function with a level and a text, writes."""
+    texts = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    levels = [name for name in map(level_of, call.args) if name in LEVELS]
+    if texts and levels:
+        yield texts[0], levels[0]
+    method = ast.unparse(call.func).removeprefix("logger.")
+    if texts and ast.unparse(call.func).startswith("logger.") and method in LEVELS | {"exception"}:
+        yield texts[0], "error" if method == "exception" else method
+
+
+def level_of(argument: ast.expr) -> str:
+    """Return `info` for `logging.INFO` and for `INFO`."""
+    name = argument.attr if isinstance(argument, ast.Attribute) else getattr(argument, "id", "")
+    return name.lower() if name.isupper() else ""
+
+
+def test_every_event_is_documented_with_its_level_and_none_is_made_up() -> None:
+    """An operator who greps for what the page says finds it."""
+    found: dict[str, set[str]] = {}
+    for event, level in written():
+        found.setdefault(event, set()).add(level)
+    assert found == {event: row.levels for event, row in documented().items()}

@@ -1,0 +1,302 @@
+"""The channel's series on its host's registry, and the events that move them."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from maven_channel_wecom import errors
+from maven_channel_wecom.telemetry import events
+from maven_channel_wecom.telemetry.telemetry import Telemetry
+from tests.suite_watch import shown
+from tests.telemetry.samples import ALL, event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from maven_channel_wecom.telemetry.events import TelemetryEvent
+
+MANIFEST: dict[str, Any] = tomllib.loads((Path(__file__).parents[2] / "plugin.toml").read_text("utf-8"))
+
+
+class Channel:
+    """The telemetry of one channel, and its series as a scrape sees them."""
+
+    def __init__(self, registry: CollectorRegistry | None = None, name: str = "wecom") -> None:
+        self.registry = registry or CollectorRegistry()
+        self.name = name
+        self.telemetry = Telemetry(self.registry, name, now=lambda: 1_000.0, version="1.2.3")
+
+    def value(self, series: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"maven_wecom_{series}", {"channel": self.name, **labels})
+
+    def moved(self, *happened: TelemetryEvent) -> dict[str, float]:
+        """Return how much each series that is no bucket moved, by name and labels but for the channel."""
+        before = dict(self._values())
+        for each in happened:
+            self.telemetry(each)
+        return {key: value - before[key] for key, value in self._values() if value != before[key]}
+
+    def _values(self) -> Iterator[tuple[str, float]]:
+        for family in self.registry.collect():
+            for sample in family.samples:
+                if not sample.name.endswith(("_bucket", "_created")):
+                    labels = [value for label, value in sample.labels.items() if label != "channel"]
+                    yield " ".join([sample.name.removeprefix("maven_wecom_"), *labels]), sample.value
+
+
+def series(registry: CollectorRegistry) -> list[str]:
+    """Return the lines of a scrape, without the time each series was created, which the embedded host leaves out."""
+    lines = shown("/metrics", generate_latest(registry).decode()).splitlines()
+    return [line for line in lines if not line.startswith("#") and "_created{" not in line]
+
+
+def test_the_manifest_lists_every_metric_as_it_is_exposed() -> None:
+    """Name, type, labels and sentence, in the order of the code."""
+    found = [
+        {
+            "name": f"{family.name}_total" if family.type == "counter" else family.name,
+            "type": family.type,
+            "labels": {label for sample in family.samples for label in sample.labels} - {"le"},
+            "help": family.documentation,
+        }
+        for family in Channel().registry.collect()
+    ]
+    assert found == [metric | {"labels": set(metric["labels"])} for metric in MANIFEST["metric"]]
+
+
+def test_every_series_exists_before_anything_happened() -> None:
+    """A rate over nothing is nothing; a rate over zero is zero. And the number of series is fixed."""
+    channel = Channel()
+    before = {line.rsplit(" ", 1)[0] for line in series(channel.registry)}
+    for each in ALL:
+        channel.telemetry(each)
+    assert {line.rsplit(" ", 1)[0] for line in series(channel.registry)} == before
+    assert len(before) <= 300
+
+
+def test_a_url_check_is_counted_and_timed() -> None:
+    assert Channel().moved(event(events.UrlChecked)) == {
+        "callbacks_total verify accepted": 1,
+        "callback_seconds_count": 1,
+        "callback_seconds_sum": 0.25,
+    }
+
+
+@pytest.mark.parametrize("type_", get_args(events.MessageType))
+def test_an_accepted_message_is_timed_and_tells_the_clock_skew(type_: str) -> None:
+    """What becomes of it is counted when it ends."""
+    assert Channel().moved(event(events.CallbackAnswered, type=type_)) == {
+        "callbacks_total message accepted": 1,
+        "callback_seconds_count": 1,
+        "callback_seconds_sum": 0.25,
+        "clock_skew_seconds": -7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("outcome", "further"), [("duplicate", {"dedup_hits_total": 1}), ("refused", {})], ids=["duplicate", "refused"]
+)
+def test_what_else_is_acknowledged_is_timed_and_leaves_the_clock_skew(outcome: str, further: dict[str, float]) -> None:
+    """WeCom signed a repeat earlier."""
+    assert Channel().moved(event(events.CallbackAnswered, outcome=outcome)) == {
+        f"callbacks_total message {outcome}": 1,
+        "callback_seconds_count": 1,
+        "callback_seconds_sum": 0.25,
+        **further,
+    }
+
+
+@pytest.mark.parametrize("kind", ["message", "event"])
+@pytest.mark.parametrize("reason", get_args(errors.Unavailability))
+def test_a_callback_that_must_come_again_is_counted_and_not_timed(kind: str, reason: str) -> None:
+    answered = event(events.CallbackAnswered, kind=kind, outcome=reason)
+    assert Channel().moved(answered) == {f"callbacks_total {kind} {reason}": 1}
+
+
+@pytest.mark.parametrize(
+    ("type_", "counted"),
+    [(each, each) for each in get_args(events.EventType)]
+    + [("an event of next year", "other_event"), ("", "other_event")],
+)
+def test_an_event_ends_with_its_acknowledgement(type_: str, counted: str) -> None:
+    answered = event(events.CallbackAnswered, kind="event", type="event", event=type_)
+    assert Channel().moved(answered)[f"inbound_messages_total {counted} acknowledged"] == 1
+
+
+@pytest.mark.parametrize(("type_", "counted"), [("stream", "stream"), ("hologram", "unknown"), ("", "unknown")])
+def test_a_type_without_a_message_ends_with_its_acknowledgement(type_: str, counted: str) -> None:
+    answered = event(events.CallbackAnswered, type=type_)
+    assert Channel().moved(answered)[f"inbound_messages_total {counted} unsupported"] == 1
+
+
+def test_an_event_that_was_not_accepted_is_no_inbound_message() -> None:
+    answered = event(events.CallbackAnswered, kind="event", type="event", event="enter_chat", outcome="duplicate")
+    assert not [name for name in Channel().moved(answered) if name.startswith("inbound_messages")]
+
+
+@pytest.mark.parametrize("reason", get_args(errors.Rejection))
+@pytest.mark.parametrize("kind", ["verify", "message"])
+def test_a_rejected_callback_is_counted_by_kind_and_reason(kind: str, reason: str) -> None:
+    rejected = event(events.CallbackInvalid, kind=kind, reason=reason)
+    assert Channel().moved(rejected) == {f"callbacks_total {kind} {reason}": 1}
+
+
+@pytest.mark.parametrize("reason", get_args(errors.BodyRejection))
+def test_a_body_that_was_not_received_counts_as_a_message(reason: str) -> None:
+    """Its head named the callback path, so it counts where the others on this path do."""
+    rejected = event(events.RequestRejected, reason=reason)
+    assert Channel().moved(rejected) == {f"callbacks_total message {reason}": 1}
+
+
+@pytest.mark.parametrize("reason", get_args(errors.HttpRejection))
+def test_a_request_that_never_became_a_callback_is_counted_by_reason(reason: str) -> None:
+    rejected = event(events.RequestRejected, reason=reason)
+    assert Channel().moved(rejected) == {f"requests_rejected_total {reason}": 1}
+
+
+@pytest.mark.parametrize(
+    ("happened", "moved"),
+    [
+        (event(events.CallbackUnavailable), {"callbacks_total message inbox_full": 1}),
+        (event(events.CallbackFailed), {"callbacks_total message error": 1}),
+        (event(events.CallbackFailed, kind="verify"), {"callbacks_total verify error": 1}),
+        (event(events.ConnectionDropped), {"connections_dropped_total slow": 1}),
+        (event(events.MessageEnded), {"inbound_messages_total text published": 1}),
+        (event(events.MessageEnded, type="voice", outcome="failed"), {"inbound_messages_total voice failed": 1}),
+        (
+            event(events.MediaEnded),
+            {"media_fetches_total opened": 1, "media_fetch_seconds_count": 1, "media_fetch_seconds_sum": 0.25},
+        ),
+        (event(events.AttemptStarted), {"reply_attempts_total": 1}),
+        (event(events.AttemptStarted, repeated=True), {"reply_attempts_total": 1, "reply_repeats_total": 1}),
+        (event(events.AttemptStarted, repeated=True, attempt=2), {"reply_attempts_total": 1}),
+        (event(events.AttemptRetried), {"reply_retries_total busy": 1}),
+        (
+            event(events.ReplyEnded, seconds=1.5),
+            {"replies_total delivered ok": 1, "answer_seconds_count": 1, "answer_seconds_sum": 1.5},
+        ),
+        (
+            event(events.ReplyEnded, seconds=1.5, truncated_bytes=70),
+            {
+                "replies_total delivered ok": 1,
+                "answer_seconds_count": 1,
+                "answer_seconds_sum": 1.5,
+                "reply_truncations_total": 1,
+                "reply_truncated_bytes_total": 70,
+            },
+        ),
+        (event(events.StateStepEnded), {"state_seconds_count admit": 1, "state_seconds_sum admit": 0.25}),
+        (
+            event(events.StateStepEnded, failure="state_full"),
+            {
+                "state_seconds_count admit": 1,
+                "state_seconds_sum admit": 0.25,
+                "state_failures_total admit state_full": 1,
+            },
+        ),
+        (event(events.LoopLagged), {"loop_lag_seconds_count": 1, "loop_lag_seconds_sum": 0.25}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_event_moves_its_series_and_no_other(happened: TelemetryEvent, moved: dict[str, float]) -> None:
+    assert Channel().moved(happened) == moved
+
+
+@pytest.mark.parametrize("reason", get_args(errors.MediaFailure))
+def test_a_media_item_without_a_download_is_counted_and_not_timed(reason: str) -> None:
+    ended = event(events.MediaEnded, outcome=reason, seconds=None)
+    assert Channel().moved(ended) == {f"media_fetches_total {reason}": 1}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reasons"),
+    [
+        ("undeliverable", errors.UndeliverableReason),
+        ("refused", errors.RefusedReason),
+        ("unknown", errors.UnknownReason),
+    ],
+)
+def test_a_reply_that_was_not_delivered_is_counted_by_reason_and_not_timed(outcome: str, reasons: object) -> None:
+    for reason in get_args(reasons):
+        ended = event(events.ReplyEnded, outcome=outcome, reason=reason)
+        assert Channel().moved(ended) == {f"replies_total {outcome} {reason}": 1}
+
+
+@pytest.mark.parametrize("operation", get_args(events.StateOperation))
+def test_each_step_of_the_state_has_its_series(operation: str) -> None:
+    """Under the labels that were published: `take_over` had another name then."""
+    label = {"take_over": "unfinished"}.get(operation, operation)
+    ended = event(events.StateStepEnded, operation=operation, failure="state")
+    assert Channel().moved(ended) == {
+        f"state_seconds_count {label}": 1,
+        f"state_seconds_sum {label}": 0.25,
+        f"state_failures_total {label} state": 1,
+    }
+
+
+def test_windows_that_expired_are_counted_once() -> None:
+    """The state tells how many there were so far."""
+    channel = Channel()
+    for so_far in (2, 2, 5):
+        channel.telemetry(events.WindowsExpired(so_far=so_far))
+    assert channel.value("reply_windows_expired_total") == 5
+
+
+def test_gauges_are_read_when_somebody_asks() -> None:
+    channel = Channel()
+    held = [3.0]
+    assert channel.value("inbox_messages") == 0
+    channel.telemetry.watch(inbox_messages=lambda: held[0], inbox_limit=lambda: 1_000)
+    assert (channel.value("inbox_messages"), channel.value("inbox_limit")) == (3, 1_000)
+    held[0] = 7.0
+    assert channel.value("inbox_messages") == 7
+
+
+def test_a_gauge_that_does_not_exist_cannot_be_watched() -> None:
+    with pytest.raises(KeyError):
+        Channel().telemetry.watch(inbox_mesages=lambda: 0.0)
+
+
+def test_the_version_stands_in_a_label() -> None:
+    assert Channel().value("build_info", version="1.2.3") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "objectives"), [("callback_seconds", ("1.0", "5.0")), ("answer_seconds", ("60.0", "3600.0"))]
+)
+def test_a_bucket_ends_at_each_objective(name: str, objectives: tuple[str, ...]) -> None:
+    """So that the share within it is counted and not estimated."""
+    channel = Channel()
+    assert [channel.value(f"{name}_bucket", le=objective) for objective in objectives] == [0, 0]
+
+
+def test_a_label_value_nobody_declared_becomes_no_series(caplog: pytest.LogCaptureFixture) -> None:
+    """A text from outside can never be one; the bug is logged."""
+    channel = Channel()
+    assert channel.moved(event(events.CallbackInvalid, reason="whatever a caller sent")) == {}
+    assert "wecom telemetry failed" in caplog.messages
+
+
+def test_several_channels_share_a_registry_and_leave_it_clean() -> None:
+    """A reload registers again; a stopped channel leaves no stale series behind."""
+    registry = CollectorRegistry()
+    for _ in range(3):
+        first, second = Channel(registry, "wecom"), Channel(registry, "support")
+        first.telemetry(event(events.AttemptRetried))
+        assert (
+            first.value("reply_retries_total", reason="busy"),
+            second.value("reply_retries_total", reason="busy"),
+        ) == (
+            1,
+            0,
+        )
+        first.telemetry.close()
+        assert not [line for line in series(registry) if 'channel="wecom"' in line]
+        assert [line for line in series(registry) if 'channel="support"' in line]
+        second.telemetry.close()
+        assert series(registry) == []

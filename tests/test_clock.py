@@ -1,0 +1,21 @@
+"""The machine's clock."""
+
+from __future__ import annotations
+
+import time
+
+from maven_channel_wecom.clock import SystemClock
+
+
+def test_both_times_are_seconds_since_the_epoch() -> None:
+    before = time.time()
+    clock = SystemClock()
+    assert before - 1 < clock.now() < time.time() + 1
+    assert before <= clock.wall() <= time.time()
+
+
+async def test_now_has_passed_by_what_was_slept() -> None:
+    clock = SystemClock()
+    before = clock.now()
+    await clock.sleep(0.01)
+    assert clock.now() - before >= 0.009

@@ -1,0 +1,18 @@
+"""What the documents say of the keys is made from their declarations."""
+
+from __future__ import annotations
+
+import tomllib
+
+import reference
+from maven_channel_wecom.config import KEYS
+
+
+def test_the_documents_are_as_make_reference_writes_them() -> None:
+    for path, content in reference.contents().items():
+        assert path.read_text(encoding="utf-8") == content, f"{path.name}: run make reference"
+
+
+def test_the_manifest_lists_every_key() -> None:
+    manifest = tomllib.loads((reference.ROOT / "plugin.toml").read_text(encoding="utf-8"))
+    assert [(entry["key"], entry["help"]) for entry in manifest["config"]] == [(key.name, key.help) for key in KEYS]
