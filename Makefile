@@ -19,7 +19,6 @@ test: $(READY)  ## Run every test and every check.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m tests.house.structure
 	@$(BIN)/python -m pytest -n auto
 
 gateway: $(READY)  ## Run the gateway: make gateway CONFIG=wecom.json

@@ -26,7 +26,7 @@ _EVERY_INTERFACE: Final = "0.0.0.0"  # noqa: S104 - WeCom calls from the interne
 
 def _path_problem(path: str) -> str | None:
     if not path.startswith("/") or not path.isprintable() or any(sign in path for sign in "{}?#% "):
-        return 'must be a URL path that begins with "/", such as "/wecom/bot"'
+        return 'must be a URL path such as "/wecom/bot": it begins with "/", and holds no space and none of ?#%{}'
     return None
 
 

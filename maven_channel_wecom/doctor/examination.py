@@ -53,9 +53,14 @@ def examine_entry(name: str, entry: Mapping[str, Any], path: Path, plugins: plug
         detail = "no problem; it is not of type wecom, so that is all there is to say"
         yield Check(name="configuration", channel=name, outcome="ok", detail=detail)
         return
-    detail = "no problem; EncodingAESKey has 43 characters and decodes to 32 bytes"
-    yield Check(name="configuration", channel=name, outcome="ok", detail=detail)
-    if not read_config(name, entry).credentials[0].token.isalnum():
+    config = read_config(name, entry)
+    if config.obsolete:
+        detail = f"no problem, but {', '.join(config.obsolete)} has no effect any more: take it out"
+        yield Check(name="configuration", channel=name, outcome="warn", detail=detail)
+    else:
+        detail = "no problem; EncodingAESKey has 43 characters and decodes to 32 bytes"
+        yield Check(name="configuration", channel=name, outcome="ok", detail=detail)
+    if not config.credentials[0].token.isalnum():
         detail = (
             "it has other characters than letters and digits, as no token of the console has: was a placeholder left?"
         )

@@ -351,6 +351,9 @@ def interpret(document: object, environment: Mapping[str, str] | None = None) ->
     so that its channels can be checked too.
     """
     problems: list[str] = []
+    if isinstance(document, dict):
+        # By this key an editor finds the schema of the file.
+        document = {key: value for key, value in document.items() if key != "$schema"}
     sections = Settings(document, "", SECTIONS, problems=problems)
     channels = _channels(sections["channels"], problems)
     configuration = Configuration(
@@ -370,6 +373,7 @@ def document_schema(channels: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
     """
     schema = object_schema(SECTIONS)
     parts = schema["properties"]
+    parts["$schema"] = {"type": "string"}
     for name, keys in (("gateway", GATEWAY_KEYS), ("agent", AGENT_KEYS), ("logging", LOGGING_KEYS)):
         parts[name] |= object_schema(keys)
     parts["cron"]["items"] = object_schema(CRON_KEYS) | {"oneOf": [{"required": ["every"]}, {"required": ["schedule"]}]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,11 @@ def read_document(path: Path) -> object:
         UnreadableConfiguration: There is no such file, it may not be read, or it is not JSON.
     """
     try:
-        document: object = json.loads(path.read_bytes().decode("utf-8-sig"), parse_constant=_refuse_constant)
+        document: object = json.loads(
+            path.read_bytes().decode("utf-8-sig"),
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_refuse_repeated_keys,
+        )
         # What JSON can escape and no name, path or header can hold.
         json.dumps(document, ensure_ascii=False).encode()
     except OSError as error:
@@ -34,12 +38,26 @@ def read_document(path: Path) -> object:
         )
     except UnicodeEncodeError:
         reason = r"holds half a character: one of \ud800 to \udfff without its other half"
+    except _RepeatedKey as error:
+        reason = f"holds the key {error} twice in one object: rename or remove one, as only the last would count"
     except (ValueError, RecursionError):
         reason = "is not JSON that can be read: it holds an endless number or is nested too deep"
     else:
         return document
     sentence = f"the configuration {path} {reason}"
     raise UnreadableConfiguration(sentence)
+
+
+class _RepeatedKey(ValueError):
+    """A key stands twice in one object, as when an entry was copied for a second bot."""
+
+
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _RepeatedKey(next(key for key in keys if keys.count(key) > 1))
+    return found
 
 
 def _refuse_constant(_name: str) -> float:

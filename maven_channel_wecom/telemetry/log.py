@@ -20,7 +20,7 @@ _BODY_DETAILS: Final[dict[str, str]] = {
     "slow": "the body took too long",
     "aborted": "the body ended early or could not be decoded",
     "crowded": "too many bodies are being received",
-    "method": "only GET and POST are answered",
+    "method": "only GET, HEAD and POST are answered",
 }
 _ONLY_ID: Final = "only a media_id came: fetching it needs an access token, which API-mode bots lack"
 

@@ -26,8 +26,12 @@ HINT = "; look there and just before it for a comma or a quote too many or too f
         (b'{"a": NaN}', "is not JSON that can be read: it holds an endless number or is nested too deep"),
         (rb'{"a": ["\ud800"]}', r"holds half a character: one of \ud800 to \udfff without its other half"),
         (rb'{"\udfff": "\ud83d\ude00"}', r"holds half a character: one of \ud800 to \udfff without its other half"),
+        (
+            b'{"channels": {"wecom": {}, "wecom": {}}}',
+            "holds the key wecom twice in one object: rename or remove one, as only the last would count",
+        ),
     ],
-    ids=["syntax", "empty", "bytes", "depth", "digits", "nan", "half", "half-a-name"],
+    ids=["syntax", "empty", "bytes", "depth", "digits", "nan", "half", "half-a-name", "repeated"],
 )
 def test_a_file_that_is_not_json_is_one_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
     """The sentence names the file and, where there is one, the place."""

@@ -38,7 +38,7 @@ _SETTINGS: Final = (
 _DAMAGED: Final = "is damaged: stop the program, move the file and its -wal file away to start with an empty state"
 _IN_USE: Final = "is in use by another process or channel: stop that one, or give each a file of its own"
 _NO_LOCK_FILE: Final = "has a lock file beside it (its name and .lock) that is no regular file: remove that"
-_REPLACED: Final = "was removed or replaced while in use: start the program again"
+_REPLACED: Final = "was removed or replaced while in use, or the .lock file beside it: start the program again"
 
 _SENTENCES: Final = {
     sqlite3.SQLITE_FULL: "cannot grow, its disk is full: make room",
