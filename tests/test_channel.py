@@ -101,6 +101,14 @@ async def test_an_address_that_cannot_be_one_is_a_sentence_and_leaves_nothing_be
     assert generate_latest(host.metrics) == b""
 
 
+async def test_a_secret_that_is_gone_since_the_check_is_a_sentence(tmp_path: Path) -> None:
+    """The host is told what it would have been told by `maven_channel_problems`."""
+    host = Host()
+    with pytest.raises(ChannelStartError, match=r"channels\.wecom\.token"):
+        await host.start(token={"file": str(tmp_path / "missing")})
+    assert generate_latest(host.metrics) == b""
+
+
 async def test_a_state_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
     """It names the key, and what to do comes from the backend."""
     with pytest.raises(ChannelStartError, match=r"channels\.wecom\.state cannot be opened: .*missing"):

@@ -66,6 +66,7 @@ def test_every_example_of_the_readme_is_valid() -> None:
     "document",
     [
         {},
+        {"$schema": "./wecom.schema.json"},
         {"gateway": {"host": "0.0.0.0", "port": 1}, "logging": {"level": "debug", "format": "json", "userIds": True}},
         {"agent": RESPONSES | {"apiKey": {"env": "KEY"}, "timeoutSeconds": 5}},
         {"agent": {"type": "echo"}},

@@ -97,7 +97,7 @@ class StatusServer:
         assert server is not None  # noqa: S101 - there is one after `setup`
 
         def connect() -> asyncio.Protocol:
-            return server() if len(server.connections) < MAX_STATUS_CONNECTIONS else _Refusal()
+            return server() if len(server.connections) < MAX_STATUS_CONNECTIONS else _AbortedConnection()
 
         try:
             self._listener = await asyncio.get_running_loop().create_server(
@@ -169,7 +169,7 @@ class StatusServer:
         return f"the status server cannot listen on {address}: no address of this machine; change gateway.host"
 
 
-class _Refusal(asyncio.Protocol):
+class _AbortedConnection(asyncio.Protocol):
     """One connection too many: it is aborted."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

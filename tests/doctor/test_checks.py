@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import sqlite3
 import subprocess
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,6 +62,13 @@ async def test_a_listener_on_all_addresses_is_found(doctor: Doctor, tmp_path: Pa
     async with FakeBot() as bot:
         found = await doctor.ask(with_bot(tmp_path, host="0.0.0.0", port=bot.port))
     assert (found.outcome("port"), found.outcome("local_url")) == ("ok", "ok")
+
+
+async def test_a_key_without_effect_is_a_warning(doctor: Doctor, tmp_path: Path) -> None:
+    """The bot works all the same."""
+    found = await doctor.ask(with_bot(tmp_path, port=0, shortPath=True))
+    assert (found.code, found.outcome("configuration")) == (0, "warn")
+    assert "shortPath has no effect any more: take it out" in found.detail("configuration")
 
 
 async def test_any_free_port_cannot_be_checked(doctor: Doctor, tmp_path: Path) -> None:
@@ -284,6 +293,21 @@ async def test_tls_goes_through_the_proxy_unbroken(doctor: Doctor, tmp_path: Pat
     assert (found.outcome("proxy"), honest.asked) == ("ok", [f"bot.example.com:{bot.port}"])
     assert (broken.outcome("proxy"), broken.outcome("public_url")) == ("fail", "ok")
     assert "TLS through the proxy fails" in broken.detail("proxy")
+
+
+async def test_no_connection_is_left_to_the_garbage_collector(doctor: Doctor, tmp_path: Path) -> None:
+    """With TLS, a connection lives on after its close, and the event loop of the doctor ends with its last check."""
+    authority = await asyncio.to_thread(Authority, tmp_path)
+    async with FakeBot(tls=authority.server("bot.example.com")) as bot, HttpProxy(bot.port) as proxy:
+        path = with_bot(tmp_path, proxy=f"http://127.0.0.1:{proxy.port}")
+        url = f"https://bot.example.com:{bot.port}/wecom/bot"
+        names = Names({"bot.example.com": [["127.0.0.1"]]})
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always", ResourceWarning)
+            found = await doctor.ask(path, "--url", url, resolver=names, tls=authority.trust)
+            gc.collect()
+    assert found.outcome("proxy") == "ok"
+    assert [str(warning.message) for warning in seen if warning.category is ResourceWarning] == []
 
 
 @pytest.mark.parametrize(

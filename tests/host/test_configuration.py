@@ -37,6 +37,12 @@ def test_an_empty_object_is_a_good_configuration() -> None:
     assert (configuration.cron, configuration.channels) == ((), {})
 
 
+def test_the_file_may_name_its_schema() -> None:
+    """So that an editor completes the keys; it is no key of a section, though."""
+    assert problems_of({"$schema": "./wecom.schema.json"}) == []
+    assert len(problems_of({"gateway": {"$schema": "./wecom.schema.json"}})) == 1
+
+
 def test_a_full_configuration_is_read() -> None:
     """Every key arrives where it belongs."""
     configuration, problems = interpret(
