@@ -1,9 +1,9 @@
-"""The files one text message enters: on its way in, and on the way of its answer out.
+"""Lists the package files that execute while one text message is received and answered.
 
 python -m tests.house.main_path
 
-A message goes through a real channel with `memory:` under a profile hook, several times: what a timer of the channel
-enters meanwhile is not entered every time, and is left out.
+Several messages go through a real channel with `memory:` under a profile hook. Only files entered for every message are
+listed, which leaves out what the channel's timers happened to call.
 """
 
 from __future__ import annotations
@@ -34,77 +34,77 @@ if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage
 
 _PACKAGE = str(Path(maven_channel_wecom.__file__).parent) + "/"
-# The simulator seals and opens with the same functions as the channel; those calls are its own.
-_ELSEWHERE = (f"{_PACKAGE}simulator/", f"{_PACKAGE}host/")
+# The simulator seals and opens with the same functions as the channel; its calls must not be counted.
+_NOT_COUNTED = (f"{_PACKAGE}simulator/", f"{_PACKAGE}host/")
 _MESSAGES = 5
-_WITHIN_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0
 
 
 class MainPath(NamedTuple):
-    """The files of each way in the order they were first entered, each with how often."""
+    """The number of calls into each file, inbound and outbound, in the order the files were first entered."""
 
     inward: dict[str, int]
     outward: dict[str, int]
 
 
-class _Recorder:
-    """Counts the calls into each file of the package while it is on, in this thread."""
+class _CallCounter:
+    """A profile hook that counts the calls into each file of the package, in the current thread."""
 
     def __init__(self) -> None:
         self.calls: dict[str, int] = {}
 
     def start(self) -> None:
         self.calls = {}
-        sys.setprofile(self._note)
+        sys.setprofile(self._count)
 
     def stop(self) -> dict[str, int]:
         sys.setprofile(None)
         return self.calls
 
-    def _note(self, frame: FrameType, event: str, _argument: object) -> None:
+    def _count(self, frame: FrameType, event: str, _argument: object) -> None:
         file = frame.f_code.co_filename
-        if event == "call" and file.startswith(_PACKAGE) and not _is_elsewhere(frame):
+        if event == "call" and file.startswith(_PACKAGE) and not _is_called_by_simulator(frame):
             name = file.removeprefix(_PACKAGE)
             self.calls[name] = self.calls.get(name, 0) + 1
 
 
-def _is_elsewhere(frame: FrameType | None) -> bool:
-    """Tell whether a frame belongs to the simulator, or was called by it."""
+def _is_called_by_simulator(frame: FrameType | None) -> bool:
+    """Return whether a frame or any of its callers belongs to the simulator or to the embedded host."""
     while frame is not None:
-        if frame.f_code.co_filename.startswith(_ELSEWHERE):
+        if frame.f_code.co_filename.startswith(_NOT_COUNTED):
             return True
         frame = frame.f_back
     return False
 
 
 class _Host:
-    """A host that stops the recorder where the channel hands a message over."""
+    """A host that stops the counter when the channel publishes a message."""
 
-    def __init__(self, recorder: _Recorder) -> None:
+    def __init__(self, counter: _CallCounter) -> None:
         manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
         manager.add_hookspecs(hookspecs)
         manager.register(plugin)
         self.hook = manager.hook
         self.metrics = CollectorRegistry()
         self.published: asyncio.Queue[tuple[InboundMessage, dict[str, int]]] = asyncio.Queue()
-        self._recorder = recorder
+        self._counter = counter
 
     async def publish(self, message: InboundMessage) -> None:
-        self.published.put_nowait((message, self._recorder.stop()))
+        self.published.put_nowait((message, self._counter.stop()))
 
 
-async def follow() -> MainPath:
-    """Send messages through a channel of their own, answer each, and return the files that each of them entered."""
-    recorder = _Recorder()
-    host = _Host(recorder)
+async def trace_messages() -> MainPath:
+    """Send messages through a channel, answer each, and return the files that every one of them entered."""
+    counter = _CallCounter()
+    host = _Host(counter)
     token, key = new_token(), new_encoding_aes_key()
     settings = {"token": token, "encodingAESKey": key, "host": "127.0.0.1", "port": 0, "allowPrivateNetwork": True}
     inward, outward = [], []
-    async with asyncio.timeout(_WITHIN_SECONDS), SimulatedWeCom(token=token, encoding_aes_key=key) as wecom:
+    async with asyncio.timeout(_TIMEOUT_SECONDS), SimulatedWeCom(token=token, encoding_aes_key=key) as wecom:
         channel: Any = await host.hook.maven_channel_start(name="wecom", config=settings, host=host)
         wecom.callback_url = f"http://127.0.0.1:{channel.port}/wecom/bot"
         for _ in range(_MESSAGES):
-            recorder.start()
+            counter.start()
             sent = await wecom.send(Text("What is for lunch?"))
             if not sent.acknowledged:
                 text = f"the callback was answered {sent.status}"
@@ -114,37 +114,37 @@ async def follow() -> MainPath:
             answer = OutboundMessage(
                 channel="wecom", chat_id=message.chat_id, content="**Soup**", reply_to=message.message_id
             )
-            recorder.start()
+            counter.start()
             receipt = await host.hook.maven_outbound_send(channel=channel, message=answer)
-            outward.append(recorder.stop())
+            outward.append(counter.stop())
             if receipt.outcome != "delivered":
-                text = f"the answer went another way: {receipt}"
+                text = f"the answer was not delivered: {receipt}"
                 raise RuntimeError(text)
         await host.hook.maven_channel_stop(channel=channel)
     return MainPath(_entered_always(inward), _entered_always(outward))
 
 
-def _entered_always(ways: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    *_, last = ways
-    return {file: calls for file, calls in last.items() if all(file in way for way in ways)}
+def _entered_always(runs: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    *_, last = runs
+    return {file: calls for file, calls in last.items() if all(file in run for run in runs)}
 
 
-def table(title: str, way: Mapping[str, int]) -> str:
-    """Return a way as lines of text: each file with its lines and the calls into it, and their sums."""
-    lines = {file: len(Path(_PACKAGE, file).read_text(encoding="utf-8").splitlines()) for file in way}
-    rows = [f"  {lines[file]:>6} {calls:>6}  {file}" for file, calls in way.items()]
-    total = f"  {sum(lines.values()):>6} {sum(way.values()):>6}  in {len(way)} files"
+def table(title: str, calls_by_file: Mapping[str, int]) -> str:
+    """Return a text table: each file with its number of lines and of calls into it, and the totals."""
+    lines = {file: len(Path(_PACKAGE, file).read_text(encoding="utf-8").splitlines()) for file in calls_by_file}
+    rows = [f"  {lines[file]:>6} {calls:>6}  {file}" for file, calls in calls_by_file.items()]
+    total = f"  {sum(lines.values()):>6} {sum(calls_by_file.values()):>6}  in {len(calls_by_file)} files"
     return "\n".join([f"{title}\n   lines  calls", *rows, total])
 
 
 def main() -> int:
-    """Print both ways, as tables or as JSON."""
+    """Print the inbound and the outbound path, as tables or as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="the calls into each file of each way")
+    parser.add_argument("--json", action="store_true", help="print the number of calls into each file as JSON")
     as_json: bool = parser.parse_args().json
-    # As a host logs by default. No tracing SDK is configured.
+    # INFO is a host's default level. No tracing SDK is configured.
     logging.basicConfig(level=logging.INFO, handlers=[logging.NullHandler()])
-    found = asyncio.run(follow())
+    found = asyncio.run(trace_messages())
     if as_json:
         sys.stdout.write(json.dumps(found._asdict()))
         return 0
@@ -152,7 +152,7 @@ def main() -> int:
     lines = sum(len(Path(_PACKAGE, file).read_text(encoding="utf-8").splitlines()) for file in both)
     sys.stdout.write(f"{table('from the socket to publish', found.inward)}\n\n")
     sys.stdout.write(f"{table('from maven_outbound_send to its receipt', found.outward)}\n\n")
-    sys.stdout.write(f"{lines} lines in {len(both)} files for both\n")
+    sys.stdout.write(f"{lines} lines in {len(both)} files altogether\n")
     return 0
 
 

@@ -1,8 +1,8 @@
-"""What the modules of the package consist of, from their syntax trees.
+"""Measures the structure of the package's modules from their syntax trees.
 
 python -m tests.house.structure
 
-Prints what may be worth a look: small modules with one importer. Nothing fails because of them.
+Prints small modules with a single importer as hints for a reviewer. They fail nothing.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ _INSIGNIFICANT = {
     tokenize.NEWLINE,
     tokenize.NL,
 }
-# Whoever logs mentions the logger: that joins nothing.
+# Two functions that both log are not related because of it.
 _SHARED_BY_ALL = {"logger"}
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Part(NamedTuple):
-    """Definitions of one module that mention each other, directly or through one another."""
+    """A group of definitions in one module that refer to each other, directly or indirectly."""
 
     names: tuple[str, ...]
     lines: int
 
 
 def sources() -> dict[str, str]:
-    """Return the text of every module by its path in the package."""
+    """Return the source of every module, keyed by its path in the package."""
     return {
         path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))
     }
 
 
 def parts(source: str) -> list[Part]:
-    """Return the parts of a module that never mention each other, the longest first.
+    """Return the parts of a module that never refer to each other, longest first.
 
-    A definition is a function, a class or an assigned name at the top of the module. A line of text under a constant
-    belongs to it.
+    A definition is a function, a class or an assigned name at the top level of the module. The docstring below a
+    constant belongs to the constant.
     """
     mentions: dict[str, set[str]] = defaultdict(set)
     lines: dict[str, int] = defaultdict(int)
@@ -99,7 +99,7 @@ def _definitions(module: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
 
 
 def _mentioned(statement: ast.stmt) -> set[str]:
-    """Return every name in a statement, those in quoted annotations among them."""
+    """Return every name in a statement, including names in quoted annotations."""
     names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
     texts = (node.value for node in ast.walk(statement) if isinstance(node, ast.Constant))
     return names | {text.split("[")[0] for text in texts if isinstance(text, str)}
@@ -113,7 +113,7 @@ def _length(statement: ast.stmt) -> int:
 
 
 def code_lines(source: str) -> int:
-    """Return how many lines hold code: neither blank, nor only a comment, nor part of a docstring."""
+    """Return the number of lines that hold code, without blank lines, comments and docstrings."""
     docstrings: set[int] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
@@ -126,24 +126,24 @@ def code_lines(source: str) -> int:
 
 
 def classes(source: str) -> list[str]:
-    """Return the names of the classes at the top of a module."""
+    """Return the names of the top-level classes of a module."""
     return [statement.name for statement in ast.parse(source).body if isinstance(statement, ast.ClassDef)]
 
 
 def public_constants(source: str) -> list[str]:
-    """Return the constants at the top of a module that others may import."""
+    """Return the names of the public constants of a module, sorted."""
     names = {name for name, _ in _definitions(ast.parse(source))}
     return sorted(name for name in names if name.isupper() and not name.startswith("_"))
 
 
 def behaves(source: str) -> bool:
-    """Tell whether a module has behavior of its own: a function or a method with a body that does something."""
+    """Return whether a module has behavior of its own: any function or method with a body that does something."""
     functions = (node for node in ast.walk(ast.parse(source)) if isinstance(node, _Function))
     return any(not _is_declaration(function) for function in functions)
 
 
 def _is_declaration(function: _Function) -> bool:
-    """Tell whether a function only says what it would be: a method of a protocol, a hook, a `repr`."""
+    """Return whether a function has no behavior to test: a protocol's method, a hook specification, a `__repr__`."""
     if function.name == "__repr__":
         return True
     return all(
@@ -154,7 +154,7 @@ def _is_declaration(function: _Function) -> bool:
 
 
 def importers() -> Mapping[str, set[str]]:
-    """Return who imports each module, by the modules' paths in the package."""
+    """Return the modules that import each module; both are paths in the package."""
     graph = grimp.build_graph("maven_channel_wecom", cache_dir=None)
     paths = {_module(path): path for path in sources()}
     return {
@@ -170,7 +170,7 @@ def _module(path: str) -> str:
 
 
 def small_modules_with_one_importer() -> Iterator[str]:
-    """Yield a sentence for each: perhaps it belongs to its importer."""
+    """Yield a sentence about each small module with one importer, as it may belong in its importer."""
     texts = sources()
     for path, by in importers().items():
         length = len(texts[path].splitlines())

@@ -1,4 +1,4 @@
-"""Whatever others may call says what it does, itself or where it is declared."""
+"""Tests that every public method of the package is documented."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import maven_channel_wecom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Modules that are being replaced. Empty when the last of them is gone.
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(maven_channel_wecom.__path__, "maven_channel_wecom.")
@@ -24,8 +23,8 @@ MODULES = [
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_public_method_says_what_it_does_or_fulfils_what_a_base_class_says(name: str) -> None:
-    """Ruff's D102 cannot know the second: a method without a docstring inherits that of the protocol or base class."""
+def test_every_public_method_has_a_docstring_or_inherits_one(name: str) -> None:
+    """Ruff's D102 cannot check this: it does not see docstrings inherited from a protocol or a base class."""
     assert [method for method, function in public_methods(name) if not inspect.getdoc(function)] == []
 
 

@@ -1,4 +1,4 @@
-"""The structure of the package: what a file holds, what names mean, where the tests of a module are."""
+"""Tests of the package's structure: one subject for each file, unique names, and a test file for each module."""
 
 from __future__ import annotations
 
@@ -21,58 +21,58 @@ from tests.house.structure import (
 TESTS = ROOT / "tests"
 
 PART_LINES = 20
-"""A part of a file counts from this length on. Lower: a helper beside a class is a file of its own. Higher: two
-subjects share a file unnoticed."""
+"""Minimum length of a part that counts as a subject, in lines. Lower: a small helper needs its own file. Higher: two
+subjects can share a file without anyone noticing."""
 
 MAX_CODE_LINES = 500
-"""A longer file needs a reason. Lower: a subject is cut where it could be, not where it should be."""
+"""Maximum length of a file without a reason in LONG, in lines of code. Lower: files are split only to stay below it."""
 
 TWO_PARTS = {
     "doctor/examination.py": "one examination: what concerns the host, and what concerns a channel",
     "doctor/url_check.py": "one URL check: how it is sealed, and how its answer is judged",
-    "host/plugins.py": "what the host does with plugins: it finds them, and asks them about configurations",
-    "protocol/cipher.py": "one cipher: its key, and what is done with it",
-    "protocol/media.py": "what WeCom says about a media item: its bytes, and its name",
-    "simulator/callbacks.py": "one callback: what is in it, and how it is sealed",
-    "state/redis/address.py": "one address: what is wrong with it, and its parts",
-    "state/store.py": "the state as others see it: what it does, and how long it is waited for when it is away",
+    "host/plugins.py": "what the host does with plugins: it finds them and checks their configurations",
+    "protocol/cipher.py": "one cipher: its key, and encryption and decryption with it",
+    "protocol/media.py": "what WeCom defines about a media item: its encryption and its name",
+    "simulator/callbacks.py": "one callback: its content, and how it is sealed",
+    "state/redis/address.py": "one address: its problems and its parts",
+    "state/store.py": "the interface of the state, and how callers retry while it is unavailable",
 }
-"""Files whose parts never mention each other, each with the subject that they share."""
+"""Files whose parts never refer to each other, each with the subject that they share."""
 
 LONG: dict[str, str] = {}
-"""Files above MAX_CODE_LINES, each with its reason."""
+"""Files longer than MAX_CODE_LINES, each with the reason."""
 
 SAME_NAME = {
-    "Answer": "of a URL check, as the doctor sees it, and of the callback port",
-    "Mixed": "WeCom's word: a message as it is read, and as the simulator makes it",
-    "Text": "WeCom's word: a message as it is read, and as the simulator makes it",
+    "Answer": "the answer to a URL check in the doctor, and the answer to a callback in the server",
+    "Mixed": "WeCom's word, for the message that is read and for the one that the simulator builds",
+    "Text": "WeCom's word, for the message that is read and for the one that the simulator builds",
 }
 """Names of classes and public constants that two modules may share, each with the reason."""
 
 TESTED_ELSEWHERE = {
-    "doctor/examination.py": "tests/doctor/test_command.py: what it puts together is what the command prints",
-    "doctor/keeping.py": "tests/doctor/test_checks.py: reads what the checks judge",
-    "doctor/proxy_probe.py": "tests/doctor/test_checks.py: reads what the checks judge",
-    "errors.py": "what each module raises is tested where it is raised",
-    "host/agents/agent.py": "a protocol, and the sentences that tests/host/test_bus.py hears",
-    "host/agents/failures.py": "tests/host/agents/test_responses.py: each failure comes from an agent",
-    "host/agents/responses_answer.py": "tests/host/agents/test_responses.py: each answer comes from an agent",
-    "host/agents/responses_request.py": "tests/host/agents/test_responses.py: each request reaches an agent",
-    "host/process_metrics.py": "tests/host/test_status_server.py, which exposes them",
-    "plugin.py": "tests/test_channel.py and tests/e2e: hooks are called as a host calls them",
+    "doctor/examination.py": "tests/doctor/test_command.py: its result is what the command prints",
+    "doctor/keeping.py": "tests/doctor/test_checks.py: the checks judge what it reads",
+    "doctor/proxy_probe.py": "tests/doctor/test_checks.py: the checks judge what it reads",
+    "errors.py": "each error is tested where it is raised",
+    "host/agents/agent.py": "a protocol, and sentences that tests/host/test_bus.py expects",
+    "host/agents/failures.py": "tests/host/agents/test_responses.py, where an agent fails in each of these ways",
+    "host/agents/responses_answer.py": "tests/host/agents/test_responses.py, with answers from a fake agent",
+    "host/agents/responses_request.py": "tests/host/agents/test_responses.py, with requests to a fake agent",
+    "host/process_metrics.py": "tests/host/test_status_server.py, which serves them",
+    "plugin.py": "tests/test_channel.py and tests/e2e, which call the hooks as a host does",
     "simulator/demo_gateway.py": "tests/simulator/test_demo.py",
     "simulator/demo_scenes.py": "tests/simulator/test_demo.py",
     "simulator/media.py": "tests/simulator/test_wecom.py: the simulator is tested as one program",
     "simulator/media_faults.py": "tests/simulator/test_faults.py",
     "simulator/replies.py": "tests/simulator/test_wecom.py: the simulator is tested as one program",
     "simulator/sending.py": "tests/simulator/test_callbacks.py",
-    "state/redis/scripts.py": "tests/state/redis/test_store.py: every script is a step of the store",
+    "state/redis/scripts.py": "tests/state/redis/test_store.py: every script is one operation of the store",
 }
-"""Modules without a test file of their own name, each with where it is tested or why it is not."""
+"""Modules without a test file of the same name, each with where it is tested or why it is not."""
 
 
-def test_a_file_is_about_one_thing() -> None:
-    """Definitions that never mention each other, directly or through others, belong in files of their own."""
+def test_a_file_has_one_subject() -> None:
+    """Definitions that never refer to each other, directly or indirectly, belong in separate files."""
     found = {path: long_parts(source) for path, source in sources().items() if path not in TWO_PARTS}
     assert {path: each for path, each in found.items() if len(each) > 1} == {}
 
@@ -82,7 +82,7 @@ def test_a_long_file_has_a_reason() -> None:
     assert {path: lines for path, lines in lengths.items() if lines > MAX_CODE_LINES and path not in LONG} == {}
 
 
-def test_a_name_means_one_thing() -> None:
+def test_a_name_has_one_meaning() -> None:
     places = defaultdict(list)
     for path, source in sources().items():
         for name in [*classes(source), *public_constants(source)]:
@@ -90,8 +90,7 @@ def test_a_name_means_one_thing() -> None:
     assert {name: each for name, each in places.items() if len(each) > 1 and name not in SAME_NAME} == {}
 
 
-def test_tests_mirror_the_source() -> None:
-    """Every module with behavior of its own has its tests where its name leads."""
+def test_every_module_with_behavior_has_a_test_file_of_its_name() -> None:
     missing = [
         f"tests/{mirror(path)}"
         for path, source in sources().items()
@@ -100,8 +99,7 @@ def test_tests_mirror_the_source() -> None:
     assert missing == []
 
 
-def test_no_exception_is_left_over() -> None:
-    """Who cures one takes it off its list."""
+def test_every_listed_exception_is_still_needed() -> None:
     texts = sources()
     names = [name for source in texts.values() for name in [*classes(source), *public_constants(source)]]
     left_over = {
@@ -124,7 +122,7 @@ def mirror(path: str) -> str:
 
 TWO_SUBJECTS = """
 LIMIT = 3
-\"\"\"How many.\"\"\"
+\"\"\"Maximum.\"\"\"
 
 def take(items):
     return items[:LIMIT]
@@ -137,20 +135,20 @@ def light() -> "Lamp":
 """
 
 
-def test_parts_are_what_never_mentions_each_other() -> None:
+def test_definitions_that_never_refer_to_each_other_are_separate_parts() -> None:
     assert [(part.names, part.lines) for part in parts(TWO_SUBJECTS)] == [
         (("LIMIT", "take"), 4),
         (("Lamp", "light"), 4),
     ]
 
 
-def test_parts_are_joined_through_others() -> None:
-    assert [part.names for part in parts(TWO_SUBJECTS + "shown = take, light")] == [
-        ("LIMIT", "take", "Lamp", "light", "shown")
+def test_a_definition_that_refers_to_two_parts_joins_them() -> None:
+    assert [part.names for part in parts(TWO_SUBJECTS + "both = take, light")] == [
+        ("LIMIT", "take", "Lamp", "light", "both")
     ]
 
 
-def test_a_logger_joins_nothing() -> None:
+def test_a_shared_logger_joins_no_parts() -> None:
     logging = "def a():\n    logger.info('a')\ndef b():\n    logger.info('b')\n"
     assert [part.names for part in parts(f"logger = logging.getLogger()\n{logging}")] == [("a",), ("b",)]
 
@@ -172,7 +170,7 @@ text"""
 '''
 
 
-def test_code_is_neither_blank_nor_comment_nor_docstring() -> None:
+def test_blank_lines_comments_and_docstrings_are_not_lines_of_code() -> None:
     assert code_lines(DOCUMENTED) == 6
 
 
@@ -186,9 +184,9 @@ def test_code_is_neither_blank_nor_comment_nor_docstring() -> None:
         ("X = 1", False),
     ],
 )
-def test_behavior_is_a_body_that_does_something(source: str, *, expected: bool) -> None:
+def test_a_module_has_behavior_if_a_function_body_does_something(source: str, *, expected: bool) -> None:
     assert behaves(source) is expected
 
 
-def test_a_small_module_with_one_importer_is_a_hint() -> None:
+def test_hints_name_the_only_importer_of_a_small_module() -> None:
     assert all(" is imported by " in hint for hint in small_modules_with_one_importer())
