@@ -1,4 +1,7 @@
-"""Write the keys of the configuration into README.md and plugin.toml, from their declarations: python -m reference."""
+"""Generates the reference of configuration keys in README.md and plugin.toml from their declarations.
+
+python -m reference
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ ROOT: Final = Path(__file__).parent
 
 
 def main() -> int:
-    """Write both files anew and name them."""
+    """Rewrite both files and print their paths."""
     for path, content in contents().items():
         path.write_text(content, encoding="utf-8")
         sys.stdout.write(f"{path}\n")
@@ -27,7 +30,7 @@ def main() -> int:
 
 
 def contents() -> dict[Path, str]:
-    """Return each file as it should be."""
+    """Return the up-to-date content of each file."""
     readme, manifest = ROOT / "README.md", ROOT / "plugin.toml"
     return {
         readme: _replaced(
@@ -46,7 +49,7 @@ def contents() -> dict[Path, str]:
 
 
 def _replaced(text: str, begin: str, end: str, part: str) -> str:
-    """Return a text with everything between two lines replaced."""
+    """Return a text with everything between the lines `begin` and `end` replaced by `part`."""
     before, _, rest = text.partition(f"{begin}\n")
     _, _, after = rest.partition(f"{end}\n")
     return f"{before}{begin}\n{part}{end}\n{after}"
@@ -87,7 +90,7 @@ def _manifest_entry(key: Key) -> str:
     lines |= {"required": True} if key.required else {"default": key.default}
     lines |= {"deprecated": True} if key.obsolete else {}
     lines |= {"help": key.help}
-    # These strings, numbers and lists are written alike in JSON and in TOML.
+    # JSON and TOML have the same syntax for these strings, numbers, booleans and lists.
     return "[[config]]\n" + "".join(
         f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in lines.items()
     )

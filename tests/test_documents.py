@@ -1,4 +1,4 @@
-"""What the documents say is what the code does."""
+"""Tests that the documents agree with the code."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ def table(name: str) -> list[str]:
     return found[1].splitlines()
 
 
-def test_the_example_configuration_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever copies it starts a gateway."""
+def test_the_example_configuration_in_the_readme_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     found = re.search(r"<!-- example: wecom.json -->\s*```json\n(.*?)```", README, re.DOTALL)
     assert found
     document: dict[str, Any] = json.loads(found[1])
@@ -40,8 +39,8 @@ def test_the_example_configuration_is_right(monkeypatch: pytest.MonkeyPatch) -> 
     assert problems("wecom", document["channels"]["wecom"]) == []
 
 
-def test_the_table_of_metrics_is_the_manifest() -> None:
-    """Every metric, its labels beside `channel`, its sentence."""
+def test_the_table_of_metrics_in_the_readme_agrees_with_the_manifest() -> None:
+    """Each row has the metric's name, its labels except `channel`, and its help text."""
     assert table("metrics") == [
         "| `{}` | {} | {} |".format(
             entry["name"], ", ".join(f"`{label}`" for label in entry["labels"][1:]), entry["help"]
@@ -50,8 +49,7 @@ def test_the_table_of_metrics_is_the_manifest() -> None:
     ]
 
 
-def test_the_architecture_names_every_module_and_hook() -> None:
-    """A page that forgets one is out of date."""
+def test_the_architecture_page_names_every_module_and_hook() -> None:
     package = ROOT / "maven_channel_wecom"
     modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
     modules |= {f"{path.name}/" for path in package.iterdir() if path.is_dir() and not path.name.startswith("__")}
@@ -60,26 +58,25 @@ def test_the_architecture_names_every_module_and_hook() -> None:
     assert missing == set()
 
 
-def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
-    """And continuous integration runs the second one and nothing else."""
+def test_the_commands_in_the_readme_are_targets_of_the_makefile() -> None:
+    """Continuous integration runs `make test` and nothing else."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in ("demo", "test", "gateway"):
         assert f"make {target}" in README
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
-    # make passes a signal on to the process it started, and to none behind that.
+    # make forwards a signal only to the process that it started itself.
     assert re.search(r"^gateway:.*\n\t@exec ", makefile, re.MULTILINE)
     assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").rstrip().endswith("exec make test")
 
 
-def test_every_link_inside_the_documents_leads_somewhere() -> None:
-    """A file that moved takes its links along."""
+def test_every_relative_link_in_the_documents_has_a_target() -> None:
     for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_every_reason_is_explained_for_the_night() -> None:
-    """A word that appears in a log or a label stands in the page that says what to do."""
+def test_every_reason_is_explained_on_the_operations_page() -> None:
+    """Operators see these words in logs and labels."""
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     reasons = (
         errors.HttpRejection,

@@ -1,4 +1,4 @@
-"""The rules of the house, held by the code itself: layers, manifest, versions and names."""
+"""Tests of the project's own rules: layers, import contracts, the manifest, versions and module names."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("maven_"))
 
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "misc"}
 
-# One of every type the manifest knows.
+# A valid value of each type in the manifest.
 EXAMPLES: dict[str, Any] = {"boolean": True, "integer": 7, "number": 7.5, "list of strings": ["a"], "string": "x"}
 KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 ENTRY: dict[str, Any] = {"token": "token", "encodingAESKey": KEY}
@@ -45,21 +45,20 @@ def graph() -> grimp.ImportGraph:
     return grimp.build_graph("maven_channel_wecom", include_external_packages=True, cache_dir=None)
 
 
-def imported(graph: grimp.ImportGraph, folder: str, *, ours: bool) -> set[str]:
-    """Return what the modules of a folder import: parts of the package, or packages that are not ours."""
+def imported(graph: grimp.ImportGraph, folder: str, *, internal: bool) -> set[str]:
+    """Return what the modules of a folder import: other parts of this package if `internal`, otherwise the rest."""
     root = f"maven_channel_wecom.{folder}"
     found = {
         imported_module
         for module in graph.find_descendants(root) | {root}
         for imported_module in graph.find_modules_directly_imported_by(module)
     }
-    if ours:
+    if internal:
         return {name.split(".")[1] for name in found if name.startswith("maven_channel_wecom.")} - {folder}
     return {name for name in found if not name.startswith("maven_channel_wecom")}
 
 
 def test_every_import_contract_holds() -> None:
-    """Layers and borders as pyproject.toml draws them."""
     command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     done = subprocess.run(  # noqa: S603 - our own interpreter, our own words
         [sys.executable, "-c", command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -74,7 +73,7 @@ def test_every_import_contract_holds() -> None:
         ("host", {"contract", "settings"}),
         ("simulator", {"protocol", "errors"}),
         ("doctor", {"host", "config", "settings", "state", "egress", "clock", "protocol", "errors"}),
-        # What it reports are values; only the state is timed from the outside.
+        # It reports values. The state is imported because calls to it are timed from outside.
         ("telemetry", {"contract", "errors", "state", "policy"}),
         ("state", {"policy", "protocol", "errors", "clock"}),
         ("server", {"errors"}),
@@ -87,13 +86,14 @@ def test_every_import_contract_holds() -> None:
         ("errors", set()),
     ],
 )
-def test_a_part_imports_only_what_it_may(graph: grimp.ImportGraph, folder: str, allowed: set[str]) -> None:
-    """Of ours, and by name: a new module is not allowed before somebody says so."""
-    assert imported(graph, folder, ours=True) <= allowed
+def test_a_part_imports_only_the_parts_that_are_allowed_here(
+    graph: grimp.ImportGraph, folder: str, allowed: set[str]
+) -> None:
+    assert imported(graph, folder, internal=True) <= allowed
 
 
-def test_nothing_else_imports_the_composition_root(graph: grimp.ImportGraph) -> None:
-    """Only `plugin.py` builds a channel, and only the host's relay finds it."""
+def test_no_module_imports_the_plugin_module(graph: grimp.ImportGraph) -> None:
+    """Only `plugin.py` builds a channel, and hosts load it by its entry point."""
     assert graph.find_modules_that_directly_import("maven_channel_wecom.plugin") == set()
 
 
@@ -105,13 +105,14 @@ def test_nothing_else_imports_the_composition_root(graph: grimp.ImportGraph) -> 
         ("policy", {"msgspec"}),
     ],
 )
-def test_what_touches_nothing_needs_few_packages(graph: grimp.ImportGraph, folder: str, allowed: set[str]) -> None:
-    """Beside the standard library."""
-    assert imported(graph, folder, ours=False) - sys.stdlib_module_names <= allowed
+def test_contract_protocol_and_policy_import_few_third_party_packages(
+    graph: grimp.ImportGraph, folder: str, allowed: set[str]
+) -> None:
+    assert imported(graph, folder, internal=False) - sys.stdlib_module_names <= allowed
 
 
-def test_the_contract_imports_no_metrics_library_when_it_runs() -> None:
-    """It is named in a signature only."""
+def test_the_contract_imports_no_metrics_library_at_runtime() -> None:
+    """A signature in the contract names prometheus_client, for type checkers only."""
     code = (
         "import sys; from maven_channel_wecom.contract import channel, hookspecs, messages; "
         "print(sorted(name for name in sys.modules if name.startswith(('prometheus', 'aiohttp', 'asyncio'))))"
@@ -120,16 +121,15 @@ def test_the_contract_imports_no_metrics_library_when_it_runs() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_only_tracing_knows_who_takes_the_spans(graph: grimp.ImportGraph) -> None:
-    """And only the interface: which SDK it is stays the operator's choice."""
-    known = {name for name in graph.modules if name.startswith("opentelemetry")}
-    importers = {module for name in known for module in graph.find_modules_that_directly_import(name)}
-    assert importers - {"maven_channel_wecom.tracing"} <= {"maven_channel_wecom.telemetry.tracing"}
-    assert not any(name.startswith("opentelemetry.sdk") for name in known)
+def test_only_the_tracing_module_imports_opentelemetry_and_only_its_api(graph: grimp.ImportGraph) -> None:
+    """The operator chooses the SDK."""
+    modules = {name for name in graph.modules if name.startswith("opentelemetry")}
+    importers = {module for name in modules for module in graph.find_modules_that_directly_import(name)}
+    assert importers <= {"maven_channel_wecom.telemetry.tracing"}
+    assert not any(name.startswith("opentelemetry.sdk") for name in modules)
 
 
-def test_every_hook_of_the_contract_is_implemented_and_in_the_manifest() -> None:
-    """No hook is missing and none has been made up."""
+def test_the_plugin_and_the_manifest_have_exactly_the_hooks_of_the_contract() -> None:
     implemented = sorted(name for name, value in vars(plugin).items() if hasattr(value, "maven_impl"))
     assert len(HOOKS) == 6
     assert implemented == HOOKS
@@ -137,17 +137,15 @@ def test_every_hook_of_the_contract_is_implemented_and_in_the_manifest() -> None
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_every_hook_says_when_it_is_called_and_what_it_returns(hook: str) -> None:
-    """And some test calls it by its name."""
-    words = getattr(hookspecs, hook).__doc__
-    assert "Called" in words
-    assert "Returns:" in words
+def test_every_hook_is_documented_and_called_by_a_test(hook: str) -> None:
+    docstring = getattr(hookspecs, hook).__doc__
+    assert "Called" in docstring
+    assert "Returns:" in docstring
     tests = (path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))
     assert any(hook in path.read_text(encoding="utf-8") for path in tests)
 
 
-def test_the_manifest_says_what_the_distribution_says() -> None:
-    """Name, version, description, Python, license."""
+def test_the_manifest_agrees_with_the_distribution() -> None:
     stated, project, installed = MANIFEST["plugin"], PROJECT["project"], metadata("maven-channel-wecom")
     assert stated["name"] == project["name"] == installed["Name"]
     assert stated["version"] == project["version"] == installed["Version"]
@@ -156,13 +154,11 @@ def test_the_manifest_says_what_the_distribution_says() -> None:
     assert stated["license"] == project["license"]
 
 
-def test_the_version_is_the_same_everywhere() -> None:
-    """In code, in the distribution and in the manifest."""
+def test_the_version_is_the_same_in_code_distribution_and_manifest() -> None:
     assert maven_channel_wecom.__version__ == version("maven-channel-wecom") == MANIFEST["plugin"]["version"]
 
 
-def test_the_manifest_names_the_entry_point_that_is_installed() -> None:
-    """And it loads the plugin."""
+def test_the_entry_point_in_the_manifest_is_installed_and_loads_the_plugin() -> None:
     stated = MANIFEST["plugin"]
     (found,) = entry_points(group=stated["entry_point_group"], name=stated["entry_point"])
     assert stated["entry_point_group"] == hookspecs.PROJECT_NAME
@@ -172,15 +168,14 @@ def test_the_manifest_names_the_entry_point_that_is_installed() -> None:
 
 
 def test_the_manifest_states_the_capabilities_of_the_channel() -> None:
-    """What a host would be told."""
     assert MANIFEST["plugin"]["capabilities"] == {
         name: getattr(CAPABILITIES, name) for name in CAPABILITIES.__struct_fields__
     }
 
 
 @pytest.mark.parametrize("entry", MANIFEST["config"], ids=[entry["key"] for entry in MANIFEST["config"]])
-def test_a_key_has_the_type_and_default_that_the_manifest_says(entry: dict[str, Any]) -> None:
-    """Written down, the default changes nothing; another type is a problem that names the key."""
+def test_a_key_has_the_type_and_default_that_the_manifest_states(entry: dict[str, Any]) -> None:
+    """Setting a key to its default changes nothing, and a value of another type is a problem that names the key."""
     key, type_ = entry["key"], entry["type"]
     if entry.get("required"):
         without = {name: value for name, value in ENTRY.items() if name != key}
@@ -196,13 +191,13 @@ def test_a_key_has_the_type_and_default_that_the_manifest_says(entry: dict[str, 
     )
     (problem,) = config.problems("wecom", ENTRY | {key: object()})
     assert problem.startswith(f"channels.wecom.{key} must be ")
-    # A value that must have a form of its own has no example that fits all.
+    # These keys accept only some values of their type.
     if type_ != "secret" and key not in {"path", "state", "overflow", "mediaLimitBytes"}:
         assert config.problems("wecom", ENTRY | {key: EXAMPLES[type_]}) == []
 
 
-def test_the_defaults_that_a_channel_does_not_read_are_true_too() -> None:
-    """An entry is enabled, and of this type, without saying so."""
+def test_the_defaults_of_keys_that_only_the_host_reads_are_right() -> None:
+    """An entry without `enabled` and `type` is enabled and belongs to this channel."""
     stated = {entry["key"]: entry.get("default") for entry in MANIFEST["config"]}
     assert stated["enabled"] is True
     assert list(interpret({"channels": {"wecom": {}}})[0].channels) == ["wecom"]
@@ -211,14 +206,14 @@ def test_the_defaults_that_a_channel_does_not_read_are_true_too() -> None:
 
 
 def exposed() -> Iterator[Metric]:
-    """Yield the families a channel exposes, with nothing counted yet."""
+    """Yield the metric families of a new channel."""
     registry = CollectorRegistry()
     Telemetry(registry, "wecom", now=time.time, version=maven_channel_wecom.__version__)
     yield from registry.collect()
 
 
 def test_the_manifest_lists_every_metric_as_it_is_exposed() -> None:
-    """Name, type, labels and sentence, in the order of the code."""
+    """The order is that of the code; names, types, labels and help texts must be equal."""
     found = []
     for family in exposed():
         labels = {label for sample in family.samples for label in sample.labels} - {"channel", "le"}
@@ -233,28 +228,25 @@ def test_the_manifest_lists_every_metric_as_it_is_exposed() -> None:
     assert found == [metric | {"labels": set(metric["labels"])} for metric in MANIFEST["metric"]]
 
 
-def test_every_metric_begins_with_the_channel() -> None:
-    """The first label is the channel, and no two metrics share a name."""
+def test_metric_names_are_unique_and_prefixed_and_the_first_label_is_the_channel() -> None:
     assert all(metric["labels"][0] == "channel" for metric in MANIFEST["metric"])
     assert all(metric["name"].startswith("maven_wecom_") for metric in MANIFEST["metric"])
     assert len({metric["name"] for metric in MANIFEST["metric"]}) == len(MANIFEST["metric"])
 
 
-def test_the_wheel_carries_the_manifest() -> None:
-    """Beside the code, for those who look at what is installed."""
+def test_the_wheel_contains_the_manifest() -> None:
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["packages"] == ["maven_channel_wecom"]
     assert wheel["force-include"]["plugin.toml"] == "maven_channel_wecom/plugin.toml"
 
 
-def test_no_module_is_named_after_nothing() -> None:
-    """A name that says nothing attracts everything."""
+def test_no_module_has_a_catch_all_name() -> None:
+    """Modules with such names collect unrelated code."""
     named = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*") if path.stem in FORBIDDEN_NAMES}
     assert named == set()
 
 
-def test_every_module_says_what_is_in_it() -> None:
-    """In one to four lines, before anything else."""
+def test_every_module_begins_with_a_docstring() -> None:
     docless = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")

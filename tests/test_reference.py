@@ -1,4 +1,4 @@
-"""What the documents say of the keys is made from their declarations."""
+"""Tests that the reference of configuration keys is up to date with their declarations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import reference
 from maven_channel_wecom.config import KEYS
 
 
-def test_the_documents_are_as_make_reference_writes_them() -> None:
+def test_the_documents_are_what_make_reference_writes() -> None:
     for path, content in reference.contents().items():
         assert path.read_text(encoding="utf-8") == content, f"{path.name}: run make reference"
 
