@@ -1,5 +1,5 @@
-"""What WeCom says, as functions of their arguments: no I/O, no clock, no randomness, no log.
+"""WeCom's protocol as pure functions: no I/O, no clock, no randomness, no logging.
 
-A number of five or six digits in a comment is a page of WeCom's documentation:
+A number of five or six digits in a docstring or comment is a page of WeCom's documentation:
 `https://developer.work.weixin.qq.com/document/path/<number>`.
 """

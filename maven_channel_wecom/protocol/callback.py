@@ -1,6 +1,6 @@
-"""What lies inside an opened callback: the schema of WeCom's JSON, and the flat value we make of it.
+"""Parsing of a decrypted callback into a flat `Callback` value.
 
-WeCom's own spelling stops in this file. An unknown message type, event or item is a value, not an error.
+WeCom's field names end here. An unknown message type, event or item is a value, not an error.
 """
 
 import json
@@ -15,23 +15,23 @@ MediaKind = Literal["image", "file", "video"]
 
 # 100719 "接收消息", 2025-12-11; video since 2026-03-12.
 MESSAGE_TYPES: Final = ("text", "image", "mixed", "voice", "file", "video")
-# 100719 "流式消息刷新": WeCom polls for the next piece of an answer streamed by passive reply.
+# 100719 "流式消息刷新": WeCom polls for the next part of an answer that is streamed as a passive reply.
 STREAM: Final = "stream"
 # 101027 "接收事件", 2025-11-25.
 EVENT: Final = "event"
 EVENT_TYPES: Final = ("enter_chat", "template_card_event", "feedback_event")
 
-# The lenient way of reading costs a tenth of a millisecond for each kilobyte.
-_LENIENT_BYTES: Final = 128 * 1024
+# Lenient parsing takes a tenth of a millisecond per kilobyte.
+_MAX_LENIENT_BYTES: Final = 128 * 1024
 
-# What an event says about itself is logged.
-_DETAIL_CHARACTERS: Final = 128
+# The details of an event are logged.
+_MAX_DETAIL_CHARACTERS: Final = 128
 
 _T = TypeVar("_T")
 
 
 class TextItem(msgspec.Struct, frozen=True):
-    """Text, or the transcript WeCom made of a voice message."""
+    """A text, or WeCom's transcript of a voice message."""
 
     content: str
 
@@ -40,7 +40,10 @@ class TextItem(msgspec.Struct, frozen=True):
 
 
 class MediaItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture, file or video. `url` is signed and secret, valid for five minutes; empty when WeCom sent none."""
+    """A picture, file or video.
+
+    `url` is signed, secret and valid for five minutes; it is empty if WeCom sent none.
+    """
 
     kind: MediaKind
     url: str
@@ -52,7 +55,7 @@ class MediaItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnknownItem(msgspec.Struct, frozen=True):
-    """Something this channel has no name for; `type` is WeCom's."""
+    """An item of a type unknown to this channel; `type` is WeCom's name for it."""
 
     type: str
 
@@ -61,17 +64,17 @@ Item = TextItem | MediaItem | UnknownItem
 
 
 class Event(msgspec.Struct, frozen=True):
-    """An event. `details` are its plain facts, without anything a user wrote."""
+    """An event. `details` holds its fields, without any text that a user wrote."""
 
     type: str
     details: dict[str, str | int | list[int]]
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """One callback. `type` is WeCom's `msgtype`; `response_url` is secret and empty when there is none.
+    """One callback. `type` is WeCom's `msgtype`; `response_url` is secret, and empty if WeCom sent none.
 
-    `chat_id` is the group, or the sender in a single chat. `created_at` is in seconds since the epoch, None when WeCom
-    did not say.
+    `chat_id` is the id of the group, or of the sender in a single chat. `created_at` is in seconds since the epoch, or
+    None if WeCom sent no time.
     """
 
     message_id: str
@@ -91,15 +94,16 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_callback(message: bytes) -> Callback:
-    """Read the JSON of an opened callback: the header first, then what its type says.
+    """Parse the JSON of a decrypted callback: first the header, then the payload of its type.
 
     Raises:
-        MalformedCallback: not a JSON object, `msgid` or `msgtype` missing, or a known type without its payload.
+        MalformedCallback: the message is not a JSON object, has no `msgid` or `msgtype`, or is of a known type and
+            lacks its payload.
     """
     # https://developer.work.weixin.qq.com/document/path/100719
     header = _decode(message, schema.Header)
     if not header.msgid or not header.msgtype or len(header.msgid) > limits.ID_CHARACTERS:
-        text = "msgid and msgtype must not be empty, nor msgid long"
+        text = "msgid or msgtype is empty, or msgid is too long"
         raise MalformedCallback(text)
     items: tuple[Item, ...] = ()
     quoted_items: tuple[Item, ...] = ()
@@ -136,15 +140,15 @@ def _decode(message: bytes, type_: type[_T]) -> _T:
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            if len(message) > _LENIENT_BYTES:
+            if len(message) > _MAX_LENIENT_BYTES:
                 raise
-            # Raw control characters inside strings, seen in the field, and lone surrogates are beyond msgspec.
+            # msgspec rejects lone surrogates and raw control characters inside strings; WeCom has sent the latter.
             lenient = json.dumps(json.loads(message, strict=False), ensure_ascii=False)
             well_formed = lenient.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
             return msgspec.json.decode(well_formed, type=type_, strict=False)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        # The text of the cause quotes what was sent, so it is not passed on.
-        text = "the callback is not the JSON it should be"
+        # The text of the cause quotes the message, so it is not included.
+        text = "the callback is not JSON of the expected form"
         raise MalformedCallback(text) from None
 
 
@@ -172,12 +176,12 @@ def _mixed_item(item: schema.MixedItem) -> Item:
 
 
 def _media_item(kind: MediaKind, media: schema.Media) -> MediaItem:
-    # Every official sample ends the URL with a space (100719), which would become part of its signature.
+    # In every official sample the URL ends with a space (100719), which would otherwise be part of its signature.
     return MediaItem(kind=kind, url=media.url.strip(), media_id=media.media_id, aes_key=media.aeskey)
 
 
 def _quoted_items(quote: object) -> tuple[Item, ...]:
-    """Read a quote; one that cannot be read is unknown, since the user's own words are still worth an answer."""
+    """Parse a quote. An unreadable one becomes an UnknownItem, because the user's own words can still be answered."""
     if quote is None:
         return ()
     try:
@@ -198,6 +202,7 @@ def _event(body: schema.EventBody) -> Event:
             "inaccurate_reasons": feedback.inaccurate_reason_list,
         }
     clipped = {
-        name: value[:_DETAIL_CHARACTERS] if isinstance(value, str | list) else value for name, value in details.items()
+        name: value[:_MAX_DETAIL_CHARACTERS] if isinstance(value, str | list) else value
+        for name, value in details.items()
     }
     return Event(body.eventtype, clipped)

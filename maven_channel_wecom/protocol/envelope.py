@@ -1,7 +1,6 @@
-"""The envelope around a callback and around its answer: opened on the way in, sealed on the way out.
+"""The envelope of a callback and of its answer: signed and encrypted JSON, opened when received and sealed when sent.
 
-Both directions belong to the protocol and live here together; vectors of implementations that are not ours hold them
-to the truth.
+Both directions are tested against vectors from independent implementations (tests/vectors/codec.json).
 """
 
 import binascii
@@ -20,10 +19,10 @@ from maven_channel_wecom.errors import (
     WrongReceiver,
 )
 from maven_channel_wecom.protocol import limits, signature
-from maven_channel_wecom.protocol.cipher import RunningCipher
+from maven_channel_wecom.protocol.cipher import EnvelopeCipher
 
-# The signature covers its parts joined without a separator, so digits could wander from timestamp to nonce and back
-# under one signature. A strict grammar leaves them nowhere to go, and shuts out SHA-1 length extension as well.
+# The signature covers its parts joined without a separator, so digits could be moved between timestamp and nonce
+# without changing it. A strict grammar prevents that, and SHA-1 length extension as well.
 _TIMESTAMP = re.compile(rf"[0-9]{{{limits.TIMESTAMP_DIGITS}}}", re.ASCII)
 _NONCE = re.compile(rf"[A-Za-z0-9_-]{{1,{limits.NONCE_CHARACTERS}}}", re.ASCII)
 
@@ -33,21 +32,21 @@ _HEAD_BYTES = limits.FRAME_RANDOM_BYTES + limits.FRAME_LENGTH_BYTES
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
-    """A token and an AES key (32 bytes) that belong together, and the cipher that runs with the key."""
+    """A token, an AES key of 32 bytes, and a cipher for that key."""
 
     token: str
     key: bytes
-    cipher: RunningCipher = field(init=False, compare=False)
+    cipher: EnvelopeCipher = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cipher", RunningCipher(self.key))
+        object.__setattr__(self, "cipher", EnvelopeCipher(self.key))
 
     def __repr__(self) -> str:
         return "<Credentials>"
 
 
 class SignedQuery(msgspec.Struct, frozen=True):
-    """The three query parameters every callback carries (101033)."""
+    """The three query parameters of every callback (101033)."""
 
     signature: str
     timestamp: str
@@ -55,7 +54,7 @@ class SignedQuery(msgspec.Struct, frozen=True):
 
 
 class OpenedEnvelope(msgspec.Struct, frozen=True):
-    """What was inside, and the credentials that opened it: the answer is sealed with the same."""
+    """The content of an envelope, and the credentials that opened it, which also seal the answer."""
 
     message: bytes
     receive_id: str
@@ -66,7 +65,7 @@ class OpenedEnvelope(msgspec.Struct, frozen=True):
 
 
 class SealedEnvelope(msgspec.Struct, frozen=True):
-    """The answer to a callback, with exactly WeCom's keys (101033: `msgsignature` has no underscore here)."""
+    """The answer to a callback, with WeCom's exact field names (101033: `msgsignature` has no underscore here)."""
 
     encrypt: str
     msgsignature: str
@@ -76,23 +75,23 @@ class SealedEnvelope(msgspec.Struct, frozen=True):
 
 class _Body(msgspec.Struct, frozen=True):
     encrypt: str | None = None
-    # The original takes any capitalization, as Go's decoder does.
+    # Go's JSON decoder, which the original uses, ignores the case of keys.
     capitalized: str | None = msgspec.field(name="Encrypt", default=None)
 
 
-_BODY = msgspec.json.Decoder(_Body)
+_BODY_DECODER = msgspec.json.Decoder(_Body)
 
-# WeCom sends four; more are nobody's business.
+# WeCom sends at most four.
 _MAX_PARAMETERS = 32
-# The longest, with an echo, has some 300; decoding percent signs takes a millisecond for 16,000.
+# The longest query, that of a URL check, has about 300 bytes. Percent-decoding takes a millisecond for 16,000.
 _MAX_QUERY_BYTES = 2_048
 
 
 def parse_query(query: bytes) -> dict[str, str]:
-    """Decode a raw query string. Of a parameter that stands there twice the first counts.
+    """Decode a raw query string. If a parameter is repeated, its first value counts.
 
     Raises:
-        MalformedCallback: it is too long, not ASCII, or has too many parameters.
+        MalformedCallback: the query string is too long, is not ASCII, or has too many parameters.
     """
     if len(query) > _MAX_QUERY_BYTES:
         message = "the query string is too long"
@@ -106,10 +105,11 @@ def parse_query(query: bytes) -> dict[str, str]:
 
 
 def read_query(query: Mapping[str, str]) -> SignedQuery:
-    """Take the signature, timestamp and nonce from a decoded query string.
+    """Return the signature, timestamp and nonce from decoded query parameters.
 
     Raises:
-        MalformedCallback: one is missing, the timestamp is not ten digits, or the nonce not a short alphanumeric.
+        MalformedCallback: a parameter is missing, the timestamp is not ten digits, or the nonce is not a short
+            alphanumeric string.
     """
     # https://developer.work.weixin.qq.com/document/path/101033
     found = SignedQuery(query.get("msg_signature", ""), query.get("timestamp", ""), query.get("nonce", ""))
@@ -126,12 +126,12 @@ def read_query(query: Mapping[str, str]) -> SignedQuery:
 
 
 def read_echo(query: Mapping[str, str]) -> str:
-    """Take the ciphertext of a URL check from a decoded query string.
+    """Return the ciphertext of a URL check from decoded query parameters.
 
     Raises:
-        MalformedCallback: it is missing.
+        MalformedCallback: `echostr` is missing.
     """
-    # A plus sign that was sent raw has become a space; base64 has no space it could have been.
+    # An unescaped plus sign is decoded as a space, and base64 contains no spaces.
     echo = query.get("echostr", "").replace(" ", "+")
     if not echo:
         message = "the query parameter echostr is missing"
@@ -140,14 +140,14 @@ def read_echo(query: Mapping[str, str]) -> str:
 
 
 def read_body(body: bytes) -> str:
-    """Take the ciphertext from the JSON body of a callback.
+    """Return the ciphertext from the JSON body of a callback.
 
     Raises:
-        MalformedCallback: the body is not a JSON object with a text under `encrypt`. An XML body has the reason
-            `xml`: WeCom sends one when the URL was entered at a self-built app and not at an AI bot.
+        MalformedCallback: the body is not a JSON object with a string under `encrypt`. For an XML body the reason is
+            `xml`: WeCom sends XML if the URL was entered at a self-built app instead of an AI bot.
     """
     try:
-        found = _BODY.decode(body)
+        found = _BODY_DECODER.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         found = _Body()
     ciphertext = found.encrypt if found.encrypt is not None else found.capitalized
@@ -156,28 +156,28 @@ def read_body(body: bytes) -> str:
     if body.lstrip().startswith(b"<"):
         message = "the body is XML: this URL was entered at a self-built app, not at an AI bot"
         raise MalformedCallback(message, reason="xml")
-    message = "the body is not a JSON object with a text under encrypt"
+    message = "the body is not a JSON object with a string under encrypt"
     raise MalformedCallback(message)
 
 
 def open_envelope(
     credentials: Iterable[Credentials], query: SignedQuery, ciphertext: str, *, receive_id: str = ""
 ) -> OpenedEnvelope:
-    """Check the signature, then decrypt, then take the frame apart.
+    """Check the signature, then decrypt, then split the frame.
 
-    Several credentials are accepted while they are being changed; those whose token does not fit the signature never
-    decrypt anything.
+    Several credentials are accepted during a rotation. A key is used only if the token that belongs to it matches the
+    signature.
 
     Args:
-        credentials: the accepted ones, the current one first.
+        credentials: all accepted credentials, the current ones first.
         query: the signed parameters.
         ciphertext: standard base64.
-        receive_id: the id the envelope must be meant for; empty: not checked (101033: it is empty for an in-house bot).
+        receive_id: the required receive id; empty: not checked (101033: it is empty for an in-house bot).
 
     Raises:
-        SignatureMismatch: no token fits.
-        UndecipherableEnvelope: no key opens it.
-        WrongReceiver: it opened and names another receiver.
+        SignatureMismatch: no token matches the signature.
+        UndecipherableEnvelope: no key opens the envelope.
+        WrongReceiver: the envelope was opened, but names another receiver.
     """
     # https://developer.work.weixin.qq.com/document/path/101033
     signed = False
@@ -207,13 +207,13 @@ def seal(
 ) -> SealedEnvelope:
     """Frame, encrypt and sign a message.
 
-    `random` is 16 bytes nobody can guess; `timestamp` is in seconds; `nonce` is the one of the callback answered.
+    `random` is 16 unpredictable bytes, `timestamp` is in seconds, and `nonce` is that of the callback being answered.
     """
     return sign(credentials, encrypt(credentials, receive_id, message, random), timestamp=timestamp, nonce=nonce)
 
 
 def encrypt(credentials: Credentials, receive_id: str, message: bytes, random: bytes) -> str:
-    """Frame and encrypt a message, as `seal` does; the result is standard base64."""
+    """Frame and encrypt a message: the first half of `seal`. The result is standard base64."""
     # https://developer.work.weixin.qq.com/document/path/101033
     if len(random) != limits.FRAME_RANDOM_BYTES:
         text = f"random must have {limits.FRAME_RANDOM_BYTES} bytes"
@@ -223,20 +223,20 @@ def encrypt(credentials: Credentials, receive_id: str, message: bytes, random: b
 
 
 def sign(credentials: Credentials, encrypted: str, *, timestamp: int, nonce: str) -> SealedEnvelope:
-    """Sign what `encrypt` returned, as `seal` does."""
+    """Sign the result of `encrypt`: the second half of `seal`."""
     signed = signature.sign(credentials.token, str(timestamp), nonce, encrypted)
     return SealedEnvelope(encrypted, signed, timestamp, nonce)
 
 
 def _unframe(frame: bytes) -> tuple[bytes, str]:
-    """Split a frame into message and receive id; ValueError when it is none (UnicodeDecodeError is one)."""
+    """Split a frame into message and receive id. Raises ValueError (also as UnicodeDecodeError) if it is invalid."""
     if len(frame) < _HEAD_BYTES:
         text = "the frame is too short"
         raise ValueError(text)
     (length,) = _LENGTH.unpack_from(frame, limits.FRAME_RANDOM_BYTES)
     end = _HEAD_BYTES + length
     if end > len(frame):
-        text = "the frame is shorter than it says"
+        text = "the frame is shorter than its length field says"
         raise ValueError(text)
     message = frame[_HEAD_BYTES:end]
     message.decode()

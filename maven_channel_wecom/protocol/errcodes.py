@@ -1,4 +1,4 @@
-"""What the `errcode` of an active reply means (90313, 2024; 60140 for a second use is also seen in the field)."""
+"""Meanings of the `errcode` of an active reply (90313, 2024). In practice 60140 is also returned for a second use."""
 
 from typing import Final
 

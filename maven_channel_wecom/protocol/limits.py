@@ -1,6 +1,6 @@
-"""Numbers WeCom has fixed. Numbers we chose live in `policy` and `config`.
+"""Limits and sizes fixed by WeCom. Our own limits are in `policy` and `config`.
 
-Above each fact: page and section, date of the page read, the claim in a few words.
+The comment above each constant names the page, its section, the date of that page, and what it says.
 """
 
 from typing import Final
@@ -19,10 +19,10 @@ PADDING_BLOCK_BYTES: Final = 32
 FRAME_RANDOM_BYTES: Final = 16
 FRAME_LENGTH_BYTES: Final = 4
 
-# 101033 "URL有效性", 2025-07-23: answer the check within one second.
+# 101033 "URL有效性", 2025-07-23: a URL check must be answered within one second.
 URL_CHECK_SECONDS: Final = 1
 
-# 101138 "markdown.content", 2025-12-12: at most 20480 bytes in UTF-8.
+# 101138 "markdown.content", 2025-12-12: at most 20,480 bytes in UTF-8.
 MARKDOWN_BYTES: Final = 20_480
 
 # 101138 "response_url", 2025-12-12: valid for one hour, for one call.
@@ -31,13 +31,13 @@ RESPONSE_URL_SECONDS: Final = 3_600
 # 100719 "图片", 2025-12-11: the URL of a media item is valid for five minutes.
 MEDIA_URL_SECONDS: Final = 300
 
-# UNDOCUMENTED: every sample timestamp is decimal seconds of ten digits, good until the year 2286.
+# UNDOCUMENTED: every sample timestamp is in seconds and has ten decimal digits, which lasts until the year 2286.
 TIMESTAMP_DIGITS: Final = 10
 
-# UNDOCUMENTED: sample nonces are up to 19 alphanumeric characters; room for a longer form of the same kind.
+# UNDOCUMENTED: sample nonces have up to 19 alphanumeric characters. The limit allows for longer ones.
 NONCE_CHARACTERS: Final = 128
 
-# UNDOCUMENTED: real ids have some 32 characters, real URLs some 400, real messages a few items.
+# UNDOCUMENTED: real ids have about 32 characters, real URLs about 400, and real messages a few items.
 ID_CHARACTERS: Final = 512
 URL_CHARACTERS: Final = 8_192
 MIXED_ITEMS: Final = 1_000

@@ -1,6 +1,6 @@
-"""The JSON inside a callback as WeCom spells it. Its spelling stops here: `callback` makes flat values of it.
+"""The JSON of a decrypted callback, with WeCom's field names. `callback` turns it into flat values.
 
-A field that some kind of callback lacks has a default, and is empty then.
+Every field that some kind of callback lacks has an empty default.
 """
 
 from typing import Annotated, Any
@@ -10,27 +10,27 @@ from msgspec import Meta
 
 from maven_channel_wecom.protocol import limits
 
-# Where nothing is documented there is an end to it all the same: what is kept, logged or looked at must not be large
-# because somebody who can sign says so.
+# WeCom documents no maximum. These limits keep a client that can sign callbacks from making us store, log or process
+# very long values.
 Id = Annotated[str, Meta(max_length=limits.ID_CHARACTERS)]
 Url = Annotated[str, Meta(max_length=limits.URL_CHARACTERS)]
 
 
 class _Part(msgspec.Struct):
-    """Any object in the JSON. What is in it is somebody's text or a secret URL, so no repr shows it."""
+    """Base of all objects in the JSON. They hold users' texts and secret URLs, so the repr shows no fields."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
 
 class From(_Part):
-    """Who sent it (100719 "公共字段")."""
+    """The sender (100719 "公共字段")."""
 
     userid: Id = ""
 
 
 class Header(_Part):
-    """What every callback has in common (100719 "公共字段", 101027)."""
+    """The fields common to all callbacks (100719 "公共字段", 101027)."""
 
     msgid: str
     msgtype: Id
@@ -65,13 +65,13 @@ class MixedItem(_Part):
 
 
 class Mixed(_Part):
-    """Texts and pictures in the order they were written (100719 "图文混排")."""
+    """A mixed message: texts and pictures in the order in which they were written (100719 "图文混排")."""
 
     msg_item: Annotated[list[MixedItem], Meta(max_length=limits.MIXED_ITEMS)] = []
 
 
 class Payload(_Part):
-    """The payload of a message, under the name of its type (100719)."""
+    """The payload of a message, in the field named after its type (100719)."""
 
     text: Text | None = None
     image: Media | None = None
@@ -82,19 +82,19 @@ class Payload(_Part):
 
 
 class Quote(Payload):
-    """A quoted message: the same shape, with its type beside it (100719 "引用")."""
+    """A quoted message: a payload and its type (100719 "引用")."""
 
     msgtype: Id = ""
 
 
 class Message(Payload):
-    """A message. The quote is read by itself, so that a strange one does not cost the message."""
+    """A message. Its quote is parsed separately, so that a malformed quote does not make the message malformed."""
 
     quote: Any = None
 
 
 class CardEvent(_Part):
-    """A click on a template card (101027). Its parameter table spells the keys differently; its samples are right."""
+    """A click on a template card (101027). The page's parameter table misspells the keys; its samples are right."""
 
     card_type: str = ""
     event_key: str = ""
@@ -102,7 +102,7 @@ class CardEvent(_Part):
 
 
 class FeedbackEvent(_Part):
-    """A verdict on an answer (101027): 1 accurate, 2 inaccurate, 3 taken back. What was written with it is left out."""
+    """A user's rating of an answer (101027): 1 accurate, 2 inaccurate, 3 withdrawn. The user's comment is not read."""
 
     id: str = ""
     type: int = 0
@@ -110,7 +110,7 @@ class FeedbackEvent(_Part):
 
 
 class EventBody(_Part):
-    """An event: its details stand under the name of its type (101027)."""
+    """An event, with its details in the field named after its type (101027)."""
 
     eventtype: Id = ""
     template_card_event: CardEvent | None = None

@@ -1,4 +1,4 @@
-"""What holds for every message, key and damage."""
+"""Properties of the codec and the parsers, for any message, key or invalid input."""
 
 import base64
 import contextlib
@@ -23,10 +23,9 @@ randoms = st.binary(min_size=16, max_size=16)
 
 
 @given(credentials, texts, texts, timestamps, nonces, randoms)
-def test_what_is_sealed_opens(
+def test_a_sealed_envelope_opens_to_its_message_and_receive_id(
     used: Credentials, message: str, receive_id: str, timestamp: int, nonce: str, random: bytes
 ) -> None:
-    """To the same message and receive id, in whole blocks of 32 bytes."""
     sealed = envelope.seal(
         used, message.encode(), receive_id=receive_id, timestamp=timestamp, nonce=nonce, random=random
     )
@@ -38,8 +37,7 @@ def test_what_is_sealed_opens(
 
 
 @given(credentials, texts, st.integers(min_value=0), st.integers(0, 7))
-def test_a_changed_bit_is_rejected(used: Credentials, message: str, position: int, bit: int) -> None:
-    """The signature covers the ciphertext, so nothing is even decrypted."""
+def test_a_changed_bit_is_a_signature_mismatch(used: Credentials, message: str, position: int, bit: int) -> None:
     sealed = envelope.seal(used, message.encode(), receive_id="", timestamp=1_700_000_000, nonce="n", random=bytes(16))
     damaged = bytearray(base64.b64decode(sealed.encrypt))
     damaged[position % len(damaged)] ^= 1 << bit
@@ -50,7 +48,6 @@ def test_a_changed_bit_is_rejected(used: Credentials, message: str, position: in
 
 @given(credentials, st.one_of(st.text(), st.binary(max_size=300).map(lambda raw: base64.b64encode(raw).decode())))
 def test_any_signed_ciphertext_opens_or_is_rejected(used: Credentials, ciphertext: str) -> None:
-    """With one of our errors and no other, even when the signature is right."""
     signed = signature.sign(used.token, "1700000000", "n", ciphertext)
     with contextlib.suppress(CallbackRejected):
         opened = envelope.open_envelope([used], SignedQuery(signed, "1700000000", "n"), ciphertext)
@@ -58,33 +55,31 @@ def test_any_signed_ciphertext_opens_or_is_rejected(used: Credentials, ciphertex
 
 
 @given(keys, st.lists(st.tuples(st.booleans(), st.binary(max_size=200)), max_size=8))
-def test_a_running_cipher_does_what_a_new_one_does(key: bytes, messages: list[tuple[bool, bytes]]) -> None:
-    """Whatever it encrypted and decrypted before, noise and cut messages included."""
-    running = cipher.RunningCipher(key)
+def test_a_reused_cipher_gives_the_same_results_as_a_new_one(key: bytes, messages: list[tuple[bool, bytes]]) -> None:
+    """Invalid ciphertexts before a message do not change its result."""
+    reused = cipher.EnvelopeCipher(key)
     for cut, message in messages:
         ciphertext = cipher.encrypt(key, message)
-        assert running.encrypt(message) == ciphertext
+        assert reused.encrypt(message) == ciphertext
         if cut:
             ciphertext = message + ciphertext[:-1]
         try:
             expected = cipher.decrypt(key, ciphertext)
         except ValueError:
             with pytest.raises(ValueError, match=r"."):
-                running.decrypt(ciphertext)
+                reused.decrypt(ciphertext)
         else:
-            assert running.decrypt(ciphertext) == expected
+            assert reused.decrypt(ciphertext) == expected
 
 
 @given(st.binary(max_size=500))
 def test_any_bytes_are_a_body_or_rejected(body: bytes) -> None:
-    """Nobody has to be authenticated to send them."""
     with contextlib.suppress(MalformedCallback):
         assert isinstance(envelope.read_body(body), str)
 
 
 @given(st.dictionaries(st.sampled_from(["msg_signature", "timestamp", "nonce", "echostr"]), st.text()))
-def test_any_query_is_signed_or_rejected(query: dict[str, str]) -> None:
-    """The same for the query string; what passes has the strict grammar."""
+def test_any_query_has_the_strict_grammar_or_is_rejected(query: dict[str, str]) -> None:
     try:
         found = envelope.read_query(query)
     except MalformedCallback:
@@ -116,7 +111,6 @@ callbacks = st.fixed_dictionaries(
 
 @given(st.one_of(st.binary(max_size=200), callbacks))
 def test_any_plaintext_is_a_callback_or_malformed(message: object) -> None:
-    """Whatever stands where something else should: a value or one error."""
     raw = message if isinstance(message, bytes) else msgspec.json.encode(message)
     try:
         callback = read_callback(raw)
@@ -128,7 +122,6 @@ def test_any_plaintext_is_a_callback_or_malformed(message: object) -> None:
 
 @given(st.binary(max_size=2000), keys, st.sampled_from(["image", "file"]))
 def test_any_download_opens_or_is_unavailable(content: bytes, key: bytes, kind: str) -> None:
-    """Nothing that storage serves raises anything else."""
     try:
         opened = decrypted(content, [key], "image" if kind == "image" else "file")
     except MediaUnavailable:
@@ -137,8 +130,7 @@ def test_any_download_opens_or_is_unavailable(content: bytes, key: bytes, kind: 
 
 
 @given(st.text())
-def test_any_header_gives_a_harmless_name(header: str) -> None:
-    """No folder and no control character gets through."""
+def test_a_file_name_from_any_header_has_no_folder_and_no_control_character(header: str) -> None:
     name = media.file_name(header)
     assert "/" not in name
     assert "\\" not in name
@@ -147,7 +139,6 @@ def test_any_header_gives_a_harmless_name(header: str) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_answer_has_a_verdict(body: bytes) -> None:
-    """A proxy may answer anything."""
+def test_any_answer_to_a_reply_can_be_read(body: bytes) -> None:
     answer = reply.read_answer(body)
     assert answer is None or isinstance(answer.errcode, int)

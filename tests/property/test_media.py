@@ -1,4 +1,4 @@
-"""Media opened as they arrive give what the whole would give, whatever came and however it was cut."""
+"""Incremental decryption of a media item gives the same result as decrypting it as a whole."""
 
 import contextlib
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from maven_channel_wecom.protocol.media import MediaDecryptor, media_type
 
 KEYS = [bytes([number]) * 32 for number in range(4)]
 PNG = b"\x89PNG\r\n\x1a\n"
-# Where the first bytes are enough to tell, and where a piece ends.
+# Sizes around those at which the type is detected and at which a chunk ends.
 SIZES = [0, 1, 31, 32, 33, 8_160, 8_191, 8_192, 8_193, 8_223, 8_224, 8_225, 65_536, 140_000]
 
 
@@ -31,11 +31,11 @@ def decrypt_whole(key: bytes, content: bytes) -> bytes | None:
 
 
 def open_whole(content: bytes, keys: Sequence[bytes], kind: MediaKind) -> tuple[bytes, str | None] | None:
-    """Say in the plainest way what opening means."""
-    opened = [one for key in keys if (one := decrypt_whole(key, content)) is not None]
-    typed = [one for one in (*opened, content) if media_type(one)]
-    found = [*typed, *(opened if kind == "file" else [])]
-    return (found[0], media_type(found[0])) if found else None
+    """Open an item as a whole: the reference implementation."""
+    decrypted = [plaintext for key in keys if (plaintext := decrypt_whole(key, content)) is not None]
+    typed = [each for each in (*decrypted, content) if media_type(each)]
+    candidates = [*typed, *(decrypted if kind == "file" else [])]
+    return (candidates[0], media_type(candidates[0])) if candidates else None
 
 
 def open_in_parts(parts: Sequence[bytes], keys: Sequence[bytes], kind: MediaKind) -> tuple[bytes, str | None] | None:
@@ -47,12 +47,12 @@ def open_in_parts(parts: Sequence[bytes], keys: Sequence[bytes], kind: MediaKind
     return None
 
 
-def filled(beginning: bytes, size: int) -> bytes:
+def zero_padded(beginning: bytes, size: int) -> bytes:
     return beginning[:size] + bytes(max(0, size - len(beginning)))
 
 
 contents = st.builds(
-    filled, st.sampled_from([PNG, b"\xff\xd8\xff", b"%PDF-1.7", b"a,b\n", b"BM"]), st.sampled_from(SIZES)
+    zero_padded, st.sampled_from([PNG, b"\xff\xd8\xff", b"%PDF-1.7", b"a,b\n", b"BM"]), st.sampled_from(SIZES)
 )
 
 
@@ -61,12 +61,14 @@ def downloads(draw: st.DrawFn) -> bytes:
     content = draw(contents)
     if draw(st.booleans()):
         content = cipher.encrypt(draw(st.sampled_from(KEYS)), content)
-    match draw(st.sampled_from(["whole", "whole", "cut", "spoiled"])):
+    match draw(st.sampled_from(["whole", "whole", "cut", "damaged"])):
         case "cut":
             return content[: -draw(st.sampled_from([1, 16, 32]))]
-        case "spoiled":
-            place = draw(st.sampled_from([0, len(content) // 2, max(0, len(content) - 33), max(0, len(content) - 1)]))
-            return content[:place] + bytes([draw(st.integers(0, 255))]) + content[place + 1 :]
+        case "damaged":
+            position = draw(
+                st.sampled_from([0, len(content) // 2, max(0, len(content) - 33), max(0, len(content) - 1)])
+            )
+            return content[:position] + bytes([draw(st.integers(0, 255))]) + content[position + 1 :]
     return content
 
 
@@ -76,29 +78,27 @@ def downloads(draw: st.DrawFn) -> bytes:
     st.sampled_from(["image", "file"]),
     st.lists(st.integers(0, 140_000), max_size=6),
 )
-def test_an_item_opens_as_its_bytes_arrive_as_it_would_as_a_whole(
+def test_an_item_in_parts_opens_like_the_whole(
     content: bytes, keys: list[bytes], kind: MediaKind, cuts: list[int]
 ) -> None:
-    """Encrypted or plain, whole, cut short or spoiled, with the right key among others or not at all."""
-    places = sorted({0, *(min(cut, len(content)) for cut in cuts), len(content)})
-    parts = [content[start:end] for start, end in pairwise(places)]
+    """The item is encrypted or plain, whole, cut short or damaged, and its key is among the given ones or is not."""
+    positions = sorted({0, *(min(cut, len(content)) for cut in cuts), len(content)})
+    parts = [content[start:end] for start, end in pairwise(positions)]
     assert open_in_parts(parts, keys, kind) == open_whole(content, keys, kind)
 
 
 @given(st.binary(max_size=300), st.lists(st.sampled_from(KEYS), max_size=2), st.sampled_from(["image", "file"]))
 @example(b"", KEYS[:1], "file")
-def test_byte_by_byte_or_at_once_is_the_same(content: bytes, keys: list[bytes], kind: MediaKind) -> None:
-    """Noise too."""
-    one_by_one = [content[place : place + 1] for place in range(len(content))]
-    assert open_in_parts(one_by_one, keys, kind) == open_whole(content, keys, kind)
+def test_random_bytes_one_by_one_open_like_the_whole(content: bytes, keys: list[bytes], kind: MediaKind) -> None:
+    single_bytes = [content[index : index + 1] for index in range(len(content))]
+    assert open_in_parts(single_bytes, keys, kind) == open_whole(content, keys, kind)
 
 
 @given(st.integers(0, 64), st.integers(1, 255), st.sampled_from(["image", "file"]))
-def test_only_the_padding_of_wecom_is_a_padding(rest: int, last: int, kind: MediaKind) -> None:
-    """From 1 to 32 equal bytes, to a multiple of 32; checked for what arrives in parts as for the rest."""
-    padded = filled(PNG, 16_384 - rest) + bytes([last]) * rest
+def test_only_1_to_32_equal_bytes_are_valid_padding(count: int, last: int, kind: MediaKind) -> None:
+    padded = zero_padded(PNG, 16_384 - count) + bytes([last]) * count
     encryptor = Cipher(algorithms.AES256(KEYS[0]), modes.CBC(KEYS[0][:16])).encryptor()
     content = encryptor.update(padded + bytes(-len(padded) % 16)) + encryptor.finalize()
     expected = open_whole(content, KEYS[:1], kind)
     assert open_in_parts([content[:9_000], content[9_000:]], KEYS[:1], kind) == expected
-    assert (expected is not None) == (1 <= last <= 32 and rest >= last)
+    assert (expected is not None) == (1 <= last <= 32 and count >= last)

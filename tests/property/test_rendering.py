@@ -1,4 +1,4 @@
-"""What holds for every text that is cut."""
+"""Properties of rendering and splitting, for any text."""
 
 import re
 
@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, render, split
 
-# Made of what makes cutting hard: fences, marks, wide characters, joined ones.
-pieces = st.sampled_from(
+# The strings that make cutting difficult: fences, line ends, wide characters and grapheme clusters.
+fragments = st.sampled_from(
     [
         "```",
         "````",
@@ -30,12 +30,12 @@ pieces = st.sampled_from(
         "word",
     ]
 )
-markdown = st.lists(pieces | st.text(max_size=5), max_size=120).map("".join)
+markdown = st.lists(fragments | st.text(max_size=5), max_size=120).map("".join)
 limits = st.integers(250, 600)
 
 
-def open_fences(text: str) -> bool:
-    """Tell, by CommonMark's rule and not by our code, whether a fence is open at the end."""
+def has_open_fence(text: str) -> bool:
+    """Return whether a code fence is open at the end of a text, by CommonMark's rule and independently of our code."""
     mark = ""
     for line in re.split(r"\r\n|\n|\r", text):
         found = re.match(r" {0,3}(`{3,}|~{3,})(.*)$", line)
@@ -49,8 +49,7 @@ def open_fences(text: str) -> bool:
 
 
 @given(markdown, limits)
-def test_a_rendered_text_is_inside_the_limit_and_counts_what_it_lost(text: str, limit: int) -> None:
-    """Valid UTF-8, never longer than allowed, and stable when rendered again."""
+def test_a_rendered_text_is_within_the_limit_and_unchanged_when_rendered_again(text: str, limit: int) -> None:
     rendered = render(text, limit)
     assert len(rendered.content.encode()) <= limit
     assert not rendered.truncated_bytes or rendered.content.endswith(CUT_NOTICE)
@@ -59,19 +58,19 @@ def test_a_rendered_text_is_inside_the_limit_and_counts_what_it_lost(text: str, 
 
 @given(markdown, limits)
 def test_a_cut_text_has_no_open_fence(text: str, limit: int) -> None:
-    """The notice is never part of the code."""
     rendered = render(text, limit)
     if rendered.truncated_bytes:
-        assert not open_fences(rendered.content)
+        assert not has_open_fence(rendered.content)
 
 
 @given(markdown, limits, st.integers(1, 6))
-def test_parts_are_inside_the_limit_and_hold_the_text(text: str, limit: int, count: int) -> None:
-    """No more parts than asked for; none with an open fence but where the text itself left it open."""
+def test_all_parts_but_the_last_are_within_the_limit_with_a_notice_and_no_open_fence(
+    text: str, limit: int, count: int
+) -> None:
     parts = split(text, count, limit)
     assert len(parts) <= count
     for part in parts[:-1]:
         assert len(part.content.encode()) <= limit
         assert part.content.endswith(CONTINUED_NOTICE)
-        assert not open_fences(part.content)
+        assert not has_open_fence(part.content)
     assert all(part.truncated_bytes == 0 for part in parts[:-1])

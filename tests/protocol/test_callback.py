@@ -1,4 +1,4 @@
-"""From the JSON inside an envelope to the flat value of a callback."""
+"""Parsing of well-formed callbacks. Malformed ones are in test_malformed_callback."""
 
 import json
 from typing import Any
@@ -31,8 +31,8 @@ def read(**fields: object) -> Callback:
     return read_callback(json.dumps({**HEADER, **fields}, ensure_ascii=False).encode())
 
 
-def test_a_text_carries_everything_an_answer_needs() -> None:
-    """Who, where, what, and the URL to answer at, without the space samples end it with."""
+def test_a_text_callback_is_read_with_all_its_fields() -> None:
+    """The trailing space of the URL is removed."""
     callback = read(msgtype="text", text={"content": "@Maven hi"}, create_time=1700000000)
     assert callback.message_id == "m1"
     assert (callback.bot_id, callback.sender_id, callback.chat_id) == ("aib1", "alice", "wr1")
@@ -42,8 +42,7 @@ def test_a_text_carries_everything_an_answer_needs() -> None:
     assert callback.items == (TextItem("@Maven hi"),)
 
 
-def test_a_callback_may_be_an_id_and_a_type() -> None:
-    """Whatever else is missing is empty, and nothing is made up."""
+def test_only_the_id_and_the_type_are_required() -> None:
     callback = read_callback(b'{"msgid":"m","msgtype":"hologram"}')
     assert callback == Callback(
         message_id="m",
@@ -61,8 +60,7 @@ def test_a_callback_may_be_an_id_and_a_type() -> None:
     assert callback == Callback(message_id="m", type="hologram")
 
 
-def test_in_a_single_chat_the_chat_is_the_sender() -> None:
-    """WeCom sends no chat id there."""
+def test_in_a_single_chat_the_chat_id_is_the_sender_id() -> None:
     callback = read(msgtype="text", text={"content": "hi"}, chattype="single", chatid="")
     assert not callback.is_group
     assert callback.chat_id == "alice"
@@ -123,8 +121,7 @@ def test_in_a_single_chat_the_chat_is_the_sender() -> None:
         ),
     ],
 )
-def test_each_type_becomes_its_items(fields: dict[str, object], items: tuple[object, ...]) -> None:
-    """In the order they were sent; what has no name here stays, as unknown."""
+def test_each_message_type_is_read_as_its_items_in_order(fields: dict[str, object], items: tuple[object, ...]) -> None:
     assert read(**fields).items == items
 
 
@@ -137,7 +134,7 @@ def test_each_type_becomes_its_items(fields: dict[str, object], items: tuple[obj
         pytest.param({"msgtype": "file", "file": {"url": URL}}, (MediaItem(kind="file", url=URL),), id="file"),
         pytest.param({"msgtype": "hologram"}, (UnknownItem("hologram"),), id="unknown-type"),
         pytest.param(
-            {"msgtype": "hologram", "video": {"url": URL}}, (UnknownItem("hologram"),), id="unknown-type-beside-a-video"
+            {"msgtype": "hologram", "video": {"url": URL}}, (UnknownItem("hologram"),), id="unknown-type-with-a-video"
         ),
         pytest.param({"msgtype": "image"}, (UnknownItem("image"),), id="without-its-payload"),
         pytest.param({}, (UnknownItem(""),), id="without-a-type"),
@@ -146,21 +143,18 @@ def test_each_type_becomes_its_items(fields: dict[str, object], items: tuple[obj
         pytest.param(None, (), id="null"),
     ],
 )
-def test_a_quote_is_kept_apart_and_never_costs_the_message(quote: object, items: tuple[object, ...]) -> None:
-    """The user's own words are still worth an answer when the quote cannot be read."""
+def test_a_quote_is_read_separately_and_may_be_unreadable(quote: object, items: tuple[object, ...]) -> None:
     callback = read(msgtype="text", text={"content": "and this?"}, quote=quote)
     assert callback.quoted_items == items
     assert callback.items == (TextItem("and this?"),)
 
 
-def test_an_unknown_type_is_a_value() -> None:
-    """WeCom adds types without asking; whatever it carries is not looked at."""
+def test_the_payload_of_an_unknown_type_is_not_read() -> None:
     callback = read(msgtype="hologram", text=5, hologram=[1], quote=7)
     assert (callback.type, callback.items, callback.quoted_items, callback.event) == ("hologram", (), (), None)
 
 
-def test_a_stream_refresh_is_only_a_header() -> None:
-    """It has no response_url and asks for nothing this channel gives."""
+def test_of_a_stream_refresh_only_the_header_is_read() -> None:
     callback = read(msgtype="stream", stream={"id": "s1"}, response_url="")
     assert (callback.type, callback.response_url, callback.items) == (STREAM, "", ())
 
@@ -185,25 +179,24 @@ def test_a_stream_refresh_is_only_a_header() -> None:
             },
             "feedback_event",
             {"feedback_id": "f", "feedback_type": 2, "inaccurate_reasons": [2, 4]},
-            id="feedback-without-what-was-written",
+            id="feedback-without-its-text",
         ),
         pytest.param({"eventtype": "tea_time"}, "tea_time", {}, id="unknown"),
         pytest.param(
             {"eventtype": "template_card_event", "template_card_event": {}},
             "template_card_event",
             {"card_type": "", "event_key": "", "task_id": ""},
-            id="card-without-facts",
+            id="card-without-fields",
         ),
         pytest.param(
             {"eventtype": "feedback_event", "feedback_event": {}},
             "feedback_event",
             {"feedback_id": "", "feedback_type": 0, "inaccurate_reasons": []},
-            id="feedback-without-facts",
+            id="feedback-without-fields",
         ),
     ],
 )
-def test_an_event_is_its_type_and_plain_facts(event: object, type_: str, details: object) -> None:
-    """What a user wrote stays out: these facts are logged."""
+def test_an_event_is_read_as_its_type_and_details_without_user_text(event: object, type_: str, details: object) -> None:
     found = read(msgtype="event", event=event, response_url="").event
     assert found is not None
     assert found.type == type_
@@ -211,26 +204,23 @@ def test_an_event_is_its_type_and_plain_facts(event: object, type_: str, details
     assert (type_ in EVENT_TYPES) == (type_ != "tea_time")
 
 
-def test_an_id_may_be_longer_than_any_that_was_seen() -> None:
-    """Up to 512 characters: the end is there for those who send what never ends."""
+def test_an_id_may_have_512_characters() -> None:
     assert read(msgid="m" * 512, msgtype="stream").message_id == "m" * 512
 
 
 @pytest.mark.parametrize("content", [b"x", b"a raw \x01 inside"], ids=["json", "almost-json"])
-def test_a_number_may_come_as_a_text(content: bytes) -> None:
-    """Whoever quotes a time by mistake has still said which."""
+def test_a_number_may_be_sent_as_a_string(content: bytes) -> None:
     message = b'{"msgid":"m","msgtype":"text","create_time":"1700000000","text":{"content":"' + content + b'"}}'
     assert read_callback(message).created_at == 1700000000
 
 
-def test_raw_control_characters_inside_texts_are_taken() -> None:
-    """Invalid JSON, and seen in the field."""
+def test_raw_control_characters_inside_strings_are_accepted() -> None:
+    """They are invalid JSON, but WeCom has sent them."""
     callback = read_callback(b'{"msgid":"m","msgtype":"text","text":{"content":"a\tb\x01c"}}')
     assert callback.items == (TextItem("a\tb\x01c"),)
 
 
 def test_a_lone_surrogate_becomes_a_replacement_character() -> None:
-    """Half of an emoji, cut by somebody else: no encoder after us would take it."""
     callback = read_callback(
         b'{"msgid":"m","msgtype":"text","text":{"content":"a\\ud83d"},"from":{"userid":"\\ud83d"}}'
     )
@@ -238,18 +228,16 @@ def test_a_lone_surrogate_becomes_a_replacement_character() -> None:
     assert callback.sender_id == "\ufffd"
 
 
-def test_what_an_event_says_of_itself_has_an_end() -> None:
-    """It is logged."""
+def test_the_details_of_an_event_are_cut_to_128_characters() -> None:
     event = {"eventtype": "template_card_event", "template_card_event": {"event_key": "k" * 1000}}
     found = read(msgtype="event", event=event).event
     assert found is not None
     assert found.details["event_key"] == "k" * 128
 
 
-def test_no_repr_shows_what_a_user_sent() -> None:
-    """Nor the URLs, which are as good as passwords."""
+def test_no_repr_contains_a_text_or_a_url() -> None:
     callback = read(msgtype="text", text={"content": "private"}, quote={"msgtype": "image", "image": {"url": URL}})
-    shown = repr((callback, callback.items, callback.quoted_items, schema.Text("private"), schema.Media(URL)))
-    assert "private" not in shown
-    assert "http" not in shown
+    text = repr((callback, callback.items, callback.quoted_items, schema.Text("private"), schema.Media(URL)))
+    assert "private" not in text
+    assert "http" not in text
     assert [repr(part) for part in (*callback.items, schema.Text("private"))] == ["<TextItem>", "<Text>"]

@@ -1,4 +1,4 @@
-"""Our codec against wx-crypt, which somebody else wrote on another cryptographic library."""
+"""Our codec against wx-crypt, an independent implementation on another cryptographic library."""
 
 import base64
 import json
@@ -31,8 +31,7 @@ def credentials() -> Credentials:
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_the_peer_opens_what_we_seal(message: str) -> None:
-    """Around every padding length, and with more bytes than characters."""
+def test_the_peer_opens_our_envelopes(message: str) -> None:
     sealed = envelope.seal(
         credentials(), message.encode(), receive_id="", timestamp=int(TIMESTAMP), nonce=NONCE, random=os.urandom(16)
     )
@@ -42,8 +41,7 @@ def test_the_peer_opens_what_we_seal(message: str) -> None:
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_we_open_what_the_peer_seals(message: str) -> None:
-    """The other way round, the peer's own JSON taken as an envelope."""
+def test_we_open_the_envelopes_of_the_peer(message: str) -> None:
     code, sealed = peer().EncryptMsg(message.encode(), NONCE, TIMESTAMP)
     assert code == 0
     answer = json.loads(sealed)
@@ -55,15 +53,14 @@ def test_we_open_what_the_peer_seals(message: str) -> None:
 
 @pytest.mark.parametrize("vector", by_id([vector for vector in VECTORS["envelopes"] if vector["id"].startswith("S")]))
 def test_the_peer_opens_the_vectors_computed_for_this_project(vector: dict[str, Any]) -> None:
-    """S1 to S5 are ours, so somebody else has to agree with them."""
+    """Vectors S1 to S5 are our own, so an independent implementation must confirm them."""
     body = json.dumps({"encrypt": vector["ciphertext"]})
     code, opened = peer().DecryptMsg(body, vector["signature"], vector["timestamp"], vector["nonce"])
     assert code == 0
     assert (opened.decode() if isinstance(opened, bytes) else opened) == vector["message"]
 
 
-def test_the_peer_passes_our_url_check() -> None:
-    """An echo sealed by us is opened by the peer, and the reverse gives the same text."""
+def test_the_peer_answers_a_url_check_sealed_by_us() -> None:
     sealed = envelope.seal(
         credentials(), b"1616140317555161061", receive_id="", timestamp=int(TIMESTAMP), nonce=NONCE, random=bytes(16)
     )

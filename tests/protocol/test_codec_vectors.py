@@ -1,4 +1,4 @@
-"""Known answers of implementations that are not ours."""
+"""Our codec against vectors from independent implementations."""
 
 import base64
 from typing import Any
@@ -18,14 +18,12 @@ def credentials_of(vector: dict[str, Any]) -> Credentials:
 
 @pytest.mark.parametrize("vector", by_id(VECTORS["envelopes"] + VECTORS["signatures"]))
 def test_a_signature_equals_the_published_one(vector: dict[str, Any]) -> None:
-    """The four parts, sorted and hashed, give the known hex digest."""
     signed = signature.sign(vector["token"], vector["timestamp"], vector["nonce"], vector["ciphertext"])
     assert signed == vector["signature"]
 
 
 @pytest.mark.parametrize("vector", by_id(VECTORS["envelopes"]))
 def test_an_envelope_opens_to_the_published_message(vector: dict[str, Any]) -> None:
-    """Message and receive id come out as they are known."""
     query = SignedQuery(vector["signature"], vector["timestamp"], vector["nonce"])
     opened = envelope.open_envelope(
         [credentials_of(vector)], query, vector["ciphertext"], receive_id=vector["receive_id"]
@@ -36,7 +34,6 @@ def test_an_envelope_opens_to_the_published_message(vector: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("vector", by_id(VECTORS["envelopes"]))
 def test_sealing_with_the_same_random_bytes_gives_the_published_ciphertext(vector: dict[str, Any]) -> None:
-    """The way out is the way in backwards, to the byte."""
     sealed = envelope.seal(
         credentials_of(vector),
         vector["message"].encode(),
@@ -51,13 +48,12 @@ def test_sealing_with_the_same_random_bytes_gives_the_published_ciphertext(vecto
 
 @pytest.mark.parametrize("vector", by_id(VECTORS["envelopes"]))
 def test_the_padding_has_the_published_length(vector: dict[str, Any]) -> None:
-    """Every length from 1 to 32 occurs, 32 included."""
+    """The lengths range from 1 to 32."""
     frame_bytes = 20 + len(vector["message"].encode()) + len(vector["receive_id"])
     assert len(base64.b64decode(vector["ciphertext"])) - frame_bytes == vector["padding_bytes"]
 
 
-def test_another_nonce_does_not_fit_the_signature() -> None:
-    """Vector F of wechatpy must fail with a nonce that is one less."""
+def test_a_signature_does_not_match_another_nonce() -> None:
     vector = next(vector for vector in VECTORS["envelopes"] if vector["id"] == "F")
     query = SignedQuery(vector["signature"], vector["timestamp"], str(int(vector["nonce"]) - 1))
     with pytest.raises(SignatureMismatch):
@@ -65,8 +61,7 @@ def test_another_nonce_does_not_fit_the_signature() -> None:
 
 
 @pytest.mark.parametrize("vector", by_id(VECTORS["media"]))
-def test_a_media_file_opens_and_closes_to_the_known_bytes(vector: dict[str, Any]) -> None:
-    """Media have no frame: key, padding and nothing else."""
+def test_a_media_file_is_encrypted_and_decrypted_to_the_known_bytes(vector: dict[str, Any]) -> None:
     key = cipher.decode_key(vector["encoding_aes_key"])
     content, ciphertext = bytes.fromhex(vector["content"]), bytes.fromhex(vector["ciphertext"])
     assert decrypted(ciphertext, [key], "file") == content

@@ -1,4 +1,4 @@
-"""What does not open, and why a caller cannot tell."""
+"""Opening and sealing envelopes, and the errors for those that do not open."""
 
 import base64
 
@@ -39,7 +39,7 @@ def encrypted(frame: bytes) -> str:
 
 
 def unpadded(block: bytes) -> str:
-    """Return the ciphertext of bytes that carry whatever padding they end with."""
+    """Return the ciphertext of bytes without added padding; their own last bytes are read as the padding."""
     whole = cipher.encrypt(CURRENT.key, block)
     return base64.b64encode(whole[: len(block)]).decode()
 
@@ -66,16 +66,16 @@ def unpadded(block: bytes) -> str:
         pytest.param(unpadded(bytes(30) + b"\x01\x02"), id="padding-not-uniform"),
     ],
 )
-def test_whatever_does_not_open_is_one_and_the_same_error(ciphertext: str) -> None:
-    """A signed ciphertext that is broken anywhere raises the same class with the same text."""
+def test_every_signed_ciphertext_that_does_not_open_raises_the_same_error(ciphertext: str) -> None:
+    """The class, the text and the status do not reveal which part is invalid."""
     with pytest.raises(UndecipherableEnvelope) as raised:
         open_signed(ciphertext)
     assert str(raised.value) == "undecipherable"
     assert raised.value.status == 400
 
 
-def test_nothing_is_decrypted_before_the_signature_holds() -> None:
-    """Noise under a wrong signature is a wrong signature, not a decryption failure."""
+def test_nothing_is_decrypted_if_the_signature_is_wrong() -> None:
+    """An invalid ciphertext with a wrong signature is a signature mismatch, not a decryption error."""
     with pytest.raises(SignatureMismatch) as raised:
         envelope.open_envelope([CURRENT], SignedQuery("0" * 40, str(TIMESTAMP), NONCE), "?")
     assert raised.value.status == 401
@@ -83,14 +83,12 @@ def test_nothing_is_decrypted_before_the_signature_holds() -> None:
 
 @pytest.mark.parametrize("signed", ["签名", "\ud83d"], ids=["chinese", "half-an-emoji"])
 def test_a_signature_that_is_not_ascii_is_a_mismatch(signed: str) -> None:
-    """Constant-time comparison refuses such text by itself; a caller must not notice."""
     sealed = sealed_by(CURRENT)
     with pytest.raises(SignatureMismatch):
         envelope.open_envelope([CURRENT], SignedQuery(signed, str(TIMESTAMP), NONCE), sealed.encrypt)
 
 
-def test_a_receive_id_is_checked_only_when_one_is_configured() -> None:
-    """In-house bots carry an empty one, and nobody has to configure that."""
+def test_a_receive_id_is_checked_only_if_one_is_configured() -> None:
     ciphertext = sealed_by(CURRENT, receive_id="corp").encrypt
     assert open_signed(ciphertext).receive_id == "corp"
     assert open_signed(ciphertext, receive_id="corp").message == b"hello"
@@ -107,8 +105,8 @@ def test_a_receive_id_is_checked_only_when_one_is_configured() -> None:
         pytest.param(Credentials(CURRENT.token, PREVIOUS.key), id="new-token-old-key"),
     ],
 )
-def test_during_a_rotation_every_combination_opens_and_is_answered_in_kind(used: Credentials) -> None:
-    """Whoever sealed it can open the answer."""
+def test_an_envelope_is_opened_with_the_token_and_key_that_sealed_it(used: Credentials) -> None:
+    """During a rotation every combination of old and new token and key is accepted."""
     accepted = [
         Credentials(token, key) for key in (CURRENT.key, PREVIOUS.key) for token in (CURRENT.token, PREVIOUS.token)
     ]
@@ -119,8 +117,7 @@ def test_during_a_rotation_every_combination_opens_and_is_answered_in_kind(used:
 
 
 @pytest.mark.parametrize("name", ["msg_signature", "timestamp", "nonce"])
-def test_each_query_parameter_is_required_by_name(name: str) -> None:
-    """The sentence names what is missing."""
+def test_the_error_for_a_missing_query_parameter_names_it(name: str) -> None:
     query = {"msg_signature": "s", "timestamp": str(TIMESTAMP), "nonce": NONCE}
     envelope.read_query(query)
     with pytest.raises(MalformedCallback, match=name):
@@ -128,8 +125,7 @@ def test_each_query_parameter_is_required_by_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("nonce", ["1", NONCE, "a-b_C", "x" * 128])
-def test_a_query_gives_what_was_signed(nonce: str) -> None:
-    """Each parameter under its own name, exactly as it was sent."""
+def test_signed_query_parameters_are_read_unchanged(nonce: str) -> None:
     query = {"nonce": nonce, "timestamp": str(TIMESTAMP), "msg_signature": "s", "echostr": "e"}
     assert envelope.read_query(query) == SignedQuery(signature="s", timestamp="1700000000", nonce=nonce)
 
@@ -138,20 +134,18 @@ def test_a_query_gives_what_was_signed(nonce: str) -> None:
     "timestamp", ["170000000", "17000000000", "abc", "-700000000", "1" * 400, "１７００００００００", "1700000000 "]
 )
 def test_a_timestamp_is_ten_ascii_digits(timestamp: str) -> None:
-    """Anything else could shift digits between timestamp and nonce under one signature."""
+    """Otherwise digits could be moved between timestamp and nonce without changing the signature."""
     with pytest.raises(MalformedCallback, match="timestamp"):
         envelope.read_query({"msg_signature": "s", "timestamp": timestamp, "nonce": NONCE})
 
 
 @pytest.mark.parametrize("nonce", ["", " ", "a b", "a\nb", "甲", "x" * 129])
-def test_a_nonce_is_a_short_alphanumeric(nonce: str) -> None:
-    """Everything WeCom has been seen to send fits."""
+def test_a_nonce_that_is_not_a_short_alphanumeric_is_malformed(nonce: str) -> None:
     with pytest.raises(MalformedCallback, match="nonce"):
         envelope.read_query({"msg_signature": "s", "timestamp": str(TIMESTAMP), "nonce": nonce})
 
 
-def test_an_echo_may_have_lost_its_plus_signs_to_a_query_parser() -> None:
-    """A raw plus reads as a space; base64 has no spaces, so it can only have been one."""
+def test_plus_signs_of_an_echo_that_were_decoded_as_spaces_are_restored() -> None:
     assert envelope.read_echo({"echostr": "a b+c"}) == "a+b+c"
     with pytest.raises(MalformedCallback, match="echostr"):
         envelope.read_echo({})
@@ -171,17 +165,16 @@ def test_an_echo_may_have_lost_its_plus_signs_to_a_query_parser() -> None:
         pytest.param(b" <xml><Encrypt>x</Encrypt></xml>", "xml", id="xml"),
     ],
 )
-def test_a_body_is_a_json_object_with_a_text(body: bytes, reason: str) -> None:
-    """XML gets a reason of its own: the URL was entered at a self-built app."""
-    clue = "self-built app, not at an AI bot" if reason == "xml" else "not a JSON object .* encrypt"
-    with pytest.raises(MalformedCallback, match=clue) as raised:
+def test_a_body_that_is_not_a_json_object_with_a_ciphertext_is_malformed(body: bytes, reason: str) -> None:
+    """XML has its own reason, because it means that the URL was entered at a self-built app."""
+    sentence = "self-built app, not at an AI bot" if reason == "xml" else "not a JSON object .* encrypt"
+    with pytest.raises(MalformedCallback, match=sentence) as raised:
         envelope.read_body(body)
     assert raised.value.reason == reason
     assert raised.value.status == 400
 
 
-def test_other_keys_of_the_body_do_not_matter() -> None:
-    """Samples carry `tousername` and `agentid` beside it."""
+def test_other_keys_of_the_body_are_ignored() -> None:
     assert envelope.read_body(b'{"tousername": "x", "encrypt": "abc", "agentid": 1}') == "abc"
 
 
@@ -193,7 +186,7 @@ def test_other_keys_of_the_body_do_not_matter() -> None:
         pytest.param(b'{"encrypt": null, "Encrypt": "abc"}', "abc", id="null"),
     ],
 )
-def test_the_capitalized_key_of_the_original_is_taken(body: bytes, ciphertext: str) -> None:
+def test_the_key_may_be_capitalized(body: bytes, ciphertext: str) -> None:
     assert envelope.read_body(body) == ciphertext
 
 
@@ -215,19 +208,17 @@ def test_a_query_string_is_decoded(query: bytes, parameters: dict[str, str]) -> 
     [b"a=\xff", b"&".join(b"a=1" for _ in range(100)), b"a=" + b"%41" * 700],
     ids=["not-ascii", "many", "long"],
 )
-def test_a_query_string_that_cannot_be_read_is_malformed(query: bytes) -> None:
+def test_an_unreadable_query_string_is_malformed(query: bytes) -> None:
     with pytest.raises(MalformedCallback, match="query string"):
         envelope.parse_query(query)
 
 
-def test_sealing_needs_sixteen_random_bytes() -> None:
-    """Fewer would shift the whole frame."""
+def test_sealing_requires_sixteen_random_bytes() -> None:
     with pytest.raises(ValueError, match="16 bytes"):
         envelope.seal(CURRENT, b"", receive_id="", timestamp=TIMESTAMP, nonce=NONCE, random=b"short")
 
 
-def test_no_repr_shows_a_secret() -> None:
-    """Tracebacks print locals."""
+def test_no_repr_contains_a_secret() -> None:
     sealed = sealed_by(CURRENT)
     opened = envelope.open_envelope([CURRENT], query_of(sealed), sealed.encrypt)
     assert repr(CURRENT) == "<Credentials>"
@@ -235,7 +226,6 @@ def test_no_repr_shows_a_secret() -> None:
 
 
 def test_every_rejection_has_a_reason_and_a_status() -> None:
-    """A metric label and an HTTP status, without asking what class it is."""
     for kind in (MalformedCallback, SignatureMismatch, UndecipherableEnvelope, WrongReceiver):
         assert issubclass(kind, CallbackRejected)
         assert kind().reason

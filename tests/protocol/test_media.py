@@ -1,4 +1,4 @@
-"""Opening what lies in WeCom's storage, and naming it."""
+"""Decryption, type detection and names of media items."""
 
 import base64
 import contextlib
@@ -15,14 +15,14 @@ JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
 TEXT = b"id,name\n1,alice\n"
 
 
-def fitting_by_chance(ciphertext: bytes) -> bytes:
-    """Return a wrong key under which a ciphertext has right padding, as one in 256 has."""
+def wrong_key_with_valid_padding(ciphertext: bytes) -> bytes:
+    """Return a wrong key under which the padding of a ciphertext is valid, as it is for one key in 256."""
     for number in range(10_000):
         key = number.to_bytes(32, "big")
         with contextlib.suppress(ValueError):
             if media.media_type(cipher.decrypt(key, ciphertext)) is None:
                 return key
-    pytest.fail("no key fits by chance")
+    pytest.fail("no wrong key with valid padding")
 
 
 @pytest.mark.parametrize(
@@ -43,28 +43,26 @@ def fitting_by_chance(ciphertext: bytes) -> bytes:
         pytest.param(b"<svg onload='x'/>", None, id="svg"),
     ],
 )
-def test_a_type_is_told_by_the_bytes(content: bytes, type_: str | None) -> None:
-    """Whatever any header says."""
+def test_a_type_is_detected_from_the_bytes(content: bytes, type_: str | None) -> None:
     assert media.media_type(content) == type_
 
 
 @pytest.mark.parametrize("keys", [(KEY,), (OTHER_KEY, KEY)], ids=["one-key", "second-key"])
 @pytest.mark.parametrize("content", [PNG, JPEG], ids=["png", "jpeg"])
 def test_an_encrypted_image_opens_with_one_of_the_keys(content: bytes, keys: tuple[bytes, ...]) -> None:
-    """While keys are being changed, older media still open."""
     assert decrypted(cipher.encrypt(KEY, content), keys, "image") == content
 
 
-def test_a_plain_image_is_taken_as_it_is() -> None:
-    """Some storage serves it so; its first bytes say it is one, whatever its length."""
+def test_a_plain_image_of_any_length_is_returned_unchanged() -> None:
+    """Some storage serves images unencrypted."""
     for length in range(40, 73):
         plain = PNG[:8] + bytes(length)
         assert decrypted(plain, [KEY], "image") == plain
 
 
 @pytest.mark.parametrize("content", [TEXT, TEXT * 2_000], ids=["short", "long"])
-def test_an_encrypted_file_of_no_known_type_opens(content: bytes) -> None:
-    """A table of values begins with nothing in particular: its padding tells the key."""
+def test_an_encrypted_file_of_unknown_type_opens(content: bytes) -> None:
+    """Only the padding tells which key is right."""
     assert decrypted(cipher.encrypt(KEY, content), [OTHER_KEY, KEY], "file") == content
 
 
@@ -79,38 +77,36 @@ def test_an_encrypted_file_of_no_known_type_opens(content: bytes) -> None:
         pytest.param(cipher.encrypt(KEY, PNG)[:-5], id="cut-short"),
     ],
 )
-def test_what_does_not_open_is_unavailable(content: bytes, kind: str) -> None:
-    """It is never passed on as if it were a picture."""
+def test_an_item_that_does_not_open_is_unavailable(content: bytes, kind: str) -> None:
     with pytest.raises(MediaUnavailable) as raised:
         decrypted(content, [KEY], "image" if kind == "image" else "file")
     assert raised.value.reason == "undecipherable"
 
 
-def test_padding_that_fits_by_chance_does_not_make_an_image() -> None:
-    """One wrong key in 256 passes the padding: what comes out must begin like a picture."""
-    looks_padded = cipher.encrypt(KEY, b"not a picture at all")
+def test_valid_padding_does_not_make_an_image() -> None:
+    """One wrong key in 256 passes the padding check, so the plaintext must begin like an image."""
+    encrypted = cipher.encrypt(KEY, b"not a picture at all")
     with pytest.raises(MediaUnavailable):
-        decrypted(looks_padded, [KEY], "image")
+        decrypted(encrypted, [KEY], "image")
 
 
 @pytest.mark.parametrize("content", [PNG, PNG + bytes(20_000)], ids=["short", "long"])
-def test_known_first_bytes_win_over_a_key_that_fits_by_chance(content: bytes) -> None:
-    """Whichever of the two is tried first."""
+def test_known_first_bytes_win_over_a_wrong_key_with_valid_padding(content: bytes) -> None:
+    """The order of the keys does not matter."""
     encrypted = cipher.encrypt(KEY, content)
-    chance = fitting_by_chance(encrypted)
-    assert decrypted(encrypted, [chance, KEY], "file") == content
-    assert decrypted(encrypted, [KEY, chance], "file") == content
+    wrong_key = wrong_key_with_valid_padding(encrypted)
+    assert decrypted(encrypted, [wrong_key, KEY], "file") == content
+    assert decrypted(encrypted, [KEY, wrong_key], "file") == content
 
 
 @pytest.mark.parametrize("content", [TEXT, TEXT * 2_000], ids=["short", "long"])
-def test_of_two_keys_that_fit_a_file_of_no_known_type_the_first_is_believed(content: bytes) -> None:
+def test_of_two_keys_with_valid_padding_the_first_opens_a_file_of_unknown_type(content: bytes) -> None:
     """The current key comes first, and most files were encrypted with it."""
     encrypted = cipher.encrypt(KEY, content)
-    assert decrypted(encrypted, [KEY, fitting_by_chance(encrypted)], "file") == content
+    assert decrypted(encrypted, [KEY, wrong_key_with_valid_padding(encrypted)], "file") == content
 
 
-def test_a_long_item_is_opened_while_it_comes() -> None:
-    """All but its last bytes are there before its end is."""
+def test_a_long_item_is_decrypted_as_it_arrives() -> None:
     decryptor = media.MediaDecryptor([KEY], "image")
     assert decryptor.media_type is None
     encrypted = cipher.encrypt(KEY, PNG + bytes(20_000))
@@ -129,18 +125,17 @@ def test_a_long_item_is_opened_while_it_comes() -> None:
         pytest.param(KEY.hex().upper(), id="hex-capitals"),
     ],
 )
-def test_a_key_of_an_item_comes_in_three_forms(text: str) -> None:
-    """All have been met in the field."""
+def test_the_key_of_an_item_may_have_three_forms(text: str) -> None:
     assert media.decode_item_key(text) == KEY
 
 
-def test_stray_bits_at_the_end_of_a_key_are_no_error() -> None:
-    """WeCom's own keys carry them: 43 characters hold two bits more than 32 bytes."""
+def test_unused_bits_at_the_end_of_a_key_are_ignored() -> None:
+    """WeCom's own keys have them: 43 base64 characters hold two bits more than 32 bytes."""
     assert media.decode_item_key("A" * 42 + "X") == media.decode_item_key("A" * 42 + "U") == bytes(31) + b"\x05"
 
 
 @pytest.mark.parametrize("text", ["", "?", "abc", "00" * 31, "é" * 43, "a" * 44, "A" * 20 + "\n" + "A" * 23])
-def test_a_key_of_an_item_that_is_none_is_left_aside(text: str) -> None:
+def test_an_invalid_key_of_an_item_is_ignored(text: str) -> None:
     """The bot's own key may still open the item."""
     assert media.decode_item_key(text) is None
 
@@ -153,7 +148,7 @@ def test_a_key_of_an_item_that_is_none_is_left_aside(text: str) -> None:
         pytest.param("attachment; filename*=UTF-8''%E6%8A%A5%E5%91%8A.pdf", "报告.pdf", id="extended"),
         pytest.param('attachment; filename="报告.pdf"', "报告.pdf", id="raw-utf-8"),
         pytest.param("attachment; filename=\"a.txt\"; filename*=UTF-8''b.txt", "b.txt", id="both"),
-        pytest.param("attachment; filename*=UTF-8''b.txt; filename=\"a.txt\"", "b.txt", id="both-the-other-way-round"),
+        pytest.param("attachment; filename*=UTF-8''b.txt; filename=\"a.txt\"", "b.txt", id="both-in-reverse-order"),
         pytest.param('attachment; filename="../../etc/passwd"', "passwd", id="folders"),
         pytest.param('attachment; filename="C:\\\\x\\\\y.doc"', "y.doc", id="windows-folders"),
         pytest.param('attachment; filename=".."', "", id="dots"),
@@ -164,9 +159,9 @@ def test_a_key_of_an_item_that_is_none_is_left_aside(text: str) -> None:
         pytest.param("attachment; filename*=KLINGON''%78", "x", id="unknown-charset"),
         pytest.param("attachment; filename*=UTF-8''%FF%FE", "\ufffd\ufffd", id="not-utf-8"),
         pytest.param(";;;=;*=", "", id="nonsense"),
-        pytest.param("attachment; filename*0=\"a\"; filename*=UTF-8''b.txt", "b.txt", id="in-pieces-and-extended"),
+        pytest.param("attachment; filename*0=\"a\"; filename*=UTF-8''b.txt", "b.txt", id="continued-and-extended"),
         pytest.param("attachment; filename*=\x00''b.txt", "b.txt", id="no-charset"),
-        pytest.param("attachment; filename*=b.txt; filename=c.txt", "c.txt", id="extended-in-name-only"),
+        pytest.param("attachment; filename*=b.txt; filename=c.txt", "c.txt", id="extended-without-charset"),
         pytest.param('attachment; filename="a \\"b\\" c.txt"', 'a "b" c.txt', id="quotes"),
         pytest.param("attachment; filename=a.txt; size=1", "a.txt", id="without-quotes"),
         pytest.param('attachment; filename="a.txt', "", id="half-a-quote"),
@@ -174,6 +169,5 @@ def test_a_key_of_an_item_that_is_none_is_left_aside(text: str) -> None:
         pytest.param('inline; filename="' + "a" * 300 + '"', "a" * 255, id="long"),
     ],
 )
-def test_a_file_name_is_harmless_text(header: str, name: str) -> None:
-    """No folder, no control character, no surprise."""
+def test_a_file_name_has_no_folder_and_no_control_character(header: str, name: str) -> None:
     assert media.file_name(header) == name

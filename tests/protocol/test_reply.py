@@ -1,4 +1,4 @@
-"""The body that is POSTed, and the verdict that comes back."""
+"""The body of a reply, and the parsing of WeCom's answer."""
 
 import json
 
@@ -7,8 +7,8 @@ import pytest
 from maven_channel_wecom.protocol import reply
 
 
-def test_a_body_is_plain_json_in_raw_utf_8() -> None:
-    """Unicode escapes are refused by WeCom (90313, 40033)."""
+def test_a_body_is_json_in_raw_utf_8() -> None:
+    """WeCom rejects Unicode escapes (90313, 40033)."""
     body = reply.markdown_body('**好** "quoted"\n')
     assert json.loads(body) == {"msgtype": "markdown", "markdown": {"content": '**好** "quoted"\n'}}
     assert "好".encode() in body
@@ -29,7 +29,7 @@ def test_a_body_is_plain_json_in_raw_utf_8() -> None:
         pytest.param(b'{"a":' * 100_000, None, id="deep-objects"),
     ],
 )
-def test_only_a_whole_number_under_errcode_is_an_answer(body: bytes, errcode: int | None) -> None:
-    """Everything else came from somebody who is not WeCom."""
+def test_only_an_integer_errcode_is_an_answer(body: bytes, errcode: int | None) -> None:
+    """A body without one is not from WeCom."""
     answer = reply.read_answer(body)
     assert (answer.errcode if answer else None) == errcode

@@ -1,4 +1,4 @@
-"""What a rejected callback is told apart by in the log: one sentence for each cause, and these words."""
+"""The exact sentences that the log gives as `detail` of rejected callbacks: one for each cause."""
 
 from __future__ import annotations
 
@@ -45,24 +45,23 @@ def query_without(name: str) -> dict[str, str]:
             id="xml",
         ),
         pytest.param(
-            lambda: envelope.read_body(b"{}"), "the body is not a JSON object with a text under encrypt", id="no-json"
+            lambda: envelope.read_body(b"{}"), "the body is not a JSON object with a string under encrypt", id="no-json"
         ),
         pytest.param(
             lambda: read_callback(b'{"msgid":"","msgtype":"text"}'),
-            "msgid and msgtype must not be empty, nor msgid long",
+            "msgid or msgtype is empty, or msgid is too long",
             id="no-id",
         ),
-        pytest.param(lambda: read_callback(b"{}"), "the callback is not the JSON it should be", id="no-callback"),
+        pytest.param(lambda: read_callback(b"{}"), "the callback is not JSON of the expected form", id="no-callback"),
     ],
 )
-def test_a_rejection_says_what_is_wrong(read: Callable[[], object], sentence: str) -> None:
-    """Whoever entered the wrong URL or the wrong token finds it by this."""
+def test_each_rejection_has_its_own_sentence(read: Callable[[], object], sentence: str) -> None:
     with pytest.raises(MalformedCallback) as raised:
         read()
     assert str(raised.value) == sentence
 
 
-def test_a_key_that_is_no_base64_is_told_what_base64_is() -> None:
-    """The end of a sentence that begins with the name of the setting."""
+def test_the_sentence_for_a_key_that_is_not_base64_explains_base64() -> None:
+    """It continues a sentence that begins with the name of the setting."""
     with pytest.raises(ValueError, match=r"^must be base64: letters, digits, \+ and / only$"):
         cipher.decode_key("?" * 43)
