@@ -1,4 +1,4 @@
-"""An example of a wrapping plugin that changes nothing: it keeps the receipt of every answer."""
+"""An example of a plugin that wraps a hook and changes nothing: it records the receipt of every answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Auditor:
-    """Keeps each receipt beside the `message_id` that was answered."""
+    """Plugin that records each receipt with the `message_id` of the message it answers."""
 
     def __init__(self) -> None:
         self.receipts: list[tuple[str | None, Receipt]] = []
@@ -28,7 +28,7 @@ class Auditor:
         return None if sending is None else self._audit(message, sending)
 
     async def receipt_for(self, message_id: str) -> Receipt:
-        """Wait for the receipt of the answer to a message."""
+        """Wait for the receipt of the answer to this message."""
         async with asyncio.timeout(10), self._changed:
             await self._changed.wait_for(lambda: message_id in dict(self.receipts))
         return dict(self.receipts)[message_id]

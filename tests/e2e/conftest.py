@@ -1,4 +1,4 @@
-"""The watch of the suite, to which no line of the log may be unknown."""
+"""Makes every end-to-end test check that the log lines of the package are documented."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def watch(watch: Watch) -> Iterator[Watch]:
-    """Return the watch of the suite; every line of the log must be documented."""
+    """Return the watch of the running test, and fail the test if a log line is not documented."""
     yield watch
     assert watch.undocumented == set()

@@ -1,4 +1,4 @@
-"""A host with the plugin as installed, and WeCom's side of it: real sockets, one process."""
+"""Runs a host with the installed plugin and a simulated WeCom in one process, over real sockets."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from maven_channel_wecom.host.lifecycle import Host
 from maven_channel_wecom.host.plugins import channel_problems, load_plugins
 from maven_channel_wecom.simulator.messages import Feedback, File, Mixed, Text, Voice
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
-from tests.e2e.assembly import Assembly
 from tests.e2e.auditor import Auditor
+from tests.e2e.injection import InjectionPlugin
 from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from tests.e2e.hand_clock import HandClock
     from tests.e2e.watch import Watch
 
-# What the simulator draws to make a response code, and the two parts of a media URL's signature.
+# How many random bytes the simulator draws for a response code, and for the two parts of a media URL's signature.
 _RESPONSE_CODE_BYTES = 24
 _SIGNATURE_BYTES = (18, 20)
 
 
 class Bot:
-    """One bot as WeCom's console shows it, and WeCom itself. `settings` is its entry in the host's configuration."""
+    """One bot with its credentials and its simulated WeCom. `settings` is its entry in the host's configuration."""
 
     def __init__(self, watch: Watch, *, clock: Callable[[], float] = time.time, receive_id: str = "") -> None:
         self.token, self.key = new_token(), new_encoding_aes_key()
@@ -58,14 +58,14 @@ class Bot:
             "allowPrivateNetwork": True,
         }
 
-    async def send(self, message: Message, **how: Any) -> SentCallback:  # noqa: ANN401 - what SimulatedWeCom.send takes
-        """Send a message whose words must not show anywhere."""
-        self._watch.keep("what a user wrote", *_words(message), *_words(how.get("quote")))
-        return await self.wecom.send(message, **how)
+    async def send(self, message: Message, **options: Any) -> SentCallback:  # noqa: ANN401 - the options of SimulatedWeCom.send
+        """Send a message, and register its words as canaries."""
+        self._watch.keep("what a user wrote", *_private_texts(message), *_private_texts(options.get("quote")))
+        return await self.wecom.send(message, **options)
 
-    async def ask(self, message: Message, **how: Any) -> str:  # noqa: ANN401 - see send
-        """Send a message and return the answer."""
-        answer = (await (await self.send(message, **how)).reply()).content
+    async def ask(self, message: Message, **options: Any) -> str:  # noqa: ANN401 - see send
+        """Send a message, register the answer as a canary and return it."""
+        answer = (await (await self.send(message, **options)).reply()).content
         self._watch.keep("what an agent answered", answer)
         return answer
 
@@ -79,18 +79,18 @@ class Bot:
 
 
 class Deployment:
-    """A host with one bot named `wecom`; a context manager. At its end WeCom must have nothing to complain about.
+    """Context manager that runs a host with one bot named `wecom`. At the end the simulator must have seen no offence.
 
     Args:
-        watch: sees what is shown.
-        settings: keys of the entry that differ from a plain one.
-        document: what stands beside `channels` in the configuration.
-        agent: answers in place of the agent of the configuration.
+        watch: collects everything that is shown.
+        settings: keys that are added to the bot's entry or replace its defaults.
+        document: further top-level keys of the configuration, next to `channels`.
+        agent: used instead of the agent in the configuration.
         plugins: further plugins, registered after the installed ones.
-        clock: of the channel and of WeCom, in place of the machine's.
-        bot: one whose WeCom listens already, and stays.
-        bots: further entries.
-        receive_id: what every envelope names as its receiver.
+        clock: used by the channel and by WeCom instead of the system clock.
+        bot: a bot whose WeCom is already running, and is not stopped at the end.
+        bots: further bots by channel name.
+        receive_id: the receiver that every envelope names.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Deployment:
         receive_id: str = "",
     ) -> None:
         self.watch = watch
-        self._listens_already = bot is not None
+        self._wecom_is_running = bot is not None
         self.bot = bot or Bot(watch, clock=clock.now if clock else time.time, receive_id=receive_id)
         self.wecom = self.bot.wecom
         self.auditor = Auditor()
@@ -116,18 +116,18 @@ class Deployment:
         self._document = dict(document or {})
         self._agent = agent
         self._plugins = [*plugins, self.auditor]
-        if clock is not None and not any(isinstance(plugin, Assembly) for plugin in plugins):
-            self._plugins.append(Assembly(clock))
+        if clock is not None and not any(isinstance(plugin, InjectionPlugin) for plugin in plugins):
+            self._plugins.append(InjectionPlugin(clock))
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             for bot in self._bots.values():
-                if bot is self.bot and self._listens_already:
+                if bot is self.bot and self._wecom_is_running:
                     continue
                 await stack.enter_async_context(bot.wecom)
             self.bot.settings |= self._settings
             self._session = await stack.enter_async_context(aiohttp.ClientSession())
-            # Reads files, as the gateway does before there is an event loop.
+            # This reads files, which must not block the event loop.
             self.host = await asyncio.to_thread(self._open)
             await self.host.start()
             stack.push_async_callback(self.host.stop)
@@ -157,27 +157,27 @@ class Deployment:
         return Host(configuration, self.plugins, agent=self._agent)
 
     def channel(self, name: str = "wecom") -> WeComChannel:
-        """Return a channel as the host holds it."""
+        """Return the channel with this name."""
         found = self.host.channels[name]
         assert isinstance(found, WeComChannel)
         return found
 
-    async def send(self, message: Message, **how: Any) -> SentCallback:  # noqa: ANN401 - see Bot
-        """Have a user send a message."""
-        return await self.bot.send(message, **how)
+    async def send(self, message: Message, **options: Any) -> SentCallback:  # noqa: ANN401 - see Bot
+        """Send a message as a user."""
+        return await self.bot.send(message, **options)
 
-    async def ask(self, message: Message | str, **how: Any) -> str:  # noqa: ANN401 - see Bot
-        """Have a user send a message, and return the answer."""
-        return await self.bot.ask(Text(message) if isinstance(message, str) else message, **how)
+    async def ask(self, message: Message | str, **options: Any) -> str:  # noqa: ANN401 - see Bot
+        """Send a message as a user and return the answer."""
+        return await self.bot.ask(Text(message) if isinstance(message, str) else message, **options)
 
     async def deliver(self, content: str, *, chat_id: str = "alice", reply_to: str | None = None) -> Receipt:
-        """Send an answer as the host does."""
+        """Send an answer through the hook, as the host does, and return its receipt."""
         message = OutboundMessage(channel="wecom", chat_id=chat_id, content=content, reply_to=reply_to)
         receipt: Receipt = await self.plugins.hook.maven_outbound_send(channel=self.channel(), message=message)
         return receipt
 
     async def get(self, path: str) -> tuple[int, str]:
-        """Ask the status server."""
+        """Return status and body of a path of the status server."""
         async with self._session.get(f"http://127.0.0.1:{self.host.port}{path}") as response:
             text = await response.text()
         self.watch.shown(path, text)
@@ -193,19 +193,19 @@ class Deployment:
         }
 
     async def metric(self, name: str, channel: str = "wecom", **labels: str) -> float:
-        """Return one sample; a KeyError when there is no such series."""
+        """Return one sample. KeyError if there is no such series."""
         wanted = frozenset({"channel": channel, **labels}.items())
         return (await self.metrics())[f"maven_wecom_{name}", wanted]
 
-    async def settled(self) -> None:
-        """Wait until no message is in hand."""
+    async def wait_until_idle(self) -> None:
+        """Wait until no message is in progress."""
         async with asyncio.timeout(10):
-            # Each look is a request, so the gateway has its turn.
+            # Each iteration awaits an HTTP request, so the gateway can run.
             while await self.metric("inbox_messages"):
                 pass
 
 
-def _words(message: Message | Quotable | None) -> Iterator[str]:
+def _private_texts(message: Message | Quotable | None) -> Iterator[str]:
     match message:
         case Text() | Voice() | Feedback():
             yield message.content
@@ -213,4 +213,4 @@ def _words(message: Message | Quotable | None) -> Iterator[str]:
             yield message.name
         case Mixed():
             for part in message.parts:
-                yield from _words(part)
+                yield from _private_texts(part)

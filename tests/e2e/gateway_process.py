@@ -1,4 +1,4 @@
-"""The gateway as an operator runs it: a process of its own, a configuration file, log lines on stderr."""
+"""Runs the gateway as an operator does: as a process, with a configuration file and log lines on stderr."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from tests.e2e.watch import Watch
 
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 class GatewayProcess:
-    """`python -m maven_channel_wecom gateway --config FILE`; a context manager that leaves none behind."""
+    """Context manager that runs `python -m maven_channel_wecom gateway --config FILE` and kills it at the end."""
 
     def __init__(
         self, watch: Watch, folder: Path, document: Mapping[str, Any], *, environment: Mapping[str, str] | None = None
@@ -48,42 +48,42 @@ class GatewayProcess:
     ) -> None:
         if self.process.returncode is None:
             self.process.kill()
-        await self._finish()
+        await self._read_to_end()
 
     async def until(self, event: str) -> str:
-        """Read up to the line of an event, and return that line."""
+        """Read the log up to the next line of this event and return it. AssertionError if the process ends first."""
         assert self.process.stderr is not None
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             async for line in self.process.stderr:
-                self._take(line.decode())
+                self._record(line.decode())
                 if event in self.lines[-1]:
                     return self.lines[-1]
         text = f"the gateway ended without {event!r}"
         raise AssertionError(text)
 
     async def port_of(self, event: str) -> int:
-        """Wait for a line such as `wecom callback server listening port=9886`, and return its port."""
+        """Wait for a line such as `wecom callback server listening port=9886` and return its port."""
         found = re.search(r'\bport(?:=|": )([1-9][0-9]*)\b', await self.until(event))
         assert found is not None
         return int(found[1])
 
     def terminate(self) -> None:
-        """Ask it to stop, as an operator or an orchestrator does."""
+        """Send SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
 
     async def exit_code(self) -> int:
-        """Wait for its end."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await self._finish()
+        """Wait until the process ends and return its exit code."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await self._read_to_end()
         assert self.process.returncode is not None
         return self.process.returncode
 
-    async def _finish(self) -> None:
-        out, err = await self.process.communicate()
-        assert out == b""
-        for line in err.decode().splitlines():
-            self._take(line)
+    async def _read_to_end(self) -> None:
+        output, errors = await self.process.communicate()
+        assert output == b""
+        for line in errors.decode().splitlines():
+            self._record(line)
 
-    def _take(self, line: str) -> None:
+    def _record(self, line: str) -> None:
         self.lines.append(line.rstrip("\n"))
         self._watch.shown("a log line", line)

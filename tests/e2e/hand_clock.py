@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it or somebody sleeps by it."""
+"""A clock that moves only when a test advances it or the code under test sleeps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class HandClock:
-    """The clock of a channel, and of the WeCom it talks to. `slept` holds the length of every sleep."""
+    """Manual clock of a channel and the simulated WeCom. A sleep advances it at once; `slept` has each duration."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []

@@ -1,6 +1,6 @@
-"""An example plugin: numbers that look like a payment card reach neither the agent nor the chat.
+"""An example plugin that redacts what looks like a payment card number, on the way in and on the way out.
 
-A distribution that holds it registers an instance under the entry-point group `maven`, and nothing else has to know:
+A distribution registers an instance of it in the entry-point group `maven`; no other configuration is needed:
 
     [project.entry-points.maven]
     redactor = "my_redactor:plugin"      # in my_redactor.py: plugin = Redactor()
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from maven_channel_wecom.contract.channel import Channel, HostServices
 
 _CARD_NUMBER = re.compile(r"\b(?:[0-9]{4}[ -]?){3}[0-9]{4}\b", re.ASCII)
-_MARK = "[card number]"
+_PLACEHOLDER = "[card number]"
 
 
 class Redactor:
-    """Wraps the two steps every message goes through, on every channel."""
+    """Plugin that redacts inbound messages and answers, on every channel."""
 
     def __init__(self) -> None:
         self._hook: pluggy.HookRelay | None = None
@@ -37,7 +37,7 @@ class Redactor:
     def maven_channel_start(
         self, host: HostServices
     ) -> Generator[None, Awaitable[Channel] | None, Awaitable[Channel] | None]:
-        """Remember the relay, through which an answer goes around once more."""
+        """Keep the hook relay, which `maven_outbound_send` needs to call the hook again."""
         self._hook = host.hook
         return (yield)
 
@@ -45,7 +45,7 @@ class Redactor:
     def maven_inbound_normalize(
         self,
     ) -> Generator[None, Awaitable[InboundMessage | None] | None, Awaitable[InboundMessage | None] | None]:
-        """Redact what the channel makes of a callback, before the agent gets it."""
+        """Redact the message that the channel returns, before the agent receives it."""
         normalizing = yield
         return None if normalizing is None else _redacted(normalizing)
 
@@ -53,8 +53,9 @@ class Redactor:
     def maven_outbound_send(self, channel: Channel, message: OutboundMessage) -> Awaitable[Receipt] | None:
         """Redact an answer before it leaves.
 
-        A wrapper cannot change what the hooks below it are called with. So an answer with nothing to redact is left
-        to them (None: not answered here), and any other goes around once more, clean.
+        A wrapper cannot change the arguments of the implementations it wraps. So this implementation runs first: it
+        returns None for an answer without a card number, which leaves it to the next implementation, and for any other
+        it calls the hook again with the redacted text.
         """
         clean = _redact(message.content)
         if clean == message.content or self._hook is None:
@@ -81,4 +82,4 @@ def _redact_block(block: ContentBlock) -> ContentBlock:
 
 
 def _redact(text: str) -> str:
-    return _CARD_NUMBER.sub(_MARK, text)
+    return _CARD_NUMBER.sub(_PLACEHOLDER, text)

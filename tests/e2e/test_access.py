@@ -1,4 +1,4 @@
-"""Who is let in: allow-lists, and credentials while they are being changed."""
+"""Tests for the allow-lists, and for credentials while they are rotated."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.messages import EnterChat, Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.e2e.agents import Listener
 from tests.e2e.deployment import Deployment
+from tests.e2e.recording_agent import RecordingAgent
 from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
@@ -21,41 +21,39 @@ PNG = draw_png(6, 6)
 
 
 @pytest.mark.parametrize(
-    ("settings", "let_in", "kept_out", "reason"),
+    ("settings", "allowed", "refused", "reason"),
     [
         ({"allowFrom": ["zhangsan", "lisi"]}, {"user": "lisi"}, {"user": "wangwu"}, "sender"),
         (
-            {"allowGroups": ["wrOurs"]},
-            {"user": "lisi", "group": "wrOurs"},
-            {"user": "lisi", "group": "wrTheirs"},
+            {"allowGroups": ["wrAllowed"]},
+            {"user": "lisi", "group": "wrAllowed"},
+            {"user": "lisi", "group": "wrOther"},
             "group",
         ),
         (
-            {"allowGroups": ["wrOurs"], "allowFrom": ["lisi"]},
-            {"user": "lisi", "group": "wrOurs"},
-            {"user": "wangwu", "group": "wrOurs"},
+            {"allowGroups": ["wrAllowed"], "allowFrom": ["lisi"]},
+            {"user": "lisi", "group": "wrAllowed"},
+            {"user": "wangwu", "group": "wrAllowed"},
             "sender",
         ),
     ],
     ids=["allowFrom", "allowGroups", "both"],
 )
-async def test_who_is_not_on_the_list_is_acknowledged_and_not_answered(
-    watch: Watch, settings: dict[str, Any], let_in: dict[str, str], kept_out: dict[str, str], reason: str
+async def test_a_sender_or_group_off_the_allow_list_is_acknowledged_but_not_answered(
+    watch: Watch, settings: dict[str, Any], allowed: dict[str, str], refused: dict[str, str], reason: str
 ) -> None:
-    """Nothing is stored for them, the agent does not hear them, and who is on it is answered as ever."""
-    agent = Listener()
+    agent = RecordingAgent()
     async with Deployment(watch, settings, agent=agent) as deployment:
-        sent = await deployment.send(Text("let me in please"), **kept_out)
+        sent = await deployment.send(Text("please let me in"), **refused)
         assert sent.acknowledgement == b'"success"'
         assert await deployment.metric("reply_windows") == 0
-        assert await deployment.ask("it is only me", **let_in) == "it is only me"
+        assert await deployment.ask("it is only me", **allowed) == "it is only me"
         assert await deployment.metric("callbacks_total", kind="message", outcome="refused") == 1
-    assert agent.words == ["it is only me"]
+    assert agent.texts == ["it is only me"]
     assert [fields["reason"] for fields in watch.logged("wecom callback refused")] == [reason]
 
 
-async def test_media_of_somebody_who_is_kept_out_is_not_fetched(watch: Watch) -> None:
-    """Refused before anything is done for it; an event is refused alike."""
+async def test_media_and_events_of_a_refused_sender_are_dropped(watch: Watch) -> None:
     async with Deployment(watch, {"allowFrom": ["zhangsan"]}) as deployment:
         await deployment.send(Image(PNG), user="wangwu")
         await deployment.send(EnterChat(), user="wangwu")
@@ -64,29 +62,28 @@ async def test_media_of_somebody_who_is_kept_out_is_not_fetched(watch: Watch) ->
         assert await deployment.metric("callbacks_total", kind="event", outcome="refused") == 1
 
 
-async def test_allow_groups_leaves_single_chats_alone(watch: Watch) -> None:
-    """It is about groups."""
-    async with Deployment(watch, {"allowGroups": ["wrOurs"]}) as deployment:
+async def test_allow_groups_does_not_restrict_single_chats(watch: Watch) -> None:
+    async with Deployment(watch, {"allowGroups": ["wrAllowed"]}) as deployment:
         assert await deployment.ask("just the two of us") == "just the two of us"
 
 
-async def test_a_callback_of_another_bot_is_refused_where_bot_ids_are_set(watch: Watch) -> None:
-    """Same token and key, another bot."""
-    agent = Listener()
-    async with Deployment(watch, {"botIds": ["aibOurs"]}, agent=agent) as deployment:
-        deployment.wecom.bot_id = "aibTheirs"
+async def test_a_callback_of_a_bot_not_in_bot_ids_is_refused(watch: Watch) -> None:
+    """Both bots share token and key."""
+    agent = RecordingAgent()
+    async with Deployment(watch, {"botIds": ["aibAllowed"]}, agent=agent) as deployment:
+        deployment.wecom.bot_id = "aibOther"
         assert (await deployment.send(Text("to the other bot"))).acknowledged
-        deployment.wecom.bot_id = "aibOurs"
+        deployment.wecom.bot_id = "aibAllowed"
         assert await deployment.ask("to this bot here") == "to this bot here"
-    assert agent.words == ["to this bot here"]
+    assert agent.texts == ["to this bot here"]
     assert [fields["reason"] for fields in watch.logged("wecom callback refused")] == ["bot"]
 
 
 @pytest.mark.parametrize(
     ("old_token", "old_key"), [(True, True), (True, False), (False, True)], ids=["both", "token", "key"]
 )
-async def test_a_rotation_has_no_gap(watch: Watch, *, old_token: bool, old_key: bool) -> None:
-    """Old and new credentials are taken side by side, and each answer is sealed with those of its callback."""
+async def test_old_and_new_credentials_work_during_a_rotation(watch: Watch, *, old_token: bool, old_key: bool) -> None:
+    """The simulator checks that each acknowledgement is sealed with the credentials of its callback."""
     previous_token, previous_key = new_token(), new_encoding_aes_key()
     watch.keep("a previous secret", previous_token, previous_key)
     settings = ({"previousToken": previous_token} if old_token else {}) | (
@@ -105,8 +102,8 @@ async def test_a_rotation_has_no_gap(watch: Watch, *, old_token: bool, old_key: 
             assert await deployment.ask(Image(PNG)) == f"[image image/png, {len(PNG)} bytes]"
 
 
-async def test_after_a_rotation_the_old_credentials_open_nothing(watch: Watch) -> None:
-    """A token that is gone is a wrong signature, a key that is gone is undecipherable."""
+async def test_removed_credentials_are_rejected_after_a_rotation(watch: Watch) -> None:
+    """A removed token gives 401, a removed key 400."""
     async with Deployment(watch) as deployment:
         now = deployment.wecom.credentials
         old_token = Credentials(new_token(), now.key)

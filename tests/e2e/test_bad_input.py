@@ -1,4 +1,4 @@
-"""Callbacks that are none: a fixed status, one dull body, no traceback, and no harm to anybody's message."""
+"""Tests for callbacks that cannot be read: a fixed status and body, no traceback, and no effect on other messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEAD = bytes(16)
 
 
 def signed(token: str, encrypted: str, *, timestamp: str = "", nonce: str = "nonce1") -> tuple[str, bytes]:
-    """Return query and body of a callback whose signature holds, whatever it carries."""
+    """Return the query and body of a callback with a valid signature over `encrypted`."""
     timestamp = timestamp or str(int(time.time()))
     query = {
         "msg_signature": signature.sign(token, timestamp, nonce, encrypted),
@@ -43,16 +43,16 @@ def sealed_frame(key: bytes, frame: bytes) -> str:
 
 
 UNDECIPHERABLE: dict[str, Callable[[bytes], str]] = {
-    "no base64": lambda _key: "!!!! not base64 !!!!",
+    "not base64": lambda _key: "!!!! not base64 !!!!",
     "base64 without its padding": lambda key: sealed_frame(key, HEAD + b"\0\0\0\0").rstrip("=") + "A",
     "nothing": lambda _key: "",
-    "no whole block": lambda _key: base64.b64encode(bytes(33)).decode(),
+    "not a whole block": lambda _key: base64.b64encode(bytes(33)).decode(),
     "another key": lambda key: sealed_frame(key[::-1], HEAD + b"\0\0\0\2{}"),
     "wrong padding": lambda _key: base64.b64encode(bytes(64)).decode(),
     "a frame too short": lambda key: sealed_frame(key, b"short"),
     "a length past the end": lambda key: sealed_frame(key, HEAD + b"\xff\xff\xff\xff{}"),
-    "a message that is no UTF-8": lambda key: sealed_frame(key, HEAD + b"\0\0\0\2\xff\xfe"),
-    "a receive id that is no UTF-8": lambda key: sealed_frame(key, HEAD + b"\0\0\0\2{}\xff"),
+    "a message that is not UTF-8": lambda key: sealed_frame(key, HEAD + b"\0\0\0\2\xff\xfe"),
+    "a receive id that is not UTF-8": lambda key: sealed_frame(key, HEAD + b"\0\0\0\2{}\xff"),
 }
 MALFORMED_PLAINTEXT = [
     b"",
@@ -79,14 +79,14 @@ async def post(deployment: Deployment, query: str, body: bytes, **headers: str) 
 
 
 async def assert_still_answers(deployment: Deployment) -> None:
-    """After all that, a real message is answered as ever, and nothing was worth a traceback."""
-    assert await deployment.ask("an honest message after it") == "an honest message after it"
+    """Assert that the channel still answers a genuine message and has logged no traceback."""
+    assert await deployment.ask("a genuine message after it") == "a genuine message after it"
     assert deployment.watch.tracebacks == []
 
 
 @pytest.mark.parametrize("make", UNDECIPHERABLE.values(), ids=list(UNDECIPHERABLE))
-async def test_everything_undecipherable_gets_one_dull_answer(watch: Watch, make: Callable[[bytes], str]) -> None:
-    """Status 400 and the same body, though the signature held: nobody learns which step failed."""
+async def test_every_undecipherable_callback_gets_the_same_answer(watch: Watch, make: Callable[[bytes], str]) -> None:
+    """The signature is valid each time; status and body do not reveal which check failed."""
     async with Deployment(watch) as deployment:
         answer = await post(deployment, *signed(deployment.bot.token, make(deployment.wecom.credentials.key)))
         assert (answer.status, answer.body) == (400, b"bad request")
@@ -97,7 +97,7 @@ async def test_everything_undecipherable_gets_one_dull_answer(watch: Watch, make
 
 @pytest.mark.parametrize("opened", MALFORMED_PLAINTEXT, ids=range(len(MALFORMED_PLAINTEXT)))
 async def test_a_sealed_callback_of_the_wrong_shape_is_400(watch: Watch, opened: bytes) -> None:
-    """With the very body of an undecipherable one."""
+    """The body is that of an undecipherable callback."""
     async with Deployment(watch) as deployment:
         request = seal_callback(
             opened, deployment.wecom.credentials, receive_id="", timestamp=int(time.time()), random=os.urandom
@@ -119,10 +119,10 @@ async def test_a_sealed_callback_of_the_wrong_shape_is_400(watch: Watch, opened:
         (b"{" * 200_000, "malformed"),
         (b"<xml><Encrypt>x</Encrypt></xml>", "xml"),
     ],
-    ids=["empty", "no field", "a list", "a number", "no text", "deep", "xml"],
+    ids=["empty", "no field", "a list", "a number", "not UTF-8", "deep", "xml"],
 )
-async def test_a_body_that_is_no_envelope_is_400(watch: Watch, body: bytes, reason: str) -> None:
-    """An XML body has a reason of its own: the URL was entered at a self-built app."""
+async def test_a_body_that_is_not_an_envelope_is_400(watch: Watch, body: bytes, reason: str) -> None:
+    """XML has a reason of its own, because WeCom sends it when the URL was entered for a self-built app."""
     async with Deployment(watch) as deployment:
         query, _ = signed(deployment.bot.token, "x")
         answer = await post(deployment, query, body)
@@ -143,10 +143,9 @@ async def test_a_body_that_is_no_envelope_is_400(watch: Watch, body: bytes, reas
         "msg_signature=s&timestamp=1800000000&nonce=n%00&echostr=x",
         "%FF%FE=%ZZ&&&=",
     ],
-    ids=["none", "signature", "timestamp", "nonce", "timestamp no number", "nonce of control characters", "garbage"],
+    ids=["none", "signature", "timestamp", "nonce", "timestamp not a number", "control characters in nonce", "garbage"],
 )
-async def test_a_query_without_its_parameters_is_400(watch: Watch, method: str, query: str) -> None:
-    """For the URL check and for callbacks alike."""
+async def test_a_query_with_missing_or_invalid_parameters_is_400(watch: Watch, method: str, query: str) -> None:
     async with Deployment(watch) as deployment:
         answer = await deployment.wecom.request(
             method, query=query, body=b'{"encrypt":"x"}' if method == "POST" else b""
@@ -156,10 +155,9 @@ async def test_a_query_without_its_parameters_is_400(watch: Watch, method: str, 
 
 
 async def test_a_wrong_signature_is_401(watch: Watch) -> None:
-    """Another token, a changed body, a changed nonce; for the URL check too."""
     async with Deployment(watch) as deployment:
-        stranger = Credentials("another-token", deployment.wecom.credentials.key)
-        sent = await deployment.send(Text("from somebody else"), credentials=stranger)
+        wrong_token = Credentials("another-token", deployment.wecom.credentials.key)
+        sent = await deployment.send(Text("with a wrong token"), credentials=wrong_token)
         assert sent.status == 401
         query, body = signed(deployment.bot.token, "AAAA")
         changed = [
@@ -175,7 +173,7 @@ async def test_a_wrong_signature_is_401(watch: Watch) -> None:
 
 
 async def test_a_callback_for_another_receiver_is_400(watch: Watch) -> None:
-    """Opened, and meant for somebody else; the answer says no more than to garbage."""
+    """The body is that of an undecipherable callback."""
     async with Deployment(watch, receive_id="ww-this-company") as deployment:
         opened = b'{"msgid":"m","msgtype":"text","text":{"content":"not for this company"}}'
         request = seal_callback(
@@ -188,9 +186,9 @@ async def test_a_callback_for_another_receiver_is_400(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize("skew_seconds", [-61, 61], ids=["old", "from the future"])
-async def test_a_stale_callback_is_401_where_a_limit_is_set(watch: Watch, skew_seconds: int) -> None:
-    """Within the limit it is taken, and without one every age is."""
-    opened = b'{"msgid":"m","msgtype":"text","from":{"userid":"a"},"text":{"content":"out of its time"}}'
+async def test_a_callback_beyond_max_skew_seconds_is_401(watch: Watch, skew_seconds: int) -> None:
+    """Without the limit, a callback of any age is accepted."""
+    opened = b'{"msgid":"m","msgtype":"text","from":{"userid":"a"},"text":{"content":"at the wrong time"}}'
     for settings, status in (({"maxSkewSeconds": 60}, 401), ({"maxSkewSeconds": 3600}, 200), ({}, 200)):
         async with Deployment(watch, settings) as deployment:
             request = seal_callback(
@@ -208,8 +206,7 @@ async def test_a_stale_callback_is_401_where_a_limit_is_set(watch: Watch, skew_s
             await assert_still_answers(deployment)
 
 
-async def test_nothing_that_was_acknowledged_is_lost_among_garbage(watch: Watch) -> None:
-    """Forty real messages between a hundred and twenty bad ones, all at once: every one of the forty is answered."""
+async def test_every_genuine_message_among_bad_requests_is_answered(watch: Watch) -> None:
     async with Deployment(watch) as deployment:
         token, key = deployment.bot.token, deployment.wecom.credentials.key
         bad = [
@@ -217,8 +214,8 @@ async def test_nothing_that_was_acknowledged_is_lost_among_garbage(watch: Watch)
             *(post(deployment, "", os.urandom(200)) for _ in range(40)),
             *(post(deployment, *signed("another-token", "AAAA")) for _ in range(40)),
         ]
-        good = [deployment.send(Text(f"an honest message {number}")) for number in range(40)]
-        sent = await asyncio.gather(*good)
+        genuine = [deployment.send(Text(f"a genuine message {number}")) for number in range(40)]
+        sent = await asyncio.gather(*genuine)
         statuses = {answer.status for answer in await asyncio.gather(*bad)}
         await asyncio.gather(*(each.reply() for each in sent))
         assert statuses == {400, 401}

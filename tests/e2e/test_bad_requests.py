@@ -1,4 +1,4 @@
-"""Whatever comes to the callback port: the smallest answer HTTP allows, no traceback, no harm to a real message."""
+"""Tests for requests to the callback port that are not callbacks: a minimal answer, and no effect on messages."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ QUERY = f"msg_signature={'0' * 40}&timestamp=1700000000&nonce=n"
 
 
 async def assert_still_answers(deployment: Deployment) -> None:
-    """After all that, a real message is answered as ever, and nothing was worth a traceback."""
-    assert await deployment.ask("an honest message after it") == "an honest message after it"
+    """Assert that the channel still answers a genuine message and has logged no traceback."""
+    assert await deployment.ask("a genuine message after it") == "a genuine message after it"
     assert deployment.watch.tracebacks == []
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"])
-async def test_another_method_is_405(watch: Watch, method: str) -> None:
-    """Only GET, HEAD and POST are answered."""
+async def test_a_method_other_than_get_head_and_post_is_405(watch: Watch, method: str) -> None:
     async with Deployment(watch) as deployment:
         answer = await deployment.wecom.request(method, query="a=b")
         assert answer.status == 405
@@ -33,7 +32,7 @@ async def test_another_method_is_405(watch: Watch, method: str) -> None:
 
 
 async def test_a_body_over_a_mebibyte_is_413(watch: Watch) -> None:
-    """Whether it says its length or comes in chunks without end; exactly a mebibyte is read."""
+    """The limit holds for Content-Length and for chunked bodies; a body of exactly one MiB is read."""
     async with Deployment(watch) as deployment:
         assert (await deployment.wecom.request("POST", query=QUERY, body=bytes(MEBIBYTE + 1))).status == 413
         assert (await deployment.wecom.request("POST", query=QUERY, body=bytes(MEBIBYTE))).status == 400
@@ -60,8 +59,7 @@ async def test_a_body_over_a_mebibyte_is_413(watch: Watch) -> None:
     ],
     ids=["tls", "another path", "version", "zeros", "negative length", "two lengths", "large header", "ssh", "coffee"],
 )
-async def test_what_is_no_callback_at_all_gets_no_server_error(watch: Watch, data: bytes) -> None:
-    """A 4xx or a closed connection, and nothing in the log that a stranger could fill a disk with."""
+async def test_bytes_that_are_not_a_callback_get_4xx_or_a_closed_connection(watch: Watch, data: bytes) -> None:
     async with Deployment(watch) as deployment:
         answer = await deployment.wecom.send_bytes(data, within_seconds=0.3)
         assert answer == b"" or answer.split()[1].startswith(b"4")
@@ -70,15 +68,13 @@ async def test_what_is_no_callback_at_all_gets_no_server_error(watch: Watch, dat
 
 
 @pytest.mark.parametrize("path", ["/", "/wecom/bot/", "/wecom", "/metrics", "/healthz", "/readyz"])
-async def test_the_callback_port_serves_its_path_and_nothing_else(watch: Watch, path: str) -> None:
-    """It faces the internet."""
+async def test_the_callback_port_serves_only_the_callback_path(watch: Watch, path: str) -> None:
     async with Deployment(watch) as deployment:
         deployment.wecom.callback_url = f"http://127.0.0.1:{deployment.channel().port}{path}"
         assert (await deployment.wecom.request("GET")).status == 404
 
 
-async def test_a_caller_that_hangs_up_costs_nothing(watch: Watch) -> None:
-    """In the middle of a body that it announced."""
+async def test_a_client_that_disconnects_within_a_body_has_no_effect(watch: Watch) -> None:
     async with Deployment(watch) as deployment:
         port = deployment.channel().port
         for _ in range(5):
@@ -90,10 +86,10 @@ async def test_a_caller_that_hangs_up_costs_nothing(watch: Watch) -> None:
         await assert_still_answers(deployment)
 
 
-async def test_rejections_are_logged_a_few_times_and_then_counted(watch: Watch) -> None:
-    """A stranger cannot fill a disk."""
+async def test_rejections_are_logged_at_a_limited_rate_and_all_counted(watch: Watch) -> None:
+    """The limit keeps an attacker from filling the disk."""
     async with Deployment(watch) as deployment:
         for _ in range(40):
-            assert (await deployment.wecom.request("POST", body=b"garbage of a stranger")).status == 400
+            assert (await deployment.wecom.request("POST", body=b"garbage of an attacker")).status == 400
         assert await deployment.metric("callbacks_total", kind="message", outcome="malformed") == 40
     assert 1 <= len(watch.logged("wecom callback rejected")) <= 5

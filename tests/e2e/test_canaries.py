@@ -1,4 +1,4 @@
-"""The watch of every other test can fail: what it is told to keep, it finds wherever it shows."""
+"""Tests that the watch of every other test finds a canary wherever it is shown."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from maven_channel_wecom.simulator.messages import Feedback, Image, Text, Voice
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.e2e.agents import Listener
 from tests.e2e.deployment import Deployment
+from tests.e2e.recording_agent import RecordingAgent
 from tests.e2e.watch import Watch
 
 CANARY = "canary-4711"
@@ -17,7 +17,7 @@ CANARY = "canary-4711"
 
 @pytest.fixture
 def other() -> Watch:
-    """Return a watch of its own, as the one of the test must stay clean."""
+    """Return a separate watch, because the watch of the test itself must not find a leak."""
     found = Watch()
     found.keep("a token", CANARY)
     return found
@@ -28,21 +28,19 @@ def other() -> Watch:
     [{"token": CANARY}, {"detail": f"was {CANARY}!"}, {"list": ["a", CANARY]}],
     ids=["plain", "inside", "list"],
 )
-def test_a_canary_in_a_field_is_found(other: Watch, fields: dict[str, object]) -> None:
-    """As the host would print it."""
+def test_a_canary_in_a_log_field_is_found(other: Watch, fields: dict[str, object]) -> None:
     record = logging.makeLogRecord({"name": "maven_channel_wecom", "msg": "wecom event", "fields": fields})
     other.emit(record)
     assert other.leaks() == ["a token in a log line"]
 
 
-def test_a_canary_in_a_message_is_found(other: Watch) -> None:
-    """Put there by a careless format."""
+def test_a_canary_in_a_formatted_log_message_is_found(other: Watch) -> None:
     other.emit(logging.makeLogRecord({"name": "maven_channel_wecom", "msg": "token %s", "args": (CANARY,)}))
     assert other.leaks() == ["a token in a log line", "a token in a log line of another host"]
 
 
-def test_a_canary_in_an_exception_is_found_if_another_host_would_print_it(other: Watch) -> None:
-    """The text of an exception is shown by the formatter of Python, which hosts use that have none of their own."""
+def test_a_canary_in_the_text_of_a_logged_exception_is_found(other: Watch) -> None:
+    """Python's own formatter, which other hosts may use, prints the text of an exception."""
     error = ValueError(CANARY)
     fields = {"name": "maven_channel_wecom", "msg": "wecom event", "exc_info": (ValueError, error, None)}
     other.emit(logging.makeLogRecord(fields))
@@ -50,20 +48,17 @@ def test_a_canary_in_an_exception_is_found_if_another_host_would_print_it(other:
 
 
 def test_a_canary_in_a_status_answer_is_found(other: Watch) -> None:
-    """Metric labels and health sentences are looked at too."""
     other.shown("/metrics", f'maven_wecom_x{{channel="{CANARY}"}} 1.0')
     assert other.leaks() == ["a token in /metrics"]
 
 
 def test_the_beginning_of_a_long_text_is_found(other: Watch) -> None:
-    """A line that shows only the first words shows too much."""
     other.keep("what a user wrote", "a long story about the harbor of the old town and its boats")
     other.shown("a log line", "text=a long story about the harbor of the old ...")
     assert other.leaks() == ["what a user wrote in a log line"]
 
 
-async def test_a_log_line_of_a_part_of_the_channel_is_seen(watch: Watch) -> None:
-    """The watch hears what the package logs, and what it was given to keep is not empty."""
+async def test_the_watch_receives_log_lines_and_canaries_of_a_deployment(watch: Watch) -> None:
     async with Deployment(watch) as deployment:
         await deployment.ask("a sentence to look for")
     assert watch.logged("wecom reply delivered")
@@ -72,15 +67,15 @@ async def test_a_log_line_of_a_part_of_the_channel_is_seen(watch: Watch) -> None
     assert "a sentence to look for" in watch.canaries
 
 
-async def test_a_host_that_logs_everything_shows_no_secret(watch: Watch) -> None:
-    """At debug level, with media, a quote, an event with words in it, and an agent that breaks."""
+async def test_a_host_at_debug_level_shows_no_secret(watch: Watch) -> None:
+    """The messages include media, a quote and an event with text, and the agent raises an exception."""
 
-    def explode(message: object) -> str:
+    def fail(message: object) -> str:
         raise ValueError(str(message) + CANARY)
 
     watch.keep("the text of an exception", CANARY)
-    async with Deployment(watch, agent=Listener(explode)) as deployment:
-        answer = await deployment.ask(Text("something that breaks it"), quote=Voice("quoted words of somebody"))
+    async with Deployment(watch, agent=RecordingAgent(fail)) as deployment:
+        answer = await deployment.ask(Text("something that breaks it"), quote=Voice("quoted words of a user"))
         assert "Something went wrong" in answer
         await deployment.ask(Image(draw_png(4, 4)))
         await deployment.send(Feedback("f-1", 2, content="words of a complaint"))

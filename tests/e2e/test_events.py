@@ -1,4 +1,4 @@
-"""Callbacks that are no messages: acknowledged, counted, logged once, and never shown to the agent."""
+"""Tests for callbacks that are not messages: acknowledged, counted, logged once, and never passed to the agent."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from maven_channel_wecom.simulator.messages import CardClick, EnterChat, Feedback, StreamRefresh, Unknown
 from maven_channel_wecom.telemetry.trail import trail_id
-from tests.e2e.agents import Listener
 from tests.e2e.deployment import Deployment
+from tests.e2e.recording_agent import RecordingAgent
 
 if TYPE_CHECKING:
     from maven_channel_wecom.simulator.messages import Event
@@ -23,7 +23,7 @@ EVENTS = [
         {"card_type": "button_interaction", "event_key": "approve", "task_id": "task-7"},
     ),
     (
-        Feedback("feedback-9", 2, content="it told me nonsense", inaccurate_reasons=(1, 3)),
+        Feedback("feedback-9", 2, content="the answer was wrong", inaccurate_reasons=(1, 3)),
         "feedback_event",
         {"feedback_id": "feedback-9", "feedback_type": 2, "inaccurate_reasons": [1, 3]},
     ),
@@ -34,8 +34,7 @@ EVENTS = [
 async def test_an_event_is_acknowledged_counted_and_logged_once(
     watch: Watch, event: Event, kind: str, details: dict[str, object]
 ) -> None:
-    """With its plain facts as fields; the agent hears only the message that follows."""
-    agent = Listener()
+    agent = RecordingAgent()
     async with Deployment(watch, agent=agent) as deployment:
         sent = await deployment.send(event)
         assert sent.acknowledgement == b'"success"'
@@ -43,14 +42,14 @@ async def test_an_event_is_acknowledged_counted_and_logged_once(
         assert await deployment.metric("callbacks_total", kind="event", outcome="accepted") == 1
         assert await deployment.metric("inbound_messages_total", type=kind, outcome="acknowledged") == 1
         assert await deployment.metric("reply_windows") == 0
-    assert agent.words == ["the first real message"]
+    assert agent.texts == ["the first real message"]
     named = {"channel": "wecom", "trail": trail_id("wecom", sent.message_id), "message_id": sent.message_id}
     expected = named | {"event": kind} | details
     assert watch.logged("wecom event acknowledged") == [expected]
 
 
 async def test_an_event_delivered_twice_counts_once(watch: Watch) -> None:
-    """The repeat is acknowledged as a duplicate."""
+    """The second delivery is acknowledged and counted as a duplicate."""
     async with Deployment(watch) as deployment:
         sent = await deployment.send(EnterChat())
         assert (await deployment.wecom.redeliver(sent)).acknowledged
@@ -59,8 +58,8 @@ async def test_an_event_delivered_twice_counts_once(watch: Watch) -> None:
         assert await deployment.metric("dedup_hits_total") == 1
 
 
-async def test_an_event_nobody_has_documented_counts_as_other(watch: Watch) -> None:
-    """Its name reaches neither a label nor the log."""
+async def test_an_undocumented_event_counts_as_other_event(watch: Watch) -> None:
+    """Its name appears neither in a label nor in the log."""
     async with Deployment(watch) as deployment:
         opened = (
             b'{"msgid":"m-1","msgtype":"event","from":{"userid":"alice"},"chattype":"single",'
@@ -71,19 +70,19 @@ async def test_an_event_nobody_has_documented_counts_as_other(watch: Watch) -> N
         assert await deployment.metric("inbound_messages_total", type="other_event", outcome="acknowledged") == 1
 
 
-async def test_a_stream_refresh_is_acknowledged_and_counted(watch: Watch) -> None:
-    """This channel never starts a stream, so there is nothing to say."""
-    agent = Listener()
+async def test_a_stream_refresh_is_acknowledged_and_counted_as_unsupported(watch: Watch) -> None:
+    """This channel never starts a stream, so a refresh has no answer."""
+    agent = RecordingAgent()
     async with Deployment(watch, agent=agent) as deployment:
         assert (await deployment.send(StreamRefresh("stream-1"))).acknowledgement == b'"success"'
         await deployment.ask("a message after it")
         assert await deployment.metric("inbound_messages_total", type="stream", outcome="unsupported") == 1
-    assert agent.words == ["a message after it"]
+    assert agent.texts == ["a message after it"]
 
 
-async def test_a_message_of_an_unknown_type_is_acknowledged_and_counted(watch: Watch) -> None:
-    """Its type is told to nobody, as WeCom may send anything there; a warning says that it happened."""
-    agent = Listener()
+async def test_a_message_of_an_unknown_type_is_acknowledged_and_counted_as_unsupported(watch: Watch) -> None:
+    """A warning names the message id but not the type, which could be any text."""
+    agent = RecordingAgent()
     watch.keep("an unknown type", "holographic_message")
     async with Deployment(watch, agent=agent) as deployment:
         sent = await deployment.send(Unknown("holographic_message", {"depth": 3}))
@@ -91,5 +90,5 @@ async def test_a_message_of_an_unknown_type_is_acknowledged_and_counted(watch: W
         await deployment.ask("a message after it")
         assert await deployment.metric("inbound_messages_total", type="unknown", outcome="unsupported") == 1
         assert await deployment.metric("callbacks_total", kind="message", outcome="accepted") == 2
-    assert agent.words == ["a message after it"]
+    assert agent.texts == ["a message after it"]
     assert [fields["message_id"] for fields in watch.logged("wecom message type unknown")] == [sent.message_id]

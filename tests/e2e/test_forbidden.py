@@ -1,6 +1,6 @@
-"""Addresses that are not public: neither media nor replies ever reach them, unless the operator says so.
+"""Tests that neither media nor replies reach an address that is not public, unless `allowPrivateNetwork` is set.
 
-Nothing here could reach one even if the guard were broken: every socket is diverted and goes nowhere.
+Every socket is diverted, so that no test could reach a real address even if the guard failed.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import pytest
 from maven_channel_wecom.contract.messages import UnavailableBlock
 from maven_channel_wecom.simulator.messages import Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.e2e.agents import Listener
-from tests.e2e.assembly import Assembly
 from tests.e2e.deployment import Deployment
 from tests.e2e.hand_clock import HandClock
+from tests.e2e.injection import InjectionPlugin
+from tests.e2e.recording_agent import RecordingAgent
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
 
 if TYPE_CHECKING:
     from tests.e2e.watch import Watch
 
-CLOSED = {"allowPrivateNetwork": False}
+PUBLIC_ONLY = {"allowPrivateNetwork": False}
 PUBLIC = "93.184.216.34"
 FORBIDDEN = [
     "127.0.0.1",
@@ -47,8 +47,8 @@ NAMES = {
 }
 
 
-def image_at(host: str, reply_host: str) -> bytes:
-    """Return a callback whose picture and reply lie at these hosts."""
+def image_callback(host: str, reply_host: str) -> bytes:
+    """Return a callback with a media URL at `host` and a reply URL at `reply_host`."""
     callback = {
         "msgid": "m-1",
         "msgtype": "image",
@@ -62,13 +62,13 @@ def image_at(host: str, reply_host: str) -> bytes:
 
 @pytest.mark.parametrize("host", FORBIDDEN)
 async def test_an_address_that_is_not_public_is_never_connected_to(watch: Watch, host: str) -> None:
-    """The picture is unavailable, the reply undeliverable, and no socket was made."""
+    """No socket is created for the image or for the reply."""
     watch.keep("a URL of WeCom", "canary-code", "canary-media")
-    agent = Listener()
+    agent = RecordingAgent()
     diversion = Diversion()
-    assembly = Assembly(HandClock(), diversion=diversion, resolver=Names(NAMES))
-    async with Deployment(watch, CLOSED, agent=agent, plugins=[assembly]) as deployment:
-        await deployment.wecom.send_plaintext(image_at(host, host), message_id="m-1")
+    injection = InjectionPlugin(HandClock(), diversion=diversion, resolver=Names(NAMES))
+    async with Deployment(watch, PUBLIC_ONLY, agent=agent, plugins=[injection]) as deployment:
+        await deployment.wecom.send_plaintext(image_callback(host, host), message_id="m-1")
         receipt = await deployment.auditor.receipt_for("m-1")
         assert await deployment.metric("reply_retries_total", reason="connect") == 0
     assert agent.blocks == (UnavailableBlock(kind="image", reason="forbidden_address"),)
@@ -78,20 +78,20 @@ async def test_an_address_that_is_not_public_is_never_connected_to(watch: Watch,
 
 @pytest.mark.parametrize("host", [PUBLIC, "outside.example"])
 async def test_a_public_address_is_connected_to(watch: Watch, host: str) -> None:
-    """The same set-up sees every attempt: three for the picture, three for the reply, all diverted to nowhere."""
+    """The setup of the test above does notice connections: three attempts each for image and reply."""
     watch.keep("a URL of WeCom", "canary-code", "canary-media")
     diversion = Diversion()
-    assembly = Assembly(HandClock(), diversion=diversion, resolver=Names(NAMES))
-    async with Deployment(watch, CLOSED, plugins=[assembly]) as deployment:
-        await deployment.wecom.send_plaintext(image_at(host, host), message_id="m-1")
+    injection = InjectionPlugin(HandClock(), diversion=diversion, resolver=Names(NAMES))
+    async with Deployment(watch, PUBLIC_ONLY, plugins=[injection]) as deployment:
+        await deployment.wecom.send_plaintext(image_callback(host, host), message_id="m-1")
         receipt = await deployment.auditor.receipt_for("m-1")
     assert (receipt.outcome, receipt.reason, receipt.attempts) == ("undeliverable", "connect", 3)
     assert diversion.wanted == [(PUBLIC, 80)] * 6
 
 
-async def test_the_channel_as_installed_refuses_loopback(watch: Watch) -> None:
-    """Nothing put together by hand here: the simulator gets neither a download nor a reply."""
-    async with Deployment(watch, CLOSED) as deployment:
+async def test_the_installed_channel_refuses_loopback(watch: Watch) -> None:
+    """The channel is built by the installed plugin, without injected parts."""
+    async with Deployment(watch, PUBLIC_ONLY) as deployment:
         sent = await deployment.send(Image(draw_png(4, 4)))
         receipt = await deployment.auditor.receipt_for(sent.message_id)
         assert (receipt.outcome, receipt.reason) == ("undeliverable", "forbidden_address")
@@ -102,8 +102,7 @@ async def test_the_channel_as_installed_refuses_loopback(watch: Watch) -> None:
     assert fields["reason"] == "forbidden_address"
 
 
-async def test_allow_private_network_lets_both_through(watch: Watch) -> None:
-    """The one key a simulator needs."""
+async def test_allow_private_network_permits_media_and_replies(watch: Watch) -> None:
     async with Deployment(watch, {"allowPrivateNetwork": True}) as deployment:
         assert (await deployment.ask(Image(draw_png(4, 4)))).startswith("[image image/png")
         assert await deployment.ask(Text("and a text too")) == "and a text too"

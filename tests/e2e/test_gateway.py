@@ -1,4 +1,4 @@
-"""The gateway as an operator runs it, from its configuration file to its exit code."""
+"""Tests for the gateway as an operator runs it, from the configuration file to the exit code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.watch import Watch
 
-# As on the original's page.
+# The example on the documentation page of the original channel.
 ORIGINAL: dict[str, Any] = {
     "enabled": True,
     "token": "your-token",
@@ -38,8 +38,8 @@ ORIGINAL: dict[str, Any] = {
 }
 
 
-async def call(bot: Bot, gateway: GatewayProcess) -> None:
-    """Let WeCom know where the bot listens."""
+async def set_callback_url(bot: Bot, gateway: GatewayProcess) -> None:
+    """Set the simulator's callback URL to the port that the gateway listens on."""
     port = await gateway.port_of("wecom callback server listening")
     bot.wecom.callback_url = f"http://127.0.0.1:{port}/wecom/bot"
 
@@ -50,7 +50,7 @@ async def get(port: int, path: str) -> tuple[int, str]:
 
 
 async def test_a_gateway_starts_answers_drains_and_exits_0(watch: Watch, tmp_path: Path) -> None:
-    """The log lines of the original to the letter; the token from a file, the key from the environment."""
+    """The token comes from a file, the key from the environment; two log lines match the original channel's exactly."""
     bot = Bot(watch)
     token = tmp_path / "token"
     token.write_text(f"{bot.token}\n", encoding="utf-8")
@@ -59,7 +59,7 @@ async def test_a_gateway_starts_answers_drains_and_exits_0(watch: Watch, tmp_pat
     environment = {"WECOM_KEY_OF_THIS_TEST": bot.key}
     async with bot.wecom, GatewayProcess(watch, tmp_path, document, environment=environment) as gateway:
         status_port = await gateway.port_of("gateway status server listening")
-        await call(bot, gateway)
+        await set_callback_url(bot, gateway)
         await gateway.until("gateway channels started")
         assert (await bot.wecom.check_url()).passed
         assert await bot.ask(Text("are you up and running?")) == "are you up and running?"
@@ -76,12 +76,12 @@ async def test_a_gateway_starts_answers_drains_and_exits_0(watch: Watch, tmp_pat
         assert bot.wecom.recorded.offences == []
     stamp = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d INFO "
     for line in (r"wecom callback server listening port=[1-9]\d*", r"gateway channels started channels=\[wecom\]"):
-        assert [shown for shown in gateway.lines if re.fullmatch(stamp + line, shown)]
+        assert [logged for logged in gateway.lines if re.fullmatch(stamp + line, logged)]
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-async def test_a_gateway_that_logs_everything_shows_no_secret(watch: Watch, tmp_path: Path, style: str) -> None:
-    """In a process of its own, with libraries that log too, a proxy with a password, and answers that do not arrive."""
+async def test_a_gateway_at_debug_level_shows_no_secret(watch: Watch, tmp_path: Path, style: str) -> None:
+    """The run includes third-party loggers, a proxy password, an expired media URL and a refused reply."""
     bot = Bot(watch)
     watch.keep("a proxy password", "canary-password")
     async with AsyncExitStack() as stack:
@@ -96,13 +96,13 @@ async def test_a_gateway_that_logs_everything_shows_no_secret(watch: Watch, tmp_
         }
         async with GatewayProcess(watch, tmp_path, document) as gateway:
             status_port = await gateway.port_of("gateway status server listening")
-            await call(bot, gateway)
+            await set_callback_url(bot, gateway)
             await gateway.until("gateway channels started")
-            assert await bot.ask(Text("words nobody shall read"), group="canary-group") == "words nobody shall read"
+            assert await bot.ask(Text("words that stay private"), group="canary-group") == "words that stay private"
             bot.wecom.media_faults.add(Expired())
             assert "unavailable" in await bot.ask(Image(draw_png(4, 4)), user="canary-user-id")
             bot.wecom.reply_faults.add(Errcode(45002))
-            await bot.send(Text("an answer that is refused"), quote=Voice("quoted words of somebody"))
+            await bot.send(Text("an answer that is refused"), quote=Voice("quoted words of a user"))
             await gateway.until("wecom reply not delivered")
             assert (await bot.wecom.request("POST", query="msg_signature=canary", body=b"canary")).status == 400
             for path in ("/metrics", "/healthz", "/readyz"):
@@ -112,11 +112,11 @@ async def test_a_gateway_that_logs_everything_shows_no_secret(watch: Watch, tmp_
     assert len(gateway.lines) > 20
 
 
-async def test_sigterm_lets_an_answer_in_progress_arrive(watch: Watch, tmp_path: Path) -> None:
-    """What was acknowledged is answered; what comes meanwhile gets 503, and WeCom may try elsewhere."""
+async def test_a_gateway_delivers_answers_in_progress_after_sigterm(watch: Watch, tmp_path: Path) -> None:
+    """A callback that arrives while the gateway drains gets 503."""
     bot = Bot(watch)
     async with serving() as responses:
-        # One JSON value, whose end is held back.
+        # The agent holds back the end of its JSON answer.
         responses.json({"output_text": "the answer that took its time"})
         responses.hold = asyncio.Event()
         document = {
@@ -126,7 +126,7 @@ async def test_sigterm_lets_an_answer_in_progress_arrive(watch: Watch, tmp_path:
         }
         async with bot.wecom, GatewayProcess(watch, tmp_path, document) as gateway:
             status_port = await gateway.port_of("gateway status server listening")
-            await call(bot, gateway)
+            await set_callback_url(bot, gateway)
             await gateway.until("gateway channels started")
             sent = await bot.send(Text("think about this one"))
             async with asyncio.timeout(10):
@@ -144,8 +144,8 @@ async def test_sigterm_lets_an_answer_in_progress_arrive(watch: Watch, tmp_path:
             assert bot.wecom.recorded.offences == []
 
 
-async def test_every_problem_of_a_configuration_comes_at_once_with_exit_2(watch: Watch, tmp_path: Path) -> None:
-    """Host and channels together, each sentence naming its key; nothing was started and no secret shown."""
+async def test_every_problem_of_a_configuration_is_printed_with_exit_code_2(watch: Watch, tmp_path: Path) -> None:
+    """Each sentence names its key, and no sentence contains a secret."""
     watch.keep("a secret", "canary-password", "canary-token", "canary-previous")
     document = {
         "gateway": {"prot": 1},
@@ -167,7 +167,7 @@ async def test_every_problem_of_a_configuration_comes_at_once_with_exit_2(watch:
     }
     async with GatewayProcess(watch, tmp_path, document) as gateway:
         assert await gateway.exit_code() == 2
-    said = "\n".join(gateway.lines)
+    output = "\n".join(gateway.lines)
     keys = (
         "gateway.prot",
         "agent.url",
@@ -185,18 +185,17 @@ async def test_every_problem_of_a_configuration_comes_at_once_with_exit_2(watch:
         "channels.support.token",
         "channels.support.encodingAESKey is required",
     )
-    assert [key for key in keys if f"  - {key}" not in said] == []
+    assert [key for key in keys if f"  - {key}" not in output] == []
     assert f"{gateway.config} has {len(keys)} problems:" in gateway.lines[0]
     assert len(gateway.lines) == len(keys) + 1
 
 
-async def test_a_callback_port_in_use_exits_1_with_one_sentence(watch: Watch, tmp_path: Path) -> None:
-    """A start that fails, and not a log line that nobody reads."""
+async def test_a_callback_port_in_use_gives_one_sentence_and_exit_code_1(watch: Watch, tmp_path: Path) -> None:
     bot = Bot(watch)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        port = occupied.getsockname()[1]
         document = {"gateway": {"port": 0}, "channels": {"wecom": bot.settings | {"port": port}}}
         async with GatewayProcess(watch, tmp_path, document) as gateway:
             assert await gateway.exit_code() == 1
@@ -204,19 +203,19 @@ async def test_a_callback_port_in_use_exits_1_with_one_sentence(watch: Watch, tm
     assert not any("Traceback" in line for line in gateway.lines)
 
 
-async def test_the_configuration_of_the_original_runs_with_only_its_port_changed(watch: Watch, tmp_path: Path) -> None:
-    """Listening on every interface; replies to a private address stay refused, as this configuration says nothing."""
+async def test_the_example_configuration_of_the_original_channel_runs(watch: Watch, tmp_path: Path) -> None:
+    """Only the port is changed. Replies to the simulator stay refused, because its address is private."""
     bot = Bot(watch)
     bot.wecom.use_credentials(token=ORIGINAL["token"], encoding_aes_key=ORIGINAL["encodingAESKey"])
     watch.keep("a secret", ORIGINAL["token"], ORIGINAL["encodingAESKey"])
     document = {"gateway": {"port": 0}, "channels": {"wecom": ORIGINAL | {"port": 0}}}
     async with bot.wecom, GatewayProcess(watch, tmp_path, document) as gateway:
-        await call(bot, gateway)
+        await set_callback_url(bot, gateway)
         await gateway.until("gateway channels started")
         assert (await bot.wecom.check_url()).passed
-        assert (await bot.send(Text("from a stranger here"), user="lisi")).acknowledgement == b'"success"'
+        assert (await bot.send(Text("from an unknown sender"), user="lisi")).acknowledgement == b'"success"'
         await gateway.until("wecom callback refused")
-        assert (await bot.send(Text("from the friend here"), user="zhangsan")).acknowledgement == b'"success"'
+        assert (await bot.send(Text("from an allowed sender"), user="zhangsan")).acknowledgement == b'"success"'
         assert "reason=forbidden_address" in await gateway.until("wecom reply not delivered")
         gateway.terminate()
         assert await gateway.exit_code() == 0

@@ -1,4 +1,4 @@
-"""What the embedded host adds: cron, health, a drain, the Responses agent, and the original's configuration."""
+"""Tests for the embedded host with the channel: cron, health, draining, and the Responses agent."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from maven_channel_wecom.host.configuration import Configuration, interpret
 from maven_channel_wecom.host.plugins import channel_problems, load_plugins
 from maven_channel_wecom.simulator.messages import File, Image, Mixed, Text, Video
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.e2e.agents import Listener
 from tests.e2e.deployment import Deployment
+from tests.e2e.recording_agent import RecordingAgent
 from tests.host.fake_responses import COMPLETED, delta, serving, sse
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ PNG = draw_png(10, 10)
 SECRET = "canary-api-key-4711"
 
 
-def test_the_configuration_of_the_original_has_no_problems() -> None:
-    """Unchanged, and read as it was meant there."""
+def test_the_example_configuration_of_the_original_channel_is_valid() -> None:
     configuration, problems = interpret(json.loads(ORIGINAL_PAGE))
     assert problems + channel_problems(load_plugins(), configuration.channels) == []
     settings = config.read_config("wecom", configuration.channels["wecom"])
@@ -42,8 +41,8 @@ def test_the_configuration_of_the_original_has_no_problems() -> None:
     assert configuration.gateway == Configuration().gateway
 
 
-async def test_a_cron_delivery_to_wecom_is_skipped_told_and_counted(watch: Watch) -> None:
-    """A reactive channel has nobody to answer; the warning names job and channel."""
+async def test_a_cron_delivery_to_wecom_is_skipped_logged_and_counted(watch: Watch) -> None:
+    """The channel is reactive: without a message of a user there is no reply window."""
     watch.keep("what a job asks", "write the daily report")
     job = {
         "name": "daily",
@@ -53,19 +52,19 @@ async def test_a_cron_delivery_to_wecom_is_skipped_told_and_counted(watch: Watch
         "channel": "wecom",
         "to": "wrGroup",
     }
-    agent = Listener()
+    agent = RecordingAgent()
     async with Deployment(watch, agent=agent, document={"cron": [job]}) as deployment:
         fields = await watch.until("cron delivery skipped")
         assert fields == {"job": "daily", "channel": "wecom", "reason": "reactive_only"}
         assert await deployment.metric("proactive_skips_total") >= 1
         assert deployment.wecom.recorded.posts == {}
         assert deployment.auditor.receipts == []
-    assert agent.words[0] == "write the daily report"
+    assert agent.texts[0] == "write the daily report"
     assert any("WARNING cron delivery skipped job=daily channel=wecom" in line for line in watch.lines)
 
 
-async def test_the_responses_agent_gets_text_image_and_file(watch: Watch) -> None:
-    """As the API spells them, under one session for the chat, the quoted part marked as context."""
+async def test_the_responses_agent_receives_text_image_file_and_quote(watch: Watch) -> None:
+    """All messages of one chat share a session id, and the quoted text is marked as context."""
     watch.keep("an API key", SECRET)
     async with serving() as responses:
         responses.chunks = (sse(delta("a fine "), delta("picture"), COMPLETED),)
@@ -91,8 +90,8 @@ async def test_the_responses_agent_gets_text_image_and_file(watch: Watch) -> Non
     assert "video" in video["text"]
 
 
-async def test_an_agent_that_fails_is_told_to_the_user_in_a_sentence(watch: Watch) -> None:
-    """And to nobody in the agent's own words."""
+async def test_a_user_is_told_that_the_agent_failed(watch: Watch) -> None:
+    """The agent's own error message is not shown."""
     watch.keep("the words of a failure", "canary-failure")
     async with serving() as responses:
         responses.json({"error": {"code": "overloaded", "message": "canary-failure"}}, 500)
@@ -108,15 +107,15 @@ async def test_an_agent_that_fails_is_told_to_the_user_in_a_sentence(watch: Watc
     assert answer == "The agent failed on this message; please try again later."
 
 
-async def test_health_and_readiness_follow_the_life_of_the_gateway(watch: Watch) -> None:
-    """Ready while it answers, alive and not ready while it drains, gone afterwards."""
-    agent = Listener()
+async def test_health_and_readiness_follow_the_state_of_the_gateway(watch: Watch) -> None:
+    """A draining gateway is healthy but not ready."""
+    agent = RecordingAgent()
     gate = agent.hold("finish this one first")
     async with Deployment(watch, agent=agent) as deployment:
         assert await deployment.get("/healthz") == (200, '{"status": "ok", "reasons": []}')
         assert await deployment.get("/readyz") == (200, '{"ready": true, "reasons": []}')
         sent = await deployment.send(Text("finish this one first"))
-        await agent.hears("finish this one first")
+        await agent.received("finish this one first")
         stopping = asyncio.create_task(deployment.host.stop())
         assert await deployment.get("/readyz") == (503, '{"ready": false, "reasons": ["the gateway is draining"]}')
         assert (await deployment.get("/healthz"))[0] == 200
@@ -132,8 +131,7 @@ async def test_health_and_readiness_follow_the_life_of_the_gateway(watch: Watch)
     assert watch.logged("wecom channel stopped") == [{"channel": "wecom", "unfinished": 0}]
 
 
-async def test_a_state_that_cannot_be_written_is_not_ready(watch: Watch, tmp_path: Path) -> None:
-    """With the reason, and only as long as it lasts; alive it is all the time."""
+async def test_a_gateway_is_not_ready_while_its_state_cannot_be_written(watch: Watch, tmp_path: Path) -> None:
     file = tmp_path / "state.db"
     async with Deployment(watch, {"state": f"sqlite:{file}"}) as deployment:
         assert (await deployment.get("/readyz"))[0] == 200
@@ -144,32 +142,32 @@ async def test_a_state_that_cannot_be_written_is_not_ready(watch: Watch, tmp_pat
         assert "removed or replaced" in json.loads(text)["reasons"][0]
         assert (await deployment.get("/healthz"))[0] == 200
         assert await deployment.metric("state_up") == 0
-        assert (await deployment.send(Text("nobody keeps this one"))).status == 503
+        assert (await deployment.send(Text("this one is not stored"))).status == 503
         assert await deployment.metric("state_failures_total", operation="admit", reason="state") == 1
         (tmp_path / "elsewhere.db").rename(file)
         assert await deployment.get("/readyz") == (200, '{"ready": true, "reasons": []}')
-        assert await deployment.ask("now somebody does") == "now somebody does"
+        assert await deployment.ask("this one is stored") == "this one is stored"
 
 
-async def test_a_drain_ends_when_its_time_is_over(watch: Watch) -> None:
-    """An agent that never answers does not hold up a stop; how much was left is told."""
-    agent = Listener()
+async def test_a_drain_ends_at_its_time_limit(watch: Watch) -> None:
+    """The log says how many messages were left unfinished."""
+    agent = RecordingAgent()
     agent.hold("never answer this")
     async with Deployment(watch, {"drainSeconds": 0.1}, agent=agent) as deployment:
         await deployment.send(Text("never answer this"))
-        await agent.hears("never answer this")
+        await agent.received("never answer this")
         await deployment.host.stop()
     assert watch.logged("wecom channel stopped") == [{"channel": "wecom", "unfinished": 1}]
 
 
-async def test_an_agent_that_breaks_costs_its_own_message_only(watch: Watch) -> None:
-    """The user hears that something went wrong, the next one is answered."""
+async def test_an_exception_in_the_agent_affects_only_its_own_message(watch: Watch) -> None:
+    """The user is told that something went wrong."""
 
-    def say(message: object) -> str:
+    def reply(message: object) -> str:
         if "break" in getattr(message, "content", ""):
             raise KeyError(message)
         return "all is well here"
 
-    async with Deployment(watch, agent=Listener(say)) as deployment:
+    async with Deployment(watch, agent=RecordingAgent(reply)) as deployment:
         assert "Something went wrong" in await deployment.ask("please break on this")
-        assert await deployment.ask("and now be kind") == "all is well here"
+        assert await deployment.ask("and now a normal one") == "all is well here"

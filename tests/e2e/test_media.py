@@ -1,4 +1,4 @@
-"""Media that cannot be had or opened: the agent is told, a warning says why, and the user is still answered."""
+"""Tests for media that cannot be downloaded or decrypted: the agent is told, a warning logged, the user answered."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from maven_channel_wecom.simulator.media_faults import Endless, Expired, Garbage
 from maven_channel_wecom.simulator.messages import File, Image, ImageById, Mixed, Text
 from maven_channel_wecom.simulator.picture import draw_png
 from maven_channel_wecom.telemetry.trail import trail_id
-from tests.e2e.agents import Listener
 from tests.e2e.deployment import Deployment
 from tests.e2e.hand_clock import HandClock
+from tests.e2e.recording_agent import RecordingAgent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 PNG = draw_png(24, 16)
 
-BROKEN: dict[str, tuple[tuple[MediaFault, ...], str]] = {
+FAILURES: dict[str, tuple[tuple[MediaFault, ...], str]] = {
     "another key": ((WrongKey(),), "undecipherable"),
     "noise of a plausible length": ((Garbage(1024),), "undecipherable"),
     "noise of no plausible length": ((Garbage(1001),), "undecipherable"),
-    "a byte too few": ((WrongLength(),), "undecipherable"),
+    "one byte missing": ((WrongLength(),), "undecipherable"),
     "nothing at all": ((Garbage(0),), "undecipherable"),
     "expired": ((Expired(),), "http_status"),
     "not found": ((Status(404),), "http_status"),
@@ -44,8 +44,8 @@ BROKEN: dict[str, tuple[tuple[MediaFault, ...], str]] = {
 }
 
 
-class Procrastinator:
-    """Lets a media URL grow old before the fetch begins."""
+class FetchDelay:
+    """Plugin that advances the clock before the media of a message are fetched."""
 
     def __init__(self, clock: HandClock, seconds: float) -> None:
         self._clock, self._seconds = clock, seconds
@@ -59,12 +59,12 @@ class Procrastinator:
         return normalizing
 
 
-@pytest.mark.parametrize(("faults", "reason"), BROKEN.values(), ids=list(BROKEN))
-async def test_an_image_that_cannot_be_had_is_said_so_and_answered(
+@pytest.mark.parametrize(("faults", "reason"), FAILURES.values(), ids=list(FAILURES))
+async def test_an_image_that_cannot_be_fetched_or_decrypted_is_unavailable(
     watch: Watch, faults: tuple[MediaFault, ...], reason: str
 ) -> None:
-    """An `unavailable` block for the agent, a warning for the operator, an answer for the user."""
-    agent = Listener()
+    """The agent receives an `unavailable` block, the log a warning, the user an answer."""
+    agent = RecordingAgent()
     async with Deployment(watch, agent=agent, clock=HandClock()) as deployment:
         message_id = deployment.wecom.new_message_id()
         deployment.wecom.media_faults.add(*faults, message_id=message_id)
@@ -79,28 +79,27 @@ async def test_an_image_that_cannot_be_had_is_said_so_and_answered(
     assert any("WARNING wecom media unavailable" in line for line in watch.lines)
 
 
-async def test_pictures_wait_while_those_in_hand_leave_no_room(watch: Watch) -> None:
-    """Words do not; and when the first picture has been answered, the second one is fetched."""
-    agent = Listener()
-    gate = agent.hold("holds its picture")
+async def test_media_wait_while_the_media_budget_is_used_up(watch: Watch) -> None:
+    """A message without media does not wait. The second image is fetched when the first has been answered."""
+    agent = RecordingAgent()
+    gate = agent.hold("keeps its image")
     async with Deployment(watch, {"mediaLimitBytes": BLOCK_BYTES}, agent=agent) as deployment:
-        first = await deployment.send(Mixed((Text("holds its picture"), Image(PNG))), user="alice")
-        await agent.hears("holds its picture")
+        first = await deployment.send(Mixed((Text("keeps its image"), Image(PNG))), user="alice")
+        await agent.received("keeps its image")
         assert await deployment.metric("media_bytes") == len(base64.b64encode(PNG))
         second = await deployment.send(Mixed((Text("waits"), Image(PNG))), user="bob")
         assert await deployment.ask(Text("only words"), user="carol") == "only words"
-        assert agent.words == ["holds its picture", "only words"]
+        assert agent.texts == ["keeps its image", "only words"]
         gate.set()
         await first.reply()
         await second.reply()
-        await deployment.settled()
+        await deployment.wait_until_idle()
         assert await deployment.metric("media_bytes") == 0
         assert await deployment.metric("media_fetches_total", outcome="opened") == 2
 
 
 @pytest.mark.parametrize("fault", [Status(503), ResetBeforeReading(), CutBody()], ids=["busy", "reset", "cut"])
-async def test_a_hiccup_of_the_storage_is_tried_again(watch: Watch, fault: MediaFault) -> None:
-    """Twice wrong and then right is an image like any other."""
+async def test_a_transient_download_failure_is_retried(watch: Watch, fault: MediaFault) -> None:
     clock = HandClock()
     async with Deployment(watch, clock=clock) as deployment:
         deployment.wecom.media_faults.add(fault, fault)
@@ -108,43 +107,39 @@ async def test_a_hiccup_of_the_storage_is_tried_again(watch: Watch, fault: Media
     assert clock.slept == [0.25, 1.0]
 
 
-async def test_a_plain_image_is_taken_as_it_is(watch: Watch) -> None:
-    """Bytes with a known beginning need no key."""
-    agent = Listener()
+async def test_an_unencrypted_image_is_accepted(watch: Watch) -> None:
+    """Content with a known file signature is not decrypted."""
+    agent = RecordingAgent()
     async with Deployment(watch, agent=agent) as deployment:
         deployment.wecom.media_faults.add(Plain())
         await deployment.ask(Image(PNG))
     assert agent.blocks == (ImageBlock(media_type="image/png", data=base64.b64encode(PNG).decode()),)
 
 
-async def test_an_image_that_is_something_else_is_unavailable(watch: Watch) -> None:
-    """A model that is promised an image gets one."""
+async def test_an_image_item_with_other_content_is_unavailable(watch: Watch) -> None:
     async with Deployment(watch) as deployment:
         assert await deployment.ask(Image(b"%PDF-1.7\n" + bytes(64))) == "[image unavailable: not_an_image]"
 
 
-async def test_a_file_under_another_key_is_not_passed_on_encrypted(watch: Watch) -> None:
-    """What does not open is unavailable."""
-    agent = Listener()
+async def test_a_file_that_cannot_be_decrypted_is_unavailable(watch: Watch) -> None:
+    agent = RecordingAgent()
     async with Deployment(watch, agent=agent) as deployment:
         deployment.wecom.media_faults.add(Garbage(1001))
         await deployment.ask(File(b"some words in a file", "notes-of-mine.txt"))
     assert agent.blocks == (UnavailableBlock(kind="file", reason="undecipherable"),)
 
 
-async def test_one_lost_image_does_not_cost_the_rest_of_a_message(watch: Watch) -> None:
-    """Texts and the other image stay, in their places."""
-    agent = Listener()
+async def test_an_unavailable_image_does_not_affect_the_rest_of_its_message(watch: Watch) -> None:
+    agent = RecordingAgent()
     async with Deployment(watch, agent=agent) as deployment:
         deployment.wecom.media_faults.add(Expired())
         await deployment.ask(Mixed((Image(PNG), Text("compare the two"), Image(PNG))))
     assert sorted(type(block).__name__ for block in agent.blocks) == ["ImageBlock", "TextBlock", "UnavailableBlock"]
-    assert agent.words == ["compare the two"]
+    assert agent.texts == ["compare the two"]
 
 
-async def test_a_media_id_without_a_url_is_unavailable_and_the_log_says_why(watch: Watch) -> None:
-    """There is nothing to fetch it with."""
-    agent = Listener()
+async def test_a_media_id_without_a_url_is_unavailable_and_the_log_gives_the_reason(watch: Watch) -> None:
+    agent = RecordingAgent()
     async with Deployment(watch, agent=agent) as deployment:
         assert await deployment.ask(ImageById("MEDIA-ID-1")) == "[image unavailable: no_url]"
     assert agent.blocks == (UnavailableBlock(kind="image", reason="no_url"),)
@@ -154,20 +149,20 @@ async def test_a_media_id_without_a_url_is_unavailable_and_the_log_says_why(watc
     assert "access token" in str(fields["detail"])
 
 
-async def test_an_item_with_a_key_of_its_own_is_opened_with_it(watch: Watch) -> None:
-    """Undocumented for callbacks, seen in the field; the bot's key does not open it."""
-    agent = Listener()
+async def test_an_item_with_its_own_key_is_decrypted_with_it(watch: Watch) -> None:
+    """WeCom does not document this field for callbacks, but it occurs; the bot's key does not decrypt such an item."""
+    agent = RecordingAgent()
     async with Deployment(watch, agent=agent) as deployment:
         deployment.wecom.media_faults.add(WrongKey())
-        stranger = bytes(byte ^ 0xFF for byte in deployment.wecom.credentials.key)
-        watch.keep("a media key", base64.b64encode(stranger).decode())
+        other_key = bytes(byte ^ 0xFF for byte in deployment.wecom.credentials.key)
+        watch.keep("a media key", base64.b64encode(other_key).decode())
         stored = await deployment.send(File(b"%PDF-1.7\n own key", "own-key.pdf"), message_id="first")
         await stored.reply()
         deployment.wecom.media_faults.add(WrongKey())
         callback = json.loads(stored.plaintext) | {"msgid": "second"}
-        # The first message was answered, and nobody answers the second.
+        # The reply window of this URL was spent by the first message.
         del callback["response_url"]
-        callback["file"]["aeskey"] = base64.b64encode(stranger).decode()
+        callback["file"]["aeskey"] = base64.b64encode(other_key).decode()
         await deployment.wecom.send_plaintext(json.dumps(callback).encode(), message_id="second")
         await deployment.auditor.receipt_for("second")
     (block,) = agent.blocks
@@ -175,17 +170,16 @@ async def test_an_item_with_a_key_of_its_own_is_opened_with_it(watch: Watch) -> 
     assert base64.b64decode(block.data) == b"%PDF-1.7\n own key"
 
 
-async def test_a_download_that_stalls_ends_with_the_life_of_its_url(watch: Watch) -> None:
-    """Five minutes after the callback nothing more can come, so no fetch waits longer."""
+async def test_a_stalled_download_ends_when_its_url_expires(watch: Watch) -> None:
+    """A URL is valid for five minutes from the callback."""
     clock = HandClock()
-    async with Deployment(watch, clock=clock, plugins=[Procrastinator(clock, 299.8)]) as deployment:
+    async with Deployment(watch, clock=clock, plugins=[FetchDelay(clock, 299.8)]) as deployment:
         deployment.wecom.media_faults.add(Stall())
         assert await deployment.ask(Image(PNG)) == "[image unavailable: timeout]"
 
 
-async def test_a_url_that_is_too_old_is_not_asked(watch: Watch) -> None:
-    """Its signature has expired."""
+async def test_an_expired_url_is_not_requested(watch: Watch) -> None:
     clock = HandClock()
-    async with Deployment(watch, clock=clock, plugins=[Procrastinator(clock, 301)]) as deployment:
+    async with Deployment(watch, clock=clock, plugins=[FetchDelay(clock, 301)]) as deployment:
         assert await deployment.ask(Image(PNG)) == "[image unavailable: expired]"
         assert deployment.wecom.recorded.media_requests == {}

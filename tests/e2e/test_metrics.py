@@ -1,4 +1,4 @@
-"""`/metrics` as documented: every series from the start, each moved by what it counts, and never one more."""
+"""Tests that `/metrics` exposes every documented series from the start, updates it, and gains no other series."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from maven_channel_wecom.simulator.faults import Errcode
 from maven_channel_wecom.simulator.media_faults import Expired
 from maven_channel_wecom.simulator.messages import EnterChat, Image, Text, Unknown, Voice
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.e2e.agents import Listener
 from tests.e2e.deployment import Deployment
+from tests.e2e.recording_agent import RecordingAgent
 
 if TYPE_CHECKING:
     from tests.e2e.watch import Watch
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 DOCUMENTED = tomllib.loads((Path(__file__).parents[2] / "plugin.toml").read_text(encoding="utf-8"))["metric"]
 
 
-async def test_every_documented_metric_is_there_from_the_start(watch: Watch) -> None:
-    """With its channel, before the first callback; what counts stands at zero, but for a first look at the state."""
+async def test_every_documented_metric_is_exposed_before_the_first_callback(watch: Watch) -> None:
+    """Counters and histograms are zero, except those of the state's `unfinished` operation, which runs at start."""
     async with Deployment(watch) as deployment:
         samples = await deployment.metrics()
         for metric in DOCUMENTED:
@@ -33,13 +33,13 @@ async def test_every_documented_metric_is_there_from_the_start(watch: Watch) -> 
             }
             assert series, metric["name"]
             if metric["type"] != "gauge":
-                moved = {dict(labels).get("operation") for labels, value in series.items() if value}
-                assert moved <= {"unfinished"}, metric["name"]
+                changed = {dict(labels).get("operation") for labels, value in series.items() if value}
+                assert changed <= {"unfinished"}, metric["name"]
         assert await deployment.metric("build_info", version=__version__) == 1
 
 
-async def test_a_day_of_messages_adds_no_series(watch: Watch) -> None:
-    """Nothing a caller sends becomes a label: not a user, not a group, not a type, not a reason."""
+async def test_messages_add_no_series(watch: Watch) -> None:
+    """No value that a caller sends becomes a label."""
     async with Deployment(watch) as deployment:
         await deployment.metrics()
         before = set(await deployment.metrics())
@@ -55,25 +55,24 @@ async def test_a_day_of_messages_adds_no_series(watch: Watch) -> None:
         assert set(await deployment.metrics()) == before
 
 
-async def test_one_answered_message_moves_what_it_should(watch: Watch) -> None:
-    """Every value that is not zero afterwards, by name."""
+async def test_one_answered_message_changes_exactly_these_series(watch: Watch) -> None:
     async with Deployment(watch) as deployment:
         before = await deployment.metrics()
         await deployment.ask(Voice("count me exactly once"))
-        await deployment.settled()
+        await deployment.wait_until_idle()
         after = await deployment.metrics()
-    moved = {
+    changed = {
         (name.removeprefix("maven_wecom_"), *sorted(value for label, value in labels if label not in {"channel", "le"}))
         for (name, labels), value in after.items()
         if value != before[name, labels]
         and name.startswith(("maven_wecom", "maven_agent"))
         and not name.endswith("_created")
-        # What a channel looks for by itself, every now and then.
+        # The channel updates these periodically, without a message.
         and "loop_lag" not in name
         and ("operation", "unfinished") not in labels
     }
-    steps = {"admit", "claim_window", "spend_window", "finish"}
-    assert moved == {
+    operations = {"admit", "claim_window", "spend_window", "finish"}
+    assert changed == {
         ("callbacks_total", "accepted", "message"),
         ("callback_seconds_bucket",),
         ("callback_seconds_count",),
@@ -84,7 +83,7 @@ async def test_one_answered_message_moves_what_it_should(watch: Watch) -> None:
         ("last_callback_timestamp_seconds",),
         ("clock_skew_seconds",),
         ("connections",),
-        *((f"state_seconds_{part}", step) for part in ("bucket", "count", "sum") for step in steps),
+        *((f"state_seconds_{part}", operation) for part in ("bucket", "count", "sum") for operation in operations),
         ("answer_seconds_bucket",),
         ("answer_seconds_count",),
         ("answer_seconds_sum",),
@@ -93,7 +92,7 @@ async def test_one_answered_message_moves_what_it_should(watch: Watch) -> None:
 
 
 async def test_only_acknowledgements_are_timed(watch: Watch) -> None:
-    """A stranger's requests, however many and however slow, say nothing about how WeCom is served."""
+    """Rejected requests, however slow, do not appear in the histogram."""
     async with Deployment(watch) as deployment:
         await deployment.wecom.request("POST", query="msg_signature=0&timestamp=1700000000&nonce=n", body=b"{}")
         assert await deployment.metric("callback_seconds_count") == 0
@@ -101,19 +100,18 @@ async def test_only_acknowledgements_are_timed(watch: Watch) -> None:
         assert await deployment.metric("callback_seconds_count") == 1
 
 
-async def test_the_gauges_show_what_is_in_hand(watch: Watch) -> None:
-    """Messages that are not finished, and how many can still be answered."""
-    agent = Listener()
+async def test_the_gauges_count_messages_in_progress_and_open_windows(watch: Watch) -> None:
+    agent = RecordingAgent()
     gates = [agent.hold("a slow one here"), agent.hold("a slow one there")]
     async with Deployment(watch, agent=agent) as deployment:
         sent = [await deployment.send(Text(words)) for words in ("a slow one here", "a slow one there")]
-        await agent.hears("a slow one there")
+        await agent.received("a slow one there")
         assert await deployment.metric("inbox_messages") == 2
         assert await deployment.metric("reply_windows") == 2
         assert await deployment.metric("inbox_oldest_seconds") > 0
         for gate in gates:
             gate.set()
         await asyncio.gather(*(each.reply() for each in sent))
-        await deployment.settled()
+        await deployment.wait_until_idle()
         assert await deployment.metric("reply_windows") == 0
         assert await deployment.metric("inbox_oldest_seconds") == 0

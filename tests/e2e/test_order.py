@@ -1,4 +1,4 @@
-"""Several messages at once: order inside a chat, no waiting between chats, repeats, and a full inbox."""
+"""Tests for concurrent messages: order within a chat, independence of chats, duplicates, and a full inbox."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from maven_channel_wecom.simulator.faults import Delay
 from maven_channel_wecom.simulator.messages import Image, Mixed, Text
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.e2e.agents import Listener
 from tests.e2e.deployment import Deployment
+from tests.e2e.recording_agent import RecordingAgent
 
 if TYPE_CHECKING:
     from tests.e2e.watch import Watch
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 PNG = draw_png(8, 8)
 
 
-async def test_a_chat_keeps_its_order_however_long_media_takes(watch: Watch) -> None:
-    """A text that came after a picture waits for it; another chat does not."""
-    agent = Listener()
+async def test_a_chat_keeps_its_order_while_media_are_fetched(watch: Watch) -> None:
+    """A text sent after an image waits for the image; another chat does not."""
+    agent = RecordingAgent()
     async with Deployment(watch, agent=agent) as deployment:
         slow = Delay()
         deployment.wecom.media_faults.add(slow)
@@ -27,16 +27,15 @@ async def test_a_chat_keeps_its_order_however_long_media_takes(watch: Watch) -> 
         async with asyncio.timeout(10):
             await slow.reached.wait()
         second = await deployment.send(Text("did you see it?"), user="bob", group="g")
-        assert await deployment.ask("elsewhere meanwhile", user="carol") == "elsewhere meanwhile"
-        assert agent.words == ["elsewhere meanwhile"]
+        assert await deployment.ask("in another chat", user="carol") == "in another chat"
+        assert agent.texts == ["in another chat"]
         slow.release.set()
         await asyncio.gather(first.reply(), second.reply())
-    assert agent.words == ["elsewhere meanwhile", "look at this one", "did you see it?"]
+    assert agent.texts == ["in another chat", "look at this one", "did you see it?"]
 
 
-async def test_many_messages_of_one_chat_are_heard_in_the_order_sent(watch: Watch) -> None:
-    """Twenty of them, each acknowledged before the next is sent, every third with a picture."""
-    agent = Listener()
+async def test_the_agent_receives_the_messages_of_a_chat_in_the_order_sent(watch: Watch) -> None:
+    agent = RecordingAgent()
     words = [f"message number {number:02}" for number in range(20)]
     async with Deployment(watch, agent=agent) as deployment:
         sent = [
@@ -44,24 +43,23 @@ async def test_many_messages_of_one_chat_are_heard_in_the_order_sent(watch: Watc
             for number, text in enumerate(words)
         ]
         await asyncio.gather(*(each.reply() for each in sent))
-    assert agent.words == words
+    assert agent.texts == words
 
 
-async def test_a_turn_does_not_wait_for_the_answer_before_it(watch: Watch) -> None:
-    """A second question in one chat is heard while the first one is being thought about."""
-    agent = Listener()
+async def test_a_turn_does_not_wait_for_the_previous_answer(watch: Watch) -> None:
+    agent = RecordingAgent()
     gate = agent.hold("think very hard")
     async with Deployment(watch, agent=agent) as deployment:
         first = await deployment.send(Text("think very hard"))
-        await agent.hears("think very hard")
+        await agent.received("think very hard")
         assert await deployment.ask("something easy") == "something easy"
         gate.set()
         assert (await first.reply()).content == "think very hard"
 
 
-async def test_a_message_delivered_three_times_at_once_is_one_message(watch: Watch) -> None:
-    """Under new envelopes and byte for byte alike; every delivery is acknowledged."""
-    agent = Listener()
+async def test_concurrent_deliveries_of_one_message_give_one_turn(watch: Watch) -> None:
+    """Every delivery is acknowledged, whether in a new envelope or byte for byte the same."""
+    agent = RecordingAgent()
     gate = agent.hold("only this once")
     async with Deployment(watch, agent=agent) as deployment:
         sent = await deployment.send(Text("only this once"))
@@ -78,16 +76,16 @@ async def test_a_message_delivered_three_times_at_once_is_one_message(watch: Wat
         assert await deployment.metric("callbacks_total", kind="message", outcome="duplicate") == 4
         assert await deployment.metric("callbacks_total", kind="message", outcome="accepted") == 1
         assert deployment.wecom.recorded.posts == {sent.message_id: 1}
-    assert agent.words == ["only this once"]
+    assert agent.texts == ["only this once"]
 
 
-async def test_a_full_inbox_answers_503_and_takes_the_message_when_it_comes_again(watch: Watch) -> None:
-    """The claim was given back, so the redelivery is no duplicate."""
-    agent = Listener()
+async def test_a_message_refused_by_a_full_inbox_is_admitted_when_redelivered(watch: Watch) -> None:
+    """A refused message leaves no claim behind, so its redelivery is not a duplicate."""
+    agent = RecordingAgent()
     gate = agent.hold("keeps the inbox full")
     async with Deployment(watch, {"inboxLimit": 1}, agent=agent) as deployment:
         first = await deployment.send(Text("keeps the inbox full"), user="alice")
-        await agent.hears("keeps the inbox full")
+        await agent.received("keeps the inbox full")
         refused = await deployment.send(Text("has no place yet"), user="bob")
         assert refused.status == 503
         assert refused.acknowledgement is None
@@ -95,17 +93,16 @@ async def test_a_full_inbox_answers_503_and_takes_the_message_when_it_comes_agai
         assert await deployment.metric("reply_windows") == 1
         gate.set()
         await first.reply()
-        await deployment.settled()
+        await deployment.wait_until_idle()
         accepted = await deployment.wecom.redeliver(refused)
         assert accepted.acknowledged
         assert (await accepted.reply()).content == "has no place yet"
         assert await deployment.metric("dedup_hits_total") == 0
-    assert agent.words == ["keeps the inbox full", "has no place yet"]
+    assert agent.texts == ["keeps the inbox full", "has no place yet"]
 
 
-async def test_a_flood_past_the_limit_loses_nothing_that_was_acknowledged(watch: Watch) -> None:
-    """Sixty at once into ten places: some get 503, and everyone who did not is answered."""
-    agent = Listener()
+async def test_every_message_acknowledged_during_a_flood_is_answered(watch: Watch) -> None:
+    agent = RecordingAgent()
     async with Deployment(watch, {"inboxLimit": 10}, agent=agent) as deployment:
         gate = [agent.hold(f"flooding with {number:02}") for number in range(60)]
         sent = await asyncio.gather(

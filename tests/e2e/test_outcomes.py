@@ -1,4 +1,4 @@
-"""What becomes of an answer: four outcomes, and a repeat only where it surely did not arrive."""
+"""Tests for the outcomes of a delivery; it is retried only if the reply cannot have arrived."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from maven_channel_wecom.simulator.faults import (
 )
 from maven_channel_wecom.simulator.messages import Text
 from maven_channel_wecom.telemetry.trail import trail_id
-from tests.e2e.agents import Listener
 from tests.e2e.deployment import Deployment
 from tests.e2e.hand_clock import HandClock
+from tests.e2e.recording_agent import RecordingAgent
 
 if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage
@@ -43,7 +43,7 @@ REFUSED: dict[str, tuple[Fault, str]] = {
     "40033": (Errcode(40033), "invalid_characters"),
     "60140": (Errcode(60140), "window_spent"),
     "45009": (Errcode(45009), "rate_limit"),
-    "an errcode of tomorrow": (Errcode(99999), "errcode"),
+    "an unknown errcode": (Errcode(99999), "errcode"),
     "302": (Status(302), "http_3xx"),
     "400": (Status(400), "http_4xx"),
     "404": (Status(404), "http_4xx"),
@@ -52,14 +52,14 @@ REFUSED: dict[str, tuple[Fault, str]] = {
 UNKNOWN: dict[str, tuple[Fault, str]] = {
     "reset before reading": (ResetBeforeReading(), "reset"),
     "reset after reading": (ResetAfterReading(), "reset"),
-    "an answer cut short": (CutBody(), "reset"),
-    "a page of some proxy": (HtmlPage(), "unreadable_answer"),
+    "a response cut short": (CutBody(), "reset"),
+    "an HTML page": (HtmlPage(), "unreadable_answer"),
 }
 
 
 @pytest.mark.parametrize(("fault", "reason"), TRANSIENT.values(), ids=list(TRANSIENT))
-async def test_a_passing_trouble_is_tried_three_times(watch: Watch, fault: Fault, reason: str) -> None:
-    """The third attempt succeeds: one visible answer, two counted repeats, growing pauses between."""
+async def test_a_transient_failure_is_retried_until_the_third_attempt(watch: Watch, fault: Fault, reason: str) -> None:
+    """The delays grow, and only one reply becomes visible."""
     clock = HandClock()
     async with Deployment(watch, clock=clock) as deployment:
         deployment.wecom.reply_faults.add(fault, fault)
@@ -75,10 +75,10 @@ async def test_a_passing_trouble_is_tried_three_times(watch: Watch, fault: Fault
 
 
 @pytest.mark.parametrize(("fault", "reason"), TRANSIENT.values(), ids=list(TRANSIENT))
-async def test_after_three_attempts_the_answer_is_undeliverable_and_its_window_open(
+async def test_after_three_transient_failures_the_reply_is_undeliverable_and_its_window_open(
     watch: Watch, fault: Fault, reason: str
 ) -> None:
-    """It surely did not arrive, so somebody may try again later."""
+    """The reply cannot have arrived, so a later reply may use the window."""
     async with Deployment(watch, clock=HandClock()) as deployment:
         deployment.wecom.reply_faults.add(fault, fault, fault)
         sent = await deployment.send(Text("are you there?"))
@@ -89,8 +89,7 @@ async def test_after_three_attempts_the_answer_is_undeliverable_and_its_window_o
 
 
 @pytest.mark.parametrize(("fault", "reason"), REFUSED.values(), ids=list(REFUSED))
-async def test_a_refusal_is_final(watch: Watch, fault: Fault, reason: str) -> None:
-    """One attempt, no repeat, and the window counts as spent."""
+async def test_a_refused_reply_is_not_retried_and_spends_its_window(watch: Watch, fault: Fault, reason: str) -> None:
     clock = HandClock()
     async with Deployment(watch, clock=clock) as deployment:
         deployment.wecom.reply_faults.add(fault)
@@ -104,8 +103,10 @@ async def test_a_refusal_is_final(watch: Watch, fault: Fault, reason: str) -> No
 
 
 @pytest.mark.parametrize(("fault", "reason"), UNKNOWN.values(), ids=list(UNKNOWN))
-async def test_an_answer_that_was_lost_is_unknown_and_not_repeated(watch: Watch, fault: Fault, reason: str) -> None:
-    """It may have arrived, and twice the same text is worse than none."""
+async def test_a_reply_without_a_readable_response_is_unknown_and_not_retried(
+    watch: Watch, fault: Fault, reason: str
+) -> None:
+    """The reply may have arrived."""
     async with Deployment(watch, clock=HandClock()) as deployment:
         deployment.wecom.reply_faults.add(fault)
         sent = await deployment.send(Text("are you there?"))
@@ -116,15 +117,15 @@ async def test_an_answer_that_was_lost_is_unknown_and_not_repeated(watch: Watch,
         assert await deployment.metric("replies_total", outcome="unknown", reason=reason) == 1
 
 
-async def test_a_reply_that_gets_no_answer_in_time_is_unknown(watch: Watch) -> None:
-    """Here the end of its window cuts the wait short; the text was carried out and is not sent again."""
+async def test_a_reply_without_a_response_in_time_is_unknown(watch: Watch) -> None:
+    """The timeout of the POST is shortened to the end of the reply window."""
     clock = HandClock()
 
-    def think(message: InboundMessage) -> str:
+    def reply(message: InboundMessage) -> str:
         clock.pass_seconds(3589.7)
         return message.content
 
-    async with Deployment(watch, agent=Listener(think), clock=clock) as deployment:
+    async with Deployment(watch, agent=RecordingAgent(reply), clock=clock) as deployment:
         deployment.wecom.reply_faults.add(Stall())
         sent = await deployment.send(Text("take your time"))
         receipt = await deployment.auditor.receipt_for(sent.message_id)
@@ -132,23 +133,22 @@ async def test_a_reply_that_gets_no_answer_in_time_is_unknown(watch: Watch) -> N
         assert deployment.wecom.recorded.posts == {sent.message_id: 1}
 
 
-async def test_no_attempt_begins_after_the_end_of_the_window(watch: Watch) -> None:
-    """With a second left there is no pause of two seconds."""
+async def test_no_attempt_begins_after_the_end_of_the_reply_window(watch: Watch) -> None:
+    """With one second left there is no retry after a delay of two seconds."""
     clock = HandClock()
 
-    def think(message: InboundMessage) -> str:
+    def reply(message: InboundMessage) -> str:
         clock.pass_seconds(3588.5)
         return message.content
 
-    async with Deployment(watch, agent=Listener(think), clock=clock) as deployment:
+    async with Deployment(watch, agent=RecordingAgent(reply), clock=clock) as deployment:
         deployment.wecom.reply_faults.add(Errcode(-1), Errcode(-1), Errcode(-1))
         sent = await deployment.send(Text("take your time"))
         receipt = await deployment.auditor.receipt_for(sent.message_id)
     assert (receipt.outcome, receipt.reason, receipt.attempts) == ("undeliverable", "busy", 2)
 
 
-async def test_a_connection_that_is_never_made_is_tried_three_times(watch: Watch) -> None:
-    """Nothing left this machine, so nothing can arrive twice."""
+async def test_a_failed_connection_is_retried_until_the_third_attempt(watch: Watch) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -158,9 +158,9 @@ async def test_a_connection_that_is_never_made_is_tried_three_times(watch: Watch
             "chattype": "single",
             "from": {"userid": "alice"},
             "response_url": f"http://127.0.0.1:{port}/cgi-bin/aibot/response?response_code=canary-code",
-            "text": {"content": "nobody listens there"},
+            "text": {"content": "no server listens there"},
         }
-        watch.keep("a response code", "canary-code", "nobody listens there")
+        watch.keep("a response code", "canary-code", "no server listens there")
         clock = HandClock()
         async with Deployment(watch, clock=clock) as deployment:
             await deployment.wecom.send_plaintext(json.dumps(callback).encode(), message_id="m-1")
@@ -170,8 +170,8 @@ async def test_a_connection_that_is_never_made_is_tried_three_times(watch: Watch
     assert clock.slept == [0.5, 2.0]
 
 
-async def test_the_channel_as_installed_repeats_by_a_real_clock(watch: Watch) -> None:
-    """One real pause of at most half a second, none of it put together by hand."""
+async def test_the_installed_channel_retries_by_the_system_clock(watch: Watch) -> None:
+    """The delay is at most half a second."""
     async with Deployment(watch) as deployment:
         deployment.wecom.reply_faults.add(Errcode(-1))
         assert await deployment.ask("are you there?") == "are you there?"
@@ -179,7 +179,7 @@ async def test_the_channel_as_installed_repeats_by_a_real_clock(watch: Watch) ->
 
 
 async def test_an_errcode_is_logged_with_its_meaning(watch: Watch) -> None:
-    """In words, beside the message it is about, and without WeCom's own text."""
+    """WeCom's own error text is not logged."""
     async with Deployment(watch) as deployment:
         deployment.wecom.reply_faults.add(Errcode(45002))
         sent = await deployment.send(Text("are you there?"))
@@ -196,8 +196,7 @@ async def test_an_errcode_is_logged_with_its_meaning(watch: Watch) -> None:
     assert (fields["outcome"], fields["reason"]) == ("refused", "too_long")
 
 
-async def test_an_answer_that_could_not_be_delivered_does_not_stop_the_next_one(watch: Watch) -> None:
-    """Whatever happened to the last, the next message is answered."""
+async def test_a_failed_delivery_does_not_affect_the_next_reply(watch: Watch) -> None:
     async with Deployment(watch, clock=HandClock()) as deployment:
         deployment.wecom.reply_faults.add(Status(404), ResetAfterReading(), HtmlPage())
         for words in ("lost the first", "lost the second", "lost the third"):

@@ -1,4 +1,4 @@
-"""Through a proxy: replies and media alike, with every scheme, and never past it."""
+"""Tests that replies and media go deployment_behind a proxy of every scheme, and never around it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 from maven_channel_wecom.simulator.messages import Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
-from tests.e2e.assembly import Assembly
 from tests.e2e.deployment import Bot, Deployment
 from tests.e2e.hand_clock import HandClock
+from tests.e2e.injection import InjectionPlugin
 from tests.fakes.certificates import Authority
 from tests.fakes.proxies import HttpProxy, SocksProxy
 
@@ -34,7 +34,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 def proxy_for(scheme: str, authority: Authority, *, to_port: int | None) -> HttpProxy | SocksProxy:
-    """Return a proxy that wants the password."""
+    """Return a proxy that requires user and password."""
     if scheme.startswith("socks"):
         return SocksProxy(to_port, user=USER, password=PASSWORD)
     tls = authority.server("proxy.example") if scheme == "https" else None
@@ -42,23 +42,22 @@ def proxy_for(scheme: str, authority: Authority, *, to_port: int | None) -> Http
 
 
 @asynccontextmanager
-async def through(watch: Watch, url: str, authority: Authority, bot: Bot) -> AsyncIterator[Deployment]:
-    """Run a deployment behind a proxy. Its clock sleeps nowhere, and it trusts the authority of the test."""
+async def deployment_behind(watch: Watch, url: str, authority: Authority, bot: Bot) -> AsyncIterator[Deployment]:
+    """Run a deployment behind a proxy, with a manual clock and a TLS context that trusts `authority`."""
     watch.keep("a proxy password", PASSWORD, USER)
-    assembly = Assembly(HandClock(), tls=authority.trust)
-    async with Deployment(watch, {"proxy": url}, plugins=[assembly], bot=bot) as deployment:
+    injection = InjectionPlugin(HandClock(), tls=authority.trust)
+    async with Deployment(watch, {"proxy": url}, plugins=[injection], bot=bot) as deployment:
         yield deployment
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_replies_and_media_go_through_the_proxy(watch: Watch, scheme: str, authority: Authority) -> None:
-    """Every connection the simulator got came from it."""
     bot = Bot(watch)
     async with bot.wecom:
         port = int(bot.wecom.base_url.rsplit(":", 1)[1])
         async with proxy_for(scheme, authority, to_port=port) as proxy:
             url = f"{scheme}://{USER}:{PASSWORD}@127.0.0.1:{proxy.port}"
-            async with through(watch, url, authority, bot) as deployment:
+            async with deployment_behind(watch, url, authority, bot) as deployment:
                 assert await deployment.ask(Image(PNG)) == f"[image image/png, {len(PNG)} bytes]"
                 assert await deployment.ask("and a text") == "and a text"
                 assert sum(bot.wecom.recorded.posts.values()) == 2
@@ -67,24 +66,22 @@ async def test_replies_and_media_go_through_the_proxy(watch: Watch, scheme: str,
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_a_dead_proxy_is_never_gone_around(watch: Watch, scheme: str, authority: Authority) -> None:
-    """The picture is unavailable, the reply undeliverable after three attempts, and WeCom saw nothing at all."""
+async def test_a_proxy_that_is_down_is_not_bypassed(watch: Watch, scheme: str, authority: Authority) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"{scheme}://{USER}:{PASSWORD}@127.0.0.1:{closed.getsockname()[1]}"
         bot = Bot(watch)
-        async with bot.wecom, through(watch, url, authority, bot) as deployment:
+        async with bot.wecom, deployment_behind(watch, url, authority, bot) as deployment:
             await assert_nothing_arrives(deployment)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_a_proxy_that_refuses_is_never_gone_around(watch: Watch, scheme: str, authority: Authority) -> None:
-    """It is asked, says no, and that is that."""
+async def test_a_proxy_that_refuses_is_not_bypassed(watch: Watch, scheme: str, authority: Authority) -> None:
     bot = Bot(watch)
     async with bot.wecom, proxy_for(scheme, authority, to_port=None) as proxy:
         url = f"{scheme}://{USER}:{PASSWORD}@127.0.0.1:{proxy.port}"
-        async with through(watch, url, authority, bot) as deployment:
-            sent = await deployment.send(Text("is anybody there?"))
+        async with deployment_behind(watch, url, authority, bot) as deployment:
+            sent = await deployment.send(Text("are you there?"))
             receipt = await deployment.auditor.receipt_for(sent.message_id)
             assert receipt.outcome == "undeliverable"
             assert receipt.reason in {"proxy", "http_5xx"}
@@ -93,23 +90,23 @@ async def test_a_proxy_that_refuses_is_never_gone_around(watch: Watch, scheme: s
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_a_wrong_password_is_never_gone_around(watch: Watch, scheme: str, authority: Authority) -> None:
-    """Nor shown."""
+async def test_a_proxy_that_rejects_the_password_is_not_bypassed(
+    watch: Watch, scheme: str, authority: Authority
+) -> None:
     bot = Bot(watch)
     async with bot.wecom:
         port = int(bot.wecom.base_url.rsplit(":", 1)[1])
         async with proxy_for(scheme, authority, to_port=port) as proxy:
             watch.keep("a proxy password", "another-password-4711")
             url = f"{scheme}://{USER}:another-password-4711@127.0.0.1:{proxy.port}"
-            async with through(watch, url, authority, bot) as deployment:
-                sent = await deployment.send(Text("is anybody there?"))
+            async with deployment_behind(watch, url, authority, bot) as deployment:
+                sent = await deployment.send(Text("are you there?"))
                 receipt = await deployment.auditor.receipt_for(sent.message_id)
                 assert receipt.outcome in {"undeliverable", "refused"}
                 assert bot.wecom.recorded.posts == {}
 
 
-async def test_the_channel_as_installed_takes_its_proxy_from_the_configuration(watch: Watch) -> None:
-    """Nothing put together by hand: the simulator is reached through the proxy only."""
+async def test_the_installed_channel_uses_the_configured_proxy(watch: Watch) -> None:
     watch.keep("a proxy password", PASSWORD, USER)
     bot = Bot(watch)
     async with bot.wecom:
@@ -122,7 +119,7 @@ async def test_the_channel_as_installed_takes_its_proxy_from_the_configuration(w
 
 
 async def assert_nothing_arrives(deployment: Deployment) -> None:
-    """Send a picture: neither download nor reply reaches WeCom."""
+    """Send an image, and assert that neither download nor reply reaches WeCom."""
     sent = await deployment.send(Image(PNG))
     receipt = await deployment.auditor.receipt_for(sent.message_id)
     assert (receipt.outcome, receipt.reason, receipt.attempts) == ("undeliverable", "proxy", 3)

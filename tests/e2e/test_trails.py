@@ -1,4 +1,4 @@
-"""One message through the log, from its callback to its receipt; and what a flood leaves there."""
+"""Tests for the log lines of one message, and for the log during a flood of bad requests."""
 
 from __future__ import annotations
 
@@ -32,14 +32,13 @@ ENDS = (
 )
 
 
-async def test_every_step_of_a_message_carries_its_trail(watch: Watch) -> None:
-    """In the order things happen; the host's lines too."""
+async def test_every_log_line_of_a_message_carries_its_trail(watch: Watch) -> None:
     async with Deployment(watch) as deployment:
         sent = await deployment.send(Image(draw_png(4, 4)), user="alice")
         await sent.reply()
-        await deployment.settled()
+        await deployment.wait_until_idle()
     trail = trail_id("wecom", sent.message_id)
-    assert [event for event, fields in watch.steps() if fields.get("trail") == trail] == [
+    assert [event for event, fields in watch.events() if fields.get("trail") == trail] == [
         "wecom callback admitted",
         "wecom media opened",
         "wecom message normalized",
@@ -54,8 +53,7 @@ async def test_every_step_of_a_message_carries_its_trail(watch: Watch) -> None:
     assert admitted["sender"] == admitted["chat"] == pseudonym("alice")
 
 
-async def test_nobody_is_named_in_a_log(watch: Watch) -> None:
-    """Neither who wrote nor where, whatever happens to the message."""
+async def test_the_log_names_neither_users_nor_groups(watch: Watch) -> None:
     watch.keep("a user", "user-canary")
     watch.keep("a group", "group-canary")
     async with Deployment(watch, {"allowGroups": ["another"]}) as deployment:
@@ -64,8 +62,8 @@ async def test_nobody_is_named_in_a_log(watch: Watch) -> None:
     assert watch.logged("wecom callback refused")[0]["sender"] == pseudonym("user-canary")
 
 
-async def test_ten_thousand_bad_requests_leave_few_lines(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
-    """All kinds mixed, those that hang up in the middle included; and what was left out is counted."""
+async def test_ten_thousand_bad_requests_leave_few_log_lines(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    """Each connection ends badly, and every line that was left out is counted."""
     caplog.set_level(logging.DEBUG)
     settings = {"receiveId": "corp", "maxSkewSeconds": 300, "allowFrom": ["alice"]}
     async with Deployment(watch, settings, receive_id="corp") as deployment:
@@ -90,9 +88,9 @@ async def test_ten_thousand_bad_requests_leave_few_lines(watch: Watch, caplog: p
 
 
 def bad_requests(deployment: Deployment) -> list[bytes]:
-    """Return one request of each kind that can be refused at once."""
+    """Return one request of each kind that is rejected or refused at once."""
     now = int(time.time())
-    ours = Credentials(deployment.bot.token, decode_key(deployment.bot.key))
+    genuine = Credentials(deployment.bot.token, decode_key(deployment.bot.key))
     other_key = Credentials(deployment.bot.token, bytes(32))
 
     def sealed(credentials: Credentials, text: bytes, *, receive_id: str = "corp", timestamp: int = now) -> bytes:
@@ -100,7 +98,7 @@ def bad_requests(deployment: Deployment) -> list[bytes]:
         query = f"msg_signature={seal.msgsignature}&timestamp={timestamp}&nonce=n"
         return post(query, json.dumps({"encrypt": seal.encrypt}).encode())
 
-    stranger = {"msgid": "s", "msgtype": "text", "from": {"userid": "mallory"}, "text": {"content": "x"}}
+    unlisted = {"msgid": "s", "msgtype": "text", "from": {"userid": "mallory"}, "text": {"content": "x"}}
     unsigned = f"msg_signature={'0' * 40}&timestamp={now}&nonce=n"
     return [
         post("", b"{}"),
@@ -108,10 +106,10 @@ def bad_requests(deployment: Deployment) -> list[bytes]:
         post(unsigned, b"<xml><Encrypt>x</Encrypt></xml>"),
         post(unsigned, b'{"encrypt": "bm9uc2Vuc2U="}'),
         sealed(other_key, b"{}"),
-        sealed(ours, b"{}", receive_id="another"),
-        sealed(ours, b"{}", timestamp=now - 4_000),
-        sealed(ours, b"no json"),
-        sealed(ours, json.dumps(stranger | {"chattype": "single"}).encode()),
+        sealed(genuine, b"{}", receive_id="another"),
+        sealed(genuine, b"{}", timestamp=now - 4_000),
+        sealed(genuine, b"no json"),
+        sealed(genuine, json.dumps(unlisted | {"chattype": "single"}).encode()),
         b"PUT /wecom/bot HTTP/1.1\r\nHost: x\r\n\r\n",
     ]
 
@@ -122,7 +120,7 @@ def post(query: str, body: bytes) -> bytes:
 
 
 async def post_all(port: int, requests: list[bytes], end: bytes) -> None:
-    """Send requests in one go, read the answers, and end badly: hang up, announce too much, or speak no HTTP."""
+    """Send pipelined requests, read the answers, and end with `end`, which is a truncated body or not HTTP."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"".join(requests))
     async with asyncio.timeout(60):

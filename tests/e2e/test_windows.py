@@ -1,4 +1,4 @@
-"""The right to answer: one window for one message, spent once, found by the message that is answered."""
+"""Tests for reply windows: one per message, spent once, and found by the message that is answered."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.simulator.messages import CardClick, Text
-from tests.e2e.agents import Listener
 from tests.e2e.deployment import Deployment
 from tests.e2e.hand_clock import HandClock
+from tests.e2e.recording_agent import RecordingAgent
 
 if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 HOUR_SECONDS = 3600.0
 
 
-async def test_two_people_in_one_group_get_their_own_answers(watch: Watch) -> None:
-    """Whoever is answered first: the one who asked last, here."""
-    agent = Listener(lambda message: f"to {message.sender_id}: about {message.content}")
+async def test_two_users_in_one_group_get_their_own_answers(watch: Watch) -> None:
+    """The second question is answered first."""
+    agent = RecordingAgent(lambda message: f"to {message.sender_id}: about {message.content}")
     gates = [agent.hold("the first question"), agent.hold("the second question")]
     async with Deployment(watch, agent=agent) as deployment:
         first = await deployment.send(Text("the first question"), user="alice", group="g")
         second = await deployment.send(Text("the second question"), user="bob", group="g")
-        await agent.hears("the second question")
+        await agent.received("the second question")
         gates[1].set()
         assert (await second.reply()).content == "to bob: about the second question"
         assert deployment.wecom.recorded.replies_to(first.message_id) == []
@@ -34,10 +34,10 @@ async def test_two_people_in_one_group_get_their_own_answers(watch: Watch) -> No
         assert (await first.reply()).content == "to alice: about the first question"
 
 
-async def test_an_answer_that_is_fifty_nine_minutes_late_still_finds_its_question(watch: Watch) -> None:
-    """With other questions asked and answered in the same group meanwhile."""
+async def test_an_answer_after_59_minutes_uses_the_window_of_its_question(watch: Watch) -> None:
+    """Other questions are asked and answered in the same group in between."""
     clock = HandClock()
-    agent = Listener()
+    agent = RecordingAgent()
     gate = agent.hold("a question of an hour")
     async with Deployment(watch, agent=agent, clock=clock) as deployment:
         slow = await deployment.send(Text("a question of an hour"), user="alice", group="g")
@@ -47,18 +47,17 @@ async def test_an_answer_that_is_fifty_nine_minutes_late_still_finds_its_questio
             assert await deployment.ask(words, user="bob", group="g") == words
         gate.set()
         assert (await slow.reply()).content == "a question of an hour"
-        await deployment.settled()
+        await deployment.wait_until_idle()
         assert await deployment.metric("answer_seconds_bucket", le="3600.0") == 60
 
 
-async def test_an_answer_after_the_hour_is_not_sent_at_all(watch: Watch) -> None:
-    """The window has closed; WeCom would refuse, so nobody asks it."""
+async def test_an_answer_after_the_reply_window_has_expired_is_not_sent(watch: Watch) -> None:
     clock = HandClock()
-    agent = Listener()
+    agent = RecordingAgent()
     gate = agent.hold("a question of two hours")
     async with Deployment(watch, agent=agent, clock=clock) as deployment:
         slow = await deployment.send(Text("a question of two hours"))
-        await agent.hears("a question of two hours")
+        await agent.received("a question of two hours")
         clock.pass_seconds(HOUR_SECONDS)
         gate.set()
         receipt = await deployment.auditor.receipt_for(slow.message_id)
@@ -67,21 +66,20 @@ async def test_an_answer_after_the_hour_is_not_sent_at_all(watch: Watch) -> None
         assert await deployment.metric("replies_total", outcome="undeliverable", reason="no_reply_window") == 1
 
 
-async def test_a_window_is_spent_once(watch: Watch) -> None:
-    """A second answer to the same message has no way out, and the URL is not used again."""
+async def test_a_second_answer_to_a_message_is_undeliverable(watch: Watch) -> None:
     async with Deployment(watch) as deployment:
         sent = await deployment.send(Text("answer me once"))
         await sent.reply()
-        receipt = await deployment.deliver("and another thing", reply_to=sent.message_id)
+        receipt = await deployment.deliver("a second answer", reply_to=sent.message_id)
         assert (receipt.outcome, receipt.reason) == ("undeliverable", "no_reply_window")
         assert deployment.wecom.recorded.posts == {sent.message_id: 1}
 
 
-async def test_two_answers_at_once_to_one_message_are_one(watch: Watch) -> None:
-    """Whoever takes the window first sends; the simulator would complain of a second use."""
-    agent = Listener(lambda _message: "")
+async def test_only_one_of_several_concurrent_answers_is_sent(watch: Watch) -> None:
+    """The simulator records an offence if a response URL is used twice."""
+    agent = RecordingAgent(lambda _message: "")
     async with Deployment(watch, agent=agent) as deployment:
-        sent = await deployment.send(Text("who answers first?"))
+        sent = await deployment.send(Text("which answer is first?"))
         await watch.until("answer not delivered")
         receipts = await asyncio.gather(
             *(deployment.deliver(f"answer number {number}", reply_to=sent.message_id) for number in range(5))
@@ -90,9 +88,8 @@ async def test_two_answers_at_once_to_one_message_are_one(watch: Watch) -> None:
 
 
 async def test_without_reply_to_the_newest_open_window_of_the_chat_is_used(watch: Watch) -> None:
-    """And of that chat only."""
     clock = HandClock()
-    agent = Listener(lambda _message: "")
+    agent = RecordingAgent(lambda _message: "")
     async with Deployment(watch, agent=agent, clock=clock) as deployment:
         older = await deployment.send(Text("the older message"))
         clock.pass_seconds(1)
@@ -105,19 +102,18 @@ async def test_without_reply_to_the_newest_open_window_of_the_chat_is_used(watch
         assert (await deployment.deliver("a third word")).reason == "no_reply_window"
 
 
-async def test_an_answer_for_another_chat_does_not_take_the_window(watch: Watch) -> None:
-    """A message and its chat belong together."""
-    agent = Listener(lambda _message: "")
+async def test_an_answer_to_another_chat_does_not_claim_the_window(watch: Watch) -> None:
+    agent = RecordingAgent(lambda _message: "")
     async with Deployment(watch, agent=agent) as deployment:
         sent = await deployment.send(Text("only for alice"))
         await watch.until("answer not delivered")
-        receipt = await deployment.deliver("for somebody else", chat_id="bob", reply_to=sent.message_id)
+        receipt = await deployment.deliver("for another chat", chat_id="bob", reply_to=sent.message_id)
         assert receipt.reason == "no_reply_window"
         assert (await deployment.deliver("for alice", reply_to=sent.message_id)).outcome == "delivered"
 
 
 async def test_an_event_opens_no_window(watch: Watch) -> None:
-    """Nobody writes an answer to a click, though WeCom would take one."""
+    """WeCom would accept an answer, but no agent writes one to an event."""
     async with Deployment(watch) as deployment:
         await deployment.send(CardClick("approve", "task-1"))
         assert (await deployment.deliver("thank you for clicking")).reason == "no_reply_window"
@@ -125,14 +121,14 @@ async def test_an_event_opens_no_window(watch: Watch) -> None:
 
 @pytest.mark.parametrize("blank", ["", "   ", "\n\n", "\u3000\t", "\x00\x1b"])
 async def test_a_blank_answer_is_never_sent(watch: Watch, blank: str) -> None:
-    """Neither the agent's nor anybody's; the window stays open for a better one."""
+    """The window stays open."""
 
-    def say(_message: InboundMessage) -> str:
+    def reply(_message: InboundMessage) -> str:
         return blank
 
-    async with Deployment(watch, agent=Listener(say)) as deployment:
+    async with Deployment(watch, agent=RecordingAgent(reply)) as deployment:
         sent = await deployment.send(Text("say something"))
-        await deployment.settled()
+        await deployment.wait_until_idle()
         receipt = await deployment.deliver(blank, reply_to=sent.message_id)
         assert (receipt.outcome, receipt.reason, receipt.attempts) == ("undeliverable", "empty", 0)
         assert deployment.wecom.recorded.posts == {}

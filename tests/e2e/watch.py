@@ -1,4 +1,4 @@
-"""Sees everything a host shows while it runs, and knows what must not be among it."""
+"""Collects everything that a host shows while a test runs, and finds secrets and private text in it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tests.log_events import difference, documented
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Parts of the URLs WeCom gives out; no log has a reason to hold one.
+# Parts of WeCom's URLs, which no log may contain.
 _URL_PARTS = ("response_code", "/cgi-bin/aibot", "aibot-img", "q-sign", "q-ak=")
 _BEGINNING_CHARACTERS = 40
 
 _DOCUMENTED = documented()
-_OF_THE_HOST = "maven_channel_wecom.host"
+_HOST_LOGGER = "maven_channel_wecom.host"
 
 
 class Watch(logging.Handler):
-    """Renders every log record as the host would, in both forms, and finds the canaries in what was shown."""
+    """Log handler that renders every record in both formats of the host, and finds canaries in everything shown."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -45,32 +45,32 @@ class Watch(logging.Handler):
         self.shown("a log line", self._json.format(record))
         if (record.name or "").startswith("maven_channel_wecom.") and (found := difference(record, _DOCUMENTED)):
             self.undocumented.add(found)
-        # Another host prints records as Python does: with the text of an exception, if a channel logs one.
-        if not record.name.startswith(_OF_THE_HOST):
+        # Another host may use Python's own formatter, which prints the text of a logged exception.
+        if not record.name.startswith(_HOST_LOGGER):
             self.shown("a log line of another host", self._plain.format(record))
         event = record.getMessage()
         self._logged.append((event, getattr(record, "fields", {})))
-        for awaited, arrived in self._waiting:
+        for awaited, logged in self._waiting:
             if awaited == event:
-                arrived.set()
+                logged.set()
 
     def keep(self, kind: str, *canaries: str) -> None:
-        """Let these show nowhere; of a long one its beginning counts too."""
+        """Register texts that must not be shown anywhere; the first 40 characters of a long one count as well."""
         for canary in filter(None, map(str.strip, canaries)):
             self.canaries[canary] = kind
             self.canaries[canary[:_BEGINNING_CHARACTERS]] = kind
 
     def shown(self, where: str, text: str) -> None:
-        """Note what was shown to somebody."""
+        """Record a text that was shown, and where."""
         self._shown.append((where, text))
 
     @property
     def shown_so_far(self) -> list[tuple[str, str]]:
-        """Return what was shown, and where."""
+        """Each place with the text that was shown there, in order."""
         return self._shown
 
     def leaks(self) -> list[str]:
-        """Return what showed where, without showing it again."""
+        """Return the kind and place of every canary that was shown, without the canary itself."""
         everything = "\n".join(text for _, text in self._shown)
         found = {canary: kind for canary, kind in self.canaries.items() if canary in everything}
         return sorted(
@@ -78,19 +78,19 @@ class Watch(logging.Handler):
         )
 
     def logged(self, event: str) -> list[Mapping[str, object]]:
-        """Return the fields of every record of an event so far."""
+        """Return the fields of every record of this event so far."""
         return [fields for logged, fields in self._logged if logged == event]
 
-    def steps(self) -> list[tuple[str, Mapping[str, object]]]:
-        """Return every event so far with its fields, in order."""
+    def events(self) -> list[tuple[str, Mapping[str, object]]]:
+        """Return every event logged so far with its fields, in order."""
         return list(self._logged)
 
     async def until(self, event: str, count: int = 1) -> Mapping[str, object]:
-        """Wait until an event was logged that often, and return the fields of the last one."""
-        arrived = asyncio.Event()
-        self._waiting.append((event, arrived))
+        """Wait until this event was logged `count` times, and return the fields of the last of them."""
+        logged = asyncio.Event()
+        self._waiting.append((event, logged))
         async with asyncio.timeout(10):
             while len(self.logged(event)) < count:
-                arrived.clear()
-                await arrived.wait()
+                logged.clear()
+                await logged.wait()
         return self.logged(event)[count - 1]

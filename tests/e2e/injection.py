@@ -1,4 +1,4 @@
-"""A channel put together by hand where a test needs another clock, other sockets or other names than the machine's."""
+"""A plugin that starts channels with a test's own clock, sockets, resolver or TLS context."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tests.fakes.connecting import Diversion
 
 
-class Assembly:
-    """Starts channels before the real plugin gets to it; every other hook stays the plugin's. Jitter is the longest."""
+class InjectionPlugin:
+    """Plugin that starts channels in place of the installed one. Retries use the longest jitter."""
 
     def __init__(
         self,
