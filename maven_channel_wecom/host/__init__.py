@@ -1,1 +1,1 @@
-"""The embedded Maven host: configuration, agents, cron, status. Knows channels only by contract and entry point."""
+"""The embedded Maven host: configuration, agents, cron, status. Imports no channel: it finds them by entry point."""

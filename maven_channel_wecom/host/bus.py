@@ -1,4 +1,4 @@
-"""Between channels and agent: what a channel publishes is answered, and the answer goes back. Starts nothing."""
+"""Connects channels and agent: messages that a channel publishes are answered through it. Starts nothing."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 AGENT_TURNS: Final = 64
-"""Turns of the agent at a time. Each may hold a message with its images in memory; a model serves few more at once."""
+"""Maximum number of concurrent agent turns. Each may hold a message with its images in memory, and a model serves few
+more at once."""
 
-FAULT_SENTENCE: Final = "Something went wrong on this message; please tell whoever runs the bot."
+FAULT_SENTENCE: Final = "Something went wrong with this message; please tell the operator of this bot."
 
 
 class Bus:
-    """The services of this host for its channels. Create it inside a running loop."""
+    """The services that this host gives its channels. Create it inside a running event loop."""
 
     def __init__(
         self,
@@ -44,36 +45,34 @@ class Bus:
         self._metrics = metrics
         self._agent = agent
         self._turns = asyncio.Semaphore(turns)
-        turns_total = Counter(
-            "maven_agent_turns", "Turns of the agent by how they ended.", ["outcome"], registry=metrics
-        )
+        turns_total = Counter("maven_agent_turns", "Agent turns by outcome.", ["outcome"], registry=metrics)
         self._answered, self._failed = turns_total.labels("answered"), turns_total.labels("failed")
         loop = asyncio.get_running_loop()
-        # A channel may publish what an earlier run left over before the host holds its handle; sending waits for it.
+        # A starting channel may publish recovered messages before `attach`; sending their answers waits for it.
         self._channels: dict[str, asyncio.Future[Channel]] = {name: loop.create_future() for name in channels}
 
     @property
     def hook(self) -> pluggy.HookRelay:
-        """The relay of every plugin."""
+        """The hook relay of all plugins."""
         return self._hook
 
     @property
     def metrics(self) -> CollectorRegistry:
-        """The registry behind `/metrics`."""
+        """The registry that `/metrics` exposes."""
         return self._metrics
 
     def attach(self, name: str, channel: Channel) -> None:
-        """Make a started channel known: from now on answers reach it."""
+        """Register a started channel, so that answers can be sent through it."""
         self._channels[name].set_result(channel)
 
     async def channel(self, name: str) -> Channel:
-        """Return a channel as soon as it has started. Raises LookupError for a name that is not configured."""
+        """Return a channel once it has started. Raises LookupError for a name that is not configured."""
         return await asyncio.shield(self._channels[name])
 
     async def publish(self, message: InboundMessage) -> None:
-        """Have a message answered and send the answer. The agent's failures end as a sentence to the user."""
+        """Have the agent answer a message and send the answer. If the agent fails, the user gets a sentence instead."""
         answer = await self._answer(message)
-        # A blank one too: the channel does not send it, and counts that somebody is left without an answer.
+        # A blank answer too: the channel does not send it, but counts it as undeliverable.
         await self.send(
             OutboundMessage(
                 channel=message.channel,
@@ -85,12 +84,12 @@ class Bus:
         )
 
     async def ask(self, message: InboundMessage) -> str:
-        """Return the agent's answer to a message, in turn with all others. Raises AgentError."""
+        """Return the agent's answer to a message, after waiting for a free turn. Raises AgentError."""
         async with self._turns:
             return await self._agent.answer(message)
 
     async def send(self, message: OutboundMessage) -> Receipt:
-        """Hand a message to the channel it is for, and log when it did not arrive."""
+        """Send a message through its channel and return the receipt. Log a warning if it was not delivered."""
         channel = await self.channel(message.channel)
         sending = self._hook.maven_outbound_send(channel=channel, message=message)
         if sending is None:
@@ -127,11 +126,11 @@ class Bus:
 
 
 def _reply_metadata(message: InboundMessage) -> dict[str, str]:
-    """Return what an answer says about the message it answers: its trail, and the kind of its chat."""
+    """Return the metadata of an answer: the trace id and the kind of chat of the message it answers."""
     facts = message.transport_meta
     return {key: facts[key] for key in ("trail", "chat_type") if key in facts}
 
 
 def _trail(facts: Mapping[str, str]) -> dict[str, str]:
-    """Return what the channel calls a message in its log lines, if it says so, for ours to be found with them."""
+    """Return the log field with the channel's trace id of a message, if there is one."""
     return {"trail": facts["trail"]} if "trail" in facts else {}

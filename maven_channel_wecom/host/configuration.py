@@ -1,6 +1,6 @@
-"""The host's configuration: its keys, and the JSON value read into frozen structs, every problem at once.
+"""Declares the configuration keys of the host, and reads a JSON value into frozen structs, with every problem at once.
 
-What stands under `channels.<name>` beside `enabled` belongs to the plugin that answers for the entry.
+Keys under `channels.<name>` other than `enabled` belong to the plugin that handles the entry.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 STATUS_HOST: Final = "127.0.0.1"
-"""Metrics tell a stranger how busy a bot is and when: showing them to other machines is a decision to write down."""
+"""Default of `gateway.host`. Metrics reveal when and how busy a bot is, so exposing them must be configured."""
 
 STATUS_PORT: Final = 18790
 AGENT_TIMEOUT_SECONDS: Final = 600
-"""Agents that use tools think for minutes. Lower cuts them off; higher keeps a turn busy long after its user left."""
+"""Default timeout of an answer. Agents that use tools take minutes. Lower: they are cut off. Higher: a turn stays busy
+long after its user has left."""
 
 _HOUR_SECONDS = 3600
 
@@ -32,9 +33,9 @@ def _url_problem(url: str) -> str | None:
     wrong = "must be a URL that starts with http:// or https://"
     try:
         parsed = URL(url)
-        # yarl reads the host only when it is asked for.
+        # yarl parses the host only here.
         host = parsed.host
-    except (ValueError, IndexError):  # yarl trips over `[::1]@`
+    except (ValueError, IndexError):  # yarl raises IndexError on `[::1]@`
         return wrong
     if parsed.scheme not in {"http", "https"} or not host:
         return wrong
@@ -44,7 +45,7 @@ def _url_problem(url: str) -> str | None:
 
 
 def _header_problem(text: str) -> str | None:
-    return None if text.isascii() else "holds characters that cannot stand in an HTTP header"
+    return None if text.isascii() else "contains characters that are not allowed in an HTTP header"
 
 
 def _schedule_problem(parse: Callable[[str], Schedule]) -> Callable[[str], str | None]:
@@ -76,8 +77,8 @@ GATEWAY_KEYS: Final = (
         maximum=MAX_PORT,
         title="Status port",
         title_zh="状态服务端口",
-        help="Port of that address; 0: any free one.",
-        help_zh="状态服务的端口；0 表示任一空闲端口。",
+        help="Port of the status server; 0: any free port.",
+        help_zh="状态服务的端口；0 表示自动选择空闲端口。",
     ),
 )
 
@@ -91,8 +92,8 @@ AGENT_KEYS: Final = (
         choices=("echo", "responses"),
         title="Agent",
         title_zh="智能体类型",
-        help="echo repeats what it hears and needs no other key; responses is anything that speaks the Responses API.",
-        help_zh="echo：原样复述，无需其他键；responses：任何支持 Responses API 的服务。",
+        help="echo repeats each message and needs no other key; responses asks a service with the Responses API.",
+        help_zh="echo：原样复述消息，无需其他键；responses：调用支持 Responses API 的服务。",
     ),
     Key(
         name="url",
@@ -110,8 +111,8 @@ AGENT_KEYS: Final = (
         check=_header_problem,
         title="API key",
         title_zh="接口密钥",
-        help="Key of the Responses API, sent as a bearer token.",
-        help_zh="Responses API 的密钥，以 Bearer 方式发送。",
+        help="Key for the Responses API, sent as a bearer token.",
+        help_zh="Responses API 的密钥，以 Bearer 令牌方式发送。",
     ),
     Key(
         name="model",
@@ -130,8 +131,8 @@ AGENT_KEYS: Final = (
         maximum=_HOUR_SECONDS,
         title="Timeout",
         title_zh="超时",
-        help="Seconds a whole answer may take.",
-        help_zh="一次完整回答最多可用的秒数。",
+        help="Maximum time for a complete answer, in seconds.",
+        help_zh="等待一次完整回答的最长时间（秒）。",
     ),
 )
 
@@ -144,7 +145,7 @@ CRON_KEYS: Final = (
         required=True,
         title="Name",
         title_zh="名称",
-        help="Name of the job; no two have the same.",
+        help="Name of the job; it must be unique.",
         help_zh="任务名称，不可重复。",
     ),
     Key(
@@ -154,7 +155,7 @@ CRON_KEYS: Final = (
         check=_schedule_problem(parse_interval),
         title="Interval",
         title_zh="间隔",
-        help='Time between two runs, such as "30s", "5m", "2h" or "1d"; either this or schedule.',
+        help='Time between two runs, such as "30s", "5m", "2h" or "1d"; set either this or schedule.',
         help_zh="两次运行的间隔，例如 30s、5m、2h、1d；与 schedule 二选一。",
     ),
     Key(
@@ -163,7 +164,7 @@ CRON_KEYS: Final = (
         check=_schedule_problem(parse_calendar),
         title="Schedule",
         title_zh="时间表",
-        help='Cron expression of five fields in local time, such as "0 9 * * 1-5"; either this or every.',
+        help='Cron expression of five fields in local time, such as "0 9 * * 1-5"; set either this or every.',
         help_zh="五段 cron 表达式（本地时间），例如 0 9 * * 1-5；与 every 二选一。",
     ),
     Key(
@@ -172,8 +173,8 @@ CRON_KEYS: Final = (
         required=True,
         title="Message",
         title_zh="消息",
-        help="The question to the agent.",
-        help_zh="发给智能体的内容。",
+        help="Message that the agent is asked to answer.",
+        help_zh="发给智能体的消息。",
     ),
     Key(
         name="deliver",
@@ -181,8 +182,8 @@ CRON_KEYS: Final = (
         default=False,
         title="Deliver",
         title_zh="投递",
-        help="true: the answer goes to a chat.",
-        help_zh="true：把回答发到会话。",
+        help="true: send the answer to a chat.",
+        help_zh="true：将回答发送到会话。",
     ),
     Key(
         name="channel",
@@ -190,7 +191,7 @@ CRON_KEYS: Final = (
         required=_DELIVERED,
         title="Channel",
         title_zh="通道",
-        help="The entry of channels that delivers the answer.",
+        help="Name of the entry in channels that delivers the answer.",
         help_zh="投递回答所用的 channels 条目名。",
     ),
     Key(
@@ -199,8 +200,8 @@ CRON_KEYS: Final = (
         required=_DELIVERED,
         title="Chat",
         title_zh="会话",
-        help="The chat that gets the answer.",
-        help_zh="接收回答的会话。",
+        help="ID of the chat that receives the answer.",
+        help_zh="接收回答的会话 ID。",
     ),
 )
 
@@ -212,7 +213,7 @@ LOGGING_KEYS: Final = (
         choices=tuple(LEVELS),
         title="Level",
         title_zh="级别",
-        help="The lowest level that is printed: debug, info, warning or error.",
+        help="Lowest level to print: debug, info, warning or error.",
         help_zh="输出的最低级别：debug、info、warning 或 error。",
     ),
     Key(
@@ -222,8 +223,8 @@ LOGGING_KEYS: Final = (
         choices=("text", "json"),
         title="Format",
         title_zh="格式",
-        help="text or json, one line each.",
-        help_zh="text 或 json，每条一行。",
+        help="Log format: text or json, one line per record.",
+        help_zh="日志格式：text 或 json，每条记录一行。",
     ),
     Key(
         name="userIds",
@@ -231,8 +232,8 @@ LOGGING_KEYS: Final = (
         default=False,
         title="User ids",
         title_zh="用户 ID",
-        help="false: people and chats go by pseudonyms that change with every start; true: by their ids.",
-        help_zh="false：用户与会话以每次启动都会变化的化名出现；true：以真实 ID 出现。",
+        help="false: users and chats are logged under pseudonyms that change at every start; true: under their IDs.",
+        help_zh="false：日志以化名记录用户与会话，化名每次启动都会变化；true：记录真实 ID。",
     ),
 )
 
@@ -243,8 +244,8 @@ SECTIONS: Final = (
         default={},
         title="Gateway",
         title_zh="网关",
-        help="Where the host serves its metrics and health.",
-        help_zh="主机提供指标与健康状态的位置。",
+        help="Address and port for metrics and health checks.",
+        help_zh="提供指标与健康检查的地址和端口。",
     ),
     Key(
         name="agent",
@@ -253,7 +254,7 @@ SECTIONS: Final = (
         title="Agent",
         title_zh="智能体",
         help="The agent that answers messages.",
-        help_zh="由谁来回答。",
+        help_zh="回答消息的智能体。",
     ),
     Key(
         name="cron",
@@ -261,8 +262,8 @@ SECTIONS: Final = (
         default=(),
         title="Cron jobs",
         title_zh="定时任务",
-        help="Jobs that ask the agent at set times.",
-        help_zh="按时向智能体提问的任务。",
+        help="Jobs that ask the agent on a schedule.",
+        help_zh="按计划向智能体提问的任务。",
     ),
     Key(
         name="logging",
@@ -270,8 +271,8 @@ SECTIONS: Final = (
         default={},
         title="Logging",
         title_zh="日志",
-        help="Level and format of the log.",
-        help_zh="日志的内容与形式。",
+        help="Level and format of the log, and whether it shows user IDs.",
+        help_zh="日志的级别与格式，以及是否显示用户 ID。",
     ),
     Key(
         name="channels",
@@ -279,26 +280,26 @@ SECTIONS: Final = (
         default={},
         title="Channels",
         title_zh="通道",
-        help="One entry for each bot, by a name of your choice.",
+        help="One entry for each bot, under a name of your choice.",
         help_zh="每个机器人一个条目，名称自定。",
     ),
 )
-"""The parts of the file. The keys of each have a tuple of their own; those of a channel belong to its plugin."""
+"""The sections of the file. The keys of each section are declared above; those of a channel belong to its plugin."""
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the status server listens; port 0 takes any free one."""
+    """Address and port of the status server. Port 0 means any free port."""
 
     host: str = STATUS_HOST
     port: int = STATUS_PORT
 
 
 class Echo(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent that says what it heard."""
+    """Selects the echo agent, which has no settings."""
 
 
 class Responses(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent behind the Responses API at `url`; `timeout_seconds` bounds a whole answer."""
+    """Settings of an agent behind the Responses API at `url`. `timeout_seconds` limits a complete answer."""
 
     url: str
     model: str
@@ -310,7 +311,7 @@ class Responses(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One cron entry. With `deliver`, the answer goes to the chat `to` of `channel`."""
+    """One cron job. With `deliver`, its answer is sent to the chat `to` of `channel`."""
 
     name: str
     schedule: Schedule
@@ -324,7 +325,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Logging(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is logged, in which form, and whether people go by their ids."""
+    """Level and format of the log, and whether it shows the ids of users and chats."""
 
     level: str = "info"
     format: LogFormat = "text"
@@ -332,7 +333,7 @@ class Logging(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole file. `channels` holds the raw mapping of each enabled entry."""
+    """The whole configuration. `channels` holds the raw mapping of each enabled entry."""
 
     gateway: Gateway = Gateway()
     agent: Echo | Responses = Echo()
@@ -345,14 +346,13 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def interpret(document: object, environment: Mapping[str, str] | None = None) -> tuple[Configuration, list[str]]:
-    """Return the configuration in a JSON value, and every problem of the parts the host owns.
+    """Return the configuration in a JSON value, and every problem in the parts that the host owns.
 
-    Only without problems is the configuration what the operator meant; with them it still holds what was readable,
-    so that its channels can be checked too.
+    If there are problems, the configuration holds only what was readable: use it to check its channels, not to run it.
     """
     problems: list[str] = []
     if isinstance(document, dict):
-        # By this key an editor finds the schema of the file.
+        # Editors find the schema of the file by this key.
         document = {key: value for key, value in document.items() if key != "$schema"}
     sections = Settings(document, "", SECTIONS, problems=problems)
     channels = _channels(sections["channels"], problems)
@@ -367,9 +367,9 @@ def interpret(document: object, environment: Mapping[str, str] | None = None) ->
 
 
 def document_schema(channels: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of the whole file. `channels` maps a type of channel to the schema of an entry.
+    """Return the JSON Schema (2020-12) of the whole file. `channels` maps a channel type to the schema of an entry.
 
-    An entry is of a type when it says so, or has its name and says nothing. A disabled one may be unfinished.
+    The type of an entry is its `type`, or else its name. A disabled entry may be incomplete.
     """
     schema = object_schema(SECTIONS)
     parts = schema["properties"]
@@ -410,7 +410,7 @@ def _logging(value: object, problems: list[str]) -> Logging:
 
 def _agent(value: object, environment: Mapping[str, str], problems: list[str]) -> Echo | Responses:
     settings = Settings(value, "agent", AGENT_KEYS, problems=problems, environment=environment)
-    # The other keys may stay while the echo is tried: they are not read.
+    # The keys of `responses` may stay in the file while echo is tried: they are not read.
     if settings["type"] == "echo":
         return Echo()
     return Responses(
@@ -439,7 +439,7 @@ def _cron(entries: list[object], channels: Mapping[str, object], problems: list[
         settings = Settings(entry, f"cron[{index}]", CRON_KEYS, problems=problems)
         job = _job(settings, channels)
         if job.name and job.name in {other.name for other in jobs}:
-            settings.problem("name", "is the name of another job too")
+            settings.problem("name", "is also the name of another job")
         jobs.append(job)
     return tuple(jobs)
 
@@ -460,10 +460,10 @@ def _job(settings: Settings, channels: Mapping[str, object]) -> Job:
 
 def _schedule(settings: Settings) -> Schedule:
     if ("every" in settings) == ("schedule" in settings):
-        settings.problem("every", "or schedule is required, and not both")
+        settings.problem("every", "or schedule is required, but not both")
     elif every := settings["every"]:
         return parse_interval(every)
     elif schedule := settings["schedule"]:
         return parse_calendar(schedule)
-    # A problem was noted: any schedule will do.
+    # A problem has been reported, so any schedule will do.
     return parse_interval("1d")

@@ -1,4 +1,4 @@
-"""Runs the agent on schedule, and delivers its answers where a channel may speak first. Knows no file and no signal."""
+"""Runs the agent on schedule and delivers its answers through channels that can send proactively."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CRON_CHANNEL: Final = "cron"
-"""The channel a job's message comes from: each job has a session of its own, apart from every chat."""
+"""Channel name of all job messages. It gives each job its own session, separate from every chat."""
 
 DRAIN_SECONDS: Final = 20
-"""How long running jobs may take at shutdown; with what follows it stays inside the 30 s orchestrators give."""
+"""Maximum time for running jobs to finish at shutdown. With the operations after it, it fits the 30 s that
+orchestrators allow."""
 
-_LONGEST_SLEEP_SECONDS = 60
+_MAX_SLEEP_SECONDS = 60
 
 
 class CronClock(Protocol):
-    """What a schedule needs to know of time."""
+    """The time functions that schedules need."""
 
     def local(self) -> datetime:
-        """Naive local wall-clock time: what cron expressions are about."""
+        """Return naive local wall-clock time, for cron expressions."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that nobody sets back: what intervals are about."""
+        """Return the seconds of a clock that is never set back, for intervals."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -51,7 +52,7 @@ class MachineClock:
     """The clock of this machine."""
 
     def local(self) -> datetime:
-        """Return the wall-clock time of the machine's zone."""
+        """Return the wall-clock time in the time zone of this machine."""
         return datetime.now()  # noqa: DTZ005 -- naive local time is what is asked for
 
     def monotonic(self) -> float:
@@ -64,46 +65,48 @@ class MachineClock:
 
 
 class Cron:
-    """Keeps every job on its schedule. A job never overlaps itself: what comes due while it runs is left out."""
+    """Runs every job on its schedule. A job never overlaps itself: runs due while it is running are skipped."""
 
     def __init__(self, jobs: Sequence[Job], bus: Bus, skips: Counter, clock: CronClock | None = None) -> None:
         self._jobs = jobs
         self._bus = bus
         self._skips = skips
         self._clock = clock or MachineClock()
-        self._keepers: list[asyncio.Task[None]] = []
+        self._schedules: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Start waiting for the first job to come due."""
-        self._keepers = [asyncio.create_task(self._keep(job), name=f"cron {job.name}") for job in self._jobs]
+        """Start the schedule of every job."""
+        self._schedules = [
+            asyncio.create_task(self._run_on_schedule(job), name=f"cron {job.name}") for job in self._jobs
+        ]
 
     async def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:
-        """Start nothing more, let running jobs finish within a time, then cancel them."""
-        for keeper in self._keepers:
-            keeper.cancel()
+        """Start no more runs, let running jobs finish within `drain_seconds`, then cancel them."""
+        for schedule in self._schedules:
+            schedule.cancel()
         running = set(self._running)
         if running:
             await asyncio.wait(running, timeout=drain_seconds)
         for task in running:
             task.cancel()
-        await asyncio.gather(*self._keepers, *running, return_exceptions=True)
+        await asyncio.gather(*self._schedules, *running, return_exceptions=True)
 
-    async def _keep(self, job: Job) -> None:
+    async def _run_on_schedule(self, job: Job) -> None:
         ticks = (
-            _intervals(self._clock, job.schedule)
+            _interval_ticks(self._clock, job.schedule)
             if isinstance(job.schedule, Interval)
-            else _calendar(self._clock, job.schedule)
+            else _calendar_ticks(self._clock, job.schedule)
         )
         async for _ in ticks:
-            # A task of its own, shielded: stopping the schedule does not cut off the work.
+            # A separate, shielded task: stopping the schedule must not cancel a run in progress.
             run = asyncio.create_task(self.run(job), name=f"cron {job.name} run")
             self._running.add(run)
             run.add_done_callback(self._running.discard)
             await asyncio.shield(run)
 
     async def run(self, job: Job) -> None:
-        """Run one job now. Whatever goes wrong is logged, so that the next time comes."""
+        """Run one job now. Errors are logged and not raised, so that the schedule continues."""
         try:
             answer = await self._bus.ask(_message(job, self._clock.local()))
             if job.deliver and answer.strip():
@@ -118,7 +121,7 @@ class Cron:
         channel = await self._bus.channel(job.channel)
         capabilities: Capabilities | None = self._bus.hook.maven_channel_capabilities(channel=channel)
         if capabilities is None:
-            reason = f"no plugin tells the capabilities of channel {job.channel}"
+            reason = f"no plugin reports the capabilities of channel {job.channel}"
             raise LookupError(reason)
         if capabilities.reactive_only:
             self._skips.labels(channel=job.channel).inc()
@@ -130,7 +133,7 @@ class Cron:
         await self._bus.send(OutboundMessage(channel=job.channel, chat_id=job.to, content=answer))
 
 
-async def _intervals(clock: CronClock, interval: Interval) -> AsyncIterator[None]:
+async def _interval_ticks(clock: CronClock, interval: Interval) -> AsyncIterator[None]:
     due = clock.monotonic()
     while True:
         due = interval.next_due(due, clock.monotonic())
@@ -138,13 +141,13 @@ async def _intervals(clock: CronClock, interval: Interval) -> AsyncIterator[None
         yield
 
 
-async def _calendar(clock: CronClock, calendar: Calendar) -> AsyncIterator[None]:
+async def _calendar_ticks(clock: CronClock, calendar: Calendar) -> AsyncIterator[None]:
     last = clock.local()
     while True:
         due = calendar.next_due(last)
-        # Through timestamps, so that a change to summer time counts; in short sleeps, so that a set clock does too.
+        # Timestamps account for a change to summer time, short sleeps for a change of the system clock.
         while (wait := due.timestamp() - clock.local().timestamp()) > 0:
-            await clock.sleep(min(wait, _LONGEST_SLEEP_SECONDS))
+            await clock.sleep(min(wait, _MAX_SLEEP_SECONDS))
         yield
         last = max(due, clock.local())
 

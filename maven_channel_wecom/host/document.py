@@ -1,4 +1,4 @@
-"""The configuration file as a JSON value."""
+"""Reads the configuration file as a JSON value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class UnreadableConfiguration(Exception):
-    """The file cannot be read, or is not JSON. The text is one sentence."""
+    """The file cannot be read or is not JSON. The text is one sentence."""
 
 
 def read_document(path: Path) -> object:
@@ -25,7 +25,7 @@ def read_document(path: Path) -> object:
             parse_constant=_refuse_constant,
             object_pairs_hook=_refuse_repeated_keys,
         )
-        # What JSON can escape and no name, path or header can hold.
+        # Lone surrogates: JSON can escape them, but no name, path or header can contain them.
         json.dumps(document, ensure_ascii=False).encode()
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
@@ -34,14 +34,14 @@ def read_document(path: Path) -> object:
     except json.JSONDecodeError as error:
         reason = (
             f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}; "
-            "look there and just before it for a comma or a quote too many or too few"
+            "look there and just before it for a missing or extra comma or quote"
         )
     except UnicodeEncodeError:
-        reason = r"holds half a character: one of \ud800 to \udfff without its other half"
+        reason = r"contains half a character: one of \ud800 to \udfff without its other half"
     except _RepeatedKey as error:
-        reason = f"holds the key {error} twice in one object: rename or remove one, as only the last would count"
+        reason = f"contains the key {error} twice in one object: rename or remove one, as only the last would count"
     except (ValueError, RecursionError):
-        reason = "is not JSON that can be read: it holds an endless number or is nested too deep"
+        reason = "is not readable JSON: it contains NaN, Infinity or a number that is too long, or is nested too deeply"
     else:
         return document
     sentence = f"the configuration {path} {reason}"
@@ -49,7 +49,7 @@ def read_document(path: Path) -> object:
 
 
 class _RepeatedKey(ValueError):
-    """A key stands twice in one object, as when an entry was copied for a second bot."""
+    """A key occurs twice in one object, as after copying an entry for a second bot."""
 
 
 def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

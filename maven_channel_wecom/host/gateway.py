@@ -1,4 +1,4 @@
-"""The command `gateway`: from a configuration file to a running host and an exit code. Sentences go to stderr."""
+"""The `gateway` command: reads a configuration file, runs a host and returns an exit code. Errors go to stderr."""
 
 from __future__ import annotations
 
@@ -33,34 +33,35 @@ EXIT_DRAINED: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2
 
-_ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_SAME_WISH_SECONDS: Final = 0.5
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_REPEATED_SIGNAL_SECONDS: Final = 0.5
+"""A further signal within this time after the first counts as the same request."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `gateway` takes on the command line."""
+    """Add the command-line arguments of `gateway`."""
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="the JSON configuration file")
 
 
 def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) -> int:
-    """Run until SIGTERM or SIGINT and return the exit code. Without `plugins`, installed ones are found."""
+    """Run until SIGTERM or SIGINT and return the exit code. Without `plugins`, load the installed ones."""
     try:
         configuration, problems = interpret(read_document(args.config))
     except UnreadableConfiguration as error:
-        _say(str(error))
+        _print_error(str(error))
         return EXIT_CONFIGURATION
     settings = configuration.logging
     logs.configure(settings.level, settings.format, user_ids=settings.user_ids)
-    # A second series beside each counter, of no use to anybody here. The setting is the process's, so it is the host's.
+    # A `_created` series for every counter would be of no use here. The setting is process-wide, so the host makes it.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client left it out
     try:
         plugins = plugins or load_plugins()
     except PluginProblems as error:
-        _say_all(args.config, [*problems, *error.problems])
+        _print_problems(args.config, [*problems, *error.problems])
         return EXIT_CONFIGURATION if problems else EXIT_FAILED
     problems += channel_problems(plugins, configuration.channels)
     if problems:
-        _say_all(args.config, problems)
+        _print_problems(args.config, problems)
         return EXIT_CONFIGURATION
     tune_garbage_collection()
     allow_open_files()
@@ -69,12 +70,12 @@ def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) 
 
 
 async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> int:
-    """Run a host until the first signal, drain it, and return the exit code. The second signal ends the process."""
+    """Run a host until the first signal, drain it, and return the exit code. A second signal ends the process."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    ending = _Stop(stop)
-    for number in _ENDING_SIGNALS:
-        loop.add_signal_handler(number, ending.on_signal)
+    signals = _StopSignals(stop)
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, signals.on_signal)
     host = Host(configuration, plugins)
     if not configuration.channels:
         logger.warning("no channels enabled")
@@ -84,15 +85,15 @@ async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> in
             logger.info("gateway draining")
             await host.stop()
     except (StatusServerError, ChannelStartError) as error:
-        _say(str(error))
+        _print_error(str(error))
         return EXIT_FAILED
     except Exception as error:
         logger.exception("gateway start failed")
-        _say(f"a part of the gateway failed to start with {type(error).__name__}; the log shows where")
+        _print_error(f"a part of the gateway failed to start with {type(error).__name__}; the log shows where")
         return EXIT_FAILED
-    # Nothing is left to ask for, and a late repeat must not make a death by signal of a clean end. To block signals
-    # would not do: uvloop has threads that hear them too.
-    for number in _ENDING_SIGNALS:
+    # Nothing is left to stop, and a late signal must not turn a clean exit into a death by signal. Blocking the signals
+    # would not help: uvloop has threads that receive them too.
+    for number in _STOP_SIGNALS:
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
     logger.info("gateway stopped")
@@ -100,7 +101,10 @@ async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> in
 
 
 async def _start(host: Host, stop: asyncio.Event) -> bool:
-    """Start a host, and give up as soon as a signal comes: a state that cannot be reached must not hold up a stop."""
+    """Start a host and return True, or cancel its start at the first signal and return False.
+
+    Without that, a state that cannot be reached would delay the stop.
+    """
     starting = asyncio.create_task(host.start())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -114,8 +118,8 @@ async def _start(host: Host, stop: asyncio.Event) -> bool:
     return True
 
 
-class _Stop:
-    """Drains at the first signal, and ends at once at the second."""
+class _StopSignals:
+    """Requests a drain at the first signal and ends the process at the second."""
 
     def __init__(self, stop: asyncio.Event) -> None:
         self._stop = stop
@@ -126,18 +130,18 @@ class _Stop:
         if not self._stop.is_set():
             self._stop.set()
             self._first_at = now
-        # make, and supervisors that signal a whole group, send the same wish twice within a moment.
-        elif now - self._first_at > _SAME_WISH_SECONDS:
+        # make, and supervisors that signal a whole process group, deliver one request to stop twice.
+        elif now - self._first_at > _REPEATED_SIGNAL_SECONDS:
             logger.warning("gateway stopped without draining")
-            # Whatever still runs has been asked already; only the operating system does not ask.
+            # Everything that still runs has already been asked to stop; this exit does not wait for it.
             os._exit(EXIT_FAILED)
 
 
-def _say_all(path: Path, problems: Sequence[str]) -> None:
-    _say(f"{path} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:")
+def _print_problems(path: Path, problems: Sequence[str]) -> None:
+    _print_error(f"{path} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:")
     for problem in problems:
         sys.stderr.write(f"  - {logs.printable(problem)}\n")
 
 
-def _say(sentence: str) -> None:
+def _print_error(sentence: str) -> None:
     sys.stderr.write(f"maven-wecom: {logs.printable(sentence)}\n")

@@ -1,4 +1,4 @@
-"""Starts and drains the parts of a host: agent, status server, channels, cron. Reads no file and no signal."""
+"""Starts and drains the parts of a host: agent, status server, channels, cron. Reads no file and handles no signal."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HEALTH_SECONDS: Final = 2
-"""A probe that waits longer than its asker does answers nobody."""
+HEALTH_TIMEOUT_SECONDS: Final = 2
+"""Timeout of a channel's health check. Higher: the client of `/readyz` may time out before it is answered."""
 
 
 class Host:
-    """A running host. `start`, then `stop`; a start that fails has stopped what it had started."""
+    """A running host. Call `start`, then `stop`; a start that fails stops what it has started."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Host:
         self._phase = "starting"
         self._skips = Counter(
             "maven_wecom_proactive_skips",
-            "Deliveries of the host's own accord that were skipped because the channel is reactive only.",
+            "Proactive deliveries skipped because the channel is reactive only.",
             ["channel"],
             registry=self.metrics,
         )
@@ -61,18 +61,18 @@ class Host:
 
     @property
     def port(self) -> int:
-        """The real port of the status server."""
+        """The port of the status server: the actual one after `start`, also if `gateway.port` is 0."""
         return self._status.port
 
     async def start(self) -> None:
-        """Start everything; channels listen when it returns.
+        """Start everything. Channels listen when this returns.
 
         Raises:
             StatusServerError: `gateway.host` or `gateway.port` cannot be listened on.
             ChannelStartError: A channel cannot start.
         """
         try:
-            # First, so that a probe can tell a host that starts from one that is gone.
+            # First, so that a probe can tell a starting host from a dead one.
             await self._status.start()
             agent = self._agent = self._agent or self._open_agent()
             bus = Bus(hook=self._hook, metrics=self.metrics, agent=agent, channels=self._configuration.channels)
@@ -89,7 +89,7 @@ class Host:
         logger.info("gateway channels started", extra={"fields": {"channels": list(self.channels)}})
 
     async def stop(self) -> None:
-        """Drain: ready no more at once, then channels and cron side by side, then the agent, then the status server."""
+        """Report not ready, drain channels and cron concurrently, then close the agent, then the status server."""
         self._phase = "draining"
         draining = [self._stop_channel(name, channel) for name, channel in self.channels.items()]
         await asyncio.gather(*draining, *([self._cron.stop()] if self._cron else []))
@@ -99,7 +99,7 @@ class Host:
         await self._status.stop()
 
     async def reasons(self) -> list[str]:
-        """Return why this host is not ready, one sentence each; nothing when it is."""
+        """Return why this host is not ready, one sentence per reason; an empty list if it is ready."""
         if self._phase:
             return [f"the gateway is {self._phase}"]
         channels = list(self.channels.items())
@@ -113,7 +113,7 @@ class Host:
     async def _start_channel(self, name: str, bus: Bus) -> Channel:
         starting = self._hook.maven_channel_start(name=name, config=self._configuration.channels[name], host=bus)
         if starting is None:
-            reason = f"channels.{name} cannot start: no plugin starts it; install versions that fit together"
+            reason = f"channels.{name} cannot start: no installed plugin starts it; install compatible versions"
             raise ChannelStartError(reason)
         channel: Channel = await starting
         return channel
@@ -124,16 +124,16 @@ class Host:
             if stopping is not None:
                 await stopping
         except Exception:
-            # The others are stopped all the same.
+            # The other channels must still stop.
             logger.exception("channel did not stop cleanly", extra={"fields": {"channel": name}})
 
     async def _unhealthy(self, name: str, channel: Channel) -> tuple[str, ...]:
         try:
-            async with asyncio.timeout(HEALTH_SECONDS):
+            async with asyncio.timeout(HEALTH_TIMEOUT_SECONDS):
                 health: Health = await channel.health()
         except TimeoutError:
-            return ("did not tell its health in time",)
+            return ("did not report its health in time",)
         except Exception:
             logger.exception("channel health failed", extra={"fields": {"channel": name}})
-            return ("could not tell its health",)
+            return ("could not report its health",)
         return () if health.ready else health.reasons or ("not ready",)

@@ -1,4 +1,4 @@
-"""Where log lines are made and written: all of one turn of the event loop at once, which costs half as much."""
+"""Formats and writes log records, all of one event-loop iteration together, which costs half as much."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import TextIO
 
 
 class LogStream(logging.StreamHandler[TextIO]):
-    """Writes lines to a stream in the order they came.
+    """Writes records to a stream, in order.
 
-    A record waits until the loop has done what it is doing, no longer than a caller waits for an answer. A warning, and
-    a record of a thread without a loop, goes out at once, with all that wait.
+    A record is written in the next iteration of the event loop. A warning, and a record from a thread without a loop,
+    is written at once, after all records still waiting.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._waiting: list[logging.LogRecord] = []
-        # The loop that was asked to write them.
-        self._asked: asyncio.AbstractEventLoop | None = None
+        # The event loop that will flush them.
+        self._flushing_loop: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See logging.Handler, which holds the lock meanwhile."""
+        """Write a record, or leave it to the next flush. `logging.Handler` holds the lock."""
         self._waiting.append(record)
-        if record.levelno >= logging.WARNING or not self._ask():
+        if record.levelno >= logging.WARNING or not self._schedule_flush():
             self.flush()
 
     def flush(self) -> None:
-        """Write all that wait."""
+        """Write all waiting records."""
         self.acquire()
         try:
-            records, self._waiting, self._asked = self._waiting, [], None
+            records, self._waiting, self._flushing_loop = self._waiting, [], None
             lines = "".join(map(self._line, records))
-            # A stream that is gone takes its lines along: there is nowhere left to say so.
+            # Lines for a closed or broken stream are lost: there is nowhere left to report it.
             with contextlib.suppress(OSError, ValueError):
                 self.stream.write(lines)
                 self.stream.flush()
@@ -43,17 +43,17 @@ class LogStream(logging.StreamHandler[TextIO]):
     def _line(self, record: logging.LogRecord) -> str:
         try:
             return self.format(record) + self.terminator
-        except Exception:  # noqa: BLE001 - as every handler does: a line that cannot be made must not stop the work
+        except Exception:  # noqa: BLE001 - as in every handler: a bad record must not stop its caller
             self.handleError(record)
             return ""
 
-    def _ask(self) -> bool:
-        """Have the loop write what waits; False when there is no loop."""
+    def _schedule_flush(self) -> bool:
+        """Schedule a flush on the running event loop, or return False if there is none."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return False
-        if self._asked is not loop:
-            self._asked = loop
+        if self._flushing_loop is not loop:
+            self._flushing_loop = loop
             loop.call_soon(self.flush)
         return True

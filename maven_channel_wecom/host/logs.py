@@ -1,4 +1,4 @@
-"""How the host prints log records: one line each, a fixed event and its fields, as text or JSON."""
+"""Formats log records of the host: one line each, with a fixed event and its fields, as text or JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 """The values of `logging.level`."""
 
-# A value that holds one of them could be read as two fields.
+# A value that contains one of these is quoted, or it could be read as two fields.
 _QUOTED = frozenset(' "=')
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
@@ -28,9 +28,9 @@ LogFormat = Literal["text", "json"]
 
 
 def configure(level: str, style: LogFormat, stream: TextIO | None = None, *, user_ids: bool = False) -> logging.Handler:
-    """Make the root logger print to `stream` (default: stderr), and return the handler that does it."""
-    # Facts that no line shows, and each of which costs as much as the line's fields do. The settings are the process's.
-    logging._srcfile = None  # noqa: SLF001 - how the documentation of logging says it
+    """Make the root logger print to `stream` (default: stderr) and return its handler."""
+    # No line shows these, and collecting each costs as much as formatting the fields. The settings are process-wide.
+    logging._srcfile = None  # noqa: SLF001 - recommended by the documentation of logging
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = LogStream(sys.stderr if stream is None else stream)
     handler.setFormatter((JsonLines if style == "json" else TextLines)(user_ids=user_ids))
@@ -43,14 +43,14 @@ def configure(level: str, style: LogFormat, stream: TextIO | None = None, *, use
 
 
 def printable(text: str) -> str:
-    r"""Escape as `\uXXXX` whatever could break a line, steer a terminal or reorder what is shown."""
+    r"""Escape, as JSON does (`\n`, `\u001b`), what could break a line, control a terminal or reorder the text."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
 
 
-class _Lines(logging.Formatter):
-    """Common to both forms. With `user_ids`, people go by their ids and not by their pseudonyms."""
+class _LineFormatter(logging.Formatter):
+    """Base of both formats. With `user_ids`, pseudonyms are replaced by the ids they stand for."""
 
     def __init__(self, *, user_ids: bool = False) -> None:
         super().__init__()
@@ -65,82 +65,82 @@ class _Lines(logging.Formatter):
         return {key: value.reveal() if isinstance(value, Pseudonym) else value for key, value in fields.items()}
 
 
-class TextLines(_Lines):
+class TextLines(_LineFormatter):
     """`2026/11/22 10:33:00 INFO wecom callback server listening port=9886`, in local time."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record, followed by indented ones when it carries an exception."""
-        line = f"{_local(int(record.created))} {record.levelname} {_event(record)}"
+        """Return the line of a record, followed by an indented trace if it carries an exception."""
+        line = f"{_local_time(int(record.created))} {record.levelname} {_event(record)}"
         for key, value in self._fields(record).items():
-            line += f" {_key(key)}={_text(value)}"
-        for place in _trace(record):
-            line += f"\n    {place}"
+            line += f" {_text_key(key)}={_text_value(value)}"
+        for trace_line in _trace(record):
+            line += f"\n    {trace_line}"
         return line
 
 
-class JsonLines(_Lines):
-    """One JSON object a line: `time`, `level`, `msg`, `logger`, then the fields, then `trace` when there is one."""
+class JsonLines(_LineFormatter):
+    """One JSON object per line: `time`, `level`, `msg`, `logger`, then the fields, then `trace` if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
         own: dict[str, object] = {
-            "time": f"{_universal(int(record.created))}.{int(record.msecs):03d}Z",
+            "time": f"{_utc_time(int(record.created))}.{int(record.msecs):03d}Z",
             "level": record.levelname,
             "msg": _event(record),
             "logger": record.name,
         }
-        # Once for their place, and once more for no field to take it.
+        # The first `own` fixes the order, the second keeps fields from replacing its values.
         line = own | dict(self._fields(record)) | own
         if trace := list(_trace(record)):
             line["trace"] = trace
         return printable(_encode(line))
 
 
-# Lines come in crowds, and a crowd shares its second.
+# Lines arrive in bursts, and most lines of a burst have the same second.
 @lru_cache(maxsize=1)
-def _local(second: int) -> str:
+def _local_time(second: int) -> str:
     return time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(second))
 
 
 @lru_cache(maxsize=1)
-def _universal(second: int) -> str:
+def _utc_time(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def _event(record: logging.LogRecord) -> str:
     text = record.getMessage()
-    # Libraries add lines below the first that show values, such as the exception of a task; ours never do.
+    # Only the first line: libraries show values on further lines, such as the exception of a task.
     return text if text.isprintable() else printable(text.splitlines()[0])
 
 
-# Keys are words of programs: there are few, and they come again with every line.
+# The keys are fixed in the source: there are few, and every line repeats them.
 @lru_cache(maxsize=256)
-def _key(key: object) -> str:
-    return _text(str(key))
+def _text_key(key: object) -> str:
+    return _text_value(str(key))
 
 
-def _text(value: object) -> str:
-    text = value if isinstance(value, str) else _go(value)
+def _text_value(value: object) -> str:
+    text = value if isinstance(value, str) else _format_as_go(value)
     if text and text.isprintable() and _QUOTED.isdisjoint(text):
         return text
     return printable(json.dumps(text, ensure_ascii=False))
 
 
-def _go(value: object) -> str:
-    """Lists, truth values and nothing look as Go prints them, as in the original."""
+def _format_as_go(value: object) -> str:
+    """Format a value as Go prints it, because the original gateway is written in Go."""
     match value:
         case bool():
             return "true" if value else "false"
         case None:
             return "<nil>"
         case list() | tuple():
-            return f"[{' '.join(_go(item) for item in value)}]"
+            return f"[{' '.join(_format_as_go(item) for item in value)}]"
         case _:
             return str(value)
 
 
 def _trace(record: logging.LogRecord) -> Iterator[str]:
-    """Where an exception came from, innermost cause first, without its text: that may hold what a user wrote."""
+    """Yield where an exception was raised, innermost cause first, without its text, which may quote a user."""
     if not record.exc_info or record.exc_info[1] is None:
         return
     chain: list[BaseException] = []

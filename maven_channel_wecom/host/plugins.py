@@ -1,4 +1,4 @@
-"""Finds channels by entry point and asks them about their configuration. Starts nothing."""
+"""Finds channel plugins by entry point and has them check their configuration. Starts nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class PluginProblems(Exception):
-    """Installed plugins do not load or do not fit this host; `problems` is one sentence for each."""
+    """Installed plugins do not load or do not fit this host. `problems` holds one sentence per plugin."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
@@ -25,17 +25,17 @@ class PluginProblems(Exception):
 
 
 def plugin_manager() -> pluggy.PluginManager:
-    """Return a manager that knows the hooks and no plugin."""
+    """Return a plugin manager with the hook specifications and no plugin."""
     manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
     manager.add_hookspecs(hookspecs)
     return manager
 
 
 def load_plugins(group: str = hookspecs.PROJECT_NAME) -> pluggy.PluginManager:
-    """Return a manager with every installed plugin of an entry-point group.
+    """Return a plugin manager with every installed plugin of an entry-point group.
 
     Raises:
-        PluginProblems: Plugins that cannot be imported or that implement hooks this host does not have.
+        PluginProblems: A plugin cannot be imported, or implements a hook that this host does not have.
     """
     manager = plugin_manager()
     problems = []
@@ -51,13 +51,13 @@ def load_plugins(group: str = hookspecs.PROJECT_NAME) -> pluggy.PluginManager:
 
 
 def unknown_hooks(manager: pluggy.PluginManager) -> list[str]:
-    """Return one sentence for each plugin that implements hooks which no specification names."""
+    """Return one sentence for each plugin that implements hooks without a specification."""
     try:
         manager.check_pending()
     except pluggy.PluginValidationError:
         return [
             f"plugin {name} implements {', '.join(unknown)}, which this host does not call "
-            f"(contract version {hookspecs.CONTRACT_VERSION}); install versions that fit together"
+            f"(contract version {hookspecs.CONTRACT_VERSION}); install compatible versions"
             for name, plugin in manager.list_name_plugin()
             if (unknown := _unknown_hooks_of(manager, plugin))
         ]
@@ -65,29 +65,30 @@ def unknown_hooks(manager: pluggy.PluginManager) -> list[str]:
 
 
 def channel_problems(manager: pluggy.PluginManager, channels: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return what plugins find wrong with entries of `channels`, and which entries nobody answers for."""
+    """Return the problems that plugins find in entries of `channels`, and one for each entry without a plugin."""
     problems: list[str] = []
     for name, config in channels.items():
         try:
-            answers = manager.hook.maven_channel_problems(name=name, config=config)
+            results = manager.hook.maven_channel_problems(name=name, config=config)
         except Exception as error:
             logger.exception("channel check failed", extra={"fields": {"channel": name}})
             problems.append(f"channels.{name} could not be checked: a plugin failed with {type(error).__name__}")
             continue
-        # pluggy leaves out the None of plugins that do not answer for this entry.
-        for answer in answers:
-            problems += answer
-        if not answers:
-            problems.append(_nobody(manager, name, config))
+        # pluggy omits None, the result of plugins that do not handle this entry.
+        for found in results:
+            problems += found
+        if not results:
+            problems.append(_no_plugin_problem(manager, name, config))
     return problems
 
 
-def _nobody(manager: pluggy.PluginManager, name: str, config: Mapping[str, Any]) -> str:
-    # A type that is written there is not repeated, as nothing is that may be a secret in the wrong place.
+def _no_plugin_problem(manager: pluggy.PluginManager, name: str, config: Mapping[str, Any]) -> str:
+    """Return the problem of an entry that no plugin handles."""
+    # A `type` from the file is not repeated: it may be a secret in the wrong place.
     kind = "has a type that" if "type" in config else f"is of type {name}, which"
     installed = ", ".join(sorted(each for each, _ in manager.list_name_plugin())) or "none"
     return (
-        f"channels.{name} {kind} no installed plugin answers for (installed plugins: {installed}); "
+        f"channels.{name} {kind} no installed plugin handles (installed plugins: {installed}); "
         f"install its plugin, or correct channels.{name}.type"
     )
 

@@ -1,4 +1,4 @@
-"""What Python and the operating system say about this process, on the registry of the host."""
+"""Metrics of this process, from Python and the operating system, in the registry of the host."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ if TYPE_CHECKING:
 
 
 class ProcessMetrics(Collector):
-    """Shows what `refresh` read: a loop that serves callbacks reads no files, not even those of /proc."""
+    """Exposes what `refresh` read last: an event loop that serves callbacks must read no files, not even in /proc."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._process = ProcessCollector(registry=None)
-        self._read: list[Metric] = []
+        self._last_read: list[Metric] = []
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         registry.register(self)
 
     async def refresh(self) -> None:
-        """Read again."""
-        self._read = await asyncio.to_thread(lambda: list(self._process.collect()))
+        """Read the metrics of the process again, in a thread."""
+        self._last_read = await asyncio.to_thread(lambda: list(self._process.collect()))
 
     def collect(self) -> Iterable[Metric]:
-        """See Collector."""
-        return self._read
+        return self._last_read

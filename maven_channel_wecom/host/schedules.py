@@ -1,4 +1,4 @@
-"""When a cron job is due: an interval such as `5m`, or a cron expression of five fields. Reads no clock."""
+"""Computes when a cron job is due, from an interval such as `5m` or a five-field cron expression. Reads no clock."""
 
 import math
 import re
@@ -12,27 +12,27 @@ _INTERVAL = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _EXPRESSION_FIELDS = 5
 _EXPRESSION_CHARACTERS = 200
-# Any moment will do to see whether an expression ever comes due; a fixed one keeps the answer the same every day.
-_SOME_MOMENT = datetime(2024, 1, 1)  # noqa: DTZ001 -- expressions are about local wall-clock time, which has no zone here
+# Start of the search for whether an expression ever comes due. A fixed time gives the same result every day.
+_SEARCH_START = datetime(2024, 1, 1)  # noqa: DTZ001 -- expressions are about local wall-clock time, which has no zone here
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """Due again and again, `seconds` apart."""
+    """A schedule that comes due every `seconds`."""
 
     seconds: int
 
     def next_due(self, due: float, now: float) -> float:
-        """Return the first moment of the grid through `due` after it and not before `now`, on the same clock."""
+        """Return the first time `due + n * seconds`, n at least 1, that is not before `now`; both on one clock."""
         return due + self.seconds * max(1, math.ceil((now - due) / self.seconds))
 
 
 class Calendar(msgspec.Struct, frozen=True):
-    """Due whenever a cron expression says so, in the local time of this machine."""
+    """A schedule that comes due when a cron expression matches the local time of this machine."""
 
     expression: str
 
     def next_due(self, after: datetime) -> datetime:
-        """Return the first moment after `after`, both naive local time."""
+        """Return the first matching time later than `after`; both are naive local time."""
         return next(CronSim(self.expression, after))
 
 
@@ -40,7 +40,7 @@ Schedule = Interval | Calendar
 
 
 def parse_interval(text: str) -> Interval:
-    """Read `30s`, `5m`, `2h` or `1d`. Raises ValueError on anything else."""
+    """Parse an interval such as `30s`, `5m`, `2h` or `1d`. Raises ValueError."""
     match = _INTERVAL.fullmatch(text)
     if match is None:
         reason = 'must be a whole number and a unit, such as "30s", "5m", "2h" or "1d"'
@@ -49,15 +49,15 @@ def parse_interval(text: str) -> Interval:
 
 
 def parse_calendar(text: str) -> Calendar:
-    """Read a cron expression. Raises ValueError when it has not five good fields or never comes due."""
+    """Parse a cron expression. Raises ValueError unless it has five valid fields and comes due at some time."""
     if len(text.split()) != _EXPRESSION_FIELDS or len(text) > _EXPRESSION_CHARACTERS:
         reason = 'must be a cron expression of five fields, such as "0 9 * * 1-5"'
         raise ValueError(reason)
     calendar = Calendar(text)
     try:
-        calendar.next_due(_SOME_MOMENT)
+        calendar.next_due(_SEARCH_START)
     except (CronSimError, StopIteration) as error:
-        # The iterator stops where it finds no date in fifty years.
+        # The iterator stops if it finds no date within fifty years.
         reason = f"is not a cron expression: {str(error).lower() or 'it never comes due'}"
         raise ValueError(reason) from None
     return calendar

@@ -1,4 +1,4 @@
-"""`/metrics`, `/healthz` and `/readyz` for those who run the host. No channel listens here."""
+"""Serves `/metrics`, `/healthz` and `/readyz` to the operators of a host. No channel listens on this port."""
 
 from __future__ import annotations
 
@@ -22,41 +22,42 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# aiohttp writes a traceback for each request that is no HTTP, and whoever finds the port could fill the disk.
-_silent = logging.getLogger(f"{__name__}.aiohttp")
-_silent.setLevel(logging.CRITICAL + 1)
+# aiohttp logs a traceback for each request that is not HTTP, so any client could fill the disk.
+_silent_logger = logging.getLogger(f"{__name__}.aiohttp")
+_silent_logger.setLevel(logging.CRITICAL + 1)
 
-# What generate_latest writes unless told otherwise, in every version of the client library we support. Its own
-# aiohttp handler came with 0.23, and its choice by Accept header fails on versions that are no numbers.
+# The default format of generate_latest in all versions of prometheus_client that we support. The library's own aiohttp
+# handler exists since 0.23, and fails on an Accept header with a version that is not a number.
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _SHUTDOWN_SECONDS = 1
 
 STATUS_TIMEOUT_SECONDS: Final = 15.0
-"""For the head of a request, for an answer to be read, and for the next request.
+"""Timeout for the head of a request, for sending an answer, and for the next request.
 
-Without it, aiohttp keeps the connection of a client that does not read, and the answer in memory, for ever. Lower: a
+Without it, aiohttp keeps the connection of a client that does not read, and the answer in memory, forever. Lower: a
 scrape over a slow network is cut off.
 """
 
-_BODY_BYTES: Final = 4 * 1024
-"""No request here needs a body; some clients send a small one all the same. Lower: those are refused."""
+_MAX_BODY_BYTES: Final = 4 * 1024
+"""Maximum size of a request body. No request needs one, but some clients send a small one. Lower: they are refused."""
 
 _LINGERING_SECONDS: Final = 1.0
-"""For a body that nobody reads, before its connection is closed: closed at once, the answer could be lost."""
+"""Maximum time to receive an unread request body before its connection is closed. Closing at once could lose the
+answer."""
 
 
 MAX_STATUS_CONNECTIONS: Final = 64
-"""At once. Lower: several monitors and balancers shut each other out. Higher: silent connections take the files that
-the callback port needs."""
+"""Maximum number of connections. Lower: several monitors and load balancers shut each other out. Higher: idle
+connections use up the open files that the callback port needs."""
 
 
 class StatusServerError(Exception):
-    """The status server could not start. The text is one sentence that names the key to change."""
+    """The status server could not start. Its text is one sentence that names the key to change."""
 
 
 class StatusServer:
-    """Listens on `gateway.host` and `gateway.port`; `reasons` returns why the host is not ready, nothing when it is."""
+    """An HTTP server on `gateway.host` and `gateway.port`. `reasons` returns why the host is not ready."""
 
     def __init__(
         self,
@@ -73,28 +74,28 @@ class StatusServer:
         self._timeout_seconds = timeout_seconds
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
-        self._scraping = asyncio.Lock()
+        self._scrape_lock = asyncio.Lock()
         self.port = settings.port
 
     async def start(self) -> None:
-        """Listen; `port` is the real one afterwards. Raises StatusServerError."""
-        app = web.Application(middlewares=[self._answer_in_time])
-        app.router.add_get("/metrics", self._show_metrics)
-        app.router.add_get("/healthz", self._show_health)
-        app.router.add_get("/readyz", self._show_readiness)
+        """Start listening; `port` is the actual port from then on. Raises StatusServerError."""
+        app = web.Application(middlewares=[self._answer_with_timeout])
+        app.router.add_get("/metrics", self._get_metrics)
+        app.router.add_get("/healthz", self._get_health)
+        app.router.add_get("/readyz", self._get_readiness)
         self._runner = web.AppRunner(
             app,
             access_log=None,
-            logger=_silent,
+            logger=_silent_logger,
             shutdown_timeout=_SHUTDOWN_SECONDS,
             keepalive_timeout=self._timeout_seconds,
             lingering_time=min(self._timeout_seconds, _LINGERING_SECONDS),
-            # aiohttp would decompress what comes behind a refused head, without yielding to the event loop.
+            # aiohttp would decompress the body of a refused request without yielding to the event loop.
             auto_decompress=False,
         )
         await self._runner.setup()
         server = self._runner.server
-        assert server is not None  # noqa: S101 - there is one after `setup`
+        assert server is not None  # noqa: S101 - `setup` created it
 
         def connect() -> asyncio.Protocol:
             return server() if len(server.connections) < MAX_STATUS_CONNECTIONS else _AbortedConnection()
@@ -105,12 +106,12 @@ class StatusServer:
             )
         except OSError as error:
             await self.stop()
-            raise StatusServerError(self._failure(error)) from None
+            raise StatusServerError(self._listen_error(error)) from None
         self.port = self._listener.sockets[0].getsockname()[1]
         logger.info("gateway status server listening", extra={"fields": {"port": self.port}})
 
     async def stop(self) -> None:
-        """Close the port."""
+        """Stop listening and close every connection."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -119,8 +120,8 @@ class StatusServer:
             self._runner = None
 
     @web.middleware
-    async def _answer_in_time(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer, and close the connection of a client that does not read the answer."""
+    async def _answer_with_timeout(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a request, and abort the connection of a client that does not read the answer."""
         response = _refusal(request)
         if response is None:
             try:
@@ -136,23 +137,23 @@ class StatusServer:
                 request.transport.abort()
         return response
 
-    async def _show_metrics(self, _request: web.Request) -> web.Response:
-        # One in each iteration of the event loop, as it takes some milliseconds: a hundred would stop the callbacks.
-        async with self._scraping:
+    async def _get_metrics(self, _request: web.Request) -> web.Response:
+        # One scrape per event-loop iteration: each takes some milliseconds, and a hundred would block callbacks.
+        async with self._scrape_lock:
             await self._process.refresh()
             body = generate_latest(self._metrics)
             await asyncio.sleep(0)
         return web.Response(body=body, headers={"Content-Type": _METRICS_TYPE})
 
-    async def _show_health(self, _request: web.Request) -> web.Response:
-        # Whatever could be wrong with the loop, this line would not be reached.
+    async def _get_health(self, _request: web.Request) -> web.Response:
+        # Being able to answer is the check: it shows that the event loop runs.
         return web.json_response({"status": "ok", "reasons": []})
 
-    async def _show_readiness(self, _request: web.Request) -> web.Response:
+    async def _get_readiness(self, _request: web.Request) -> web.Response:
         reasons = list(await self._reasons())
         return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
-    def _failure(self, error: OSError) -> str:
+    def _listen_error(self, error: OSError) -> str:
         host = self._settings.host
         address = f"{f'[{host}]' if ':' in host else host}:{self._settings.port}"
         match error.errno:
@@ -166,23 +167,23 @@ class StatusServer:
                     f"the status server may not listen on {address}: ports below 1024 need a privilege; "
                     "change gateway.port"
                 )
-        return f"the status server cannot listen on {address}: no address of this machine; change gateway.host"
+        return f"the status server cannot listen on {address}: not an address of this machine; change gateway.host"
 
 
 class _AbortedConnection(asyncio.Protocol):
-    """One connection too many: it is aborted."""
+    """A connection above the limit, aborted as soon as it is made."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         cast("asyncio.Transport", transport).abort()
 
 
 def _refusal(request: web.Request) -> web.StreamResponse | None:
-    """Return the answer to a request with a body that is coded, large or of unknown length; None for all others."""
+    """Return the answer to a request whose body is encoded, large or of unknown length; None for any other."""
     refusal: web.HTTPException
     if request.headers.get("Content-Encoding", "identity").lower() not in {"", "identity"}:
         refusal = web.HTTPUnsupportedMediaType(headers={"Accept-Encoding": "identity"})
-    elif "Transfer-Encoding" in request.headers or (request.content_length or 0) > _BODY_BYTES:
-        refusal = web.HTTPRequestEntityTooLarge(_BODY_BYTES, request.content_length or 0)
+    elif "Transfer-Encoding" in request.headers or (request.content_length or 0) > _MAX_BODY_BYTES:
+        refusal = web.HTTPRequestEntityTooLarge(_MAX_BODY_BYTES, request.content_length or 0)
     else:
         return None
     refusal.force_close()

@@ -109,7 +109,7 @@ def test_a_full_configuration_is_read() -> None:
         ),
         (
             {"agent": RESPONSES | {"apiKey": f"{CANARY}ü"}},
-            "agent.apiKey holds characters that cannot stand in an HTTP header",
+            "agent.apiKey contains characters that are not allowed in an HTTP header",
         ),
         ({"agent": RESPONSES | {"apiKey": ""}}, "agent.apiKey is empty"),
         (
@@ -160,7 +160,7 @@ def test_a_full_configuration_is_read() -> None:
         ({"cron": {}}, "cron must be a list"),
         ({"cron": ["x"]}, "cron[0] must be an object"),
         ({"cron": [JOB | {"evry": "1s"}]}, "cron[0].evry is not a known key; did you mean cron[0].every?"),
-        ({"cron": [JOB | {"schedule": "* * * * *"}]}, "cron[0].every or schedule is required, and not both"),
+        ({"cron": [JOB | {"schedule": "* * * * *"}]}, "cron[0].every or schedule is required, but not both"),
         (
             {"cron": [JOB | {"every": "0s"}]},
             'cron[0].every must be a whole number and a unit, such as "30s", "5m", "2h" or "1d"',
@@ -173,7 +173,7 @@ def test_a_full_configuration_is_read() -> None:
             {"cron": [JOB | {"channel": "w"}], "channels": {"w": {"enabled": False}}},
             "cron[0].channel names no enabled entry of channels",
         ),
-        ({"cron": [JOB, JOB]}, "cron[1].name is the name of another job too"),
+        ({"cron": [JOB, JOB]}, "cron[1].name is also the name of another job"),
     ],
 )
 def test_a_wrong_key_is_named(document: object, problem: str) -> None:

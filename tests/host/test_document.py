@@ -12,7 +12,8 @@ from maven_channel_wecom.host.document import UnreadableConfiguration, read_docu
 if TYPE_CHECKING:
     from pathlib import Path
 
-HINT = "; look there and just before it for a comma or a quote too many or too few"
+UNREADABLE = "is not readable JSON: it contains NaN, Infinity or a number that is too long, or is nested too deeply"
+HINT = "; look there and just before it for a missing or extra comma or quote"
 
 
 @pytest.mark.parametrize(
@@ -21,14 +22,14 @@ HINT = "; look there and just before it for a comma or a quote too many or too f
         (b'{\n  "a": }', "is not JSON: Expecting value at line 2 column 8"),
         (b"", "is not JSON: Expecting value at line 1 column 1"),
         (b'{"a": "\xff"}', "is not UTF-8 text: see byte 7"),
-        (b"[" * 200_000, "is not JSON that can be read: it holds an endless number or is nested too deep"),
-        (b"1" * 5000, "is not JSON that can be read: it holds an endless number or is nested too deep"),
-        (b'{"a": NaN}', "is not JSON that can be read: it holds an endless number or is nested too deep"),
-        (rb'{"a": ["\ud800"]}', r"holds half a character: one of \ud800 to \udfff without its other half"),
-        (rb'{"\udfff": "\ud83d\ude00"}', r"holds half a character: one of \ud800 to \udfff without its other half"),
+        (b"[" * 200_000, UNREADABLE),
+        (b"1" * 5000, UNREADABLE),
+        (b'{"a": NaN}', UNREADABLE),
+        (rb'{"a": ["\ud800"]}', r"contains half a character: one of \ud800 to \udfff without its other half"),
+        (rb'{"\udfff": "\ud83d\ude00"}', r"contains half a character: one of \ud800 to \udfff without its other half"),
         (
             b'{"channels": {"wecom": {}, "wecom": {}}}',
-            "holds the key wecom twice in one object: rename or remove one, as only the last would count",
+            "contains the key wecom twice in one object: rename or remove one, as only the last would count",
         ),
     ],
     ids=["syntax", "empty", "bytes", "depth", "digits", "nan", "half", "half-a-name", "repeated"],

@@ -92,7 +92,7 @@ async def test_broken_json_exits_2_and_names_the_place(tmp_path: Path) -> None:
     path.write_text(f'{{\n "token": "{CANARY}",\n}}', encoding="utf-8")
     code, printed = await run(INSTALLED, path)
     assert code == 2
-    assert re.search(r"is not JSON: .* at line \d+ column \d+; look there .* for a comma .*\n$", printed)
+    assert re.search(r"is not JSON: .* at line \d+ column \d+; look there .* comma or quote\n$", printed)
     assert CANARY not in printed
 
 
@@ -115,7 +115,7 @@ async def test_all_problems_of_host_and_channels_exit_2_at_once(tmp_path: Path) 
         "  - cron[0].channel names no enabled entry of channels",
         "  - channels.fake.token is required",
         (
-            "  - channels.tele\\u001bgram is of type tele\\u001bgram, which no installed plugin answers for "
+            "  - channels.tele\\u001bgram is of type tele\\u001bgram, which no installed plugin handles "
             "(installed plugins: fake); install its plugin, or correct channels.tele\\u001bgram.type"
         ),
     ]

@@ -146,10 +146,10 @@ async def test_a_channel_that_fails_its_health_is_not_ready() -> None:
     plugin = FakePlugin()
     async with running(plugin) as host:
         plugin.started["fake"].health_error = ValueError()
-        assert await get(host, "/readyz") == (503, '{"ready": false, "reasons": ["fake: could not tell its health"]}')
+        assert await get(host, "/readyz") == (503, '{"ready": false, "reasons": ["fake: could not report its health"]}')
         plugin.started["fake"].health_error = None
         plugin.started["fake"].health_gate = asyncio.Event()
-        late = '{"ready": false, "reasons": ["fake: did not tell its health in time"]}'
+        late = '{"ready": false, "reasons": ["fake: did not report its health in time"]}'
         assert await get(host, "/readyz") == (503, late)
 
 
@@ -235,7 +235,7 @@ async def test_an_address_of_another_machine_is_one_sentence() -> None:
     with pytest.raises(StatusServerError) as caught:
         await host.start()
     assert str(caught.value) == (
-        "the status server cannot listen on [2001:db8::1]:0: no address of this machine; change gateway.host"
+        "the status server cannot listen on [2001:db8::1]:0: not an address of this machine; change gateway.host"
     )
 
 

@@ -101,7 +101,7 @@ def test_no_plugins_is_no_error() -> None:
             {"telegram": {}},
             [
                 (
-                    "channels.telegram is of type telegram, which no installed plugin answers for "
+                    "channels.telegram is of type telegram, which no installed plugin handles "
                     "(installed plugins: fake); install its plugin, or correct channels.telegram.type"
                 ),
             ],

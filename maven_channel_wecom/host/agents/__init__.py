@@ -1,1 +1,1 @@
-"""What can answer a message: `echo`, and `responses` for anything that speaks the Responses API."""
+"""Agents that answer messages: `echo`, and `responses` for any service with the Responses API."""

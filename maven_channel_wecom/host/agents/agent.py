@@ -1,4 +1,4 @@
-"""What every agent is: something that answers a message, or says in one sentence why it cannot."""
+"""The interface of all agents, and the error they raise if they cannot answer."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
 
 
 class Failure(NamedTuple):
-    """A way to fail: a fixed short word for the log, and a sentence for the user."""
+    """A kind of agent failure: a fixed short word for the log, and a sentence for the user."""
 
     reason: str
     sentence: str
 
 
 class AgentError(Exception):
-    """The agent has no answer, or not all of it.
+    """The agent has no answer, or only a part of one.
 
-    `code` is a word of the agent's own where it gave one. `partial` is what came of the answer before it broke off,
-    and stays out of every log.
+    `code` is the agent's own error code, if it gave one. `partial` is the text received before the answer broke off; it
+    must not be logged.
     """
 
     def __init__(self, failure: Failure, *, code: str = "", partial: str = "") -> None:
@@ -30,24 +30,24 @@ class AgentError(Exception):
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a log may say of it."""
+        """The fields to log."""
         return {"reason": self.failure.reason} | ({"code": self.code} if self.code else {})
 
     @property
     def answer(self) -> str:
-        """What the user is told: what came of the answer, then why there is no more of it."""
+        """The text for the user: the partial answer, if any, then the reason why it breaks off."""
         if not self.partial.strip():
             return self.failure.sentence
         return f"{self.partial}\n\n(The answer breaks off here. {self.failure.sentence})"
 
 
 class Agent(Protocol):
-    """Answers messages, several at a time."""
+    """Answers messages, several concurrently."""
 
     async def answer(self, message: InboundMessage) -> str:
-        """Return an answer in markdown; blank when there is nothing to say. Raises AgentError."""
+        """Return an answer in Markdown, blank if there is nothing to say. Raises AgentError."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections. No answer is asked for afterwards."""
+        """Close all connections. No answer is requested afterwards."""
         ...

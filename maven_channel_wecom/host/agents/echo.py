@@ -1,4 +1,4 @@
-"""The agent that says what it heard: to see a channel work without any model."""
+"""An agent that repeats each message, for trying a channel without a model."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 class EchoAgent:
-    """Answers with the user's own words, and one line for everything that is not text."""
+    """Answers with the user's own text, and one line for each block that is not text."""
 
     async def answer(self, message: InboundMessage) -> str:
-        """Return the echo: what was quoted first, marked with `> `, then the rest."""
+        """Return the echo: first the quoted blocks, marked with `> `, then the others."""
         blocks = message.content_blocks or (TextBlock(text=message.content),)
         quoted = "\n".join(_quote(_echo(block)) for block in blocks if block.quoted)
         own = "\n".join(_echo(block) for block in blocks if not block.quoted)
         return "\n\n".join(part for part in (quoted, own) if part)
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there are no connections."""
 
 
 def _echo(block: ContentBlock) -> str:
@@ -40,5 +40,5 @@ def _quote(text: str) -> str:
 
 
 def _size(data: str) -> int:
-    """Count the bytes that base64 text stands for, without decoding them."""
+    """Return the number of bytes that base64 text encodes, without decoding it."""
     return len(data) * 3 // 4 - data[-2:].count("=")

@@ -1,7 +1,7 @@
-"""The agent behind an HTTP address that speaks the Responses API: a Maven gateway, OpenAI, or anything like them.
+"""An agent behind an HTTP service with the Responses API, such as a Maven gateway or OpenAI.
 
-An answer that breaks off after some text came is an error that carries this text: half an answer and the reason are
-worth more to the user than the reason alone.
+An answer that breaks off raises an error with the text received so far: half an answer and the reason are worth more to
+the user than the reason alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from maven_channel_wecom.host.agents import failures
+from maven_channel_wecom.host.agents import agent_failures
 from maven_channel_wecom.host.agents.agent import AgentError
 from maven_channel_wecom.host.agents.responses_answer import AnswerStream, error_code, plain_answer
 from maven_channel_wecom.host.agents.responses_request import RequestBody, session_id
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 AGENT_CONNECT_SECONDS: Final = 10
 AGENT_IDLE_SECONDS: Final = 300
-"""Silence between two pieces of an answer. An agent may use a tool for minutes without a word; more is a dead peer."""
+"""Timeout between two pieces of an answer. Lower: an agent that silently uses a tool for minutes is cut off."""
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-"""All events of one answer; a long answer is repeated a few times in them."""
+"""Maximum size of all events of one answer, which repeat a long answer a few times."""
 
 MAX_ERROR_BYTES: Final = 64 * 1024
 
 
 class ResponsesAgent:
-    """Asks one address. Create it inside a running loop, and close it."""
+    """Sends messages to one address. Create it inside a running event loop, and close it."""
 
     def __init__(self, settings: Responses, *, idle_seconds: float = AGENT_IDLE_SECONDS) -> None:
         self._settings = settings
@@ -42,7 +42,7 @@ class ResponsesAgent:
         if settings.api_key:
             headers["Authorization"] = f"Bearer {settings.api_key}"
         self._session = aiohttp.ClientSession(
-            # An agent may close an idle connection just when it is used again, and a POST is never repeated.
+            # An agent may close an idle connection just as it is reused, and a POST is never retried.
             connector=aiohttp.TCPConnector(force_close=True),
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -61,21 +61,21 @@ class ResponsesAgent:
             error.partial = error.partial or stream.text
             raise
         except aiohttp.ClientConnectorError:
-            raise AgentError(failures.CONNECT) from None
+            raise AgentError(agent_failures.CONNECT) from None
         except aiohttp.ConnectionTimeoutError:
-            raise AgentError(failures.CONNECT_TIMEOUT) from None
+            raise AgentError(agent_failures.CONNECT_TIMEOUT) from None
         except aiohttp.SocketTimeoutError:
-            raise AgentError(failures.IDLE, partial=stream.text) from None
+            raise AgentError(agent_failures.IDLE, partial=stream.text) from None
         except TimeoutError:
-            raise AgentError(failures.TIMEOUT, partial=stream.text) from None
+            raise AgentError(agent_failures.TIMEOUT, partial=stream.text) from None
         except aiohttp.ClientError:
-            # The errors of aiohttp hold the URL, so none becomes the cause of ours.
-            raise AgentError(failures.CONNECTION_LOST, partial=stream.text) from None
+            # aiohttp's errors contain the URL, so none becomes the cause of an AgentError.
+            raise AgentError(agent_failures.CONNECTION_LOST, partial=stream.text) from None
         except EventTooLarge:
-            raise AgentError(failures.TOO_LARGE, partial=stream.text) from None
+            raise AgentError(agent_failures.TOO_LARGE, partial=stream.text) from None
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         await self._session.close()
 
     async def _ask(self, message: InboundMessage, stream: AnswerStream) -> str:
@@ -86,33 +86,33 @@ class ResponsesAgent:
             ),
             "Content-Length": str(body.size_bytes),
         }
-        # A redirect would carry the key and the message to an address nobody configured.
+        # A redirect would carry the key and the message to an address that is not configured.
         async with self._session.post(
-            self._settings.url, data=_in_turn(body.pieces()), headers=headers, allow_redirects=False
+            self._settings.url, data=_cooperative(body.pieces()), headers=headers, allow_redirects=False
         ) as response:
             if not 200 <= response.status < 300:  # noqa: PLR2004 -- the range of success in HTTP
-                code = error_code(await _beginning(response))
-                raise AgentError(failures.of_status(response.status), code=code)
+                code = error_code(await _error_body(response))
+                raise AgentError(agent_failures.for_status(response.status), code=code)
             if response.content_type != "text/event-stream":
                 return plain_answer(b"".join([chunk async for chunk in _chunks(response)]))
-            await _follow(response, stream)
+            await _read_events(response, stream)
         if not stream.done:
-            raise AgentError(failures.BROKEN_OFF)
+            raise AgentError(agent_failures.BROKEN_OFF)
         return stream.text
 
 
-async def _in_turn(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Let others have their turn after each piece, even while the network takes them all at once."""
+async def _cooperative(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the pieces, and let other tasks run after each, even if the network accepts all pieces at once."""
     for piece in pieces:
         yield piece
         await asyncio.sleep(0)
 
 
-async def _follow(response: aiohttp.ClientResponse, stream: AnswerStream) -> None:
+async def _read_events(response: aiohttp.ClientResponse, stream: AnswerStream) -> None:
     parser = EventParser()
     async for chunk in _chunks(response):
         for event in parser.feed(chunk):
-            stream.take(event)
+            stream.feed(event)
             if stream.done:
                 return
 
@@ -122,12 +122,12 @@ async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     async for chunk in response.content.iter_any():
         received += len(chunk)
         if received > MAX_BODY_BYTES:
-            raise AgentError(failures.TOO_LARGE)
+            raise AgentError(agent_failures.TOO_LARGE)
         yield chunk
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """Read an error's body as far as it is worth reading; losing it loses only a word in the log."""
+async def _error_body(response: aiohttp.ClientResponse) -> bytes:
+    """Return the beginning of an error's body, or nothing if it is lost, as it only adds a code to the log."""
     try:
         return await response.content.read(MAX_ERROR_BYTES)
     except (aiohttp.ClientError, TimeoutError):

@@ -1,4 +1,4 @@
-"""What the Responses API answers: its events and its JSON objects, turned into text. No I/O."""
+"""Turns an answer of the Responses API, as events or as one JSON object, into text. No I/O."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from maven_channel_wecom.host.agents import failures
+from maven_channel_wecom.host.agents import agent_failures
 from maven_channel_wecom.host.agents.agent import AgentError
 
 if TYPE_CHECKING:
     from maven_channel_wecom.host.agents.server_sent_events import ServerSentEvent
 
 MAX_ANSWER_CHARACTERS: Final = 1_000_000
-"""Far beyond what any chat shows; what it bounds is the memory an agent that never stops can take."""
+"""Maximum length of an answer, far beyond what any chat shows. It bounds the memory for an agent that never stops."""
 
 _END_OF_STREAM: Final = "[DONE]"
 
-# Messages of an API may repeat the key or the user's words; its codes are words.
+# Only codes of this form are logged: other text in an error may repeat the key or the user's words.
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
 
@@ -36,22 +36,22 @@ class _Item(msgspec.Struct):
     content: list[_OutputPart] | str | None = None
 
 
-class _Fault(msgspec.Struct):
+class _ErrorDetails(msgspec.Struct):
     code: str | int | None = None
     type: str | None = None
     reason: str | None = None
 
     @property
-    def word(self) -> str:
-        """The first of its words that is one."""
-        words = (str(word) for word in (self.code, self.reason, self.type) if word is not None)
-        return next((word for word in words if _CODE.fullmatch(word)), "")
+    def log_code(self) -> str:
+        """The first of code, reason and type that may be logged."""
+        candidates = (str(each) for each in (self.code, self.reason, self.type) if each is not None)
+        return next((each for each in candidates if _CODE.fullmatch(each)), "")
 
 
 class _Response(msgspec.Struct):
     status: str | None = None
-    error: _Fault | str | None = None
-    incomplete_details: _Fault | None = None
+    error: _ErrorDetails | str | None = None
+    incomplete_details: _ErrorDetails | None = None
     output: list[_Item] = []
     output_text: str | None = None
 
@@ -65,17 +65,17 @@ class _Delta(msgspec.Struct):
     output_index: int = 0
 
 
-class _Closing(msgspec.Struct):
+class _EndEvent(msgspec.Struct):
     response: _Response = msgspec.field(default_factory=_Response)
 
 
 class _ErrorEvent(msgspec.Struct):
     code: str | int | None = None
-    error: _Fault | str | None = None
+    error: _ErrorDetails | str | None = None
 
 
 class AnswerStream:
-    """An answer that arrives as events. `done` says that the agent called it complete."""
+    """An answer that arrives as events. `done` is set once the agent reports the answer as complete."""
 
     def __init__(self) -> None:
         self.done = False
@@ -85,11 +85,11 @@ class AnswerStream:
 
     @property
     def text(self) -> str:
-        """What arrived so far."""
+        """The text received so far."""
         return "".join(self._parts)
 
-    def take(self, event: ServerSentEvent) -> None:
-        """Take one event; those that are not about the text are passed over. Raises AgentError."""
+    def feed(self, event: ServerSentEvent) -> None:
+        """Process one event. Events that do not concern the text are ignored. Raises AgentError."""
         if event.data.strip() in {"", _END_OF_STREAM}:
             return
         kind = _decode(event.data, _StreamEvent).type or event.name
@@ -99,45 +99,46 @@ class AnswerStream:
             case "response.completed":
                 self.done = True
                 if not self._parts:
-                    self._parts = [_text(_decode(event.data, _Closing).response)]
+                    self._parts = [_text(_decode(event.data, _EndEvent).response)]
             case "response.incomplete":
-                details = _decode(event.data, _Closing).response.incomplete_details
-                raise AgentError(failures.INCOMPLETE, code=details.word if details else "")
+                details = _decode(event.data, _EndEvent).response.incomplete_details
+                raise AgentError(agent_failures.INCOMPLETE, code=details.log_code if details else "")
             case "response.failed":
-                raise AgentError(failures.FAILED, code=_word(_decode(event.data, _Closing).response.error))
+                raise AgentError(agent_failures.FAILED, code=_log_code(_decode(event.data, _EndEvent).response.error))
             case "error":
-                fault = _decode(event.data, _ErrorEvent)
-                raise AgentError(failures.FAILED, code=_Fault(fault.code).word or _word(fault.error))
+                error = _decode(event.data, _ErrorEvent)
+                code = _ErrorDetails(error.code).log_code or _log_code(error.error)
+                raise AgentError(agent_failures.FAILED, code=code)
 
     def _extend(self, delta: _Delta) -> None:
         if self._output_index not in {None, delta.output_index}:
-            # Another message of the same answer, such as the one after a tool was used.
+            # The next message of the same answer, such as one after the use of a tool.
             self._parts.append("\n\n")
         self._output_index = delta.output_index
         self._parts.append(delta.delta)
         self._characters += len(delta.delta)
         if self._characters > MAX_ANSWER_CHARACTERS:
-            raise AgentError(failures.TOO_LARGE)
+            raise AgentError(agent_failures.TOO_LARGE)
 
 
 def plain_answer(body: bytes) -> str:
-    """Return the text of an answer that came as one JSON object. Raises AgentError."""
+    """Return the text of an answer that is one JSON object. Raises AgentError."""
     response = _decode(body, _Response)
     text = _text(response)
     if response.error is not None or response.status == "failed":
-        raise AgentError(failures.FAILED, code=_word(response.error), partial=text)
+        raise AgentError(agent_failures.FAILED, code=_log_code(response.error), partial=text)
     if response.status == "incomplete":
-        code = response.incomplete_details.word if response.incomplete_details else ""
-        raise AgentError(failures.INCOMPLETE, code=code, partial=text)
+        code = response.incomplete_details.log_code if response.incomplete_details else ""
+        raise AgentError(agent_failures.INCOMPLETE, code=code, partial=text)
     if not response.output and response.output_text is None:
-        raise AgentError(failures.MALFORMED)
+        raise AgentError(agent_failures.MALFORMED)
     return text
 
 
 def error_code(body: bytes) -> str:
-    """Return the word an error answer gives for its cause, or nothing."""
+    """Return the code in the body of an error, or an empty string."""
     try:
-        return _word(_decode(body, _Response).error)
+        return _log_code(_decode(body, _Response).error)
     except AgentError:
         return ""
 
@@ -151,12 +152,12 @@ def _text(response: _Response) -> str:
     return "\n\n".join(filter(None, messages)) or response.output_text or ""
 
 
-def _word(fault: _Fault | str | None) -> str:
-    match fault:
-        case _Fault():
-            return fault.word
-        case str() if _CODE.fullmatch(fault):
-            return fault
+def _log_code(details: _ErrorDetails | str | None) -> str:
+    match details:
+        case _ErrorDetails():
+            return details.log_code
+        case str() if _CODE.fullmatch(details):
+            return details
     return ""
 
 
@@ -164,5 +165,5 @@ def _decode(data: str | bytes, shape: type[_Shape]) -> _Shape:
     try:
         return msgspec.json.decode(data, type=shape)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        # Without this the text of the agent would hang on the error as its cause.
-        raise AgentError(failures.MALFORMED) from None
+        # The cause would carry text of the agent.
+        raise AgentError(agent_failures.MALFORMED) from None

@@ -1,4 +1,4 @@
-"""Server-sent events out of a stream of bytes, as the HTML standard parses them. Reads no socket."""
+"""Parses server-sent events from bytes, as the HTML standard specifies. Reads no socket."""
 
 import re
 from typing import Final
@@ -6,18 +6,18 @@ from typing import Final
 import msgspec
 
 MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
-"""The last event of an answer repeats all of it; anything larger than this is no answer to a chat message."""
+"""Maximum size of one event. The last event repeats the whole answer; no answer to a chat message is larger."""
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventTooLarge(Exception):
-    """One event is larger than the parser keeps."""
+    """An event exceeds the limit of the parser."""
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True):
-    """One event; `name` is `message` where the stream gives none."""
+    """One event. `name` is `message` if the stream gives none."""
 
     name: str
     data: str
@@ -27,7 +27,7 @@ class ServerSentEvent(msgspec.Struct, frozen=True):
 
 
 class EventParser:
-    """Takes chunks cut anywhere, inside a character or between CR and LF too, and gives the events they complete."""
+    """Parses chunks that may be cut anywhere, even inside a character or between CR and LF."""
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
@@ -41,13 +41,13 @@ class EventParser:
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Return the events that this chunk completes. Raises EventTooLarge.
 
-        An event without its blank line at the end of the stream is never given: the standard discards it.
+        An event that the stream ends without a blank line is never returned: the standard discards it.
         """
         if not chunk:
             return []
         if self._after_carriage_return and chunk.startswith(b"\n"):
             chunk = chunk[1:]
-        # A chunk of a lone line feed leaves nothing behind, and what follows it is a line of its own.
+        # If the line feed was the whole chunk, the next chunk starts a new line.
         self._after_carriage_return = chunk.endswith(b"\r")
         *ended, rest = _LINE_END.split(chunk)
         events = []
@@ -55,7 +55,7 @@ class EventParser:
             self._append(line)
             whole = bytes(self._line)
             self._line.clear()
-            if (event := self._take(whole)) is not None:
+            if (event := self._parse_line(whole)) is not None:
                 events.append(event)
         self._append(rest)
         return events
@@ -65,7 +65,7 @@ class EventParser:
         if len(self._line) + self._data_bytes > self._max_event_bytes:
             raise EventTooLarge
 
-    def _take(self, line: bytes) -> ServerSentEvent | None:
+    def _parse_line(self, line: bytes) -> ServerSentEvent | None:
         if self._first_line:
             self._first_line = False
             line = line.removeprefix(_BYTE_ORDER_MARK)
@@ -73,7 +73,7 @@ class EventParser:
             return self._dispatch()
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
-        # A comment has an empty field name; `id` and `retry` are for those who reconnect, which is never done here.
+        # A comment has an empty field name; `id` and `retry` are for reconnecting, which never happens here.
         if field == b"event":
             self._name = value.decode("utf-8", "replace")
         elif field == b"data":

@@ -112,7 +112,7 @@ class TestRequest:
                 [
                     {
                         "type": "input_text",
-                        "text": "[The user sent something of kind video that could not be had: unsupported]",
+                        "text": "[The user sent something of kind video that is not available: unsupported]",
                     }
                 ],
             ),
