@@ -1,1 +1,1 @@
-"""The command `doctor`: why a configuration does not work, and whether WeCom could save its URL. Starts no channel."""
+"""The command `doctor`: checks a configuration, its surroundings and the URL in WeCom's console. Starts no channel."""

@@ -1,4 +1,4 @@
-"""What was seen, judged: one check each, by functions of their arguments. The URL check has a module of its own."""
+"""Judges what the probes found: pure functions that return one `Check` each. The URL check is judged in `url_check`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ if TYPE_CHECKING:
 
 Outcome = Literal["ok", "warn", "fail"]
 
-CONSOLE: Final = "the console says 回调地址请求不通过"
-"""What an administrator reads when the URL does not pass."""
+CONSOLE_ERROR: Final = "the console says 回调地址请求不通过"
+"""The error that an administrator reads in WeCom's console when the URL check fails."""
 
 CLOCK_SECONDS: Final = 30.0
-"""How far two clocks may be apart without a word. Lower: the whole seconds of `Date` and slow answers raise alarm."""
+"""Maximum difference between two clocks without a warning, in seconds. Lower: the whole seconds of `Date` and slow
+answers cause false warnings."""
 
-PortSeen = Literal["answers", "free", "silent", "not_allowed", "not_here"]
+PortFinding = Literal["accepts", "free", "in_use", "not_allowed", "not_local"]
+"""The result of probing a port. `in_use`: it is taken, and no connection to it succeeds."""
 
-ProxySeen = Literal[
-    # Only connected to:
-    "answers", "no_name", "refused", "timeout",
-    # A request was sent through it:
-    "carries", "rewrites", "refuses", "too_slow", "breaks_tls", "loses",
+ProxyFinding = Literal[
+    # From a connection only:
+    "accepts", "unresolved", "unreachable", "timeout",
+    # From a request sent through it:
+    "works", "wrong_answer", "denied", "too_slow", "tls_failed", "no_answer",
 ]  # fmt: skip
-"""How the proxy was found. `rewrites`: an answer came, and not the right one."""
+"""The result of probing a proxy."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the report; `channel` is empty for what concerns the whole host."""
+    """One line of the report. `channel` is empty if the check concerns the whole host."""
 
     name: str
     channel: str
@@ -40,22 +42,22 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one secret comes from. `name` is that of a variable or a file; never the secret."""
+    """Where one secret comes from. `name` is the name of the variable or file, never the secret itself."""
 
     key: str
     place: Literal["environment", "file", "configuration"]
     name: str = ""
 
 
-class StateSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """How the state was found. `detail` is the sentence of a failure, else empty."""
+class StateFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of probing the state. `detail` explains a failure and is empty otherwise."""
 
     kind: Literal["memory", "new_file", "file", "locked", "redis", "unusable"]
     detail: str = ""
 
 
 def find_secrets(entry: Mapping[str, object], keys: Sequence[str]) -> list[Secret]:
-    """Return where the secrets among `keys` of an entry come from; keys that are absent or empty have none."""
+    """Return where the secrets under `keys` of an entry come from. Absent and empty keys are left out."""
     found = []
     for key in keys:
         match entry.get(key):
@@ -72,10 +74,10 @@ def judge_secrets(channel: str, secrets: Sequence[Secret], readers: Mapping[str,
     """Judge where secrets are kept.
 
     Args:
-        channel: whose they are.
-        secrets: where each comes from.
-        readers: who else may read a file, by its name; that of the configuration is empty. A file that only its owner
-            can read is absent.
+        channel: the channel that the secrets belong to.
+        secrets: where each secret comes from.
+        readers: who besides the owner may read a file, by file name; the empty name is the configuration file. A file
+            that only its owner can read is absent.
     """
     sentences = []
     for secret in secrets:
@@ -87,93 +89,96 @@ def judge_secrets(channel: str, secrets: Sequence[Secret], readers: Mapping[str,
         sentences.append(f"{secret.key} {place}")
     exposed = {secret.name for secret in secrets if secret.place != "environment"} & readers.keys()
     warnings = [
-        f"{f'the file {name}' if name else 'the configuration file'} may be read by {readers[name]}: take that away"
+        f"{f'the file {name}' if name else 'the configuration file'} is readable by {readers[name]}:"
+        " remove that permission"
         for name in sorted(exposed)
     ]
     detail = "; ".join([", ".join(sentences) or "none", *warnings])
     return Check(name="secrets", channel=channel, outcome="warn" if warnings else "ok", detail=detail)
 
 
-def judge_port(channel: str, seen: PortSeen, config: WeComConfig) -> Check:
-    """Judge who listens for callbacks."""
+def judge_port(channel: str, finding: PortFinding, config: WeComConfig) -> Check:
+    """Judge the callback port."""
     port = f"port {config.port}"
     detail = {
-        "answers": f"something listens on {port}; the check of the local URL tells whether it is this channel",
-        "free": f"nobody listens on {port}, the gateway is not running: start it and ask again ({CONSOLE})",
-        "silent": f"{port} is taken, and nobody answers there: see which program has it, stop it or change port",
-        "not_allowed": f"this user may not listen on {port}: use one from 1024 on, or give the right to",
-        "not_here": f"the address under host is none of this machine's, so nobody can listen on {port}: correct it",
-    }[seen]
-    return Check(name="port", channel=channel, outcome="ok" if seen == "answers" else "fail", detail=detail)
+        "accepts": f"something listens on {port}; the check local_url shows whether it is this channel",
+        "free": f"nothing listens on {port}: the gateway is not running; start it and run this again ({CONSOLE_ERROR})",
+        "in_use": f"{port} is in use, but connections to it fail: find and stop the program, or choose another port",
+        "not_allowed": f"this user may not listen on {port}: choose one from 1024 up, or grant the permission",
+        "not_local": f"the address in host is not one of this machine, so nothing can listen on {port}: correct it",
+    }[finding]
+    return Check(name="port", channel=channel, outcome="ok" if finding == "accepts" else "fail", detail=detail)
 
 
 def judge_gateway(channel: str, port: int, reasons: Sequence[str] | None) -> Check:
-    """Judge what the gateway says of itself.
+    """Judge what the gateway reports about its readiness.
 
     Args:
-        channel: one whose port somebody listens on.
+        channel: a channel whose callback port accepts connections.
         port: `gateway.port`.
-        reasons: why it is not ready, nothing when it is; None when nobody answered as it does.
+        reasons: why the gateway is not ready, empty if it is; None if no gateway answered.
     """
     if reasons is None:
-        detail = f"nobody answers on gateway.port {port}: was the gateway that runs started with this configuration?"
+        detail = f"no gateway answers on gateway.port {port}: was the running one started with this configuration?"
         return Check(name="gateway", channel=channel, outcome="warn", detail=detail)
     if reasons:
-        detail = f"it says that it is not ready: {'; '.join(reasons)}"
+        detail = f"it reports that it is not ready: {'; '.join(reasons)}"
         return Check(name="gateway", channel=channel, outcome="fail", detail=detail)
-    detail = "it says that it is ready: it listens, and its state can be written"
+    detail = "it reports that it is ready: it listens, and its state is writable"
     return Check(name="gateway", channel=channel, outcome="ok", detail=detail)
 
 
-def judge_state(channel: str, seen: StateSeen, *, gateway_listens: bool) -> Check:
-    """Judge the state; a file in use is right while the gateway runs."""
+def judge_state(channel: str, finding: StateFinding, *, gateway_listens: bool) -> Check:
+    """Judge the state. A file in use is right while the gateway listens, and suspicious otherwise."""
     outcome: Outcome = "ok"
-    match seen.kind:
+    match finding.kind:
         case "memory":
-            outcome, detail = "warn", "kept in memory: a restart loses the messages in hand; sqlite:PATH keeps them"
+            outcome, detail = "warn", "kept in memory: a restart loses the messages in progress; sqlite:PATH keeps them"
         case "new_file":
-            detail = "there is no file yet, and its folder is writable"
+            detail = "the file does not exist yet, and its folder is writable"
         case "file":
             detail = "the file is healthy and writable"
         case "locked" if gateway_listens:
-            detail = "the file is in use, as it is while the gateway runs"
+            detail = "the file is in use, as expected while the gateway runs"
         case "locked":
-            outcome, detail = "warn", "the file is in use by another process, though nobody listens on the port"
+            outcome, detail = "warn", "the file is in use by another process, but nothing listens on the port"
         case "redis":
             detail = "Redis is reachable, new enough and writable"
         case _:
-            outcome, detail = "fail", seen.detail
+            outcome, detail = "fail", finding.detail
     return Check(name="state", channel=channel, outcome=outcome, detail=detail)
 
 
-def judge_proxy(channel: str, seen: ProxySeen) -> Check:
-    """Judge the proxy of replies and media. Its address is a secret."""
+def judge_proxy(channel: str, finding: ProxyFinding) -> Check:
+    """Judge the proxy for replies and media. The check does not show its address, which is a secret."""
     detail = {
-        "answers": "the proxy takes connections, nothing was sent through it (with --url a request is); replies and"
-        " media go through it or not at all",
-        "carries": "the URL check went through the proxy too, on the way that replies and media take, and the right"
-        " text came back; none goes around it",
-        "rewrites": "another answer than the right one came through the proxy: if public_url is ok, the proxy answers"
-        " in its place; look at its log",
-        "refuses": "the proxy does not pass a request on: compare its user and password, and see in its log what it"
-        " lets through",
-        "too_slow": "the proxy takes connections and does not get on in time: look at it and the way out from there",
-        "breaks_tls": "TLS through the proxy fails: if public_url is ok, the proxy breaks it open; leave WeCom's hosts"
-        " out of that, or let this machine trust the authority of the proxy",
-        "loses": "a request went out through the proxy and no answer came back: look at its log",
-        "no_name": "the name of the proxy cannot be resolved: correct it, or look at the name server",
-        "refused": "the proxy takes no connection, so no reply would leave: start it, or correct its address",
-        "timeout": "the proxy takes no connection in time, so no reply would leave: look at it and the way there",
-    }[seen]
-    outcome: Outcome = "ok" if seen in {"answers", "carries"} else "warn" if seen == "rewrites" else "fail"
+        "accepts": "the proxy accepts connections, but no request was sent through it (--url sends one); replies and"
+        " media never bypass it",
+        "works": "the URL check also went through the proxy, as replies and media do, and the right text came back;"
+        " replies and media never bypass it",
+        "wrong_answer": "the answer that came through the proxy is not the right one: if public_url is ok, the proxy"
+        " answers in its place; look at its log",
+        "denied": "the proxy does not pass the request on: check its user and password, and look in its log for what it"
+        " allows",
+        "too_slow": "the proxy accepts connections, but makes none to the URL in time: check the proxy and its network",
+        "tls_failed": "TLS through the proxy fails: if public_url is ok, the proxy intercepts TLS; exempt WeCom's hosts"
+        " from that, or make this machine trust the certificate authority of the proxy",
+        "no_answer": "a request went out through the proxy and no answer came back: look at its log",
+        "unresolved": "the name of the proxy cannot be resolved: correct it, or check the name server",
+        "unreachable": "no connection to the proxy can be made, so no reply can leave: start it, or correct its"
+        " address",
+        "timeout": "the proxy does not accept a connection in time, so no reply can leave: check it and the network in"
+        " between",
+    }[finding]
+    outcome: Outcome = "ok" if finding in {"accepts", "works"} else "warn" if finding == "wrong_answer" else "fail"
     return Check(name="proxy", channel=channel, outcome=outcome, detail=detail)
 
 
 def judge_address(channel: str, address: str) -> Check:
-    """Judge an address that the public URL leads to and that is not public."""
+    """Warn about a public URL that leads to `address`, which is not public."""
     detail = (
-        f"from here the public URL leads to {address}, which WeCom cannot reach: fine only if the name leads others"
-        " to a public address"
+        f"from this machine the public URL leads to {address}, which WeCom cannot reach: this is fine only if the name"
+        " leads to a public address elsewhere"
     )
     return Check(name="address", channel=channel, outcome="warn", detail=detail)
 
@@ -182,22 +187,22 @@ def judge_clock(channel: str, skew_seconds: float | None, *, of_public: bool, ma
     """Judge this machine's clock.
 
     Args:
-        channel: whose callbacks are judged by it.
-        skew_seconds: how far the `Date` of an answer was ahead of it; None when the answer had none.
-        of_public: the answer came from the public address; else from this machine, which says little.
-        max_skew_seconds: the limit for callbacks; 0: there is none.
+        channel: the channel that compares its callbacks with this clock.
+        skew_seconds: how far the `Date` of an answer was ahead of this clock; None if the answer had none.
+        of_public: whether the answer came from the public address. One from this machine proves little.
+        max_skew_seconds: `maxSkewSeconds` of the channel; 0 means no limit.
     """
     if skew_seconds is None:
-        detail = "no answer said what time it is, so the clock could not be compared"
+        detail = "the answer had no usable Date header, so the clock could not be compared"
         return Check(name="clock", channel=channel, outcome="warn", detail=detail)
     apart = abs(skew_seconds)
-    whose = "the public address" if of_public else "the local answer, most likely this very clock (--url shows another)"
-    detail = f"{apart:.0f} s apart from that of {whose}"
+    whose = "the public address" if of_public else "the local answer, most likely the same clock (--url shows another)"
+    detail = f"it differs by {apart:.0f} s from the clock of {whose}"
     outcome: Outcome = "ok"
     if max_skew_seconds and apart > max_skew_seconds:
         outcome = "fail"
         detail += f", and maxSkewSeconds is {max_skew_seconds}: callbacks would be answered 401; set the clock (NTP)"
     elif apart > CLOCK_SECONDS:
         outcome = "warn"
-        detail += ": set the clock (NTP), before maxSkewSeconds is"
+        detail += ": set the clock (NTP); maxSkewSeconds relies on it"
     return Check(name="clock", channel=channel, outcome=outcome, detail=detail)

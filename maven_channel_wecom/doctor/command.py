@@ -1,4 +1,4 @@
-"""The command `doctor`: from a configuration file to a report and an exit code."""
+"""The command `doctor`: reads a configuration file, runs the checks, prints the report and returns an exit code."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from maven_channel_wecom.clock import SystemClock
 from maven_channel_wecom.config import read_config
 from maven_channel_wecom.doctor import report
 from maven_channel_wecom.doctor.checks import Check
-from maven_channel_wecom.doctor.examination import examine_channel, examine_entry, examine_host, is_wecom
 from maven_channel_wecom.doctor.probing import UrlProbe
+from maven_channel_wecom.doctor.run_checks import check_channel, check_entry, check_host, is_wecom
 from maven_channel_wecom.host.configuration import interpret
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.gateway import EXIT_CONFIGURATION, EXIT_FAILED
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.host.configuration import Gateway
 
-EXIT_WELL: Final = 0
+EXIT_OK: Final = 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `doctor` takes on the command line."""
+    """Declare the options of the command."""
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="the JSON configuration file")
-    parser.add_argument("--url", type=_public_url, help="the URL in WeCom's console, to be checked as WeCom does")
-    parser.add_argument("--channel", metavar="NAME", help="examine this entry of channels alone")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    parser.add_argument("--url", type=_public_url, help="the URL in WeCom's console; check it as WeCom does")
+    parser.add_argument("--channel", metavar="NAME", help="check only this entry of channels")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
 
 
 def main(args: argparse.Namespace, probe: UrlProbe | None = None) -> int:
-    """Examine, print the report and return the exit code. `probe` sends the URL checks, by default for real."""
+    """Run the checks, print the report and return the exit code. Without a `probe`, it makes one."""
     try:
         document = read_document(args.config)
     except UnreadableConfiguration as error:
@@ -53,43 +53,43 @@ def main(args: argparse.Namespace, probe: UrlProbe | None = None) -> int:
             return _refuse("--channel names no enabled entry of channels")
     bots = [name for name, entry in entries.items() if is_wecom(name, entry)]
     if args.url is not None and len(bots) > 1:
-        return _refuse(f"--url belongs to one channel: say with --channel to which of {', '.join(bots)}")
+        return _refuse(f"--url belongs to one channel: choose it with --channel from {', '.join(bots)}")
     found = [Check(name="configuration", channel="", outcome="fail", detail=problem) for problem in problems]
     if not bots:
-        detail = 'channels has no enabled entry of type wecom: write one named wecom, or one with "type": "wecom"'
+        detail = 'channels has no enabled entry of type wecom: add one named wecom, or one with "type": "wecom"'
         found.append(Check(name="configuration", channel="", outcome="fail", detail=detail))
-    # A secret that could not be had is a problem already, and what is named in its place may be the secret itself.
+    # A secret that could not be read is already reported, and the name it was to be read from may be the secret itself.
     if isinstance(document, dict) and not any(problem.startswith("agent.") for problem in problems):
-        found += examine_host(args.config, document.get("agent"))
-    found += _examine(entries, configuration.gateway, args.config, probe or UrlProbe(SystemClock()), args.url)
+        found += check_host(args.config, document.get("agent"))
+    found += _check_entries(entries, configuration.gateway, args.config, probe or UrlProbe(SystemClock()), args.url)
     sys.stdout.write(report.as_json(found) if args.json else report.as_text(found))
-    return EXIT_WELL if report.all_well(found) else EXIT_FAILED
+    return EXIT_OK if report.all_ok(found) else EXIT_FAILED
 
 
-def _examine(
+def _check_entries(
     entries: Mapping[str, Mapping[str, Any]], gateway: Gateway, path: Path, probe: UrlProbe, url: URL | None
 ) -> list[Check]:
-    """Check every entry by itself, and what surrounds those of ours that have no problem."""
+    """Check every entry by itself, and the surroundings of WeCom entries that have no problem."""
     try:
         plugins = load_plugins()
     except PluginProblems as error:
         return [Check(name="plugins", channel="", outcome="fail", detail=problem) for problem in error.problems]
     found = []
     for name, entry in entries.items():
-        of_entry = list(examine_entry(name, entry, path, plugins))
+        of_entry = list(check_entry(name, entry, path, plugins))
         found += of_entry
-        if is_wecom(name, entry) and report.all_well(of_entry):
-            found += asyncio.run(examine_channel(name, read_config(name, entry), gateway, probe, url))
+        if is_wecom(name, entry) and report.all_ok(of_entry):
+            found += asyncio.run(check_channel(name, read_config(name, entry), gateway, probe, url))
     return found
 
 
 def _public_url(text: str) -> URL:
     problem = "must be a URL such as https://bot.example.com/wecom/bot, without user, password or #"
-    # Never repeated, as a password may be in it.
+    # The message never repeats the text, which may contain a password.
     try:
         url = URL(text)
         usable = url.scheme in {"http", "https"} and url.raw_host and url.explicit_port != 0
-    except (ValueError, IndexError):  # yarl trips over `[::1]@`
+    except (ValueError, IndexError):  # yarl raises IndexError for `[::1]@`
         raise argparse.ArgumentTypeError(problem) from None
     if not usable or "@" in url.raw_authority or url.raw_fragment or not re.fullmatch(r"\S+", text):
         raise argparse.ArgumentTypeError(problem)

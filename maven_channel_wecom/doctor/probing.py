@@ -1,4 +1,4 @@
-"""The edges of the doctor towards the network: one HTTP request, one look at a port. Judges nothing."""
+"""Probes the network: sends one HTTP request, tests one port. `checks` and `url_check` judge the results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from maven_channel_wecom.doctor.url_check import Answer, NoAnswer
+from maven_channel_wecom.doctor.url_check import NoAnswer, UrlCheckAnswer
 
 if TYPE_CHECKING:
     import ssl
@@ -20,34 +20,37 @@ if TYPE_CHECKING:
     from aiohttp.abc import AbstractResolver
 
     from maven_channel_wecom.clock import Clock
-    from maven_channel_wecom.doctor.checks import PortSeen
+    from maven_channel_wecom.doctor.checks import PortFinding
     from maven_channel_wecom.doctor.url_check import NoAnswerReason
 
 PROBE_ANSWER_SECONDS: Final = 10.0
-"""For a whole exchange. WeCom waits one; what takes longer than this is told as no answer."""
+"""Timeout for a whole request and answer, in seconds. WeCom waits one second; a longer limit shows how late the answer
+is."""
 
 PROBE_CONNECT_SECONDS: Final = 5.0
+"""Timeout for a connection to a port or a proxy, in seconds."""
 
-# An echo has some twenty bytes; of what is not one, the beginning tells enough.
+# The right answer has 19 bytes; the beginning of any other is enough to explain it.
 _BODY_BYTES: Final = 64 * 1024
 _CHUNK_BYTES: Final = 4096
-_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to find who listens on all of them
+# Where to connect to a listener on all addresses.
+_WILDCARD_TO_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only compared with, never bound to
 
 
 class _Readiness(msgspec.Struct):
-    """What a gateway says at `/readyz`."""
+    """The answer of a gateway at `/readyz`."""
 
     reasons: list[str]
 
 
 class UrlProbe:
-    """Sends URL checks: each on a connection of its own, no redirect followed, no proxy used, as WeCom comes directly.
+    """Sends URL checks as WeCom does: directly, each on a connection of its own, without following redirects.
 
     Args:
-        clock: times the exchange, and is compared with the `Date` of the answer.
-        resolver: looks up names; aiohttp's own by default.
-        tls: whom to trust; the system's authorities by default.
-        answer_seconds: limit for a whole exchange.
+        clock: measures how long an answer takes, and is compared with its `Date`.
+        resolver: resolves names; aiohttp's default resolver if None.
+        tls: the trusted authorities; those of the system if None.
+        answer_seconds: timeout for a whole request and answer.
     """
 
     def __init__(
@@ -63,8 +66,8 @@ class UrlProbe:
         self.tls = tls
         self.answer_seconds = answer_seconds
 
-    async def ask(self, url: URL, query: str = "") -> Answer | NoAnswer:
-        """Send one GET with a query that is encoded already, and return what came."""
+    async def get(self, url: URL, query: str = "") -> UrlCheckAnswer | NoAnswer:
+        """Send one GET request, with `query` already encoded, and return the answer."""
         target = with_query(url, query)
         connected: list[str] = []
 
@@ -95,25 +98,25 @@ class UrlProbe:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return NoAnswer(reason=_reason(error))
 
-    async def ask_readiness(self, host: str, port: int) -> list[str] | None:
-        """Return why the gateway says it is not ready, nothing when it is; None when nobody answers as a gateway does.
+    async def get_readiness(self, host: str, port: int) -> list[str] | None:
+        """Return the gateway's reasons for not being ready, empty if it is ready; None if no gateway answers.
 
         Args:
             host: `gateway.host`.
             port: `gateway.port`.
         """
-        answer = await self.ask(local_url(host, port, "/readyz"))
+        answer = await self.get(local_url(host, port, "/readyz"))
         try:
-            return msgspec.json.decode(answer.body, type=_Readiness).reasons if isinstance(answer, Answer) else None
+            return None if isinstance(answer, NoAnswer) else msgspec.json.decode(answer.body, type=_Readiness).reasons
         except (ValueError, RecursionError):
             return None
 
-    async def _read(self, response: aiohttp.ClientResponse, started: float, address: str) -> Answer:
+    async def _read(self, response: aiohttp.ClientResponse, started: float, address: str) -> UrlCheckAnswer:
         wall = self.clock.wall()
         body = bytearray()
         while len(body) < _BODY_BYTES and (chunk := await response.content.read(_CHUNK_BYTES)):
             body += chunk
-        return Answer(
+        return UrlCheckAnswer(
             status=response.status,
             body=bytes(body),
             seconds=self.clock.now() - started,
@@ -126,42 +129,42 @@ class UrlProbe:
 
 
 def with_query(url: URL, query: str) -> URL:
-    """Return a URL with a query that is encoded already at its end."""
+    """Return the URL with `query`, already encoded, appended to its query."""
     if not query:
         return url
     return URL(f"{url}{'&' if url.raw_query_string else '?'}{query}", encoded=True)
 
 
 def local_url(host: str, port: int, path: str) -> URL:
-    """Return where a listener on `host` is found from this machine."""
-    return URL.build(scheme="http", host=_ANY_ADDRESS.get(host, host), port=port, path=path)
+    """Return the URL at which this machine reaches a listener on `host`."""
+    return URL.build(scheme="http", host=_WILDCARD_TO_LOOPBACK.get(host, host), port=port, path=path)
 
 
-def probe_port(host: str, port: int) -> PortSeen:
-    """Look at who listens, by binding for a moment and then by connecting. For a thread: it waits.
+def probe_port(host: str, port: int) -> PortFinding:
+    """Test a port by binding it for a moment and, if that fails, by connecting to it. Blocks, so call it in a thread.
 
-    An address that is not of this machine is never connected to.
+    It never connects to another machine.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError):
-        return "not_here"
+        return "not_local"
     try:
         with socket.socket(family, kind, protocol) as probe:
-            # A gateway that starts at this moment is not in the way of this one, nor the reverse.
+            # With it, neither this nor a gateway that starts at the same moment keeps the other from binding.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        # Without the right to a low port, only connecting tells whether somebody has it.
+        # Without permission for a low port, only connecting shows whether it is in use.
         if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
-            return "not_here"
-        if _connects(_ANY_ADDRESS.get(host, host), port):
-            return "answers"
-        return "silent" if error.errno == errno.EADDRINUSE else "not_allowed"
+            return "not_local"
+        if _accepts_connections(_WILDCARD_TO_LOOPBACK.get(host, host), port):
+            return "accepts"
+        return "in_use" if error.errno == errno.EADDRINUSE else "not_allowed"
     return "free"
 
 
-def _connects(host: str, port: int) -> bool:
+def _accepts_connections(host: str, port: int) -> bool:
     try:
         with socket.create_connection((host, port), timeout=PROBE_CONNECT_SECONDS):
             return True
@@ -171,7 +174,7 @@ def _connects(host: str, port: int) -> bool:
 
 def _skew(date: str, wall: float) -> float | None:
     try:
-        # Whole seconds, cut off: half a one is right on average.
+        # `Date` has whole seconds, rounded down: half a second corrects that on average.
         return parsedate_to_datetime(date).timestamp() + 0.5 - wall
     except (ValueError, OverflowError):
         return None

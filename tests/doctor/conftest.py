@@ -1,4 +1,4 @@
-"""A doctor to ask, who is listened to for secrets."""
+"""Runs the doctor in the test process, and searches everything that it prints for secrets."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What came of one run with `--json`."""
+    """The exit code and the checks of one run with `--json`."""
 
-    code: int
+    exit_code: int
     checks: list[dict[str, str]]
 
     def outcome(self, name: str) -> str:
@@ -43,13 +43,13 @@ class Diagnosis:
 
 @dataclass
 class Doctor:
-    """Runs the command in this process, on a clock that only the test moves."""
+    """Runs the command in this process, with a clock that only the test moves."""
 
     capsys: pytest.CaptureFixture[str]
     clock: FakeClock = field(default_factory=lambda: FakeClock(time.time()))
 
-    async def run(self, path: Path, *more: str, **probe: Any) -> tuple[int, str, str]:  # noqa: ANN401 - as UrlProbe
-        """Return exit code, output and errors; `probe` is what UrlProbe takes beside the clock."""
+    async def run(self, path: Path, *more: str, **probe: Any) -> tuple[int, str, str]:  # noqa: ANN401 - passed to UrlProbe
+        """Return exit code, stdout and stderr. `probe` holds further arguments of UrlProbe."""
         parser = argparse.ArgumentParser()
         command.add_arguments(parser)
         args = parser.parse_args(["--config", str(path), *more])
@@ -58,14 +58,13 @@ class Doctor:
         assert [canary for canary in CANARIES if canary in out + err] == []
         return code, out, err
 
-    async def ask(self, path: Path, *more: str, **probe: Any) -> Diagnosis:  # noqa: ANN401 - as UrlProbe
-        """Return the diagnosis."""
+    async def diagnose(self, path: Path, *more: str, **probe: Any) -> Diagnosis:  # noqa: ANN401 - passed to UrlProbe
         code, out, err = await self.run(path, "--json", *more, **probe)
         assert err == ""
-        told = json.loads(out)
-        assert told.keys() == {"ok", "checks"}
-        assert (code == 0) == told["ok"] == all(check["outcome"] != "fail" for check in told["checks"])
-        return Diagnosis(code, told["checks"])
+        printed = json.loads(out)
+        assert printed.keys() == {"ok", "checks"}
+        assert (code == 0) == printed["ok"] == all(check["outcome"] != "fail" for check in printed["checks"])
+        return Diagnosis(code, printed["checks"])
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a doctor is shown in these tests: configurations full of canaries, and bots that answer a URL check wrongly."""
+"""Configurations whose secrets are canaries, and a bot that answers a URL check wrongly on request."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ CANARIES = (TOKEN, KEY, PASSWORD, "canary")
 CREDENTIALS = envelope.Credentials(TOKEN, cipher.decode_key(KEY))
 
 
-def entry(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a configuration may hold
-    """Return a good entry of channels, and what differs from it."""
+def entry(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+    """Return a valid entry of channels, with some settings replaced."""
     return {"token": TOKEN, "encodingAESKey": KEY, "host": "127.0.0.1", "port": 0} | settings
 
 
-def written(folder: Path, document: object) -> Path:
-    """Write a configuration that its owner alone may read."""
+def write_config(folder: Path, document: object) -> Path:
+    """Write a configuration file that only its owner may read."""
     path = folder / "config.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     path.chmod(0o600)
     return path
 
 
-def with_bot(folder: Path, **settings: Any) -> Path:  # noqa: ANN401 - see entry
-    """Write a configuration with one bot."""
-    return written(folder, {"gateway": {"port": 0}, "channels": {"wecom": entry(**settings)}})
+def bot_config(folder: Path, **settings: Any) -> Path:  # noqa: ANN401 - see entry
+    """Write a configuration file with one bot."""
+    return write_config(folder, {"gateway": {"port": 0}, "channels": {"wecom": entry(**settings)}})
 
 
 class FakeBot(Site):
-    """Opens the check, and answers it with what `spoil` makes of the right text, in so many pieces."""
+    """Opens the URL check, passes the right text to `spoil` and answers with the result, split into `pieces` writes."""
 
     def __init__(
         self,
@@ -70,5 +70,5 @@ class FakeBot(Site):
         for start in range(0, len(body), size):
             writer.write(body[start : start + size])
             await writer.drain()
-            # So that whoever reads one piece only has no other yet.
+            # Lets the client read each piece before the next one arrives.
             await asyncio.sleep(0.02 if self._pieces > 1 else 0)

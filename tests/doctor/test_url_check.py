@@ -1,4 +1,4 @@
-"""A bot that answers the URL check wrongly: each way has a sentence of its own."""
+"""The URL check: every wrong answer is explained by a sentence of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.doctor.faulty_bots import FakeBot, with_bot
+from tests.doctor.faulty_bots import FakeBot, bot_config
 from tests.fakes.sites import Site, hang_up, reset, silence
 
 if TYPE_CHECKING:
@@ -20,11 +20,10 @@ NOW = "Sun, 22 Nov 2026 12:00:00 GMT"
 NOW_SECONDS = 1_795_348_800.0
 
 
-async def test_the_right_text_is_right(doctor: Doctor, tmp_path: Path) -> None:
-    """And nothing else failed, so the exit code is 0."""
+async def test_the_right_text_passes(doctor: Doctor, tmp_path: Path) -> None:
     async with FakeBot() as bot:
-        found = await doctor.ask(with_bot(tmp_path, port=bot.port), "--url", f"{bot.url}wecom/bot?tenant=7")
-    assert found.code == 0
+        found = await doctor.diagnose(bot_config(tmp_path, port=bot.port), "--url", f"{bot.url}wecom/bot?tenant=7")
+    assert found.exit_code == 0
     assert found.detail("local_url") == found.detail("public_url") == "the right text came back in 0 ms"
     local, public = (asked.line for asked in bot.requests)
     assert local.startswith("GET /wecom/bot?msg_signature=")
@@ -35,24 +34,24 @@ async def test_the_right_text_is_right(doctor: Doctor, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        ("400 Bad Request", "400: the token fits and EncodingAESKey or receiveId does not"),
-        ("401 Unauthorized", "401: whoever answers has another token"),
-        ("403 Forbidden", "403: something in front of the gateway refuses"),
-        ("404 Not Found", "this channel answers to /a/{b} alone"),
-        ("405 Method Not Allowed", "405: no GET is taken there"),
-        ("502 Bad Gateway", "502: a proxy in front does not reach the gateway"),
-        ("503 Service Unavailable", "503: the gateway is being stopped or has too much to do"),
+        ("400 Bad Request", "400: the token matches but EncodingAESKey or receiveId does not"),
+        ("401 Unauthorized", "401: the program that answers has another token"),
+        ("403 Forbidden", "403: something in front of the gateway refuses the request"),
+        ("404 Not Found", "this channel answers only at /a/{b}"),
+        ("405 Method Not Allowed", "405: GET is not allowed"),
+        ("502 Bad Gateway", "502: a proxy in front cannot reach the gateway"),
+        ("503 Service Unavailable", "503: the gateway is stopping or overloaded"),
         ("504 Gateway Timeout", "504: a proxy in front gets no answer"),
-        ("500 Internal Server Error", "500: not the gateway answers"),
-        ("201 Created", "201: not the gateway answers"),
+        ("500 Internal Server Error", "500: something in front of the gateway answers"),
+        ("201 Created", "201: something in front of the gateway answers"),
     ],
 )
 async def test_a_wrong_status_is_explained(doctor: Doctor, tmp_path: Path, status: str, sentence: str) -> None:
-    """Even with the right text."""
+    """The text itself is right."""
     sentence = sentence.replace("{b}", "b")
     async with FakeBot(status=status) as bot:
-        found = await doctor.ask(with_bot(tmp_path, port=bot.port, path="/a/b"))
-    assert (found.code, found.outcome("local_url")) == (1, "fail")
+        found = await doctor.diagnose(bot_config(tmp_path, port=bot.port, path="/a/b"))
+    assert (found.exit_code, found.outcome("local_url")) == (1, "fail")
     assert sentence in found.detail("local_url")
     assert found.detail("local_url").endswith("(the console says 回调地址请求不通过)")
 
@@ -76,17 +75,15 @@ async def test_a_wrong_status_is_explained(doctor: Doctor, tmp_path: Path, statu
 async def test_a_changed_text_is_explained(
     doctor: Doctor, tmp_path: Path, spoil: Callable[[bytes], bytes], sentence: str
 ) -> None:
-    """What was done to it says what to look for."""
     async with FakeBot(spoil) as bot:
-        found = await doctor.ask(with_bot(tmp_path), "--url", bot.url)
-    assert (found.code, found.outcome("public_url")) == (1, "fail")
+        found = await doctor.diagnose(bot_config(tmp_path), "--url", bot.url)
+    assert (found.exit_code, found.outcome("public_url")) == (1, "fail")
     assert sentence in found.detail("public_url")
 
 
-async def test_a_page_is_known_by_its_type_too(doctor: Doctor, tmp_path: Path) -> None:
-    """One that does not begin with a tag."""
+async def test_a_web_page_is_also_recognized_by_its_content_type(doctor: Doctor, tmp_path: Path) -> None:
     async with FakeBot(lambda _: b"please log in", headers="Content-Type: text/html\r\n") as bot:
-        found = await doctor.ask(with_bot(tmp_path), "--url", bot.url)
+        found = await doctor.diagnose(bot_config(tmp_path), "--url", bot.url)
     assert "a web page" in found.detail("public_url")
 
 
@@ -98,42 +95,40 @@ async def test_a_page_is_known_by_its_type_too(doctor: Doctor, tmp_path: Path) -
         ("https://[canary", "redirects to another path of the same host,"),
     ],
 )
-async def test_a_redirect_is_told_by_its_host_and_not_followed(
+async def test_a_redirect_is_not_followed_and_only_its_host_is_shown(
     doctor: Doctor, tmp_path: Path, location: str, host: str
 ) -> None:
-    """Nothing else of where it leads is shown."""
     async with FakeBot(status="302 Found", headers=f"Location: {location}\r\n") as bot:
-        found = await doctor.ask(with_bot(tmp_path), "--url", bot.url)
+        found = await doctor.diagnose(bot_config(tmp_path), "--url", bot.url)
     assert host in found.detail("public_url")
     assert len(bot.requests) == 1
 
 
-async def test_a_login_in_front_is_no_wrong_token(doctor: Doctor, tmp_path: Path) -> None:
-    """Both are a 401."""
+async def test_a_login_in_front_is_not_mistaken_for_a_wrong_token(doctor: Doctor, tmp_path: Path) -> None:
+    """Both are answered with 401."""
     async with FakeBot(status="401 Unauthorized", headers="WWW-Authenticate: Basic\r\n") as bot:
-        found = await doctor.ask(with_bot(tmp_path), "--url", bot.url)
+        found = await doctor.diagnose(bot_config(tmp_path), "--url", bot.url)
     assert "asks for a login" in found.detail("public_url")
 
 
 async def test_the_right_text_after_more_than_a_second_is_too_late(doctor: Doctor, tmp_path: Path) -> None:
-    """WeCom does not wait for it; exactly one second is in time."""
 
-    def dawdle(seconds: float) -> Callable[[], None]:
+    def delay(seconds: float) -> Callable[[], None]:
         def pass_time() -> None:
             doctor.clock.time += seconds
 
         return pass_time
 
-    async with FakeBot(before=dawdle(1.5)) as slow:
-        found = await doctor.ask(with_bot(tmp_path), "--url", slow.url)
+    async with FakeBot(before=delay(1.5)) as slow:
+        found = await doctor.diagnose(bot_config(tmp_path), "--url", slow.url)
     assert found.outcome("public_url") == "fail"
-    assert "came back in 1.5 s, and WeCom waits 1 s" in found.detail("public_url")
-    async with FakeBot(before=dawdle(0.75)) as prompt:
-        found = await doctor.ask(with_bot(tmp_path), "--url", prompt.url)
+    assert "came back in 1.5 s, but WeCom waits only 1 s" in found.detail("public_url")
+    async with FakeBot(before=delay(0.75)) as prompt:
+        found = await doctor.diagnose(bot_config(tmp_path), "--url", prompt.url)
     assert found.outcome("public_url") == "ok"
 
 
-async def babble(writer: asyncio.StreamWriter) -> None:
+async def answer_in_ssh(writer: asyncio.StreamWriter) -> None:
     writer.write(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
     await writer.drain()
     writer.close()
@@ -148,27 +143,25 @@ async def break_off(writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [
-        (babble, "does not speak HTTP"),
+        (answer_in_ssh, "does not speak HTTP"),
         (break_off, "broke off"),
         (hang_up, "broke off"),
         (reset, "broke off"),
     ],
 )
-async def test_an_answer_that_is_none_is_explained(
+async def test_an_incomplete_or_foreign_answer_is_explained(
     doctor: Doctor, tmp_path: Path, script: Callable[[asyncio.StreamWriter], Awaitable[None]], sentence: str
 ) -> None:
-    """Another protocol, or a connection that ends early."""
     async with Site(script) as site:
-        found = await doctor.ask(with_bot(tmp_path), "--url", site.url)
-    assert (found.code, found.outcome("public_url")) == (1, "fail")
+        found = await doctor.diagnose(bot_config(tmp_path), "--url", site.url)
+    assert (found.exit_code, found.outcome("public_url")) == (1, "fail")
     assert sentence in found.detail("public_url")
 
 
-async def test_an_answer_that_does_not_come_is_waited_for_only_so_long(doctor: Doctor, tmp_path: Path) -> None:
-    """And nothing can be said about clocks then."""
+async def test_a_missing_answer_times_out_and_no_clock_is_compared(doctor: Doctor, tmp_path: Path) -> None:
     async with Site(silence) as site:
-        found = await doctor.ask(with_bot(tmp_path), "--url", site.url, answer_seconds=0.05)
-    assert "no complete answer came in 0.05 s" in found.detail("public_url")
+        found = await doctor.diagnose(bot_config(tmp_path), "--url", site.url, answer_seconds=0.05)
+    assert "no complete answer came within 0.05 s" in found.detail("public_url")
     assert "clock" not in found.names()
 
 
@@ -179,17 +172,17 @@ async def test_an_answer_that_does_not_come_is_waited_for_only_so_long(doctor: D
 async def test_the_clock_is_compared_with_the_date_of_the_answer(
     doctor: Doctor, tmp_path: Path, ahead_seconds: int, max_skew_seconds: int, outcome: str
 ) -> None:
-    """A failure only where callbacks would be refused for it."""
     doctor.clock.time = NOW_SECONDS + 0.5 + ahead_seconds
     async with FakeBot(headers=f"Date: {NOW}\r\n") as bot:
-        found = await doctor.ask(with_bot(tmp_path, maxSkewSeconds=max_skew_seconds), "--url", bot.url)
+        found = await doctor.diagnose(bot_config(tmp_path, maxSkewSeconds=max_skew_seconds), "--url", bot.url)
     assert found.outcome("clock") == outcome
-    assert found.detail("clock").startswith(f"{abs(ahead_seconds)} s apart from that of the public address")
+    assert found.detail("clock").startswith(
+        f"it differs by {abs(ahead_seconds)} s from the clock of the public address"
+    )
 
 
 @pytest.mark.parametrize("headers", ["", "Date: canary\r\n"], ids=["none", "no date"])
 async def test_an_answer_without_a_date_is_a_warning(doctor: Doctor, tmp_path: Path, headers: str) -> None:
-    """It is not the fault of the channel."""
     async with FakeBot(headers=headers) as bot:
-        found = await doctor.ask(with_bot(tmp_path, port=bot.port))
-    assert (found.code, found.outcome("clock")) == (0, "warn")
+        found = await doctor.diagnose(bot_config(tmp_path, port=bot.port))
+    assert (found.exit_code, found.outcome("clock")) == (0, "warn")

@@ -28,7 +28,7 @@ MAX_CODE_LINES = 500
 """Maximum length of a file without a reason in LONG, in lines of code. Lower: files are split only to stay below it."""
 
 TWO_PARTS = {
-    "doctor/examination.py": "one examination: what concerns the host, and what concerns a channel",
+    "doctor/run_checks.py": "one run of the doctor: checks of the host, and checks of a channel",
     "doctor/url_check.py": "one URL check: how it is sealed, and how its answer is judged",
     "host/plugins.py": "what the host does with plugins: it finds them and checks their configurations",
     "protocol/cipher.py": "one cipher: its key, and encryption and decryption with it",
@@ -50,8 +50,6 @@ SAME_NAME = {
 """Names of classes and public constants that two modules may share, each with the reason."""
 
 TESTED_ELSEWHERE = {
-    "doctor/examination.py": "tests/doctor/test_command.py: its result is what the command prints",
-    "doctor/keeping.py": "tests/doctor/test_checks.py: the checks judge what it reads",
     "doctor/proxy_probe.py": "tests/doctor/test_checks.py: the checks judge what it reads",
     "errors.py": "each error is tested where it is raised",
     "host/agents/agent.py": "a protocol, and sentences that tests/host/test_bus.py expects",

@@ -1,0 +1,108 @@
+"""Probes the state by writing to it, and leaves no change behind.
+
+A SQLite file is opened as the gateway opens it and is written the version that it already has; the key in Redis is
+deleted at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from maven_channel_wecom.doctor.checks import StateFinding
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.state.backends import SQLITE
+from maven_channel_wecom.state.redis.address import is_redis, key_prefix, parse_redis_address
+from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse, explain
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.state.redis.connection import RedisConnection
+
+_PAGE_BYTES: Final = 4096
+
+_PROBE_SECONDS: Final = 10
+"""Lifetime of the key in Redis if deleting it fails, in seconds."""
+
+
+async def probe_state(address: str, *, channel: str) -> StateFinding:
+    """Probe the state of one channel. `address` has been validated before."""
+    try:
+        if address.startswith(SQLITE):
+            return await asyncio.to_thread(_probe_file, address.removeprefix(SQLITE))
+        if is_redis(address):
+            return await _probe_redis(address, channel)
+    except StateUnavailable as unavailable:
+        return StateFinding(kind="unusable", detail=str(unavailable))
+    return StateFinding(kind="memory")
+
+
+def _probe_file(name: str) -> StateFinding:
+    # Absolute, so that the sentences name the full path.
+    path = Path(name).absolute()
+    folder = path.parent
+    try:
+        exists = path.exists()
+    except OSError as error:
+        return StateFinding(kind="unusable", detail=f"the state file {path} cannot be accessed: {error.strerror}")
+    if not exists:
+        # The file is not created: it would belong to the user who runs the doctor, not to the gateway's.
+        if not folder.is_dir():
+            return StateFinding(kind="unusable", detail=f"there is no folder {folder} for the state file: create it")
+        return _probe_folder(folder)
+    try:
+        file = StateFile(path)
+    except StateInUse:
+        return StateFinding(kind="locked")
+    try:
+        _write_to(file.connection)
+    except sqlite3.Error as error:
+        raise explain(error, path) or error from None
+    finally:
+        file.close()
+    return StateFinding(kind="file")
+
+
+def _write_to(connection: sqlite3.Connection) -> None:
+    """Write the version that the file already has."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {version}")
+
+
+def _probe_folder(folder: Path) -> StateFinding:
+    """Write a page to an unnamed temporary file, which fails on a full or read-only disk."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+            probe.write(bytes(_PAGE_BYTES))
+            os.fsync(probe.fileno())
+    except PermissionError:
+        return StateFinding(kind="unusable", detail=f"this user may not write to {folder}: grant the permission")
+    except OSError as error:
+        detail = f"nothing can be written to {folder} ({error.strerror}): check its disk, quota and limits"
+        return StateFinding(kind="unusable", detail=detail)
+    return StateFinding(kind="new_file")
+
+
+async def _probe_redis(address: str, channel: str) -> StateFinding:
+    try:
+        connection = await asyncio.to_thread(_redis_connection, address)
+    except OSError:
+        detail = "the TLS files in the address cannot be read, or are not certificates and keys in PEM"
+        return StateFinding(kind="unusable", detail=detail)
+    key = f"{key_prefix(channel)}doctor"
+    try:
+        await connection.command("SET", key, "1", "EX", _PROBE_SECONDS)
+        await connection.command("DEL", key)
+    finally:
+        await connection.close()
+    return StateFinding(kind="redis")
+
+
+def _redis_connection(address: str) -> RedisConnection:
+    """Return a connection. Reads TLS files and the package's scripts, so call it in a thread."""
+    from maven_channel_wecom.state.redis.connection import RedisConnection  # noqa: PLC0415 - needs the extra
+
+    return RedisConnection(parse_redis_address(address))

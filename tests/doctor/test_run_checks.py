@@ -1,0 +1,64 @@
+"""Running the checks: which of them run, in which order, and what is reported before anything is probed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.doctor.faulty_bots import PASSWORD, FakeBot, bot_config, entry, write_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.doctor.conftest import Doctor
+
+
+async def test_checks_run_in_a_fixed_order(doctor: Doctor, tmp_path: Path) -> None:
+    async with FakeBot() as bot:
+        found = await doctor.diagnose(bot_config(tmp_path, port=bot.port), "--url", bot.url)
+    assert found.names() == ["configuration", "secrets", "port", "state", "local_url", "public_url", "address", "clock"]
+
+
+async def test_every_problem_of_the_configuration_is_reported_at_once(doctor: Doctor, tmp_path: Path) -> None:
+    """A channel with a problem is not checked any further; the other channels are."""
+    document = {
+        "gateway": {"port": 70_000},
+        "channels": {
+            "wecom": {"tokne": "canary", "encodingAESKey": "canary"},
+            "other": entry(type="wecom"),
+            "pigeon": {},
+        },
+    }
+    found = await doctor.diagnose(write_config(tmp_path, document))
+    assert found.exit_code == 1
+    failed = [(check["channel"], check["detail"]) for check in found.checks if check["outcome"] == "fail"]
+    assert failed[0] == ("", "gateway.port must be a whole number from 0 to 65535")
+    assert [channel for channel, _ in failed] == ["", "wecom", "wecom", "wecom", "pigeon"]
+    assert any("encodingAESKey must have 43 characters, this one has 6" in detail for _, detail in failed)
+    assert [check["name"] for check in found.checks if check["channel"] == "wecom"] == ["configuration"] * 3
+    assert [check["name"] for check in found.checks if check["channel"] == "other"][-1] == "state"
+
+
+async def test_an_obsolete_key_is_a_warning(doctor: Doctor, tmp_path: Path) -> None:
+    found = await doctor.diagnose(bot_config(tmp_path, port=0, shortPath=True))
+    assert (found.exit_code, found.outcome("configuration")) == (0, "warn")
+    assert "shortPath no longer has an effect: remove it" in found.detail("configuration")
+
+
+async def test_a_token_that_looks_like_a_placeholder_is_a_warning(doctor: Doctor, tmp_path: Path) -> None:
+    """A JSON file has no variables: a gateway would start with this token, and answer 401 to everything."""
+    found = await doctor.diagnose(bot_config(tmp_path, token="${WECOM_TOKEN}"))
+    assert (found.exit_code, found.outcome("token")) == (0, "warn")
+    assert "token" not in (await doctor.diagnose(bot_config(tmp_path))).names()
+
+
+async def test_port_0_cannot_be_checked_and_is_a_warning(doctor: Doctor, tmp_path: Path) -> None:
+    found = await doctor.diagnose(bot_config(tmp_path, port=0))
+    assert (found.exit_code, found.outcome("port")) == (0, "warn")
+
+
+async def test_an_agent_key_in_a_file_that_others_may_read_is_a_warning(doctor: Doctor, tmp_path: Path) -> None:
+    agent = {"type": "responses", "url": "http://127.0.0.1:1/", "model": "m", "apiKey": PASSWORD}
+    path = write_config(tmp_path, {"agent": agent, "channels": {"wecom": entry()}})
+    path.chmod(0o640)
+    found = await doctor.diagnose(path)
+    assert ("", "warn") in {(check["channel"], check["outcome"]) for check in found.checks}

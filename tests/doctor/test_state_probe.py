@@ -1,0 +1,130 @@
+"""Probing the state: the file, its folder, or Redis; none of them is changed."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from maven_channel_wecom.state.sqlite.store import SqliteStateStore
+from tests.doctor.faulty_bots import PASSWORD, FakeBot, bot_config
+from tests.fakes.redis_server import RedisServer, shared_redis
+from tests.suite_watch import shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.doctor.conftest import Doctor
+
+
+async def test_state_in_memory_is_a_warning(doctor: Doctor, tmp_path: Path) -> None:
+    found = await doctor.diagnose(bot_config(tmp_path))
+    assert (found.exit_code, found.outcome("state")) == (0, "warn")
+    assert "a restart loses the messages" in found.detail("state")
+
+
+async def test_a_missing_state_file_is_not_created(doctor: Doctor, tmp_path: Path) -> None:
+    """It would belong to the user who runs the doctor."""
+    path = tmp_path / "wecom.db"
+    found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{path}"))
+    assert found.outcome("state") == "ok"
+    assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
+
+
+async def test_a_missing_folder_of_the_state_file_is_a_failure(doctor: Doctor, tmp_path: Path) -> None:
+    found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{tmp_path}/no/wecom.db"))
+    assert found.outcome("state") == "fail"
+    assert f"there is no folder {tmp_path}/no" in found.detail("state")
+
+
+async def test_a_state_file_that_is_not_in_use_is_ok(doctor: Doctor, tmp_path: Path) -> None:
+    path = tmp_path / "wecom.db"
+    await (await SqliteStateStore.open(str(path))).close()
+    found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{path}"))
+    assert (found.outcome("state"), found.detail("state")) == ("ok", "the file is healthy and writable")
+    await (await SqliteStateStore.open(str(path))).close()
+
+
+async def test_a_state_file_in_use_is_ok_only_while_the_port_accepts_connections(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    path = tmp_path / "wecom.db"
+    store = await SqliteStateStore.open(str(path))
+    async with FakeBot() as bot:
+        running = await doctor.diagnose(bot_config(tmp_path, port=bot.port, state=f"sqlite:{path}"))
+    stopped = await doctor.diagnose(bot_config(tmp_path, port=bot.port, state=f"sqlite:{path}"))
+    assert await store.health() is None
+    await store.close()
+    assert (running.outcome("state"), stopped.outcome("state")) == ("ok", "warn")
+    assert "by another process" in stopped.detail("state")
+
+
+async def test_a_foreign_or_damaged_state_file_is_refused_and_not_changed(doctor: Doctor, tmp_path: Path) -> None:
+    foreign, damaged = tmp_path / "foreign.db", tmp_path / "damaged.db"
+    connection = sqlite3.connect(foreign)
+    connection.execute("CREATE TABLE canary (canary)")
+    connection.close()
+    damaged.write_bytes(b"canary" * 1000)
+    before = foreign.read_bytes()
+    found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{foreign}"))
+    assert "is a database of another program" in found.detail("state")
+    assert foreign.read_bytes() == before
+    found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{damaged}"))
+    assert "is damaged or not an SQLite database" in found.detail("state")
+    assert found.exit_code == 1
+
+
+def run_without_disk_space(path: Path) -> str:
+    """Return the output of the doctor when it may not write a byte to any file, as on a full disk."""
+    command = [sys.executable, "-m", "maven_channel_wecom", "doctor", "--config", str(path)]
+    shell = ["/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *command]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    assert (done.returncode, done.stderr) == (1, "")
+    return shown("the output of the doctor", done.stdout)
+
+
+async def test_a_full_disk_is_detected_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "wecom.db"
+    path.parent.mkdir()
+    configuration = bot_config(tmp_path, state=f"sqlite:{path}")
+    assert f"nothing can be written to {path.parent} (File too large)" in run_without_disk_space(configuration)
+    assert list(path.parent.iterdir()) == []
+    await (await SqliteStateStore.open(str(path))).close()
+    assert f"the state file {path} cannot be read or written, its disk reports an error" in run_without_disk_space(
+        configuration
+    )
+    await (await SqliteStateStore.open(str(path))).close()
+
+
+async def test_redis_is_written_to_and_no_key_is_left_behind(doctor: Doctor, tmp_path: Path) -> None:
+    server = await asyncio.to_thread(shared_redis)
+    await server.command("FLUSHALL")
+    found = await doctor.diagnose(bot_config(tmp_path, state=server.address()))
+    assert (found.outcome("state"), found.detail("state")) == ("ok", "Redis is reachable, new enough and writable")
+    assert await server.keys() == set()
+
+
+async def test_an_unusable_redis_is_explained(doctor: Doctor, tmp_path: Path) -> None:
+    """No password, a wrong one, not writable, stopped. A password in the address counts as a secret of the file."""
+    server = RedisServer("--requirepass", "right", "--min-replicas-to-write", "1")
+    await asyncio.to_thread(server.start)
+    try:
+        found = await doctor.diagnose(bot_config(tmp_path, state=server.address()))
+        assert "wants a password" in found.detail("state")
+        found = await doctor.diagnose(bot_config(tmp_path, state=server.address(f":{PASSWORD}@")))
+        assert "refuses the user or the password" in found.detail("state")
+        assert "state written in the configuration" in found.detail("secrets")
+        found = await doctor.diagnose(bot_config(tmp_path, state=server.address(":right@")))
+        assert "too few replicas" in found.detail("state")
+    finally:
+        server.remove()
+    found = await doctor.diagnose(bot_config(tmp_path, state=server.address()))
+    assert "cannot be reached" in found.detail("state")
+    assert (found.exit_code, found.outcome("state")) == (1, "fail")
+
+
+async def test_missing_tls_files_for_redis_are_a_failure(doctor: Doctor, tmp_path: Path) -> None:
+    found = await doctor.diagnose(bot_config(tmp_path, state=f"rediss://127.0.0.1:1?ssl_ca_certs={tmp_path}/no.pem"))
+    assert "the TLS files" in found.detail("state")
