@@ -1,4 +1,4 @@
-"""A WeCom (企业微信) AI bot channel for the Maven agent host. Reactive only: it answers, it never speaks first."""
+"""A WeCom (企业微信) AI bot channel for the Maven agent host. It only answers messages, it does not initiate any."""
 
 from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""`python -m maven_channel_wecom` is the console script `maven-wecom`."""
+"""Entry point of `python -m maven_channel_wecom`, which is the same as the console script `maven-wecom`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""One bot as its host holds it: start, drain and stop, health, regular looks."""
+"""The channel of one bot, as its host sees it: start, stop, health, and the checks that run while it is up."""
 
 from __future__ import annotations
 
@@ -29,26 +29,27 @@ if TYPE_CHECKING:
     from maven_channel_wecom.telemetry.events import Emit
 
 RECOVER_SECONDS: Final = 5.0
-"""Between looks for messages of dead replicas. Lower: more queries of the state. Higher: their users wait longer."""
+"""Interval between periodic checks, which recover messages of replicas that died, in seconds. Lower: more queries of
+the state. Higher: users of a replica that died wait longer."""
 
 CAPABILITIES: Final = Capabilities(reactions=False, file_upload=False, reactive_only=True)
-"""A `response_url` takes markdown, as an answer, and nothing else (101138)."""
+"""Capabilities of every channel of this type: a `response_url` accepts one markdown answer, nothing else (101138)."""
 
 
 class WeComChannel:
-    """One bot: its callback server, its inbox, its way out.
+    """The channel of one bot.
 
     Args:
-        name: the key of its entry under `channels`.
-        config: its settings.
-        server: answers WeCom.
-        inbound: what the server asks.
-        inbox: the messages in progress.
-        media: fetches media.
+        name: the key of the channel's entry under `channels`.
+        config: the settings of the channel.
+        server: receives WeCom's requests.
+        inbound: answers them.
+        inbox: holds the messages in progress.
+        media: fetches media items.
         send: delivers a reply.
-        state: claims, windows and unfinished callbacks.
-        emit: reports what happened.
-        close: closes what the parts were given, after everything else has stopped.
+        state: stores claims, reply windows and unfinished callbacks.
+        emit: receives telemetry events.
+        close: closes the resources that the parts share, after everything else has stopped.
     """
 
     def __init__(
@@ -76,24 +77,24 @@ class WeComChannel:
         self._emit = emit
         self._close = close
         self._port: int | None = None
-        self._regular: list[asyncio.Task[None]] = []
-        self._trouble: str | None = None
+        self._background_tasks: list[asyncio.Task[None]] = []
+        self._state_problem: str | None = None
 
     @property
     def name(self) -> str:
-        """The key of its entry under `channels`."""
+        """The key of the channel's entry under `channels`."""
         return self._name
 
     @property
     def port(self) -> int | None:
-        """The port it listens on; None before it starts and after it stopped."""
+        """The port the channel listens on; None before it starts and after it stops."""
         return self._port
 
     async def start(self) -> None:
-        """Recover unfinished messages and listen. A start that fails or is cancelled leaves nothing open.
+        """Recover unfinished messages and listen. If this fails or is cancelled, everything is closed.
 
         Raises:
-            ChannelStartError: the address cannot be listened on.
+            ChannelStartError: the channel cannot listen on its address.
         """
         try:
             await self._start()
@@ -104,37 +105,37 @@ class WeComChannel:
     async def _start(self) -> None:
         for key in self._config.obsolete:
             self._emit(events.SettingObsolete(key=key))
-        # First, so that a new message does not overtake an old one of its chat.
+        # Before listening, so that no new message overtakes an old one of its chat.
         await self._recover()
         try:
             self._port = await self._server.start()
-        # A name that cannot be encoded is a ValueError.
+        # ValueError is raised for a host name that cannot be encoded.
         except (OSError, ValueError) as error:
             number = error.errno if isinstance(error, OSError) else None
             message = (
                 f"channels.{self._name} cannot listen on {self._config.host}:{self._config.port}: "
                 f"{os.strerror(number) if number and number > 0 else 'no such address'}; "
-                f"change channels.{self._name}.host or .port, or stop the program that has it"
+                f"change channels.{self._name}.host or .port, or stop the program that uses it"
             )
             raise ChannelStartError(message) from None
         self._emit(events.ListeningStarted(port=self._port))
         await self._report_state()
-        self._regular = [
-            asyncio.create_task(self._look_regularly()),
+        self._background_tasks = [
+            asyncio.create_task(self._check_periodically()),
             asyncio.create_task(measure_loop_lag(self._emit)),
         ]
 
     async def stop(self) -> None:
-        """Refuse new callbacks, finish messages in progress within `drainSeconds`, close everything."""
+        """Refuse new callbacks, wait up to `drainSeconds` for messages in progress, and close everything."""
         self._inbound.drain()
         unfinished = await self._close_all(drain_seconds=self._config.drain_seconds)
         self._emit(events.ChannelStopped(unfinished=unfinished))
 
     async def _close_all(self, *, drain_seconds: float) -> int:
-        """Finish messages in progress within a limit, close everything, and return how many messages were left."""
-        for task in self._regular:
+        """Wait for messages in progress, close everything, and return how many messages were left unfinished."""
+        for task in self._background_tasks:
             task.cancel()
-        await asyncio.gather(*self._regular, return_exceptions=True)
+        await asyncio.gather(*self._background_tasks, return_exceptions=True)
         unfinished = await self._inbox.drain(drain_seconds)
         await self._server.stop()
         self._port = None
@@ -142,18 +143,18 @@ class WeComChannel:
         return unfinished
 
     async def health(self) -> Health:
-        """Return whether it can take messages now, and every reason why not."""
+        """Return whether the channel can receive messages now, and every reason why not."""
         reasons = []
         if not self._server.listens:
-            reasons.append(f"channels.{self._name} does not listen")
+            reasons.append(f"channels.{self._name} is not listening")
         if self._inbound.draining:
             reasons.append(f"channels.{self._name} is being stopped")
-        if trouble := await self._state.health():
-            reasons.append(f"channels.{self._name}: {trouble}")
+        if problem := await self._state.health():
+            reasons.append(f"channels.{self._name}: {problem}")
         return Health(ready=not reasons, reasons=tuple(reasons))
 
     async def normalize(self, admitted: AdmittedCallback) -> InboundMessage | None:
-        """Fetch the media of a callback, all at once, and put its message together."""
+        """Fetch the media of an admitted callback and return its message, None if it holds nothing for the agent."""
         callback = admitted.callback
         items = [item for item in (*callback.quoted_items, *callback.items) if isinstance(item, MediaItem)]
         blocks: list[ContentBlock] = []
@@ -171,11 +172,11 @@ class WeComChannel:
         )
 
     async def send(self, message: OutboundMessage) -> Receipt:
-        """Deliver a reply."""
+        """Deliver a reply and return its receipt."""
         return await self._send(message)
 
-    async def _look_regularly(self) -> None:
-        """Recover what other replicas leave when they die, and report what does not report itself."""
+    async def _check_periodically(self) -> None:
+        """Recover messages of replicas that died, and emit what no other code emits: state, windows, late messages."""
         while True:
             await asyncio.sleep(RECOVER_SECONDS)
             await self._recover()
@@ -185,15 +186,15 @@ class WeComChannel:
 
     async def _recover(self) -> None:
         try:
-            # A state that is away reports itself, and the next look comes.
+            # An unavailable state is reported elsewhere, and the next check tries again.
             with contextlib.suppress(StateUnavailable):
                 await self._inbox.recover()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next look must come
+        except Exception as error:  # noqa: BLE001 - no error may end the periodic checks
             self._emit(events.RecoveryFailed(error=type(error).__name__))
 
     async def _report_state(self) -> None:
-        """Report when the state goes away and when it is back: whoever reads the log does not ask for the health."""
-        trouble = await self._state.health()
-        if trouble != self._trouble:
-            self._trouble = trouble
-            self._emit(events.StateChanged(trouble=trouble))
+        """Emit StateChanged if the state became unavailable or available, so that the log shows it too."""
+        problem = await self._state.health()
+        if problem != self._state_problem:
+            self._state_problem = problem
+            self._emit(events.StateChanged(trouble=problem))

@@ -1,4 +1,4 @@
-"""The command line `maven-wecom`. Each command lives in a module of its own, imported only when it is asked for."""
+"""The command line `maven-wecom`. Each command is a module that is imported only when the command is used."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class _Command(NamedTuple):
     module: str
     help: str
     takes_arguments: bool = True
-    """The module has `add_arguments(parser)` and `main(args)`; otherwise only `main()`."""
+    """Whether the module has `add_arguments(parser)` and `main(args)`, or only `main()`."""
 
 
 _COMMANDS = {
     "gateway": _Command("maven_channel_wecom.host.gateway", "run the channels of a configuration file"),
     "doctor": _Command(
-        "maven_channel_wecom.doctor.command", "check a configuration, and the URL in WeCom's console as WeCom does"
+        "maven_channel_wecom.doctor.command", "check a configuration, and the callback URL as WeCom's console does"
     ),
-    "simulator": _Command("maven_channel_wecom.simulator.console", "play WeCom's side against a running gateway"),
+    "simulator": _Command("maven_channel_wecom.simulator.console", "simulate WeCom against a running gateway"),
     "demo": _Command(
         "maven_channel_wecom.simulator.demo",
-        "a whole conversation between a simulated WeCom and a real gateway, on this machine alone",
+        "run a conversation between a simulated WeCom and a real gateway on this machine",
         takes_arguments=False,
     ),
     "schema": _Command(
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in _COMMANDS.items():
         subparser = commands.add_parser(name, help=command.help, description=command.help)
-        # Only options without a value may stand before the command, so the first argument names it.
+        # No option that takes a value can precede the command, so if a command with arguments is given, it comes first.
         if command.takes_arguments and given[:1] == [name]:
             import_module(command.module).add_arguments(subparser)
     try:

@@ -1,4 +1,4 @@
-"""Now and sleep."""
+"""Time and sleep, behind an interface that tests can replace."""
 
 import asyncio
 import time
@@ -6,35 +6,36 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where time comes from, in seconds. A test owns its own."""
+    """A source of time, in seconds."""
 
     def now(self) -> float:
-        """Seconds since the epoch, running steadily: a step of the system's clock does not move it."""
+        """Return the steady time in seconds since the epoch, which adjustments of the system clock do not change."""
         ...
 
     def wall(self) -> float:
-        """Seconds since the epoch as the system believes now: for comparing with other machines' clocks only."""
+        """Return the system clock's seconds since the epoch, only for comparison with other machines' clocks."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for a number of seconds."""
         ...
 
 
-class SystemClock:
-    """The machine's clock. Deadlines survive clock steps, and are comparable after a restart to within the step."""
+class SystemClock(Clock):
+    """The clock of this machine.
+
+    Deadlines are not affected when the system clock is adjusted. A deadline that was stored before a restart is then
+    off by the adjustment.
+    """
 
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()
 
     def now(self) -> float:
-        """See Clock."""
         return self._offset + time.monotonic()
 
     def wall(self) -> float:
-        """See Clock."""
         return time.time()
 
     async def sleep(self, seconds: float) -> None:
-        """See Clock."""
         await asyncio.sleep(seconds)

@@ -1,6 +1,6 @@
-"""The configuration of one channel: its keys, and what a good entry of `channels` says.
+"""The configuration of one channel: the keys of its entry under `channels`, and the settings read from them.
 
-Facts of WeCom live in `protocol.limits`; the numbers here are choices.
+Numbers here are our choices; those that WeCom has fixed are in `protocol.limits`.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ TYPE: Final = "wecom"
 
 Overflow = Literal["truncate", "continue"]
 
-_EVERY_INTERFACE: Final = "0.0.0.0"  # noqa: S104 - WeCom calls from the internet, usually through a proxy on another machine
+_EVERY_INTERFACE: Final = "0.0.0.0"  # noqa: S104 - WeCom's requests come from the internet, usually through a proxy on another machine
 
 
 def _path_problem(path: str) -> str | None:
     if not path.startswith("/") or not path.isprintable() or any(sign in path for sign in "{}?#% "):
-        return 'must be a URL path such as "/wecom/bot": it begins with "/", and holds no space and none of ?#%{}'
+        return 'must be a URL path such as "/wecom/bot": it begins with "/" and contains no space and none of ?#%{}'
     return None
 
 
@@ -46,8 +46,8 @@ KEYS: Final = (
         default=TYPE,
         title="Type",
         title_zh="类型",
-        help="Type of the channel; needed only when its name is not wecom, as with several bots.",
-        help_zh="条目的类型；条目名不是 wecom 时（例如有多个机器人）才需要填写。",
+        help="Type of the channel. Required only if the entry has a name other than wecom, as with several bots.",
+        help_zh="通道类型。仅当条目名不是 wecom（例如配置多个机器人）时需要填写。",
     ),
     Key(
         name="token",
@@ -55,8 +55,8 @@ KEYS: Final = (
         required=True,
         title="Token",
         title_zh="回调 Token",
-        help="Token of the bot's callback, from WeCom's console.",
-        help_zh="机器人回调的 Token，见企业微信管理后台。",
+        help="Token of the bot's callback, from the WeCom console.",
+        help_zh="机器人回调的 Token，可在企业微信管理后台查看。",
     ),
     Key(
         name="encodingAESKey",
@@ -65,8 +65,8 @@ KEYS: Final = (
         check=_encoding_aes_key_problem,
         title="EncodingAESKey",
         title_zh="回调 EncodingAESKey",
-        help="EncodingAESKey of the bot's callback: exactly 43 characters that decode to 32 bytes.",
-        help_zh="机器人回调的 EncodingAESKey：正好 43 个字符，解码后为 32 字节。",
+        help="EncodingAESKey of the bot's callback, from the WeCom console: 43 characters that decode to 32 bytes.",
+        help_zh="机器人回调的 EncodingAESKey，可在企业微信管理后台查看：共 43 个字符，解码后为 32 字节。",
     ),
     Key(
         name="receiveId",
@@ -74,8 +74,8 @@ KEYS: Final = (
         default="",
         title="Receive id",
         title_zh="接收方 ID",
-        help="Receive id every callback must carry; empty: not checked. An in-house bot has none.",
-        help_zh="每个回调必须携带的 receiveId；留空则不检查。企业内部机器人没有此值。",
+        help="Receive id that every callback must contain; empty: not checked. An in-house bot has none.",
+        help_zh="每个回调必须包含的 receiveId；留空则不检查。企业内部机器人没有此值。",
     ),
     Key(
         name="host",
@@ -83,7 +83,7 @@ KEYS: Final = (
         default=_EVERY_INTERFACE,
         title="Listening address",
         title_zh="监听地址",
-        help="Address to listen on for callbacks.",
+        help="Address on which the channel listens for callbacks.",
         help_zh="接收回调的监听地址。",
     ),
     Key(
@@ -94,8 +94,8 @@ KEYS: Final = (
         maximum=MAX_PORT,
         title="Listening port",
         title_zh="监听端口",
-        help="Port to listen on for callbacks; 0: any free one.",
-        help_zh="接收回调的监听端口；0 表示任一空闲端口。",
+        help="Port on which the channel listens for callbacks; 0: any free port.",
+        help_zh="接收回调的监听端口；0 表示任选一个空闲端口。",
     ),
     Key(
         name="path",
@@ -105,7 +105,7 @@ KEYS: Final = (
         check=_path_problem,
         title="URL path",
         title_zh="回调路径",
-        help="Path of the callback URL; every other path is answered 404.",
+        help="Path of the callback URL. Every other path is answered 404.",
         help_zh="回调 URL 的路径；其他路径一律返回 404。",
     ),
     Key(
@@ -114,7 +114,7 @@ KEYS: Final = (
         default=(),
         title="Allowed users",
         title_zh="允许的用户",
-        help="User ids that may talk to the bot; empty: everyone.",
+        help="Ids of the users who may talk to the bot; empty: everyone.",
         help_zh="可以与机器人对话的用户 ID；留空表示所有人。",
     ),
     Key(
@@ -123,7 +123,7 @@ KEYS: Final = (
         default=(),
         title="Allowed groups",
         title_zh="允许的群聊",
-        help="Group ids the bot answers in; empty: every group.",
+        help="Ids of the groups in which the bot answers; empty: every group.",
         help_zh="机器人会回复的群聊 ID；留空表示所有群聊。",
     ),
     Key(
@@ -132,8 +132,8 @@ KEYS: Final = (
         default=(),
         title="Bot ids",
         title_zh="机器人 ID",
-        help="Bot ids (aibotid) whose callbacks are accepted; empty: every bot that has the token and key.",
-        help_zh="接受哪些机器人（aibotid）的回调；留空表示持有该 Token 与密钥的所有机器人。",
+        help="Ids (aibotid) of the bots whose callbacks are accepted; empty: every bot with this token and key.",
+        help_zh="允许哪些机器人（aibotid）的回调；留空表示使用该 Token 和密钥的所有机器人。",
     ),
     Key(
         name="mentionNames",
@@ -141,8 +141,8 @@ KEYS: Final = (
         default=(),
         title="Names of the bot",
         title_zh="机器人名称",
-        help="Names of the bot: a mention of one at the start or end of a group text is removed.",
-        help_zh="机器人的名称：群聊文本开头或结尾对它的 @ 会被去掉。",
+        help="Names of the bot. A mention of one at the start or end of a text in a group is removed.",
+        help_zh="机器人的名称。群聊文本开头或结尾处对机器人的 @ 会被去掉。",
     ),
     Key(
         name="proxy",
@@ -151,8 +151,8 @@ KEYS: Final = (
         check=proxy_problem,
         title="Proxy",
         title_zh="代理",
-        help="Proxy for replies and media: http, https, socks5 or socks5h, the last two with the extra [socks].",
-        help_zh="发送回复与下载媒体所用的代理：http、https、socks5 或 socks5h（后两种需安装扩展 [socks]）。",
+        help="Proxy URL for replies and media: http, https, socks5 or socks5h. The last two need the extra [socks].",
+        help_zh="发送回复和下载媒体所用的代理：http、https、socks5 或 socks5h（后两种需安装附加依赖 [socks]）。",
     ),
     Key(
         name="allowPrivateNetwork",
@@ -160,8 +160,8 @@ KEYS: Final = (
         default=False,
         title="Private network",
         title_zh="允许内网",
-        help="true: replies and media may go to private and loopback addresses. A simulator needs it.",
-        help_zh="true：回复与媒体可以访问内网和本机地址。使用模拟器时需要。",
+        help="true: replies and media may use private and loopback addresses, which the simulator needs.",
+        help_zh="true：发送回复和下载媒体时允许访问内网和本机地址。使用模拟器时需要。",
     ),
     Key(
         name="state",
@@ -171,8 +171,8 @@ KEYS: Final = (
         check=address_problem,
         title="State",
         title_zh="状态存储",
-        help="Where claims, reply windows and unfinished callbacks are kept: memory:, sqlite:PATH or redis://HOST.",
-        help_zh="去重记录、回复窗口与未完成回调的存放位置：memory:、sqlite:路径 或 redis://主机。",
+        help="Where claims, reply windows and unfinished callbacks are stored: memory:, sqlite:PATH or redis://HOST.",
+        help_zh="去重记录、回复窗口和未完成回调的存储位置：memory:、sqlite:路径 或 redis://主机。",
     ),
     Key(
         name="overflow",
@@ -181,8 +181,8 @@ KEYS: Final = (
         choices=("truncate", "continue"),
         title="Long answers",
         title_zh="超长回复",
-        help="What happens to an answer over 20,480 bytes: truncate, or continue on spare windows of the same person.",
-        help_zh="回复超过 20,480 字节时：truncate 截断，或 continue 用同一用户的其他回复窗口续发。",
+        help="Handling of answers over 20,480 bytes: truncate, or continue through spare windows of the same person.",
+        help_zh="回复超过 20,480 字节时：truncate 截断；continue 通过同一用户的其他回复窗口续发。",
     ),
     Key(
         name="maxSkewSeconds",
@@ -192,8 +192,8 @@ KEYS: Final = (
         minimum=0,
         title="Largest clock skew",
         title_zh="最大时间偏差",
-        help="Callbacks whose timestamp is further away are answered 401; 0: not checked.",
-        help_zh="时间戳偏差超过此秒数的回调返回 401；0 表示不检查。",
+        help="Callbacks whose timestamp differs from the clock by more are answered 401; 0: not checked.",
+        help_zh="时间戳与本机时间偏差超过此秒数的回调返回 401；0 表示不检查。",
     ),
     Key(
         name="previousToken",
@@ -201,8 +201,8 @@ KEYS: Final = (
         default="",
         title="Previous token",
         title_zh="旧 Token",
-        help="A token still accepted while it is being changed.",
-        help_zh="更换期间仍然接受的旧 Token。",
+        help="The old token, still accepted while the token is being changed.",
+        help_zh="更换 Token 期间仍接受的旧 Token。",
     ),
     Key(
         name="previousEncodingAESKey",
@@ -211,31 +211,31 @@ KEYS: Final = (
         check=_encoding_aes_key_problem,
         title="Previous EncodingAESKey",
         title_zh="旧 EncodingAESKey",
-        help="An EncodingAESKey still accepted while it is being changed.",
-        help_zh="更换期间仍然接受的旧 EncodingAESKey。",
+        help="The old EncodingAESKey, still accepted while the EncodingAESKey is being changed.",
+        help_zh="更换 EncodingAESKey 期间仍接受的旧 EncodingAESKey。",
     ),
     Key(
         name="inboxLimit",
         type="integer",
-        # Higher: more memory while an agent hangs (a message holds at most 1 MiB beside its media). Lower: 503 sooner.
+        # Higher: more memory while an agent hangs (a message uses up to 1 MiB besides its media). Lower: 503 sooner.
         default=1_000,
         minimum=1,
         title="Inbox limit",
         title_zh="处理中消息上限",
-        help="Messages in progress at once; past it callbacks are answered 503.",
-        help_zh="同时处理的消息数；超过后回调返回 503。",
+        help="Maximum number of messages in progress. When it is reached, callbacks are answered 503.",
+        help_zh="同时处理的消息数上限；达到上限后回调返回 503。",
     ),
     Key(
         name="mediaLimitBytes",
         type="integer",
-        # Higher: more memory while an agent hangs. Lower: pictures wait, and their URLs expire after five minutes.
+        # Higher: more memory while an agent hangs. Lower: media wait longer, and their URLs expire after five minutes.
         default=256 * 1024 * 1024,
         minimum=BLOCK_BYTES,
         title="Media limit",
         title_zh="媒体内存上限",
-        help="Bytes the media of messages in progress may take, in base64; past it pictures and files wait. "
-        f"{BLOCK_BYTES} or more: one picture of the largest size.",
-        help_zh=f"处理中消息的媒体可占的字节数（base64），至少 {BLOCK_BYTES}（一张最大的图片）；超过后图片与文件等待。",
+        help="Maximum bytes that the media of messages in progress use, in base64. Beyond it pictures and files wait. "
+        f"At least {BLOCK_BYTES}, the size of the largest picture.",
+        help_zh=f"处理中消息的媒体最多占用的字节数（base64），至少 {BLOCK_BYTES}（最大的图片）；超过后图片和文件等待。",
     ),
     Key(
         name="shortPath",
@@ -244,29 +244,29 @@ KEYS: Final = (
         obsolete=True,
         title="Short path",
         title_zh="短路径",
-        help="Accepted and ignored: there is one path now. A log line says so at start.",
+        help="Accepted and ignored; a log line at start reports it.",
         help_zh="已废弃：接受但忽略，启动时会记录一行日志。",
     ),
     Key(
         name="drainSeconds",
         type="number",
-        # Lower: answers being written at a stop are cut off. Higher: a stop takes longer than its supervisor waits.
+        # Lower: a stop interrupts more answers. Higher: a stop may take longer than the process supervisor allows.
         default=10.0,
         minimum=0,
         title="Drain time",
         title_zh="停止等待时间",
-        help="How long a stop waits for messages in progress.",
-        help_zh="停止时等待处理中消息的秒数。",
+        help="Maximum seconds that a stop waits for messages in progress.",
+        help_zh="停止时等待处理中消息的最长秒数。",
     ),
 )
-"""The keys of an entry of `channels`. README, `plugin.toml` and the JSON Schema are made from them."""
+"""The keys of an entry of `channels`. README, `plugin.toml` and the JSON Schema are generated from them."""
 
 
 class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A channel's settings, checked.
+    """The validated settings of a channel.
 
-    `credentials` holds the current pair first, then the pairs a rotation still accepts. `obsolete` names the keys of
-    the entry that have no effect any more.
+    `credentials` holds the current pair first, then the pairs still accepted during a rotation. `obsolete` names the
+    obsolete keys that the entry contains.
     """
 
     credentials: tuple[Credentials, ...]
@@ -291,7 +291,7 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def problems(name: str, raw: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the entry `channels.<name>`, one sentence for each problem, empty when all is well."""
+    """Return one sentence for each problem of the entry `channels.<name>`, an empty list if there is none."""
     try:
         read_config(name, raw)
     except ConfigError as error:
@@ -303,14 +303,14 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
     """Read the raw mapping under `channels.<name>`.
 
     Raises:
-        ConfigError: with every problem, each a sentence that names its key and says what would be right.
+        ConfigError: the mapping has problems; each is a sentence that names its key and what would be right.
     """
     settings = Settings(raw, f"channels.{name}", KEYS)
     values = settings.read_all()
     tokens = (values["token"], values["previousToken"])
     aes_keys = (values["encodingAESKey"], values["previousEncodingAESKey"])
     return WeComConfig(
-        # Token and key can be changed one at a time, so every old one goes with every new one.
+        # Token and key may be changed one after the other, so every combination of old and new is accepted.
         credentials=tuple(
             Credentials(token, cipher.decode_key(aes_key))
             for aes_key in aes_keys

@@ -1,22 +1,21 @@
-"""What can go wrong, split by who is at fault.
+"""The reasons and exceptions of this package. No exception's text contains a token, a key, a URL or what a user wrote.
+
+First the reasons: each is a closed set of short words for an exception, a metric label or a log field. Then the
+exceptions:
 
 WeComError
-├── ConfigError                 the operator: every wrong key at once
-├── CallbackRejected            the caller of the callback port; carries the HTTP status
-│   ├── MalformedCallback       not JSON, a parameter or field missing or misshapen
-│   ├── SignatureMismatch
-│   ├── UndecipherableEnvelope  base64, length, padding, frame, text: one error for all
-│   ├── WrongReceiver
-│   └── StaleCallback
-├── MediaUnavailable            WeCom's storage, or what lies there; becomes an `unavailable` block
-├── RequestNotSent              the way out was never open: nothing left this machine
-├── AnswerLost                  a request left and no answer came back
-└── StateUnavailable            our own state; answered 503
-    └── StateClosed             it was closed on purpose: waiting for it is in vain
-
-No text here ever holds a token, a key, a URL or what a user wrote.
-
-Before the errors stand all reasons: every closed set of short words that an error, a metric label or a log field takes.
+├── ConfigError                 the configuration is wrong
+├── CallbackRejected            a request is not a callback for this channel; has an HTTP status
+│   ├── MalformedCallback       it is not JSON, or a parameter or field is missing or has the wrong form
+│   ├── SignatureMismatch       its signature is wrong
+│   ├── UndecipherableEnvelope  its ciphertext cannot be opened
+│   ├── WrongReceiver           it is addressed to another receiver
+│   └── StaleCallback           its timestamp is too far from our clock
+├── MediaUnavailable            a media item cannot be fetched or opened; becomes an `unavailable` block
+├── RequestNotSent              an outgoing request did not leave this machine
+├── AnswerLost                  an outgoing request may have arrived, and its answer was lost
+└── StateUnavailable            the state does not work now; a callback is answered 503
+    └── StateClosed             the state was closed, so a retry is useless
 """
 
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from typing import Literal
 HttpRejection = Literal[
     "not_http", "tls", "http2", "proxy_protocol", "head_too_large", "host", "path", "coded", "expectation", "pipelined"
 ]
-"""Why a request on the callback port never became a callback, decided by its head or by the lack of one."""
+"""Why a request on the callback port was rejected before its body, by its head or for the lack of a valid head."""
 
 BodyRejection = Literal["too_large", "slow", "aborted", "crowded", "method"]
 """Why the body of a request to the callback path was not received in full."""
@@ -43,16 +42,17 @@ Rejection = Literal[
     "stale",
     "crowded",
 ]
-"""Why a request to the callback path is no callback of ours: the `reason` of a CallbackRejected, or a BodyRejection."""
+"""Why a request to the callback path is not a callback for this channel: the `reason` of a CallbackRejected, or a
+BodyRejection."""
 
 Unavailability = Literal["inbox_full", "draining", "state", "state_full", "error"]
-"""Why a callback is answered 503, so that WeCom may try again."""
+"""Why a callback is answered 503, which asks WeCom to try again."""
 
 Refusal = Literal["no_sender", "no_group", "bot", "group", "sender"]
-"""Why a genuine callback is acknowledged and not worked on."""
+"""Why a genuine callback is acknowledged and then ignored."""
 
 DropReason = Literal["limit", "slow"]
-"""Why we closed a connection: there were too many, or it took too long."""
+"""Why the callback server closed a connection: there were too many, or it was too slow."""
 
 StateFailure = Literal["state", "state_full"]
 """The `reason` of a StateUnavailable."""
@@ -72,13 +72,13 @@ MediaFailure = Literal[
 """The `reason` of a MediaUnavailable, and of an `unavailable` content block."""
 
 TransientReason = Literal["busy", "conflict", "concurrency", "http_5xx"]
-"""Answers of WeCom after which the reply surely was not sent, and another attempt makes sense."""
+"""Errors in WeCom's answer that mean that a reply certainly was not sent and that another attempt is useful."""
 
 RetryReason = Literal[TransientReason, "connect", "connect_timeout", "dns", "tls", "proxy"]
-"""Why an attempt to deliver a reply is repeated."""
+"""Why an attempt to deliver a reply is followed by another."""
 
 UndeliverableReason = Literal["empty", "no_reply_window", "state", TransientReason, NotSentReason]
-"""Why a reply surely was not sent."""
+"""Why a reply certainly was not sent."""
 
 RefusedReason = Literal[
     "invalid_type",
@@ -91,17 +91,17 @@ RefusedReason = Literal[
     "http_3xx",
     "http_4xx",
 ]
-"""Why WeCom said no to a reply."""
+"""Why WeCom refused a reply."""
 
 UnknownReason = Literal[LostReason, "unreadable_answer", "repeated"]
-"""Why nobody can know whether a reply arrived."""
+"""Why it is unknown whether a reply arrived."""
 
 ReplyReason = Literal["ok", UndeliverableReason, RefusedReason, UnknownReason]
-"""Why a reply ended as it did; `ok` when it was delivered."""
+"""The reason for the outcome of a reply; `ok` if it was delivered."""
 
 
 class WeComError(Exception):
-    """Base of every error of this channel. `reason` is a fixed short word, used as metric label and in logs."""
+    """Base of all exceptions of this package. `reason` is a fixed short word for metric labels and logs."""
 
     reason: str = "error"
 
@@ -112,7 +112,7 @@ class WeComError(Exception):
 
 
 class ConfigError(WeComError):
-    """The configuration of a channel is wrong; `problems` names every wrong key, one sentence each."""
+    """The configuration of a channel is wrong. `problems` holds one sentence for each wrong key."""
 
     reason = "config"
 
@@ -122,7 +122,7 @@ class ConfigError(WeComError):
 
 
 class CallbackRejected(WeComError):
-    """A callback is answered with `status` and leaves no trace but a count."""
+    """A request to the callback path is not a callback for this channel. It is counted and answered with `status`."""
 
     reason: Rejection
     status = 400
@@ -134,32 +134,32 @@ class CallbackRejected(WeComError):
 
 
 class MalformedCallback(CallbackRejected):
-    """Not the shape of a callback: not JSON, a parameter or a field missing or misshapen."""
+    """A callback is not JSON, or a parameter or field is missing or has the wrong form."""
 
     reason: Rejection = "malformed"
 
 
 class SignatureMismatch(CallbackRejected):
-    """The signature is not ours: somebody else, or another token."""
+    """A signature fits none of the configured tokens: it is forged, or made with another token."""
 
     reason: Rejection = "signature"
     status = 401
 
 
 class UndecipherableEnvelope(CallbackRejected):
-    """The ciphertext does not open. One error for base64, length, padding, frame and text."""
+    """A ciphertext cannot be opened. Wrong base64, length, padding, frame and text encoding are not distinguished."""
 
     reason: Rejection = "undecipherable"
 
 
 class WrongReceiver(CallbackRejected):
-    """The envelope opened, and was meant for another receiver than `receiveId`."""
+    """An envelope was opened and its receiver is not the configured `receiveId`."""
 
     reason: Rejection = "receiver"
 
 
 class StaleCallback(CallbackRejected):
-    """The timestamp is further away than `maxSkewSeconds`."""
+    """A timestamp differs from our clock by more than `maxSkewSeconds`."""
 
     reason: Rejection = "stale"
     status = 401
@@ -172,22 +172,22 @@ class MediaUnavailable(WeComError):
 
 
 class RequestNotSent(WeComError):
-    """No connection could be made; `reason` says which step failed. The request surely did not arrive."""
+    """No connection was made, so the request certainly did not arrive. `reason` says what failed."""
 
     reason: NotSentReason = "connect"
 
 
 class AnswerLost(WeComError):
-    """The request left and no complete answer came back. It may have arrived."""
+    """A request was sent and no complete answer was received. The request may have arrived."""
 
     reason: LostReason = "timeout"
 
 
 class StateUnavailable(WeComError):
-    """The state cannot promise anything now; `reason` says why."""
+    """The state cannot be read or changed now; `reason` says why."""
 
     reason: StateFailure = "state"
 
 
 class StateClosed(StateUnavailable):
-    """The state was closed, as its channel stopped: nothing will make it available again."""
+    """The state was closed because its channel stopped, so it will not become available again."""

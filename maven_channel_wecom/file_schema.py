@@ -1,4 +1,4 @@
-"""The command `schema`: prints the JSON Schema (2020-12) of a configuration file with channels of this type."""
+"""The command `schema`, which prints the JSON Schema (2020-12) of a configuration file with channels of this type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from maven_channel_wecom.host.configuration import document_schema
 
 
 def file_schema() -> dict[str, Any]:
-    """Return the schema of the whole file."""
+    """Return the JSON Schema of a configuration file."""
     return document_schema({TYPE: entry_schema()})
 
 

@@ -1,7 +1,7 @@
-"""The way in: from HTTP requests to acknowledgements, with every new message safely in the state and in the inbox.
+"""Handling of callbacks, from the HTTP request to the acknowledgement.
 
-Callbacks of one iteration of the event loop, and those that come while the state is busy, are one batch: all are
-opened, admitted by one step of the state, and answered.
+Callbacks are opened, admitted to the state, put into the inbox and then acknowledged. Those that arrive in one loop
+iteration or while the state is busy form a batch, which one operation of the state admits.
 """
 
 from __future__ import annotations
@@ -43,26 +43,29 @@ if TYPE_CHECKING:
     from maven_channel_wecom.telemetry.events import CallbackKind, CallbackOutcome, Emit
 
 ADMIT_SECONDS: Final = 3.0
-"""From the arrival of a callback to its answer, at most. WeCom waits five seconds. Lower: a slow disk costs 503."""
+"""Maximum time from the arrival of a callback to its answer, in seconds. WeCom waits five. Lower: a slow disk causes
+503s."""
 
 BATCH_CALLBACKS: Final = 64
-"""Opened before anything else gets a turn: some two milliseconds. Lower: a commit is shared by fewer."""
+"""Maximum number of callbacks opened in one loop iteration (about two milliseconds) and admitted in one batch. Lower:
+fewer callbacks share a commit. Higher: everything else on the event loop waits longer."""
 
 BATCH_BYTES: Final = 256 * 1024
-"""Of bodies, for the same reason: one of a mebibyte takes some ten milliseconds, whoever sent it."""
+"""Total size of request bodies after which a loop iteration opens no further callback. Opening a body of 1 MiB takes
+about ten milliseconds, even if it is forged."""
 
 _UNAVAILABLE: Final = error_answer(503)
 
-_ACKNOWLEDGED: Final = frozenset({"accepted", "duplicate", "refused"})
+_ACKNOWLEDGED_OUTCOMES: Final = frozenset({"accepted", "duplicate", "refused"})
 
 _ADMITTED_TYPES: Final = frozenset({*MESSAGE_TYPES, EVENT})
 
-# The original's acknowledgement: the JSON text "success", sealed. WeCom takes it as an empty reply.
+# The Go original acknowledges with the sealed JSON text "success" too. WeCom treats it as an empty reply.
 _SUCCESS: Final = b'"success"'
 
 
 class _OpenedCallback(msgspec.Struct, frozen=True, gc=False):
-    """A genuine callback on its way to an answer."""
+    """A genuine callback that is opened and not yet answered. `started_at` is when its request arrived."""
 
     request: Request
     started_at: float
@@ -76,15 +79,15 @@ class _OpenedCallback(msgspec.Struct, frozen=True, gc=False):
 
 
 class Inbound:
-    """Answers the callbacks of one channel: the receiver of its callback server.
+    """Answers the requests that the callback server of one channel receives.
 
     Args:
-        config: the channel's settings.
-        state: where messages are admitted.
-        inbox: where admitted messages go.
-        emit: reports what happened.
-        clock: the channel's.
-        random: returns that many bytes nobody can guess.
+        config: the settings of the channel.
+        state: admits messages.
+        inbox: processes admitted messages.
+        emit: receives telemetry events.
+        clock: the clock of the channel.
+        random: returns the given number of cryptographically random bytes.
     """
 
     def __init__(
@@ -104,41 +107,42 @@ class Inbound:
         self._clock = clock
         self._random = random
         self.last_signed_at = 0.0
-        """When the last callback whose signature held came, by the wall clock; 0 before the first."""
+        """Wall-clock time of the last callback with a valid signature, 0 before the first."""
         self._loop = asyncio.get_running_loop()
         self._draining = False
-        # Requests with the time they came, and callbacks that wait for the state.
+        # Requests to be opened, each with its time of arrival.
         self._received: deque[tuple[Request, float]] = deque()
+        # Callbacks to be admitted.
         self._opened: list[_OpenedCallback] = []
         self._admitting: asyncio.Task[None] | None = None
 
     @property
     def draining(self) -> bool:
-        """Whether new callbacks are refused because the channel stops."""
+        """Whether the channel is draining and refuses new callbacks."""
         return self._draining
 
     def drain(self) -> None:
-        """Answer every callback from now on with 503, so that WeCom tries again later or elsewhere."""
+        """Answer every callback with 503 from now on, so that WeCom tries again later or elsewhere."""
         self._draining = True
 
-    def check_head(self, method: str, query: bytes) -> Answer | None:  # noqa: ARG002 - the receiver's signature
-        """Refuse a callback that cannot be admitted now, before its body is received."""
-        if method == "POST" and (reason := self._unavailability()):
-            return self._unavailable(reason)
+    def check_head(self, method: str, query: bytes) -> Answer | None:  # noqa: ARG002 - the server passes it
+        """Return the answer that refuses a callback before its body is received, None if it may be admitted."""
+        if method == "POST" and (reason := self._unavailable_reason()):
+            return self._unavailable_answer(reason)
         return None
 
     def receive(self, request: Request) -> None:
-        """Answer a request: the console's URL check at once, a callback with its batch."""
+        """Answer a request: a URL check immediately, a callback together with its batch."""
         if request.method == "GET":
             request.answer(self._check_url(request.query))
             return
         if not self._received:
-            # In the next iteration of the loop: what else this one brings is in the same batch.
+            # Callbacks that arrive later in this loop iteration join the batch.
             self._loop.call_soon(self._open_received)
         self._received.append((request, self._clock.now()))
 
     def _open_received(self) -> None:
-        """Open what was received, and answer all that needs no state: a state that hangs must not hold it up."""
+        """Open a batch of received callbacks, and answer those that need no state even while the state hangs."""
         batch: list[tuple[Request, float]] = []
         batch_bytes = 0
         while self._received and len(batch) < BATCH_CALLBACKS and batch_bytes < BATCH_BYTES:
@@ -162,7 +166,7 @@ class Inbound:
             self._admitting = None
 
     async def _admit(self, batch: Sequence[_OpenedCallback]) -> None:
-        """Admit a batch and answer it; a state that fails or hangs costs each of it a 503."""
+        """Admit a batch and answer it, with 503 for every callback if the state fails or hangs."""
         now = self._clock.now()
         outcomes: Sequence[CallbackOutcome]
         try:
@@ -172,30 +176,30 @@ class Inbound:
         except StateUnavailable as unavailable:
             outcomes = [unavailable.reason] * len(batch)
         except TimeoutError:
-            # What was stored none the less is recovered like the messages of a process that died.
+            # Callbacks stored nevertheless have no owner and are recovered, like those of a process that died.
             outcomes = ["state"] * len(batch)
-        except Exception as error:  # noqa: BLE001 - a bug must not leave callers without an answer
+        except Exception as error:  # noqa: BLE001 - a bug must not leave requests without an answer
             for opened in batch:
                 self._inbox.release_place()
-                opened.request.answer(self._failed(opened.kind, error))
+                opened.request.answer(self._answer_to_error(opened.kind, error))
             return
         for opened, outcome in zip(batch, outcomes, strict=True):
-            # First of all: whatever happens to an answer, a message in the state is worked on.
+            # Before answers are made: a message that is stored must be processed even if its answer fails.
             self._inbox.release_place()
             if outcome == "accepted":
                 self._inbox.put(AdmittedCallback(opened.callback, now))
-        answers = [self._answer_for(opened, outcome) for opened, outcome in zip(batch, outcomes, strict=True)]
-        # All of them are written with nothing in between: each write leaves the caches cold for what comes next.
+        answers = [self._answer_to_outcome(opened, outcome) for opened, outcome in zip(batch, outcomes, strict=True)]
+        # Answers are written back to back, because each socket write leaves cold caches for the code after it.
         for opened, answer in zip(batch, answers, strict=True):
             opened.request.answer(answer)
         for opened, outcome in zip(batch, outcomes, strict=True):
-            self._report(opened, outcome)
+            self._emit_answered(opened, outcome)
 
     def _open(self, request: Request, started_at: float) -> _OpenedCallback | None:
-        """Open a callback and hold a place in the inbox for it; None when it is answered already."""
+        """Open a callback and hold a place in the inbox for it. Return None if it is answered already."""
         try:
-            if reason := self._unavailability():
-                request.answer(self._unavailable(reason))
+            if reason := self._unavailable_reason():
+                request.answer(self._unavailable_answer(reason))
                 return None
             signed = envelope.read_query(envelope.parse_query(request.query))
             opened_envelope = self._open_envelope(signed, envelope.read_body(request.body))
@@ -207,16 +211,17 @@ class Inbound:
             if refusal is None and opened.callback.type in _ADMITTED_TYPES:
                 self._inbox.hold_place()
                 return opened
-        except Exception as error:  # noqa: BLE001 - see _failed
+        except Exception as error:  # noqa: BLE001 - a bug must not leave the request without an answer
             if isinstance(error, UndecipherableEnvelope | WrongReceiver | StaleCallback):
-                # These come after the signature was checked.
+                # These errors are raised only once the signature was found to be valid.
                 self.last_signed_at = self._clock.wall()
-            request.answer(self._failed("message", error))
+            request.answer(self._answer_to_error("message", error))
             return None
-        # Else a type that WeCom added later, or the refresh of a streamed answer, which this channel never starts.
+        # "accepted" here: a type that WeCom added later, or the refresh of a streamed answer, which this channel never
+        # sends.
         outcome: CallbackOutcome = "refused" if refusal else "accepted"
-        request.answer(self._answer_for(opened, outcome))
-        self._report(opened, outcome, refusal=refusal)
+        request.answer(self._answer_to_outcome(opened, outcome))
+        self._emit_answered(opened, outcome, refusal=refusal)
         return None
 
     def _open_envelope(self, signed: SignedQuery, ciphertext: str) -> OpenedEnvelope:
@@ -228,9 +233,9 @@ class Inbound:
             raise StaleCallback
         return opened
 
-    def _answer_for(self, opened: _OpenedCallback, outcome: CallbackOutcome) -> Answer:
-        """Return the sealed acknowledgement of a callback, or what asks WeCom to send it again."""
-        if outcome not in _ACKNOWLEDGED:
+    def _answer_to_outcome(self, opened: _OpenedCallback, outcome: CallbackOutcome) -> Answer:
+        """Return the sealed acknowledgement of a callback, or the answer that asks WeCom to send it again."""
+        if outcome not in _ACKNOWLEDGED_OUTCOMES:
             return RETRY_LATER
         try:
             sealed = envelope.seal(
@@ -241,11 +246,13 @@ class Inbound:
                 nonce=opened.signed.nonce,
                 random=self._random(limits.FRAME_RANDOM_BYTES),
             )
-        except Exception as error:  # noqa: BLE001 - a bug must not leave the others of its batch without an answer
-            return self._failed(opened.kind, error)
+        except Exception as error:  # noqa: BLE001 - a bug must not leave the rest of the batch without an answer
+            return self._answer_to_error(opened.kind, error)
         return Answer(status=200, body=msgspec.json.encode(sealed), content_type="application/json", verifies=True)
 
-    def _report(self, opened: _OpenedCallback, outcome: CallbackOutcome, *, refusal: Refusal | None = None) -> None:
+    def _emit_answered(
+        self, opened: _OpenedCallback, outcome: CallbackOutcome, *, refusal: Refusal | None = None
+    ) -> None:
         callback, event = opened.callback, opened.callback.event
         self._emit(
             events.CallbackAnswered(
@@ -265,32 +272,32 @@ class Inbound:
         )
 
     def _check_url(self, query: bytes) -> Answer:
-        """Answer the console's URL check with the bare plaintext: no quotes, no newline (101033)."""
+        """Answer the console's URL check with the bare plaintext, without quotes or a newline (page 101033)."""
         started_at = self._clock.now()
         try:
             parameters = envelope.parse_query(query)
             opened = self._open_envelope(envelope.read_query(parameters), envelope.read_echo(parameters))
             if opened.message.lstrip().startswith(b"{"):
-                # Else whoever saw a callback pass could have its ciphertext opened here. A genuine echo is a number.
-                message = "the echo is no echo but a callback"
+                # A client that intercepted a callback must not get it decrypted here. A genuine echo is a number.
+                message = "the echo is a callback"
                 raise MalformedCallback(message)  # noqa: TRY301 - one place for rejections
-        except Exception as error:  # noqa: BLE001 - see _failed
-            return self._failed("verify", error)
+        except Exception as error:  # noqa: BLE001 - a bug must not leave the request without an answer
+            return self._answer_to_error("verify", error)
         self._emit(events.UrlChecked(started_at=started_at, answered_at=self._clock.now()))
-        # An echo can be replayed by whoever reads an access log, so it verifies no connection.
+        # Anyone who reads an access log can replay an echo, so it does not verify the connection.
         return Answer(status=200, body=opened.message)
 
-    def _unavailability(self) -> Unavailability | None:
+    def _unavailable_reason(self) -> Unavailability | None:
         if self._draining:
             return "draining"
         return "inbox_full" if self._inbox.is_full else None
 
-    def _unavailable(self, reason: Unavailability) -> Answer:
+    def _unavailable_answer(self, reason: Unavailability) -> Answer:
         self._emit(events.CallbackUnavailable(reason=reason))
         return _UNAVAILABLE
 
-    def _failed(self, kind: CallbackKind, error: Exception) -> Answer:
-        """Return the answer to what is not accepted. After a bug of ours it is 503: WeCom may try again."""
+    def _answer_to_error(self, kind: CallbackKind, error: Exception) -> Answer:
+        """Return the answer to a callback that is rejected. If the error is a bug it is 503, so that WeCom retries."""
         if isinstance(error, CallbackRejected):
             self._emit(events.CallbackInvalid(kind=kind, reason=error.reason, status=error.status, detail=str(error)))
             return error_answer(error.status)

@@ -1,4 +1,4 @@
-"""The admitted messages in progress: bounded, each chat in order, no chat waiting for another."""
+"""The inbox: the admitted messages in progress, limited in number, published in order within each chat."""
 
 from __future__ import annotations
 
@@ -26,46 +26,48 @@ if TYPE_CHECKING:
     from maven_channel_wecom.state.store import StateStore, StoredCallback
     from maven_channel_wecom.telemetry.events import Emit
 
-    _Step = Callable[[str, float], Awaitable[None]]
-    """Records in the state that the message of an id ended, at a time."""
+    _RecordEnd = Callable[[str, float], Awaitable[None]]
+    """A state operation that records the end of a message, given the message id and the time."""
 
 LATE_SECONDS: Final = 60.0
-"""The objective for an answer. Lower: agents that think are reported; higher: whoever is on call hears of it later."""
+"""Age at which a message in progress is reported as late, in seconds. Lower: agents that are merely slow are reported.
+Higher: the engineer on call learns later of an agent that hangs."""
 
 NORMALIZE_SECONDS: Final = limits.MEDIA_URL_SECONDS + 30.0
-"""Media end before that. Without a limit a plugin that hangs would stop its chat, and fill the inbox."""
+"""Maximum time to normalize a message, in seconds. Media are fetched or expired before that. Without a limit, a plugin
+that hangs would block its chat and fill the inbox."""
 
 
 class AdmittedCallback(msgspec.Struct, frozen=True):
-    """What a channel hands to `maven_inbound_normalize`. `received_at` is in seconds since the epoch."""
+    """The callback that a channel passes to `maven_inbound_normalize`. `received_at` is in seconds since the epoch."""
 
     callback: Callback
     received_at: float
     media_use: MediaUse = msgspec.field(default_factory=MediaUse)
 
 
-class _Work(msgspec.Struct, eq=False):
-    """A message in progress. `previous` is the one of its chat that must be published first, None if there is none."""
+class _PendingMessage(msgspec.Struct, eq=False):
+    """A message in progress. `previous` is the message of its chat to be published before it, None if there is none."""
 
     admitted: AdmittedCallback
-    previous: _Work | None
+    previous: _PendingMessage | None
     published: asyncio.Event
 
 
 class Inbox:
-    """Normalizes, publishes and finishes each admitted message, in one task.
+    """Normalizes, publishes and finishes admitted messages, each in a task of its own.
 
-    Messages of one chat are published in the order they came, however long the media of each took; publishing one does
-    not wait until the host has dealt with the one before.
+    Messages of one chat are published in the order in which they were put in, even if the media of an earlier one take
+    longer. A message is published as soon as the one before it was, without waiting for the host to deal with that one.
 
     Args:
-        limit: how many messages may be in progress.
-        normalize: turns a callback into a message; None when there is nothing to say.
+        limit: maximum number of messages in progress.
+        normalize: converts a callback into a message, or returns None if it holds nothing for the agent.
         publish: hands a message to the host, and returns when the host has dealt with it.
-        media_budget: where a message releases what its media use.
-        state: where finished callbacks are forgotten, and unfinished ones are found.
-        emit: reports what happened.
-        clock: the channel's.
+        media_budget: counts the bytes that the media of a message use until it is finished.
+        state: stores callbacks until they are finished.
+        emit: receives telemetry events.
+        clock: the clock of the channel.
     """
 
     def __init__(
@@ -87,24 +89,24 @@ class Inbox:
         self._emit = emit
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        # In the order they were put in.
-        self._work: dict[_Work, asyncio.Task[None]] = {}
-        # The newest message of each chat that is not published.
-        self._newest: dict[str, _Work] = {}
+        # In the order in which messages were put in.
+        self._tasks: dict[_PendingMessage, asyncio.Task[None]] = {}
+        # The newest unpublished message of each chat.
+        self._newest: dict[str, _PendingMessage] = {}
         self._held_places = 0
         # Ends of messages that the state could not record, by message id.
-        self._unrecorded: dict[str, _Step] = {}
+        self._unrecorded: dict[str, _RecordEnd] = {}
         self._drained = False
         self._reported_late: AdmittedCallback | None = None
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._work)
+        return len(self._tasks)
 
     @property
     def is_full(self) -> bool:
         """Whether there is no place for another message."""
-        return len(self._work) + self._held_places >= self._limit
+        return len(self._tasks) + self._held_places >= self._limit
 
     def hold_place(self) -> None:
         """Hold a place for a message that is about to be admitted."""
@@ -116,67 +118,68 @@ class Inbox:
         self._changed.set()
 
     def put(self, admitted: AdmittedCallback) -> None:
-        """Start work on a message. One that comes after a drain stays in the state, like those the drain ended."""
+        """Start processing a message. After a drain this does nothing: the message stays in the state."""
         if self._drained:
             return
-        work = _Work(admitted, None, asyncio.Event())
+        pending = _PendingMessage(admitted, None, asyncio.Event())
         if admitted.callback.type != EVENT:
             chat = _chat(admitted.callback)
-            work.previous = self._newest.get(chat)
-            self._newest[chat] = work
-        self._work[work] = self._loop.create_task(self._process(work), name="wecom message")
+            pending.previous = self._newest.get(chat)
+            self._newest[chat] = pending
+        self._tasks[pending] = self._loop.create_task(self._process(pending), name="wecom message")
 
     async def recover(self) -> None:
-        """Work on messages of processes that died, oldest first. They take at most half of the places.
+        """Process messages left by processes that died, oldest first, until the inbox is half full.
 
-        Events, what this version cannot read, and what nobody could be answered any more are finished instead.
+        Events, callbacks that this version cannot read, and messages too old to be answered are finished instead.
+        Ends of messages that could not be recorded before are recorded first.
 
         Raises:
-            StateUnavailable: the state cannot say what there is, or not record an end.
+            StateUnavailable: the state cannot return unfinished callbacks, or cannot record an end.
         """
-        await self._record_ends()
-        while most := max(0, max(1, self._limit // 2) - len(self._work) - self._held_places):
+        await self._retry_unrecorded()
+        while most := max(0, max(1, self._limit // 2) - len(self._tasks) - self._held_places):
             now = self._clock.now()
             unfinished = await self._state.take_over(now, most=most)
             if not unfinished:
                 return
-            over = 0
+            skipped = 0
             for stored in unfinished:
                 callback = _read_message(stored)
                 if callback is None or stored.received_at + limits.RESPONSE_URL_SECONDS <= now:
-                    over += 1
+                    skipped += 1
                     self._unrecorded[stored.message_id] = self._state.finish
                 else:
                     self._emit(events.MessageRecovered(message_id=stored.message_id, type=callback.type))
                     self.put(AdmittedCallback(callback, stored.received_at))
-            self._emit(events.MessagesRecovered(messages=len(unfinished) - over, over=over))
-            await self._record_ends()
+            self._emit(events.MessagesRecovered(messages=len(unfinished) - skipped, over=skipped))
+            await self._retry_unrecorded()
 
     async def drain(self, seconds: float) -> int:
-        """Wait until all work is done, at most that long, then end the rest; return how many were left.
+        """Wait up to `seconds` for all messages in progress, cancel the rest, and return how many were cancelled.
 
-        Held places are waited for too: their messages may be in the state already.
+        Messages for which a place is held are waited for too, because they may already be in the state.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._work or self._held_places:
+                while self._tasks or self._held_places:
                     self._changed.clear()
                     await self._changed.wait()
         self._drained = True
-        left = list(self._work.values())
-        self._work.clear()
+        left = list(self._tasks.values())
+        self._tasks.clear()
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         return len(left)
 
     def oldest_seconds(self) -> float:
-        """Return the age of the oldest message in progress, 0 when there is none."""
+        """Return the age of the oldest message in progress in seconds, 0 if there is none."""
         oldest = self._oldest()
         return 0.0 if oldest is None else max(0.0, self._clock.now() - oldest.received_at)
 
     def report_late(self) -> None:
-        """Report the oldest message in progress when it is late, once: an agent that hangs says nothing."""
+        """Emit MessageLate for the oldest message in progress if it is late and was not reported yet."""
         oldest, seconds = self._oldest(), self.oldest_seconds()
         if oldest is None or oldest is self._reported_late or seconds < LATE_SECONDS:
             return
@@ -189,41 +192,41 @@ class Inbox:
         )
 
     def _oldest(self) -> AdmittedCallback | None:
-        # Not the first one put in: a message that was recovered may be older than all others.
-        in_progress = (work.admitted for work in self._work)
+        # A recovered message may be older than those put in before it.
+        in_progress = (pending.admitted for pending in self._tasks)
         return min(in_progress, key=lambda admitted: admitted.received_at, default=None)
 
-    async def _process(self, work: _Work) -> None:
-        callback = work.admitted.callback
+    async def _process(self, pending: _PendingMessage) -> None:
+        callback = pending.admitted.callback
         try:
             if callback.type != EVENT:
-                await self._deliver(work)
+                await self._deliver(pending)
             await self._record(callback, self._state.finish)
         except asyncio.CancelledError:
-            if _is_being_cancelled():
+            if _is_task_cancelled():
                 raise
             await self._fail(callback, "CancelledError")
-        except Exception as error:  # noqa: BLE001 - whatever a host or a wrapping plugin raises costs this message alone
+        except Exception as error:  # noqa: BLE001 - an error of the host or a wrapping plugin affects this message only
             await self._fail(callback, type(error).__name__)
         finally:
-            self._let_next_publish(work)
-            self._media_budget.release(work.admitted.media_use)
-            self._work.pop(work, None)
+            self._let_next_publish(pending)
+            self._media_budget.release(pending.admitted.media_use)
+            self._tasks.pop(pending, None)
             self._changed.set()
 
-    async def _deliver(self, work: _Work) -> None:
-        """Normalize a message, publish it in its turn, and return when the host has dealt with it."""
-        callback = work.admitted.callback
+    async def _deliver(self, pending: _PendingMessage) -> None:
+        """Normalize a message, publish it after the one before it, and return when the host has dealt with it."""
+        callback = pending.admitted.callback
         try:
             async with asyncio.timeout(NORMALIZE_SECONDS):
-                message = await self._normalize(work.admitted)
+                message = await self._normalize(pending.admitted)
         finally:
-            # Also when it failed: the next message of the chat waits for this one alone, and is published in the next
-            # iteration of the loop or later, so the order holds.
-            if work.previous is not None:
-                await work.previous.published.wait()
-                work.previous = None
-            self._let_next_publish(work)
+            # A failed message waits too, because the next one of the chat waits for this one only. The next one cannot
+            # overtake: its task resumes in the next loop iteration at the earliest, after this one was published.
+            if pending.previous is not None:
+                await pending.previous.published.wait()
+                pending.previous = None
+            self._let_next_publish(pending)
         blocks = len(message.content_blocks) if message else 0
         self._emit(events.MessageNormalized(message_id=callback.message_id, blocks=blocks))
         if message is None:
@@ -233,29 +236,29 @@ class Inbox:
         await self._publish(message)
         self._emit_end(callback, "published")
 
-    def _let_next_publish(self, work: _Work) -> None:
-        work.published.set()
-        chat = _chat(work.admitted.callback)
-        if self._newest.get(chat) is work:
+    def _let_next_publish(self, pending: _PendingMessage) -> None:
+        pending.published.set()
+        chat = _chat(pending.admitted.callback)
+        if self._newest.get(chat) is pending:
             del self._newest[chat]
 
     async def _fail(self, callback: Callback, reason: str) -> None:
         self._emit_end(callback, "failed", reason)
         await self._record(callback, self._state.release)
 
-    async def _record(self, callback: Callback, step: _Step) -> None:
-        """Record the end of a message; one that cannot be recorded now is tried again by `recover`."""
+    async def _record(self, callback: Callback, record_end: _RecordEnd) -> None:
+        """Record the end of a message. If the state stays unavailable, `recover` tries again later."""
         try:
-            await retry_while_unavailable(lambda: step(callback.message_id, self._clock.now()), self._clock)
+            await retry_while_unavailable(lambda: record_end(callback.message_id, self._clock.now()), self._clock)
         except StateUnavailable as unavailable:
-            self._unrecorded[callback.message_id] = step
+            self._unrecorded[callback.message_id] = record_end
             self._emit(events.MessageNotRecorded(message_id=callback.message_id, reason=unavailable.reason))
 
-    async def _record_ends(self) -> None:
-        """Record the ends that could not be recorded before."""
+    async def _retry_unrecorded(self) -> None:
+        """Record ends of messages that could not be recorded before."""
         while self._unrecorded:
-            message_id, step = next(iter(self._unrecorded.items()))
-            await step(message_id, self._clock.now())
+            message_id, record_end = next(iter(self._unrecorded.items()))
+            await record_end(message_id, self._clock.now())
             self._unrecorded.pop(message_id, None)
 
     def _emit_end(
@@ -278,7 +281,7 @@ def _read_message(stored: StoredCallback) -> Callback | None:
     return callback if callback.type in MESSAGE_TYPES else None
 
 
-def _is_being_cancelled() -> bool:
-    """Tell whether somebody cancelled this task, and not only something it awaited."""
+def _is_task_cancelled() -> bool:
+    """Return whether this task itself was cancelled, rather than something it awaited."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

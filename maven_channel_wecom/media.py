@@ -1,6 +1,6 @@
-"""One media item's way from its URL to a content block, within a budget of bytes.
+"""Fetching of media items: from a URL to a content block, within a budget of bytes.
 
-It always becomes a block, if only one that says why the item is not available.
+Every item becomes a block; one that cannot be fetched becomes an `unavailable` block with the reason.
 """
 
 from __future__ import annotations
@@ -34,31 +34,34 @@ if TYPE_CHECKING:
     from maven_channel_wecom.telemetry.events import Emit
 
 FETCH_SECONDS: Final = 60.0
-"""For one item, all attempts together. Lower: large pictures over slow proxies fail; higher: the chat waits longer."""
+"""Maximum time to fetch one item, over all attempts, in seconds. Lower: large pictures fail over slow proxies. Higher:
+the chat waits longer."""
 
 MAX_ITEMS: Final = 32
-"""In one message. Nobody sends more; whoever forges a message could name ten thousand."""
+"""Maximum number of items fetched for one message. Real messages have fewer; a forged one could list ten thousand."""
 
 MAX_DOWNLOADS: Final = 16
-"""At once, in one channel. Lower: a busy morning takes longer; higher: WeCom's storage may refuse."""
+"""Maximum number of simultaneous downloads of one channel. Lower: items wait longer under load. Higher: WeCom's storage
+may refuse requests."""
 
 
 class MediaUse(msgspec.Struct, eq=False):
-    """The bytes that the media of one message use, from its first download until the message is dealt with."""
+    """The bytes that the media of one message use, from its first download until the message is finished."""
 
     used_bytes: int = 0
     released: bool = False
 
 
 class MediaBudget:
-    """Counts the bytes of all media in memory, and starts no download whose result might not fit.
+    """Limits the bytes of all media in memory: a download starts only if its result is sure to fit.
 
-    A download reserves what the largest item would use, and then uses what the item really has, until its message
-    releases it. An item whose message uses nothing yet waits as long as its caller does. One whose message uses some
-    already waits for running downloads only: two messages that hold something could wait for each other.
+    Each download reserves the size of the largest possible item. Once it has ended, the actual size is charged to its
+    message instead, until the message releases it. If the budget is exhausted, an item waits. An item whose message has
+    already been charged waits only while downloads are running, because two messages that each hold bytes would
+    otherwise wait for each other.
 
     Args:
-        limit_bytes: for all together; `mediaLimitBytes`.
+        limit_bytes: the limit for all media together (`mediaLimitBytes`).
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -69,14 +72,14 @@ class MediaBudget:
 
     @property
     def used_bytes(self) -> int:
-        """What is used and reserved now; never above the limit."""
+        """The bytes charged and reserved now; never above the limit."""
         return self._used_bytes + self._downloads * BLOCK_BYTES
 
     async def reserve(self, use: MediaUse) -> None:
-        """Wait until one more item of a message may be downloaded. `charge` must follow.
+        """Wait until an item of a message may be downloaded, and reserve its bytes. `charge` must follow.
 
         Raises:
-            MediaUnavailable: there is no room and will be none, with reason `no_room`.
+            MediaUnavailable: the message already uses bytes and no running download could free any; reason `no_room`.
         """
         granted = asyncio.get_running_loop().create_future()
         self._waiting.append((use, granted))
@@ -87,25 +90,25 @@ class MediaBudget:
             await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled() and granted.exception() is None:
-                # Granted in the same iteration of the loop.
+                # Granted and cancelled in the same loop iteration.
                 self.charge(use, 0)
             raise
 
     def charge(self, use: MediaUse, used_bytes: int) -> None:
-        """End a download: its reservation is replaced by what it brought."""
+        """End a download: replace its reservation by the bytes that it actually uses."""
         self._downloads -= 1
         if not use.released:
             use.used_bytes += used_bytes
             self._used_bytes += used_bytes
         self._grant()
         if not self._downloads:
-            # No running download can make room any more for messages that hold some already.
+            # No running download is left that could free bytes for messages that already use some.
             for waiting, granted in self._waiting:
                 if waiting.used_bytes and not granted.done():
                     granted.set_exception(MediaUnavailable(reason="no_room"))
 
     def release(self, use: MediaUse) -> None:
-        """End a message: it uses nothing any more, whatever its downloads still bring."""
+        """Release the bytes of a message. Downloads of the message that end later are charged nothing."""
         use.released = True
         self._used_bytes -= use.used_bytes
         use.used_bytes = 0
@@ -123,14 +126,14 @@ class MediaBudget:
 
 
 class MediaFetcher:
-    """Fetches, decrypts and recognizes the media of one channel.
+    """Downloads and decrypts the media of one channel, and recognizes their types.
 
     Args:
-        client: downloads.
-        keys: the AES keys that may be right, the likeliest first.
-        budget: for the bytes of all media in memory.
-        emit: reports what happened.
-        clock: the channel's.
+        client: downloads from URLs.
+        keys: the AES keys to try, the most likely first.
+        budget: limits the bytes of all media in memory.
+        emit: receives telemetry events.
+        clock: the clock of the channel.
     """
 
     def __init__(
@@ -145,9 +148,9 @@ class MediaFetcher:
     async def fetch_all(
         self, items: Sequence[MediaItem], use: MediaUse, *, received_at: float, message_id: str
     ) -> list[ContentBlock]:
-        """Return the block of each media item of a message, all fetched at once; beyond MAX_ITEMS they are left out.
+        """Fetch the media items of a message concurrently and return their blocks; beyond MAX_ITEMS none is fetched.
 
-        Their bytes are charged to `use` until the message releases it.
+        The bytes of the blocks are charged to `use`.
         """
         blocks = await asyncio.gather(
             *(self.fetch(item, use, received_at=received_at, message_id=message_id) for item in items[:MAX_ITEMS])
@@ -155,7 +158,10 @@ class MediaFetcher:
         return [*blocks, *(unavailable_block(item, "too_many") for item in items[MAX_ITEMS:])]
 
     async def fetch(self, item: MediaItem, use: MediaUse, *, received_at: float, message_id: str) -> ContentBlock:
-        """Return the block of a media item; `received_at`, in seconds since the epoch, is when its URL began to age."""
+        """Fetch a media item and return its block. Its URL expires MEDIA_URL_SECONDS after `received_at`.
+
+        `received_at` is in seconds since the epoch. The bytes of the block are charged to `use`.
+        """
         seconds = None
         outcome: Literal["opened", MediaFailure]
         block: ContentBlock
@@ -172,7 +178,7 @@ class MediaFetcher:
             block, outcome = downloaded, "opened"
         except MediaUnavailable as unavailable:
             block, outcome = unavailable_block(item, unavailable.reason), unavailable.reason
-        except Exception as error:  # noqa: BLE001 - a bug met by one picture must not cost the words around it
+        except Exception as error:  # noqa: BLE001 - a bug in handling one item must not lose the rest of the message
             self._emit(events.MediaFailed(message_id=message_id, error=type(error).__name__))
             block, outcome = unavailable_block(item, "error"), "error"
         only_id = bool(item.media_id and not item.url)
@@ -183,13 +189,13 @@ class MediaFetcher:
 
     async def _reserve(self, item: MediaItem, use: MediaUse, received_at: float) -> None:
         if item.kind == "video":
-            # No model takes one, and it may have 100 MB.
+            # No model accepts videos, and one may have 100 MB.
             raise MediaUnavailable(reason="unsupported")
         if not item.url:
             raise MediaUnavailable(reason="no_url")
         seconds_left = _seconds_left(received_at, self._clock.now())
         if seconds_left <= 0:
-            # A timeout ends nothing but a wait, and where there is room nobody waits.
+            # The timeout below ends only a wait, and an item that fits the budget does not wait.
             raise MediaUnavailable(reason="expired")
         try:
             async with asyncio.timeout(seconds_left):
@@ -213,7 +219,10 @@ class MediaFetcher:
 
 
 class _Decryption:
-    """One attempt at an item: decrypted and encoded as it arrives, so no step is long and nothing is kept twice."""
+    """The sink of one download attempt, which decrypts and encodes data as it arrives.
+
+    This keeps each loop iteration short and stores no content twice.
+    """
 
     def __init__(self, keys: Sequence[bytes], kind: MediaKind) -> None:
         self.decryptor = media.MediaDecryptor(keys, kind)
@@ -223,7 +232,11 @@ class _Decryption:
         self.data.add(self.decryptor.update(content))
 
     async def finish(self) -> None:
-        """Decrypt what is left: little, or everything when only the end told how. Raises MediaUnavailable."""
+        """Decrypt what is left, which is everything if only the end of the data shows which key is right.
+
+        Raises:
+            MediaUnavailable: no key opens the item.
+        """
         for piece in self.decryptor.finalize():
             self.data.add(piece)
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The way out: one reply, from markdown through the window of the message it answers to a receipt."""
+"""Delivery of replies: from markdown, through the reply window of the message it answers, to a receipt."""
 
 from __future__ import annotations
 
@@ -29,15 +29,20 @@ if TYPE_CHECKING:
 
     _Part = tuple[ReplyWindow, Rendered]
 
-# A stop has its own limit, and whoever asked for it does not wait for a database.
-_CANCELLED_SECONDS: Final = 1.0
+# A cancelled reply must end soon: a channel that stops has its own deadline and does not wait for a database.
+_CANCELLED_RESTORE_SECONDS: Final = 1.0
 
 
 class Poster(Protocol):
-    """Makes one POST: an Egress, or its double in a test."""
+    """The part of Egress that Outbound uses, so that tests can replace it."""
 
     async def post(self, url: str, body: bytes, *, timeout_seconds: float, progress: SendProgress) -> tuple[int, bytes]:
-        """POST JSON once; see Egress."""
+        """POST JSON once, and return the status and body of the answer.
+
+        Raises:
+            RequestNotSent: nothing of the request left this machine.
+            AnswerLost: the request left or may have left, and no complete answer arrived.
+        """
         ...
 
 
@@ -45,12 +50,12 @@ class Outbound:
     """Delivers the replies of one channel.
 
     Args:
-        poster: makes one request.
-        state: holds the windows.
-        emit: reports what happened.
-        clock: the channel's.
-        random: returns a number from 0 to 1, for the jitter.
-        overflow: what happens to a text that is too long.
+        poster: makes requests.
+        state: stores the reply windows.
+        emit: receives telemetry events.
+        clock: the clock of the channel.
+        random: returns a random number from 0 to 1, for jitter.
+        overflow: whether a text over WeCom's limit is truncated or continued through spare windows.
     """
 
     def __init__(
@@ -71,7 +76,7 @@ class Outbound:
         self._overflow = overflow
 
     async def send(self, message: OutboundMessage) -> Receipt:
-        """Deliver a message. What the network, WeCom or the state does is told in the receipt, never raised."""
+        """Deliver a message. Failures of the network, WeCom or the state are reported in the receipt, never raised."""
         try:
             receipt, window = await self._send(message)
         except StateUnavailable:
@@ -90,7 +95,7 @@ class Outbound:
         return receipt
 
     async def _send(self, message: OutboundMessage) -> tuple[Receipt, ReplyWindow | None]:
-        """Return the receipt, and the window that was claimed."""
+        """Deliver a message, and return its receipt and the window that was claimed for it, if any."""
         rendered = rendering.render(message.content)
         if not rendered.content:
             return Receipt(outcome="undeliverable", reason="empty"), None
@@ -112,7 +117,7 @@ class Outbound:
         )
 
     async def _split(self, window: ReplyWindow, content: str) -> list[_Part]:
-        """Spread a text over its own window and as many spare ones of the chat as it needs and there are."""
+        """Split a text over its own window and as many spare windows of the chat as it needs and are available."""
         windows = [window]
         rendered = rendering.split(content, 1)
         try:
@@ -133,19 +138,19 @@ class Outbound:
         return list(zip(windows, rendered, strict=False))
 
     async def _deliver_parts(self, parts: Sequence[_Part]) -> Receipt:
-        """Deliver part after part up to the first that fails; the windows of those not sent are opened again.
+        """Deliver parts in order until one fails, and restore the windows of the parts after it.
 
-        Once the first part arrived the reply is delivered, whatever becomes of the others: they are cut off.
+        Once the first part is delivered the reply counts as delivered; parts that are not delivered count as truncated.
         """
         verdict = delivery.EXPIRED
         attempts = sent = 0
         for window, rendered in parts:
             try:
-                verdict, further_attempts = await self._deliver(window, rendered)
+                verdict, part_attempts = await self._deliver(window, rendered)
             except asyncio.CancelledError:
                 await self._restore_cancelled([unsent for unsent, _ in parts[sent + 1 :]])
                 raise
-            attempts += further_attempts
+            attempts += part_attempts
             if verdict.outcome != "delivered":
                 break
             sent += 1
@@ -159,7 +164,10 @@ class Outbound:
         )
 
     async def _deliver(self, window: ReplyWindow, rendered: Rendered) -> tuple[Verdict, int]:
-        """Deliver one text through its window, and open the window again if the text surely was not sent."""
+        """Deliver one text through its window, and restore the window if the text certainly was not sent.
+
+        Return the verdict on the last attempt and the number of attempts.
+        """
         body = reply.markdown_body(rendered.content)
         verdict = delivery.EXPIRED
         attempts = 0
@@ -177,11 +185,11 @@ class Outbound:
             try:
                 await self._clock.sleep(delay)
             except asyncio.CancelledError:
-                # Nothing of this reply has arrived: another, or the next start, may still be delivered.
+                # This text has not arrived, so the message can still be answered, even by the next process.
                 await self._restore_cancelled([window])
                 raise
-        surely_not_sent = verdict.outcome == "undeliverable"
-        await self._record(window, self._state.restore_window if surely_not_sent else self._state.spend_window)
+        not_sent = verdict.outcome == "undeliverable"
+        await self._record(window, self._state.restore_window if not_sent else self._state.spend_window)
         return verdict, attempts
 
     async def _attempt(self, window: ReplyWindow, body: bytes, attempt: int, timeout_seconds: float) -> Verdict:
@@ -213,26 +221,26 @@ class Outbound:
         return judged
 
     async def _restore_cancelled(self, windows: Sequence[ReplyWindow]) -> None:
-        """Open windows again through which nothing was sent, as the host cancelled the reply or the channel stops.
+        """Restore the windows of a cancelled reply through which nothing was sent, within a short timeout.
 
-        For a moment only. One that stays claimed is opened when its message is recovered; a spare one, whose message is
+        A window that stays claimed is restored when its message is recovered. A spare window, whose message is
         finished, stays claimed until it expires.
         """
         with contextlib.suppress(TimeoutError, StateUnavailable):
-            async with asyncio.timeout(_CANCELLED_SECONDS):
+            async with asyncio.timeout(_CANCELLED_RESTORE_SECONDS):
                 for window in windows:
                     await self._state.restore_window(window, self._clock.now())
 
-    async def _record(self, window: ReplyWindow, step: Callable[[ReplyWindow, float], Awaitable[None]]) -> None:
-        """Record what became of a claimed window. When that stays impossible, the receipt is still true."""
+    async def _record(self, window: ReplyWindow, operation: Callable[[ReplyWindow, float], Awaitable[None]]) -> None:
+        """Record that a claimed window is spent or restored. A failure is reported and does not change the receipt."""
         try:
-            await retry_while_unavailable(lambda: step(window, self._clock.now()), self._clock)
+            await retry_while_unavailable(lambda: operation(window, self._clock.now()), self._clock)
         except StateUnavailable as unavailable:
             self._emit(events.ReplyNotRecorded(message_id=window.message_id, reason=unavailable.reason))
 
 
 def _chat_keys(message: OutboundMessage) -> tuple[str, ...]:
-    """Return the chats that a message may be for: a host that does not say which kind it is may mean either."""
+    """Return the keys of the chats that a message may be for: both kinds unless the host names the kind."""
     single, group = (chat_key(message.chat_id, is_group=is_group) for is_group in (False, True))
     match message.metadata.get("chat_type"):
         case "single":

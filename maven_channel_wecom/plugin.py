@@ -1,4 +1,4 @@
-"""The hooks of the channel, and the one place where its parts are built and joined."""
+"""The hooks of the plugin, and the only code that builds and connects the parts of a channel."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 @hookimpl
 def maven_channel_problems(name: str, config: Mapping[str, Any]) -> list[str] | None:
-    return configuration.problems(name, config) if _is_ours(name, config) else None
+    return configuration.problems(name, config) if _is_wecom_entry(name, config) else None
 
 
 @hookimpl
 def maven_channel_start(name: str, config: Mapping[str, Any], host: HostServices) -> Awaitable[Channel] | None:
-    return _start(name, config, host) if _is_ours(name, config) else None
+    return _start(name, config, host) if _is_wecom_entry(name, config) else None
 
 
 @hookimpl
@@ -67,16 +67,16 @@ def maven_channel_stop(channel: Channel) -> Awaitable[None] | None:
     return channel.stop() if isinstance(channel, WeComChannel) else None
 
 
-def _is_ours(name: str, config: Mapping[str, Any]) -> bool:
+def _is_wecom_entry(name: str, config: Mapping[str, Any]) -> bool:
     return bool(config.get("type", name) == configuration.TYPE)
 
 
 async def _start(name: str, raw: Mapping[str, Any], host: HostServices) -> WeComChannel:
     try:
-        # In a thread, as secrets may stand in files.
+        # In a thread, because secrets may be read from files.
         config = await asyncio.to_thread(configuration.read_config, name, raw)
     except ConfigError as error:
-        # A file or a variable with a secret may have changed since `maven_channel_problems` looked at it.
+        # A secret's file or environment variable may have changed since `maven_channel_problems` read it.
         raise ChannelStartError(str(error)) from None
     egress = Egress(proxy=config.proxy, allow_private_network=config.allow_private_network)
     channel = await build_channel(name, config, host, clock=SystemClock(), egress=egress, jitter=random.random)
@@ -93,7 +93,19 @@ async def build_channel(
     egress: Egress,
     jitter: Callable[[], float],
 ) -> WeComChannel:
-    """Build a channel that does not listen yet, on a clock, a way out and a source of jitter from 0 to 1."""
+    """Build a channel that is not started.
+
+    Args:
+        name: the key of the channel's entry under `channels`.
+        config: the settings of the channel.
+        host: the services of its host.
+        clock: the source of time.
+        egress: sends replies and downloads media.
+        jitter: returns a random number from 0 to 1.
+
+    Raises:
+        ChannelStartError: the state cannot be opened.
+    """
     try:
         opened = await open_state(config.state, channel=name)
     except StateUnavailable as unavailable:
@@ -103,11 +115,11 @@ async def build_channel(
     state = TimedState(opened, telemetry, now=clock.now)
 
     def normalize(admitted: AdmittedCallback) -> Awaitable[InboundMessage | None]:
-        # Through the relay, so that other plugins can wrap the step.
-        normalizing: Awaitable[InboundMessage | None] = host.hook.maven_inbound_normalize(
+        # Through the host's relay, so that other plugins can wrap the hook.
+        normalized: Awaitable[InboundMessage | None] = host.hook.maven_inbound_normalize(
             channel=channel, callback=admitted
         )
-        return normalizing
+        return normalized
 
     async def close() -> None:
         await egress.close()

@@ -1,7 +1,7 @@
-"""Declares the keys of a JSON object, reads it by them, and describes it as JSON Schema.
+"""Declarations of the keys of a JSON object, from which it is read and its JSON Schema is generated.
 
-Every problem is found in one reading. It is a sentence that names its key and never shows a value, as what stands in
-the wrong place may be a secret.
+All problems of an object are reported together. Each is a sentence that names its key and never contains a value,
+because a misplaced value may be a secret.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KeyType = Literal["boolean", "integer", "number", "string", "list of strings", "
 
 _SOURCES: Final = 'a string, {"env": "NAME"} or {"file": "PATH"}'
 
-# A name or path of any other form is most likely the secret itself, put in the wrong place.
+# An environment variable or path that does not match is not shown: it is probably the secret itself in the wrong place.
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _PATH: Final = re.compile(r".*[/.].*")
 
@@ -43,22 +43,23 @@ _CHARACTER_NAMES: Final = {
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """One key of a JSON object: all that is known about it.
+    """The declaration of one key of a JSON object.
 
     Args:
-        name: the key as it is written.
-        type: the type of its value. `secret` is a string that may stand in the environment or in a file; `object` and
-            `list` are read by their owner.
-        title: two or three words for a form, in English; `title_zh` in Chinese.
-        help: one sentence for tables and forms, in English; `help_zh` in Chinese.
-        default: the value of an absent key. Only where it is the empty string may a string be empty.
-        required: whether the key must be there: always, or when another key has a value, as (key, value).
-        minimum: the smallest number.
-        maximum: the largest number.
-        choices: the strings a value may be, however they are capitalized.
-        pattern: what every good value matches, for the schema alone; `check` judges.
-        check: given a value of the right type, returns the rest of a sentence that begins with the key, or None.
-        obsolete: the key is accepted and has no effect.
+        name: the key as written in the configuration.
+        type: the type of the value. A `secret` is a string, or a reference to an environment variable or file that
+            holds it. The content of an `object` or `list` is not checked here.
+        title: two or three English words for a form; `title_zh` is the Chinese title.
+        help: one English sentence for tables and forms; `help_zh` is the Chinese one.
+        default: the value if the key is absent. A string may be empty only if this is the empty string.
+        required: whether the key is required; a pair (key, value) requires it only if another key has that value.
+        minimum: the smallest valid number.
+        maximum: the largest valid number.
+        choices: the valid strings, in lower case; the case of the value does not matter.
+        pattern: a regular expression that every valid value matches, for the JSON Schema only.
+        check: returns what is wrong with a value of the right type, as the rest of a sentence that begins with the
+            key, or None.
+        obsolete: whether the key is accepted without having an effect.
     """
 
     name: str
@@ -83,28 +84,27 @@ ENABLED: Final = Key(
     default=True,
     title="Enabled",
     title_zh="启用",
-    help="false: the entry is left alone.",
+    help="false: the entry is ignored.",
     help_zh="false：忽略该条目。",
 )
-"""The key that every entry of `channels` has: the host reads it, and a channel lists it among its own."""
+"""The key `enabled` of every entry of `channels`. The host reads it, and each channel declares it as well."""
 
 MAX_PORT: Final = 65_535
-"""The largest number of a TCP port (RFC 9293)."""
+"""The largest TCP port number (RFC 9293)."""
 
 
 class Settings:
-    """The values of one JSON object, read by the declarations of its keys.
+    """The values of one JSON object, read according to the declarations of its keys.
 
-    A key with a problem has its default, so that one reading finds every problem. `problems` holds them; the readers of
-    several objects may share the list.
+    A key whose value is wrong has its default, so that reading continues and finds every problem.
 
     Args:
-        value: the JSON value that should be an object.
-        path: where it stands, such as `channels.wecom`; empty for the whole file.
-        keys: its keys.
-        problems: the list that problems are added to.
-        environment: the variables that secrets may stand in.
-        open_ended: whether keys that are not declared belong to somebody else, and are no problem.
+        value: the JSON value, which should be an object.
+        path: the position of the object in the configuration, such as `channels.wecom`; empty for the whole file.
+        keys: the declarations of its keys.
+        problems: the list to which problems are added; several objects may share one.
+        environment: the environment variables that may hold secrets.
+        open_ended: whether undeclared keys are allowed.
     """
 
     def __init__(
@@ -133,10 +133,11 @@ class Settings:
     def __contains__(self, name: str) -> bool:
         return name in self._raw
 
-    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - its type is that of the declaration
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - the declaration decides the type
         """Return the value of a key, or its default.
 
-        A `number` is a float, a `list of strings` a tuple, a choice in lower case, and a secret the text itself.
+        A `number` is returned as a float, a `list of strings` as a tuple, a choice in lower case, and a secret as its
+        text.
         """
         if name not in self._read:
             self._read[name] = self._value(self._keys[name])
@@ -146,7 +147,7 @@ class Settings:
         """Return the value of every key.
 
         Raises:
-            ConfigError: with every problem.
+            ConfigError: there are problems; the exception holds all of them.
         """
         values = {name: self[name] for name in self._keys}
         if self.problems:
@@ -154,19 +155,19 @@ class Settings:
         return values
 
     def obsolete(self) -> tuple[str, ...]:
-        """Return the obsolete keys that are there."""
+        """Return the names of the obsolete keys that are present."""
         return tuple(key.name for key in self._keys.values() if key.obsolete and key.name in self._raw)
 
     def problem(self, name: str, sentence: str) -> None:
-        """Note a problem: the rest of a sentence that begins with the key."""
-        self.problems.append(f"{self._located(name)} {sentence}")
+        """Add a problem of a key; `sentence` continues a sentence that begins with the key."""
+        self.problems.append(f"{self._full_name(name)} {sentence}")
 
-    def _value(self, key: Key) -> Any:  # noqa: ANN401 - its type is that of the declaration
+    def _value(self, key: Key) -> Any:  # noqa: ANN401 - the declaration decides the type
         value = self._raw.get(key.name)
         if key.name not in self._raw or (value == "" and key.type == "secret" and key.required is True):
             self._report_missing(key)
             return key.default
-        # The empty string is a good secret where it is the default.
+        # `_read_secret` rejects the empty string, which is valid if it is the default.
         if key.type == "secret" and (value is None or value != key.default):
             value, problem = _read_secret(value, self._environment)
         else:
@@ -182,23 +183,23 @@ class Settings:
         if isinstance(key.required, tuple):
             other, value = key.required
             if self[other] == value:
-                self.problem(key.name, f"is required when {self._located(other)} is {_spelled(value)}")
+                self.problem(key.name, f"is required when {self._full_name(other)} is {_json_text(value)}")
         elif key.required:
             self.problem(key.name, f"is required: {_SOURCES}" if key.type == "secret" else "is required")
 
-    def _located(self, name: str) -> str:
+    def _full_name(self, name: str) -> str:
         return f"{self._path}.{name}" if self._path else name
 
     def _hint(self, name: str) -> str:
         by_lowercase = {key.name.lower(): key.name for key in self._keys.values() if not key.obsolete}
         near = difflib.get_close_matches(name.lower(), by_lowercase, n=1)
         if near:
-            return f"did you mean {self._located(by_lowercase[near[0]])}?"
+            return f"did you mean {self._full_name(by_lowercase[near[0]])}?"
         return f"known keys: {', '.join(sorted(by_lowercase.values()))}"
 
 
 def object_schema(keys: Sequence[Key]) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of an object with these keys and no others."""
+    """Return the JSON Schema (2020-12) of an object that has these keys and no others."""
     schema: dict[str, Any] = {
         "type": "object",
         "properties": {key.name: key_schema(key) for key in keys},
@@ -222,7 +223,7 @@ def object_schema(keys: Sequence[Key]) -> dict[str, Any]:
 
 
 def key_schema(key: Key) -> dict[str, Any]:
-    """Return the JSON Schema of one value."""
+    """Return the JSON Schema of the value of one key."""
     schema = {
         "title": f"{key.title} {key.title_zh}",
         "description": f"{key.help}\n{key.help_zh}",
@@ -265,16 +266,16 @@ def _reference_schema(source: str) -> dict[str, Any]:
 
 
 def _type_problem(key: Key, value: object) -> str | None:
-    """Tell what a value must be when it is not of the declared type or not within its limits."""
+    """Return what a value must be if it has the wrong type or exceeds a limit, else None."""
     match key.type:
         case "boolean":
             fits, must_be = isinstance(value, bool), "true or false"
         case "integer" | "number":
             fits, must_be = _is_number(key, value), f"a {'whole ' * (key.type == 'integer')}number{_limits(key)}"
         case "string" | "secret":
-            empty_is_good = key.default == ""
-            fits = isinstance(value, str) and (empty_is_good or bool(value.strip()))
-            must_be = "a string" if empty_is_good else "a string that is not empty"
+            may_be_empty = key.default == ""
+            fits = isinstance(value, str) and (may_be_empty or bool(value.strip()))
+            must_be = "a string" if may_be_empty else "a string that is not empty"
             if key.choices:
                 fits = isinstance(value, str) and value.lower() in key.choices
                 must_be = f"one of {', '.join(key.choices)}"
@@ -289,12 +290,12 @@ def _type_problem(key: Key, value: object) -> str | None:
 
 
 def _is_number(key: Key, value: object) -> bool:
-    """Tell whether a value is a number within its limits. To JSON Schema 5.0 is a whole one, too."""
+    """Return whether a value is a number of the declared type within its limits. 5.0 is whole, as in JSON Schema."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     if key.type == "integer" and isinstance(value, float) and not value.is_integer():
         return False
-    # Neither infinite nor too large for the floating-point numbers that durations are.
+    # Excludes infinity, NaN, and integers too large to be converted to a float.
     if not abs(value) <= sys.float_info.max:
         return False
     return (key.minimum is None or value >= key.minimum) and (key.maximum is None or value <= key.maximum)
@@ -306,7 +307,7 @@ def _limits(key: Key) -> str:
     return "" if key.minimum is None else f", {key.minimum} or more"
 
 
-def _converted(key: Key, value: Any) -> Any:  # noqa: ANN401 - its type is that of the declaration
+def _converted(key: Key, value: Any) -> Any:  # noqa: ANN401 - the declaration decides the type
     match key.type:
         case "integer":
             return int(value)
@@ -321,7 +322,7 @@ def _converted(key: Key, value: Any) -> Any:  # noqa: ANN401 - its type is that 
 
 
 def _read_secret(value: object, environment: Mapping[str, str]) -> tuple[str, str | None]:
-    """Return a secret and what is wrong with it. White space around it, such as a file's line end, is no part of it."""
+    """Return a secret without surrounding white space (such as a file's final newline), and what is wrong with it."""
     match value:
         case str(text):
             source = "is"
@@ -330,7 +331,7 @@ def _read_secret(value: object, environment: Mapping[str, str]) -> tuple[str, st
             source = f"takes its value from the environment variable {shown}, which is"
             try:
                 text = environment[name]
-            # A name that cannot be encoded is a ValueError.
+            # ValueError is raised for a name that cannot be encoded.
             except (KeyError, ValueError):
                 return "", f"{source} not set: set it"
         case {"file": str(name), **rest} if not rest:
@@ -350,7 +351,7 @@ def _read_secret(value: object, environment: Mapping[str, str]) -> tuple[str, st
 
 
 def _secret_problem(text: str) -> str | None:
-    """Tell what slipped into a secret when it was copied. The text names a character that is no part of any secret."""
+    """Return which common mistake was made when a secret was copied, else None. No part of the secret is shown."""
     if text[:1] + text[-1:] in _QUOTES:
         return "is wrapped in quotes, which are no part of it: leave them out"
     if _ASSIGNMENT.match(text):
@@ -362,5 +363,5 @@ def _secret_problem(text: str) -> str | None:
     return None
 
 
-def _spelled(value: object) -> str:
+def _json_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

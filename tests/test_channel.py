@@ -68,7 +68,7 @@ async def test_a_channel_is_healthy_from_its_start_to_its_end() -> None:
     await host.hook.maven_channel_stop(channel=channel)
     health = await channel.health()
     assert not health.ready
-    assert health.reasons == ("channels.wecom does not listen", "channels.wecom is being stopped")
+    assert health.reasons == ("channels.wecom is not listening", "channels.wecom is being stopped")
     assert generate_latest(host.metrics) == b""
 
 
@@ -81,7 +81,7 @@ async def test_a_port_in_use_is_one_sentence_and_leaves_nothing_behind() -> None
     assert generate_latest(late.metrics) == b""
     assert str(raised.value) == (
         f"channels.wecom cannot listen on 127.0.0.1:{first.port}: Address already in use; "
-        "change channels.wecom.host or .port, or stop the program that has it"
+        "change channels.wecom.host or .port, or stop the program that uses it"
     )
     await host.hook.maven_channel_stop(channel=first)
 

@@ -71,7 +71,7 @@ class Desk:
 
     async def settle(self) -> None:
         """Wait until everything that can be done is done."""
-        while tasks := list(self.inbox._work.values()):
+        while tasks := list(self.inbox._tasks.values()):
             done, _ = await asyncio.wait(tasks, timeout=WAIT_SECONDS)
             assert done
 

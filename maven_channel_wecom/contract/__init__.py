@@ -1,1 +1,1 @@
-"""What a Maven host offers to its channels, and what it asks of them. Imports nothing of the rest of this package."""
+"""The contract between a Maven host and its channels. Imports nothing else from this package."""

@@ -1,4 +1,4 @@
-"""The two handles of the contract: the channel a host holds, and the services a channel gets from its host."""
+"""Two interfaces of the contract: the channel as its host sees it, and the host as its channels see it."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ if TYPE_CHECKING:
 
 
 class ChannelStartError(Exception):
-    """A channel could not start. The text is one sentence for the operator: what is wrong and what to do."""
+    """A channel could not start. The message is one sentence for the operator: what is wrong and what to do."""
 
 
 class Channel(Protocol):
-    """A started channel. Everything that lives for it lives on this handle, which only the host keeps."""
+    """A started channel. It owns everything that was opened for it; only the host keeps a reference to it."""
 
     @property
     def name(self) -> str:
-        """The key of its entry under `channels`."""
+        """The key of the channel's entry under `channels`."""
         ...
 
     async def health(self) -> Health:
-        """Whether it can take messages now. Cheap, and asks nobody outside this machine's own state."""
+        """Return whether the channel can receive messages now. Cheap: contacts nothing but the channel's state."""
         ...
 
 
 class HostServices(Protocol):
-    """What a host gives to each channel it starts."""
+    """Services that a host gives to each channel it starts."""
 
     @property
     def hook(self) -> pluggy.HookRelay:
-        """The relay through which a channel calls hooks, so that other plugins can wrap them."""
+        """The relay through which a channel calls hooks, so that other plugins can wrap the calls."""
         ...
 
     @property
     def metrics(self) -> CollectorRegistry:
-        """The registry a channel adds its metrics to, and removes them from when it stops."""
+        """The registry to which a channel adds its metrics; it removes them when it stops."""
         ...
 
     async def publish(self, message: InboundMessage) -> None:
-        """Hand a message to the agent.
+        """Hand a message to the agent, and return when the host has dealt with it and with its answer.
 
-        Returns when the host has dealt with the message, its answer included: from then on it may be forgotten.
-        Messages are taken in the order of the calls. Raises what the host could not deal with.
+        Once this returns, the channel may forget the message. Calls may overlap; the host begins to work on messages
+        in the order of the calls. An exception means that the host could not deal with the message.
         """
         ...

@@ -1,8 +1,8 @@
-"""Every hook between a Maven host and its channels.
+"""All hooks between a Maven host and its channels.
 
-A channel is a distribution with an entry point in the group `maven`, naming a module or object whose functions carry
-`@hookimpl`. pluggy is synchronous: hooks that take time return an awaitable and the host awaits it. Each hook may be
-wrapped by another plugin (`@hookimpl(wrapper=True)`), to redact, to audit or to measure.
+A channel is a distribution with an entry point in the group `maven` that names a module or object whose functions are
+marked `@hookimpl`. pluggy is synchronous, so a hook that takes time returns an awaitable for its caller to await.
+Another plugin can wrap any hook (`@hookimpl(wrapper=True)`) to redact, audit or measure.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import Capabilities, InboundMessage, OutboundMessage, Receipt
 
 CONTRACT_VERSION: Final = 1
-"""Raised when a hook is removed or changes its meaning; a new hook or a new argument does not raise it."""
+"""Version of the contract. It rises when a hook is removed or changes its meaning, not when one gains an argument or
+a new hook is added."""
 
 PROJECT_NAME: Final = "maven"
-"""The pluggy project name and the entry-point group."""
+"""Name of the pluggy project and of the entry-point group."""
 
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
 hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
@@ -29,15 +30,15 @@ hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 
 @hookspec
 def maven_channel_problems(name: str, config: Mapping[str, Any]) -> list[str] | None:
-    """Tell what is wrong with one entry of `channels`.
+    """Check one entry of `channels`.
 
-    Called before any channel starts, once for each entry; the host shows the problems of all entries at once.
-    `config` is the raw mapping under `channels.<name>`. A plugin answers for an entry when its `type` (default: its
-    name) is the plugin's own.
+    Called once for each entry before any channel starts; the host shows the problems of all entries together.
+    `config` is the raw mapping under `channels.<name>`. The entry belongs to the plugin that implements its `type`,
+    which defaults to its name.
 
     Returns:
-        A list of sentences, each naming the key (`channels.wecom.token is required …`), empty when all is well;
-        None when the entry belongs to another plugin.
+        One sentence for each problem, beginning with the key (`channels.wecom.token is required …`); an empty list if
+        there is none. None if the entry belongs to another plugin.
     """
 
 
@@ -45,47 +46,48 @@ def maven_channel_problems(name: str, config: Mapping[str, Any]) -> list[str] | 
 def maven_channel_start(name: str, config: Mapping[str, Any], host: HostServices) -> Awaitable[Channel] | None:
     """Start one channel.
 
-    Called at server startup, after every entry was found free of problems.
+    Called at server startup, after `maven_channel_problems` found none in any entry.
 
     Returns:
-        An awaitable of the channel, which listens once it is there; it raises ChannelStartError when the channel
-        cannot start (a port in use, a state that cannot be opened). None for another plugin's entry.
+        An awaitable of the channel, which is then listening. It raises ChannelStartError if the channel cannot start,
+        for example because its port is in use or its state cannot be opened. None if the entry belongs to another
+        plugin.
     """
 
 
 @hookspec(firstresult=True)
 def maven_inbound_normalize(channel: Channel, callback: object) -> Awaitable[InboundMessage | None] | None:
-    """Turn what came in into a message.
+    """Convert an admitted callback into a message.
 
-    Called by a channel, through the host's relay, for each callback it admitted. `callback` is the channel's own
-    value: a wrapper passes it on as it is and works on the message.
+    Called by a channel, through the host's relay, for each message it has admitted. `callback` has a type of the
+    channel's own: a wrapper passes it on unchanged and works on the resulting message.
 
     Returns:
-        An awaitable of the message with its multimodal content blocks, or of None when there is nothing to say.
-        None instead of an awaitable for another plugin's channel.
+        An awaitable of the message with its multimodal content blocks, or of None if the callback holds nothing for
+        the agent. None instead of an awaitable if the channel belongs to another plugin.
     """
 
 
 @hookspec(firstresult=True)
 def maven_outbound_send(channel: Channel, message: OutboundMessage) -> Awaitable[Receipt] | None:
-    """Send one answer.
+    """Send one answer of the agent.
 
-    Called by the host for each answer of the agent.
+    Called by the host for each answer.
 
     Returns:
-        An awaitable of the receipt; it does not raise for anything the platform or the network does. None for
-        another plugin's channel.
+        An awaitable of the receipt. Failures of the platform or the network are reported in the receipt, never raised.
+        None if the channel belongs to another plugin.
     """
 
 
 @hookspec(firstresult=True)
 def maven_channel_capabilities(channel: Channel) -> Capabilities | None:
-    """Tell what a channel can do.
+    """Return what a channel can do.
 
-    Called whenever the host wants to deliver on its own account: cron jobs, alerts.
+    Called whenever the host wants to send a message that answers none, such as the result of a cron job or an alert.
 
     Returns:
-        The capabilities; None for another plugin's channel.
+        The capabilities. None if the channel belongs to another plugin.
     """
 
 
@@ -93,9 +95,9 @@ def maven_channel_capabilities(channel: Channel) -> Capabilities | None:
 def maven_channel_stop(channel: Channel) -> Awaitable[None] | None:
     """Stop one channel.
 
-    Called at shutdown and before a reload.
+    Called at shutdown and before a reload. The channel refuses new messages, waits a limited time for those in
+    progress, and closes everything.
 
     Returns:
-        An awaitable that is done when new work is refused, work in hand is finished or its time is over, and
-        everything is closed. None for another plugin's channel.
+        An awaitable that is done when the channel has stopped. None if the channel belongs to another plugin.
     """

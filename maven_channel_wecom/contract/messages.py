@@ -1,6 +1,6 @@
-"""The values that cross between host and channel.
+"""Values that a host and its channels exchange.
 
-No `repr` here shows what a user wrote or sent: values end up in logs and tracebacks by accident.
+Their `repr` never contains what a user wrote or sent, because values end up in logs and tracebacks by accident.
 """
 
 from typing import Literal
@@ -11,10 +11,10 @@ Outcome = Literal["delivered", "undeliverable", "refused", "unknown"]
 
 
 class _Block(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Common to every content block."""
+    """Base of the content blocks."""
 
     quoted: bool = False
-    """True when the block belongs to a message the user quoted: context, not the user's own words."""
+    """Whether the block comes from a message that the user quoted, so it is context and not the user's own words."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}{' quoted' if self.quoted else ''}>"
@@ -27,14 +27,14 @@ class TextBlock(_Block, frozen=True, kw_only=True, tag="text"):
 
 
 class ImageBlock(_Block, frozen=True, kw_only=True, tag="image"):
-    """An image. `media_type` such as `image/png`; `data` in standard base64."""
+    """An image: its `media_type`, such as `image/png`, and its `data` in standard base64."""
 
     media_type: str
     data: str
 
 
 class FileBlock(_Block, frozen=True, kw_only=True, tag="file"):
-    """A file. `name` without any folder, possibly empty; `data` in standard base64."""
+    """A file: its `media_type`, its `name` without a folder (may be empty), and its `data` in standard base64."""
 
     media_type: str
     name: str
@@ -42,7 +42,7 @@ class FileBlock(_Block, frozen=True, kw_only=True, tag="file"):
 
 
 class UnavailableBlock(_Block, frozen=True, kw_only=True, tag="unavailable"):
-    """Something the user sent that could not be had. `kind` such as `video`; `reason` a fixed short word."""
+    """A placeholder for an item that could not be loaded. `kind` is for example `video`; `reason` is a fixed word."""
 
     kind: str
     reason: str
@@ -52,13 +52,13 @@ ContentBlock = TextBlock | ImageBlock | FileBlock | UnavailableBlock
 
 
 class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user said in a chat.
+    """A message that a user sent in a chat.
 
-    `content` is the user's own words as plain text, without what was quoted; `content_blocks` is everything, quoted
-    blocks first, in the order sent. `timestamp` is in seconds since the epoch. `transport_meta` holds facts of the
-    transport that an agent may find useful, and never a secret: `chat_type` is `single` or `group`; `trail`, if it is
-    there, is what the channel calls the message in its log lines, and belongs into the `metadata` of an answer and into
-    the log lines of the host.
+    `content` is the user's own words as plain text, without quoted text; `content_blocks` is everything, quoted blocks
+    first, in the order sent. `timestamp` is in seconds since the epoch. `transport_meta` holds facts about the
+    transport that an agent may find useful, never a secret. Its `chat_type` is `single` or `group`. Its optional
+    `trail` is the trace id that the channel logs with this message; a host copies it to the `metadata` of the answer
+    and to its own log lines.
     """
 
     channel: str
@@ -75,11 +75,12 @@ class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """What the host wants said in a chat.
+    """A message that the host sends to a chat.
 
-    `content` is markdown. `reply_to` is the `message_id` of the inbound message this answers; without it the channel
-    picks a way to answer in that chat, if it has one. `metadata` may repeat `chat_type` (`single` or `group`) of the
-    inbound message's `transport_meta`: a group may have the id of a person, and only this tells the two apart.
+    `content` is markdown. `reply_to` is the `message_id` of the inbound message that this answers; without it the
+    channel chooses a message of the chat to answer, if it can. `metadata` may repeat the `chat_type` (`single` or
+    `group`) of the inbound message's `transport_meta`: a group can have the same id as a person, and only the type
+    distinguishes them.
     """
 
     channel: str
@@ -93,11 +94,12 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an outbound message.
+    """The outcome of an outbound message.
 
-    `outcome`: `delivered`; `undeliverable`, it surely did not arrive; `refused`, the platform said no; `unknown`, it
-    left and no answer came back. `reason` is a fixed short word, empty when delivered. `attempts` counts requests
-    made. `truncated_bytes` counts what was cut off the text to fit.
+    `outcome` is `delivered`; `undeliverable` if the message certainly did not arrive; `refused` if the platform
+    rejected it; `unknown` if it may have arrived, for example because the connection broke before the platform
+    answered. `reason` is a fixed short word, empty if delivered. `attempts` is the number of requests made.
+    `truncated_bytes` is the number of bytes cut off the text to fit the platform's limit.
     """
 
     outcome: Outcome
@@ -107,7 +109,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a channel can do. A host does not deliver on its own account to a `reactive_only` channel."""
+    """What a channel can do. A `reactive_only` channel only answers: the host sends it no message of its own accord."""
 
     reactions: bool
     file_upload: bool
@@ -115,7 +117,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a channel can take messages now; `reasons` says why not, one sentence each."""
+    """Whether a channel can receive messages now; `reasons` holds one sentence for each reason why not."""
 
     ready: bool
     reasons: tuple[str, ...] = ()

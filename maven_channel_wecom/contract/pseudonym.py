@@ -1,13 +1,13 @@
-"""A person in a log field, under another name unless the host says otherwise."""
+"""The text that replaces the id of a person or a chat in log fields."""
 
 from typing import Self
 
 
 class Pseudonym(str):
-    """Text that stands for the id of a person or a chat.
+    """A pseudonym for the id of a person or a chat.
 
-    Whoever prints, compares, encodes or copies it has the text and never the id. A host whose operator wants to see ids
-    calls `reveal`.
+    Printing, comparing, encoding or copying it yields the pseudonym, never the id. A host whose operator wants ids in
+    its log calls `reveal`.
     """
 
     __slots__ = ("_stands_for",)
@@ -15,7 +15,7 @@ class Pseudonym(str):
     _stands_for: str
 
     def __new__(cls, text: str, stands_for: str) -> Self:
-        """Return `text`, standing for an id."""
+        """Return the pseudonym `text` for the id `stands_for`."""
         pseudonym = super().__new__(cls, text)
         pseudonym._stands_for = stands_for
         return pseudonym
