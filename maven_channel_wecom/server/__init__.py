@@ -1,1 +1,1 @@
-"""The callback port: one HTTP path on httptools, who may stay connected, answers as values."""
+"""The callback port: an HTTP server for one path, on httptools, with limits for connections and bodies."""

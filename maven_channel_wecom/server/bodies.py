@@ -1,4 +1,4 @@
-"""How many bytes of large bodies may be in memory while they are received."""
+"""The memory budget for large request bodies while they are received."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ if TYPE_CHECKING:
     from maven_channel_wecom.server.connection import Connection
 
 SMALL_BODY_BYTES: Final = 64 * 1024
-"""Bodies up to this size are bounded by the number of connections alone. Every genuine one is far below."""
+"""Maximum size of a body that needs no reservation: the number of connections alone bounds these. Genuine bodies are
+far smaller."""
 
 LARGE_BODIES_BYTES: Final = 32 * 1024 * 1024
-"""Of all larger bodies, which anybody can begin to send. Lower: large bodies crowd each other out sooner."""
+"""Maximum total size of all larger bodies, which any client can begin to send. Lower: large bodies crowd each other out
+sooner."""
 
 
 class LargeBodies:
-    """The large bodies being received, with the bytes each may come to occupy."""
+    """The large bodies being received, each with the number of bytes reserved for it."""
 
     def __init__(self, max_bytes: int = LARGE_BODIES_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -23,10 +25,10 @@ class LargeBodies:
         self._bytes = 0
 
     def reserve(self, connection: Connection, size: int) -> None:
-        """Reserve `size` bytes, in place of what was reserved before, for the body a connection receives.
+        """Reserve `size` bytes for the body that a connection receives, replacing its previous reservation.
 
-        While all reservations exceed the limit, a body on an unverified connection is rejected: the largest first, of
-        equal ones the oldest. The body at hand is only rejected when there is no other.
+        While all reservations together exceed the limit, a body on another unverified connection is rejected: the
+        largest first, and of equal ones the oldest. If there is none, the body of this connection is rejected.
         """
         self._bytes += size - self._sizes.get(connection, 0)
         self._sizes[connection] = size
@@ -37,5 +39,5 @@ class LargeBodies:
             crowded_out.reject(503, "crowded")
 
     def release(self, connection: Connection) -> None:
-        """Give back what was reserved for a connection, if anything was."""
+        """Release the reservation of a connection, if there is one."""
         self._bytes -= self._sizes.pop(connection, 0)

@@ -1,4 +1,4 @@
-"""One connection: what comes is parsed, handed on and answered in order."""
+"""One connection: parses incoming requests, hands them to the receiver and answers them in order."""
 
 from __future__ import annotations
 
@@ -20,41 +20,42 @@ if TYPE_CHECKING:
     from maven_channel_wecom.server.parser import ParsedRequest
 
 SEGMENT_BYTES: Final = 64 * 1024
-"""Read at once, and all that a connection may send ahead. A genuine callback has a few kilobytes."""
+"""Maximum size of one read, and of the data kept from a client while its previous request is being answered. A genuine
+callback has a few kilobytes."""
 
 BODY_SECONDS: Final = 10.0
-"""For a whole body, verified connections included. WeCom gives up after five."""
+"""Maximum time to receive a whole body, on verified connections too. WeCom gives up after five seconds."""
 
 LINGER_SECONDS: Final = 1.0
-"""A connection we close is read on for this long: closing it with unread data would destroy the answer (RFC 9112 9.6).
-Lower: callers who are slow to send their body do not learn why it was refused."""
+"""Maximum time to keep reading from a connection that the server closes: closing it with unread data would destroy the
+answer (RFC 9112 9.6). Lower: clients that send their body slowly do not receive the answer that refuses it."""
 
 LINGER_BYTES: Final = 4 * 1024 * 1024
-"""At most that much is read, and discarded, before a connection is closed."""
+"""Maximum number of bytes read and discarded from a connection that the server closes."""
 
-# What the receiver sees: the answer to HEAD is the answer to GET without its body (RFC 9110 9.3.2).
+# The method that the receiver sees. The answer to HEAD is the answer to GET without its body (RFC 9110 9.3.2).
 _METHODS: Final = {"GET": "GET", "HEAD": "GET", "POST": "POST"}
 
 
 class Connection(asyncio.BufferedProtocol):
     """One connection of a server.
 
-    Requests are handed on one at a time, the next when the one before is answered. While a request is being answered,
-    one more segment is read and kept; then reading is paused.
+    Requests are handed to the receiver one at a time, each after the previous one was answered. While a request is
+    being answered, one more segment is read and kept; then reading is paused.
 
     Args:
-        receiver: takes the requests.
+        receiver: handles the requests.
         path: the callback path.
-        connections: keeps count of the connection.
-        bodies: keeps count of its body.
-        writer: writes answers.
-        buffer: SEGMENT_BYTES for reading into, shared by all connections, as each takes its bytes out at once.
-        body_seconds: see BODY_SECONDS.
-        rejected: is told the reason and the status of a request that is answered here.
+        connections: the connections of the server, to which this one adds itself.
+        bodies: the memory budget for large bodies.
+        writer: encodes answers.
+        buffer: SEGMENT_BYTES to read into, shared by all connections, as each copies its bytes out immediately.
+        body_seconds: maximum time to receive a whole body.
+        rejected: called with the reason and the status of each request that is rejected without the receiver.
 
     Attributes:
-        since: when it was made, or brought the last genuine callback, on the event loop's clock.
-        verified: whether a genuine callback came over it.
+        since: when the connection was made or last brought a genuine callback, on the event loop's clock.
+        verified: whether a genuine callback has come over it.
     """
 
     def __init__(
@@ -83,19 +84,19 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         # The request that was accepted and whose body is being received.
         self._receiving: ParsedRequest | None = None
-        # The request that is being answered, and the bytes that came meanwhile.
+        # The request that is being answered, and the bytes that were read in the meantime.
         self._answering: ParsedRequest | None = None
-        self._early = b""
+        self._read_ahead = b""
         # Whether reading is paused.
         self._paused = False
-        # Whether the caller has stopped sending.
-        self._ended = False
-        # Whether no more requests are answered; what still comes is discarded.
+        # Whether the client has stopped sending.
+        self._eof = False
+        # Whether no more requests are answered; anything that still arrives is discarded.
         self._closing = False
         self._discarded_bytes = 0
-        # Of the body, or of the lingering close.
+        # The deadline of the body, or of the lingering close.
         self._deadline = math.inf
-        self._server_stops = False
+        self._stopping = False
 
     @property
     def answering(self) -> bool:
@@ -107,24 +108,24 @@ class Connection(asyncio.BufferedProtocol):
         """Whether neither a body is being received nor a request answered."""
         return self._answering is None and self._receiving is None
 
-    # What the event loop calls.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Of TCP, whatever class the event loop gives it.
+        # The callback port is TCP. The class depends on the event loop.
         self._transport = cast("asyncio.Transport", transport)
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the cause makes no difference
-        # A request that was handed on stays with the receiver; its answer is discarded.
+        # A request that the receiver already has stays there; its answer will be discarded.
         if self._receiving is not None:
             self._rejected("aborted", 400)
         self._closing = True
-        self._forget_requests()
+        self._discard_requests()
         self._parser.close()
         self._connections.remove(self)
 
     def pause_writing(self) -> None:
-        # A genuine caller reads its answers.
+        # A genuine client reads its answers.
         self._connections.drop(self, "slow")
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the buffer has one size
@@ -136,7 +137,7 @@ class Connection(asyncio.BufferedProtocol):
             if self._discarded_bytes > LINGER_BYTES:
                 self.abort()
         elif self._answering is not None:
-            self._early += bytes(self._buffer[:nbytes])
+            self._read_ahead += bytes(self._buffer[:nbytes])
             self._paused = True
             self._transport.pause_reading()
         else:
@@ -144,21 +145,21 @@ class Connection(asyncio.BufferedProtocol):
             self._process_requests()
 
     def eof_received(self) -> bool:
-        # A caller that only stopped sending still gets the answer to what it sent.
-        self._ended = True
+        # A client that only stopped sending still gets the answers to its requests.
+        self._eof = True
         return self._answering is not None
 
-    # What the other parts of the server call.
+    # Called by the other parts of the server.
 
     def reject(self, status: int, reason: HttpRejection | BodyRejection) -> None:
-        """Answer the first request that came without asking the receiver; close unless it came in full."""
+        """Answer the oldest parsed request without the receiver. Closes the connection if the request is incomplete."""
         request = self._parser.requests.popleft()
-        self._forget_body()
+        self._end_body()
         self._rejected(reason, status)
         self._send(request, error_answer(status))
 
     def check_deadline(self, now: float) -> None:
-        """Reject a body that took too long, or end a lingering close."""
+        """Reject a body that is past its deadline, or end a lingering close."""
         if now < self._deadline:
             return
         if self._receiving is not None:
@@ -167,46 +168,46 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()
 
     def close_when_answered(self) -> None:
-        """Close at once, or behind the answer if a request is being answered."""
-        self._server_stops = True
+        """Close now, or after the answer if a request is being answered."""
+        self._stopping = True
         if self._answering is None:
             self._close()
 
     def abort(self) -> None:
-        """Close at once, and say nothing."""
+        """Close now, without an answer."""
         self._closing = True
-        self._forget_requests()
+        self._discard_requests()
         self._transport.abort()
 
-    # From requests to answers.
+    # Requests and answers.
 
     def _process_requests(self) -> None:
-        """Hand on or refuse the requests that came, until one is being answered or incomplete."""
+        """Process the parsed requests in order until one is being answered or is incomplete."""
         while self._answering is None and not self._closing and not self._transport.is_closing():
             if self._parser.requests:
                 if not self._process_first(self._parser.requests[0]):
                     break
-            elif self._early:
-                early, self._early = self._early, b""
-                self._parser.feed(early)
+            elif self._read_ahead:
+                data, self._read_ahead = self._read_ahead, b""
+                self._parser.feed(data)
             else:
                 break
         if self._answering is not None or self._transport.is_closing():
             return
-        if self._ended:
+        if self._eof:
             self._transport.close()
         elif self._paused:
             self._paused = False
             self._transport.resume_reading()
 
     def _process_first(self, request: ParsedRequest) -> bool:
-        """Refuse the first request or hand it on, and return True; False if its body has yet to come."""
+        """Refuse the oldest request or hand it to the receiver. Return False if its body is still incomplete."""
         if request is not self._receiving and not self._accept(request):
             return True
         if request.body_rejection is not None:
             self.reject(*request.body_rejection)
         elif request.complete:
-            self._forget_body()
+            self._end_body()
             self._parser.requests.popleft()
             self._answering = request
             self._receiver.receive(Request(_METHODS[request.method], request.query, bytes(request.body), self._answer))
@@ -216,7 +217,7 @@ class Connection(asyncio.BufferedProtocol):
         return True
 
     def _accept(self, request: ParsedRequest) -> bool:
-        """Judge a request by its head; answer it and return False if it is refused."""
+        """Check the head of a request. If it is refused, answer the request and return False."""
         if request.head_rejection is not None:
             self.reject(*request.head_rejection)
         elif request.path != self._path:
@@ -246,7 +247,7 @@ class Connection(asyncio.BufferedProtocol):
             self._bodies.reserve(self, size)
 
     def _answer(self, answer: Answer) -> None:
-        """Send the receiver's answer, and go on with what came meanwhile."""
+        """Send the receiver's answer, and process what was read in the meantime."""
         request, self._answering = self._answering, None
         if request is None or self._transport.is_closing():
             return
@@ -256,29 +257,29 @@ class Connection(asyncio.BufferedProtocol):
         self._process_requests()
 
     def _send(self, request: ParsedRequest, answer: Answer) -> None:
-        """Write an answer, and close if no other request can follow."""
-        # Where the body of a request did not come in full, nobody knows where the next request begins.
-        ends = not (request.complete and request.keep_alive) or self._server_stops
-        ends |= self._ended and not self._parser.requests and not self._early
-        connection = "close" if ends else "keep-alive" if request.is_http10 else ""
+        """Write an answer, and close the connection if no other request can follow."""
+        # After an incomplete body, the beginning of the next request is unknown.
+        is_last = not (request.complete and request.keep_alive) or self._stopping
+        is_last |= self._eof and not self._parser.requests and not self._read_ahead
+        connection = "close" if is_last else "keep-alive" if request.is_http10 else ""
         response = self._writer.encode(answer, connection=connection, with_body=request.method != "HEAD")
         self._transport.write(response)
-        if ends:
+        if is_last:
             self._close()
 
     def _close(self) -> None:
-        """Close such that what was written arrives, even if the caller is still sending."""
+        """Close so that the written answer still arrives, even if the client is still sending."""
         self._closing = True
-        self._forget_requests()
+        self._discard_requests()
         if self._transport.is_closing():
             return
-        if self._ended or self._server_stops:
+        if self._eof or self._stopping:
             self._transport.close()
             return
         try:
             self._transport.write_eof()
         except OSError:
-            # The caller has reset the connection, and asyncio does not know yet.
+            # The client has reset the connection, which asyncio has not noticed yet.
             self._transport.abort()
             return
         self._deadline = asyncio.get_running_loop().time() + LINGER_SECONDS
@@ -286,12 +287,12 @@ class Connection(asyncio.BufferedProtocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def _forget_body(self) -> None:
+    def _end_body(self) -> None:
         self._receiving = None
         self._deadline = math.inf
         self._bodies.release(self)
 
-    def _forget_requests(self) -> None:
-        self._forget_body()
+    def _discard_requests(self) -> None:
+        self._end_body()
         self._parser.requests.clear()
-        self._early = b""
+        self._read_ahead = b""

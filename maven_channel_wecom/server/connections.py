@@ -1,4 +1,4 @@
-"""The connections of a server: how many there may be, and how long one may stay without bringing anything."""
+"""The connections of a server: how many may be open, and how long each may go without a genuine callback."""
 
 from __future__ import annotations
 
@@ -13,77 +13,77 @@ if TYPE_CHECKING:
     from maven_channel_wecom.server.connection import Connection
 
 MAX_CONNECTIONS: Final = 1_000
-"""A connection holds some 10 KiB; WeCom needs a few, a reverse proxy some hundreds at most. Lower: a flood of
-connections reaches the limit sooner."""
+"""Maximum number of open connections, each of about 10 KiB. WeCom needs a few, a reverse proxy a few hundred at most.
+Lower: a flood of connections reaches the limit sooner."""
 
 UNVERIFIED_SECONDS: Final = 12.0
-"""For everything an unverified connection does: slow heads, slow bodies, answers left unread, nothing. A callback takes
-milliseconds, and WeCom itself gives up after five seconds. Lower: slow networks are cut off."""
+"""Maximum lifetime of an unverified connection, whether it sends slowly, leaves answers unread or does nothing. A
+callback takes milliseconds, and WeCom gives up after five seconds. Lower: clients on slow networks are cut off."""
 
 IDLE_SECONDS: Final = 75.0
-"""Of a verified connection, between two callbacks. Lower: a reverse proxy that keeps connections longer sends a request
-while we close, and answers 502."""
+"""Maximum idle time of a verified connection between two callbacks. Lower: a reverse proxy that keeps connections
+longer sends a request just as the server closes, and answers 502."""
 
 NEWCOMER_SECONDS: Final = 1.0
-"""For this long a new connection is not closed in favor of another. Lower: a flood of connections pushes out a genuine
-caller before its callback has come. Higher: a flood pushes out verified connections."""
+"""Time for which a new connection is not closed in favor of another. Lower: a flood of connections pushes out a genuine
+client before its callback arrives. Higher: a flood pushes out verified connections."""
 
 _CHECKS: Final = 15
-"""Checks within the shortest limit: no limit is exceeded by more than a fifteenth of it."""
+"""Number of checks within the shortest limit, so that no limit is exceeded by more than a fifteenth of it."""
 
 
 class Connections:
     """Every open connection of one server.
 
-    At the limit the newcomer gets in, and another connection is closed: of those that never brought a genuine callback
-    the first, as a genuine caller is done within milliseconds; without one, the verified connection that is idle
-    longest. None is closed while its request is being answered.
+    At the limit a new connection is accepted and another one is closed: the oldest unverified connection, as a genuine
+    client is done within milliseconds. If even that one is a newcomer, the verified connection that is idle longest is
+    closed instead, if there is one. No connection is closed for this while its request is being answered.
 
     Args:
-        dropped: is told why a connection was closed.
-        most: how many there may be, at most half of the files this process may open.
-        unverified_seconds: see UNVERIFIED_SECONDS.
-        idle_seconds: see IDLE_SECONDS.
-        newcomer_seconds: see NEWCOMER_SECONDS.
-        check_seconds: how often the connections are checked, at least.
+        dropped: called with the reason when a connection is dropped.
+        max_connections: maximum number of connections, lowered to half of the files that this process may open.
+        unverified_seconds: maximum lifetime of an unverified connection.
+        idle_seconds: maximum idle time of a verified connection.
+        newcomer_seconds: time for which a new connection is not closed in favor of another.
+        body_seconds: maximum time to receive a body, whose deadline is checked here.
     """
 
     def __init__(
         self,
         dropped: Callable[[DropReason], None],
         *,
-        most: int,
+        max_connections: int,
         unverified_seconds: float,
         idle_seconds: float,
         newcomer_seconds: float,
-        check_seconds: float,
+        body_seconds: float,
     ) -> None:
         self._dropped = dropped
-        self._most = most
+        self._max_connections = max_connections
         self._unverified_seconds = unverified_seconds
         self._idle_seconds = idle_seconds
         self._newcomer_seconds = newcomer_seconds
-        self._check_seconds = min(unverified_seconds, idle_seconds, check_seconds) / _CHECKS
-        # Each in the order of `since`.
+        self._check_seconds = min(unverified_seconds, idle_seconds, body_seconds) / _CHECKS
+        # Both are ordered by `since`.
         self._unverified: dict[Connection, None] = {}
         self._verified: dict[Connection, None] = {}
         self._loop: asyncio.AbstractEventLoop
         self._next_check: asyncio.TimerHandle | None = None
         self._stopping = False
-        self._all_gone = asyncio.Event()
+        self._all_closed = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._unverified) + len(self._verified)
 
     def start(self) -> None:
-        """Begin to close connections that stay too long."""
+        """Start to close connections that stay too long."""
         self._loop = asyncio.get_running_loop()
         open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most = min(self._most, open_files // 2)
-        self._check_later()
+        self._max_connections = min(self._max_connections, open_files // 2)
+        self._schedule_check()
 
-    async def stop(self, seconds: float) -> None:
-        """Close every connection. A request that is being answered has `seconds` to finish."""
+    async def stop(self, timeout_seconds: float) -> None:
+        """Close every connection, those with a request being answered after at most `timeout_seconds`."""
         self._stopping = True
         if self._next_check is not None:
             self._next_check.cancel()
@@ -91,24 +91,24 @@ class Connections:
             connection.close_when_answered()
         if self._all():
             try:
-                async with asyncio.timeout(seconds):
-                    await self._all_gone.wait()
+                async with asyncio.timeout(timeout_seconds):
+                    await self._all_closed.wait()
             except TimeoutError:
                 for connection in self._all():
                     connection.abort()
-                await self._all_gone.wait()
+                await self._all_closed.wait()
 
     def add(self, connection: Connection) -> None:
-        """Take in a new connection."""
+        """Add a new connection, and close one if there are now too many."""
         if self._stopping:
             connection.abort()
         connection.since = self._loop.time()
         self._unverified[connection] = None
-        if len(self) > self._most:
+        if len(self) > self._max_connections:
             self._close_one(connection.since)
 
     def verify(self, connection: Connection) -> None:
-        """Note that a genuine callback came over a connection."""
+        """Mark a connection as verified: a genuine callback has come over it."""
         connection.since = self._loop.time()
         connection.verified = True
         self._unverified.pop(connection, None)
@@ -116,14 +116,14 @@ class Connections:
         self._verified[connection] = None
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection that is closed."""
+        """Remove a connection that is closed."""
         self._unverified.pop(connection, None)
         self._verified.pop(connection, None)
         if self._stopping and not self._all():
-            self._all_gone.set()
+            self._all_closed.set()
 
     def drop(self, connection: Connection, reason: DropReason) -> None:
-        """Close a connection at once, whatever is under way on it."""
+        """Close a connection now, even if a request is being received or answered on it, and report the reason."""
         self.remove(connection)
         self._dropped(reason)
         connection.abort()
@@ -132,14 +132,14 @@ class Connections:
         return [*self._unverified, *self._verified]
 
     def _close_one(self, now: float) -> None:
-        """Close the connection that is the least likely to bring a genuine callback."""
-        # The newcomer is among them: if all others are being answered, it goes itself.
+        """Close the connection that is least likely to bring a genuine callback."""
+        # The new connection is a candidate too: if requests are being answered on all others, it is the one closed.
         connection = next(each for each in self._unverified if not each.answering)
         if connection.since + self._newcomer_seconds > now:
             connection = next((each for each in self._verified if not each.answering), connection)
         self.drop(connection, "limit")
 
-    def _check_later(self) -> None:
+    def _schedule_check(self) -> None:
         self._next_check = self._loop.call_later(self._check_seconds, self._check)
 
     def _check(self) -> None:
@@ -153,4 +153,4 @@ class Connections:
                 connection.abort()
             else:
                 connection.check_deadline(now)
-        self._check_later()
+        self._schedule_check()

@@ -1,4 +1,4 @@
-"""Requests and answers: what the server and its receiver exchange, and an answer as bytes."""
+"""The requests and answers that the server and its receiver exchange, and the encoding of an answer."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Request:
     """One whole request to the callback path.
 
     Attributes:
-        method: `GET` or `POST`. HEAD is handed on as GET, and the body of its answer left out.
-        query: what stood behind `?`, raw; empty without.
+        method: `GET` or `POST`. HEAD is handed on as GET, and the body of its answer is left out.
+        query: the raw bytes after `?`; empty if there are none.
         body: the whole body, at most BODY_BYTES.
     """
 
@@ -31,20 +31,20 @@ class Request:
         self._respond: Callable[[Answer], None] | None = respond
 
     def answer(self, answer: Answer) -> None:
-        """Answer, exactly once, at any time, from the event loop. The caller may have left.
+        """Answer exactly once, at any time, from the event loop. The client may have left by then.
 
         Raises:
-            RuntimeError: the request was answered before.
+            RuntimeError: the request has already been answered.
         """
         respond, self._respond = self._respond, None
         if respond is None:
-            message = "a request is answered once"
+            message = "the request has already been answered"
             raise RuntimeError(message)
         respond(answer)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """An HTTP answer. `verifies` is True when the request showed that it comes from WeCom: its envelope opened."""
+    """An HTTP answer. `verifies` is True if the request proved that it comes from WeCom: its envelope opened."""
 
     status: int
     body: bytes = b""
@@ -55,7 +55,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 _RETRY_AFTER_SECONDS: Final = 5
 
-# A caller learns nothing from a body: every cause with the same status gets the same one.
+# The body depends on the status alone, so that it reveals nothing about the cause.
 _BODIES: Final = {
     400: b"bad request",
     401: b"unauthorized",
@@ -70,7 +70,7 @@ _BODIES: Final = {
 }
 _HEADERS: Final = {
     405: {"Allow": "GET, HEAD, POST"},
-    # RFC 9110 15.5.16: says that a body without a coding would be taken.
+    # RFC 9110 15.5.16: a body without a content coding would be accepted.
     415: {"Accept-Encoding": "identity"},
     503: {"Retry-After": str(_RETRY_AFTER_SECONDS)},
 }
@@ -79,27 +79,27 @@ _ERRORS: Final = {
 }
 
 RETRY_LATER: Final = msgspec.structs.replace(_ERRORS[503], verifies=True)
-"""The answer to a callback of WeCom that cannot be admitted now."""
+"""The answer to a genuine callback that cannot be admitted now."""
 
 
 def error_answer(status: int) -> Answer:
-    """Return the answer to whatever is not accepted: its status and nothing about why."""
+    """Return the answer to a request that is not accepted: its status, and nothing about the cause."""
     return _ERRORS[status]
 
 
 class Receiver(Protocol):
-    """Answers the requests to the callback path. What a caller sends makes no method raise."""
+    """Handles the requests to the callback path. Its methods must not raise, whatever a client sends."""
 
     def check_head(self, method: str, query: bytes) -> Answer | None:
-        """Judge a request by its head, before its body is asked for.
+        """Check the head of a request, before its body is read.
 
         Returns:
-            The answer that refuses the request, whose body is not read; None if the body is wanted.
+            The answer that refuses the request, whose body is then not read; None to read the body.
         """
         ...
 
     def receive(self, request: Request) -> None:
-        """Take a whole request, and have it answered now or later."""
+        """Handle a whole request, and answer it now or later."""
         ...
 
 
@@ -111,33 +111,33 @@ _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\
 
 
 class ResponseWriter:
-    """Writes answers as HTTP/1.1; answers of one second share their Date."""
+    """Encodes answers as HTTP/1.1. Answers within one second share their Date header."""
 
     def __init__(self) -> None:
         self._second = 0
         self._server_and_date = b""
 
     def encode(self, answer: Answer, *, connection: str = "", with_body: bool = True) -> bytes:
-        """Return a whole response.
+        """Return the bytes of a whole response.
 
         Args:
-            answer: what is said.
-            connection: the value of a Connection header; none is written without.
-            with_body: False for the answer to HEAD, which has the Content-Length of the body that is left out.
+            answer: the answer to encode.
+            connection: the value of the Connection header; empty for no such header.
+            with_body: False for the answer to HEAD, which has the Content-Length of the omitted body.
         """
         second = int(time.time())
         if second != self._second:
             self._second = second
-            # RFC 9110 6.6.1; the doctor compares clocks by it.
+            # RFC 9110 6.6.1. The doctor compares clocks by this header.
             self._server_and_date = f"Server: {SERVER}\r\nDate: {formatdate(second, usegmt=True)}\r\n".encode()
-        further = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+        extra_headers = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
         if connection:
-            further += f"Connection: {connection}\r\n"
+            extra_headers += f"Connection: {connection}\r\n"
         return b"%b%bContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n%b" % (
             _STATUS_LINES[answer.status],
             self._server_and_date,
             answer.content_type.encode(),
             len(answer.body),
-            further.encode(),
+            extra_headers.encode(),
             answer.body if with_body else b"",
         )

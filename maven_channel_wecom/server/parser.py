@@ -1,4 +1,4 @@
-"""Requests out of bytes, without I/O: httptools (llhttp, nothing lenient) and the checks it leaves to its user."""
+"""Parses requests from bytes, without I/O: httptools (llhttp without lenient flags) and the checks it leaves out."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ if TYPE_CHECKING:
     from maven_channel_wecom.errors import BodyRejection, HttpRejection
 
 HEAD_BYTES: Final = 16 * 1024
-"""Of a request line and its headers. Lower: long cookies and tracing headers of proxies are refused."""
+"""Maximum size of a request line and its headers. Lower: long cookies or a proxy's tracing headers cause 431s."""
 
 MAX_HEADERS: Final = 128
 
 BODY_BYTES: Final = 1024 * 1024
-"""As in the original. Media travel by URL, so a genuine body has a few kilobytes."""
+"""Maximum size of a body, as in the original channel. Media travel by URL, so a genuine body has a few kilobytes."""
 
 MAX_PIPELINED: Final = 16
-"""Requests that may wait for the answer to the one before. WeCom and reverse proxies send none so early."""
+"""Maximum number of requests waiting for the answer to the previous one. WeCom and reverse proxies do not pipeline."""
 
-_JUDGED: Final = frozenset({b"host", b"content-length", b"content-encoding", b"transfer-encoding", b"expect"})
+_CHECKED_HEADERS: Final = frozenset({b"host", b"content-length", b"content-encoding", b"transfer-encoding", b"expect"})
 
 
 class ParsedRequest:
-    """A request whose head has come, and as much of its body as has come.
+    """A request whose head has arrived, with the part of its body that has arrived.
 
     Attributes:
-        method: the request's method.
+        method: the request method.
         path: the path of the request target, percent-decoded.
-        query: what stood behind its `?`, raw; empty without.
-        keep_alive: whether the connection goes on after the answer, as far as the caller is concerned.
-        is_http10: whether the caller speaks HTTP/1.0.
-        expects_continue: whether the caller waits for `100 Continue` before it sends the body.
+        query: the raw bytes after its `?`; empty if there are none.
+        keep_alive: whether the client allows more requests on the connection after the answer.
+        is_http10: whether the client speaks HTTP/1.0.
+        expects_continue: whether the client waits for `100 Continue` before it sends the body.
         announced_bytes: the Content-Length; 0 without one.
-        body: what has come of the body.
-        complete: whether the body has come to its end.
-        head_rejection: status and reason when the head was refused; then there is no body.
-        body_rejection: status and reason when the body was refused.
+        body: the part of the body that has arrived.
+        complete: whether the whole body has arrived.
+        head_rejection: status and reason if the head was refused; there is no body then.
+        body_rejection: status and reason if the body was refused.
     """
 
     __slots__ = (
@@ -79,11 +79,11 @@ class ParsedRequest:
 
 
 class RequestParser:
-    """Parses what comes on one connection.
+    """Parses the bytes of one connection into requests.
 
     Attributes:
-        requests: the requests that came, in order; their reader removes them. Only the last may be incomplete.
-        stopped: whether nothing more is parsed: a request was refused, or was the last one of its connection.
+        requests: the parsed requests, in order; the connection removes them. Only the last may be incomplete.
+        stopped: whether parsing has ended because a request was refused or was the last of its connection.
     """
 
     def __init__(self) -> None:
@@ -91,9 +91,9 @@ class RequestParser:
         self.stopped = False
         self._http = httptools.HttpRequestParser(self)
         self._is_first_segment = True
-        # Bytes since the last complete head or piece of a body; httptools may hold all of them.
+        # Bytes since the last complete head or piece of a body; httptools may buffer all of them.
         self._pending_bytes = 0
-        # The request whose body is being received; None while a head is.
+        # The request whose body is being received; None while a head is being received.
         self._request: ParsedRequest | None = None
         self._upgrades = False
         self._target = b""
@@ -102,7 +102,7 @@ class RequestParser:
         self._head_bytes = 0
 
     def feed(self, data: bytes) -> None:
-        """Parse the next bytes of the connection. Nothing a caller sends makes this raise."""
+        """Parse the next bytes of the connection. This never raises, whatever a client sends."""
         if self.stopped:
             return
         self._pending_bytes += len(data)
@@ -117,14 +117,14 @@ class RequestParser:
         self._is_first_segment = False
 
     def close(self) -> None:
-        """Stop parsing, and break the reference cycle with httptools, which would wait for the garbage collector."""
+        """Stop parsing, and break the reference cycle with httptools, so that no garbage collection is needed."""
         self.stopped = True
         del self._http
 
-    # What httptools calls.
+    # Called by httptools.
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Start a new head."""
         if self._request is not None:
             return
         if len(self.requests) > MAX_PIPELINED:
@@ -136,12 +136,12 @@ class RequestParser:
         self._head_bytes = 0
 
     def on_url(self, piece: bytes) -> None:
-        """Add to the request target."""
+        """Append to the request target."""
         self._target += piece
         self._head_bytes += len(piece)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header that is judged; trailers are not."""
+        """Store a header that is checked. Trailers are ignored."""
         if self._request is not None:
             return
         self._headers += 1
@@ -150,11 +150,11 @@ class RequestParser:
             self._refuse_head(431, "head_too_large")
             raise _StopParsing
         name = name.lower()
-        if name in _JUDGED:
+        if name in _CHECKED_HEADERS:
             self._fields.setdefault(name, []).append(value.strip(b" \t").lower())
 
     def on_headers_complete(self) -> None:
-        """Judge a head."""
+        """Check the head, and add the request."""
         if self._request is not None:
             return
         self._pending_bytes = 0
@@ -166,12 +166,12 @@ class RequestParser:
             raise _StopParsing
         request = ParsedRequest(
             http.get_method().decode(),
-            *_split(self._target),
+            *_split_target(self._target),
             keep_alive=http.should_keep_alive(),
             is_http10=version == "1.0",
         )
         if b"content-length" in self._fields:
-            # llhttp takes 64 bits, and any number of zeros before them; Python refuses to read thousands of digits.
+            # llhttp accepts 64 bits after any number of leading zeros; Python refuses to convert thousands of digits.
             request.announced_bytes = int(self._fields[b"content-length"][0].lstrip(b"0") or b"0")
         # An expectation in an HTTP/1.0 request is ignored (RFC 9110 10.1.1).
         request.expects_continue = b"expect" in self._fields and not request.is_http10
@@ -180,7 +180,7 @@ class RequestParser:
         self.requests.append(request)
 
     def on_body(self, piece: bytes) -> None:
-        """Add to the body."""
+        """Append to the body."""
         self._pending_bytes = 0
         request = self._request
         if request is None:
@@ -196,7 +196,7 @@ class RequestParser:
             raise _StopParsing
 
     def on_message_complete(self) -> None:
-        """End a request."""
+        """Mark the request as complete."""
         request = self._request
         if request is None or (self._upgrades and self._announces_body()):
             return
@@ -206,16 +206,16 @@ class RequestParser:
         self.stopped = not request.keep_alive
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Parse what follows a head that asks for another protocol, where llhttp stops.
+        """Parse the bytes after a head that asks for another protocol, where llhttp stops.
 
-        llhttp also ignores the body of such a request. A new parser reads it, started with a head that frames it.
+        llhttp also ignores the body of such a request. A new parser reads it after a made-up head of the same framing.
         """
         self._upgrades = False
         if self._request is not None:
             length = self._fields.get(b"content-length")
-            frame = b"Content-Length: " + length[0] if length else b"Transfer-Encoding: chunked"
+            framing = b"Content-Length: " + length[0] if length else b"Transfer-Encoding: chunked"
             self._http = httptools.HttpRequestParser(self)
-            rest = b"POST / HTTP/1.1\r\nHost: x\r\n" + frame + b"\r\n\r\n" + rest
+            rest = b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n" + rest
         self.feed(rest)
 
     def _announces_body(self) -> bool:
@@ -223,19 +223,19 @@ class RequestParser:
 
     def _refuse(self, data: bytes) -> None:
         if self.stopped:
-            # A callback refused the request, or something came behind the last one.
+            # A callback has refused the request, or bytes followed the last request.
             return
-        # A callback of ours that failed is among them: one request is refused, and no caller can fill the log.
+        # This includes an exception in our callbacks: the request is refused, and no client can fill the log.
         if self._request is not None:
             self._refuse_body(400, "aborted")
         else:
-            self._refuse_head(400, _other_protocol(data) if self._is_first_segment else "not_http")
+            self._refuse_head(400, _detect_protocol(data) if self._is_first_segment else "not_http")
 
     def _refuse_pending(self) -> None:
         if self.stopped:
             return
         if self._request is not None:
-            # Trailers, or the extensions of a chunk.
+            # Trailers or chunk extensions.
             self._refuse_body(413, "too_large")
         else:
             self._refuse_head(431, "head_too_large")
@@ -252,23 +252,23 @@ class RequestParser:
 
 
 class _StopParsing(Exception):
-    """Raised in a callback, so that httptools parses no more."""
+    """Raised in a callback to stop httptools."""
 
 
 def _head_rejection(version: str, fields: dict[bytes, list[bytes]]) -> tuple[int, HttpRejection] | None:
-    """Return why a head that llhttp takes is refused, with a status, or None."""
+    """Return status and reason if a head that llhttp accepts is refused, otherwise None."""
     if version not in {"1.1", "1.0"}:
         return 400, "not_http"
     hosts = fields.get(b"host", ())
-    # RFC 9112 3.2: an HTTP/1.1 request has one.
+    # RFC 9112 3.2: an HTTP/1.1 request has exactly one Host header.
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         return 400, "host"
     transfer = fields.get(b"transfer-encoding")
     if transfer is not None and (version == "1.0" or transfer != [b"chunked"]):
-        # RFC 9112 6.1: HTTP/1.0 has none, and the framing of such a message is faulty. It proposes 501 for an unknown
-        # coding; this port answers no 5xx but the 503 that asks to come again.
+        # RFC 9112 6.1: HTTP/1.0 has no Transfer-Encoding, and the framing of such a message is faulty. The RFC proposes
+        # 501 for an unknown coding; the only 5xx of this port is the 503 that asks for a retry.
         return (400, "not_http") if version == "1.0" else (415, "coded")
-    # Nothing is ever decompressed: a body of kilobytes may stand for gigabytes.
+    # Bodies are never decompressed: a few kilobytes may expand to gigabytes.
     if any(coding not in {b"", b"identity"} for coding in fields.get(b"content-encoding", ())):
         return 415, "coded"
     if version == "1.1" and any(expected != b"100-continue" for expected in fields.get(b"expect", ())):
@@ -276,8 +276,8 @@ def _head_rejection(version: str, fields: dict[bytes, list[bytes]]) -> tuple[int
     return None
 
 
-def _split(target: bytes) -> tuple[bytes, bytes]:
-    """Return path and query of a request target in origin form or absolute form (RFC 9112 3.2)."""
+def _split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Return the path and the query of a request target in origin form or absolute form (RFC 9112 3.2)."""
     if not target.startswith(b"/"):
         try:
             url = httptools.parse_url(target)
@@ -288,8 +288,8 @@ def _split(target: bytes) -> tuple[bytes, bytes]:
     return unquote_to_bytes(path) if b"%" in path else path, query
 
 
-def _other_protocol(data: bytes) -> HttpRejection:
-    """Return what a connection speaks that begins with `data`, which is no HTTP/1."""
+def _detect_protocol(data: bytes) -> HttpRejection:
+    """Return the reason to refuse a connection whose first bytes, `data`, are not HTTP/1."""
     # RFC 8446 5.1: a handshake record.
     if data.startswith(b"\x16\x03"):
         return "tls"

@@ -1,4 +1,4 @@
-"""The HTTP server WeCom calls. It serves one path, and says as little as possible to whoever calls another one."""
+"""The HTTP server that WeCom calls. It serves one path, and reveals as little as possible to other clients."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from maven_channel_wecom.errors import BodyRejection, DropReason, HttpRejection
     from maven_channel_wecom.server.messages import Receiver
 
-# Connections that come at once wait here until they are accepted.
+# Queue for connections that arrive faster than they are accepted.
 _BACKLOG: Final = 1024
 
 STOP_SECONDS: Final = 1.0
-"""For requests that are being answered when the server stops."""
+"""Maximum time that a stop waits for requests that are being answered."""
 
 
 class CallbackServer:
-    """A server on one path.
+    """An HTTP server for one path.
 
     Args:
-        receiver: answers.
+        receiver: handles the requests to the path.
         host: address to listen on.
         port: port to listen on; 0 for any free one.
         path: the callback path.
-        rejected: is told the reason and the status of each request that the server answers by itself.
-        dropped: is told why a connection was closed.
-        max_connections, unverified_seconds, idle_seconds, newcomer_seconds: see `connections`.
-        body_seconds: see `connection`.
-        large_bodies_bytes: see `bodies`.
+        rejected: called with the reason and the status of each request that is rejected without the receiver.
+        dropped: called with the reason when a connection is dropped.
+        max_connections, unverified_seconds, idle_seconds, newcomer_seconds: limits described in `connections`.
+        body_seconds: the limit described in `connection`.
+        large_bodies_bytes: the limit described in `bodies`.
     """
 
-    def __init__(  # noqa: PLR0913 - six of them are limits, which a test may shorten
+    def __init__(  # noqa: PLR0913 - six of them are limits that tests lower
         self,
         receiver: Receiver,
         *,
@@ -69,11 +69,11 @@ class CallbackServer:
         self._body_seconds = body_seconds
         self._connections = Connections(
             dropped,
-            most=max_connections,
+            max_connections=max_connections,
             unverified_seconds=unverified_seconds,
             idle_seconds=idle_seconds,
             newcomer_seconds=newcomer_seconds,
-            check_seconds=body_seconds,
+            body_seconds=body_seconds,
         )
         self._bodies = LargeBodies(large_bodies_bytes)
         self._writer = ResponseWriter()
@@ -82,39 +82,39 @@ class CallbackServer:
 
     @property
     def listens(self) -> bool:
-        """Whether new connections are accepted."""
+        """Whether the server accepts new connections."""
         return self._listener is not None and self._listener.is_serving()
 
     @property
     def connections(self) -> int:
-        """How many connections there are."""
+        """The number of open connections."""
         return len(self._connections)
 
     async def start(self) -> int:
-        """Listen, and return the port. The host `::` stands for every address, of IPv4 as well.
+        """Listen, and return the port. The host `::` stands for every address, including IPv4.
 
         Raises:
-            OSError: the address cannot be listened on.
-            ValueError: `host` is no host name.
+            OSError: the server cannot listen on the address.
+            ValueError: `host` is not a host name.
         """
         loop = asyncio.get_running_loop()
         if self._host == "::":
-            # asyncio itself would listen for IPv6 only.
-            every = socket.create_server((self._host, self._port), family=socket.AF_INET6, dualstack_ipv6=True)
-            self._listener = await loop.create_server(self._connect, sock=every, backlog=_BACKLOG)
+            # asyncio alone would listen on IPv6 only.
+            sock = socket.create_server((self._host, self._port), family=socket.AF_INET6, dualstack_ipv6=True)
+            self._listener = await loop.create_server(self._new_connection, sock=sock, backlog=_BACKLOG)
         else:
-            self._listener = await loop.create_server(self._connect, self._host, self._port, backlog=_BACKLOG)
+            self._listener = await loop.create_server(self._new_connection, self._host, self._port, backlog=_BACKLOG)
         self._connections.start()
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
     async def stop(self) -> None:
-        """Stop listening, let requests being answered finish for a moment, and close every connection."""
+        """Stop listening, wait briefly for requests that are being answered, and close every connection."""
         if self._listener is not None:
             self._listener.close()
         await self._connections.stop(STOP_SECONDS)
 
-    def _connect(self) -> Connection:
+    def _new_connection(self) -> Connection:
         return Connection(
             receiver=self._receiver,
             path=self._path,

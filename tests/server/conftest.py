@@ -1,4 +1,4 @@
-"""Every test of the callback port runs on both event loops a host may use: they differ in what the protocol meets."""
+"""Runs every test of the callback port on both event loops that a host may use, as they call a protocol differently."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Return the event loops."""
+    """Return a factory for each event loop."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

@@ -1,4 +1,4 @@
-"""One connection, seen from the wire: what is answered, in which order, and when it is closed."""
+"""One connection, tested over TCP: what is answered, in which order, and when it is closed."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ import pytest
 from maven_channel_wecom.server.connection import LINGER_BYTES, SEGMENT_BYTES, Connection
 from maven_channel_wecom.server.messages import Answer
 from maven_channel_wecom.server.parser import BODY_BYTES, MAX_PIPELINED, RequestParser
-from tests.server.serving import CALLBACK, LINE, WAIT_SECONDS, Caller, Serving, post, serving
+from tests.server.harness import CALLBACK, LINE, WAIT_SECONDS, Client, ServerHarness, post, start_server
 
 GET = b"GET /wecom/bot?q HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-async def test_a_request_is_handed_on_with_its_query_raw() -> None:
-    async with serving() as port:
-        caller = await port.connect()
-        response = await caller.ask(GET.replace(b"?q", b"?echostr=a%2Bb%252F"))
+async def test_a_request_is_handed_on_with_its_raw_query() -> None:
+    async with start_server() as harness:
+        client = await harness.connect()
+        response = await client.ask(GET.replace(b"?q", b"?echostr=a%2Bb%252F"))
         assert (response.status, response.body) == (200, b"GET echostr=a%2Bb%252F 0")
-        assert port.receiver.heads == [("GET", b"echostr=a%2Bb%252F")]
-        assert port.rejected == []
+        assert harness.receiver.heads == [("GET", b"echostr=a%2Bb%252F")]
+        assert harness.rejected == []
 
 
-async def test_one_connection_serves_one_request_after_the_other() -> None:
-    async with serving() as port:
-        caller = await port.connect()
+async def test_a_connection_serves_several_requests_in_sequence() -> None:
+    async with start_server() as harness:
+        client = await harness.connect()
         for request in (CALLBACK, GET, post(b"x", b"[1]"), CALLBACK):
-            assert (await caller.ask(request)).status == 200
-        assert port.receiver.bodies == [b"{}", b"", b"[1]", b"{}"]
+            assert (await client.ask(request)).status == 200
+        assert harness.receiver.bodies == [b"{}", b"", b"[1]", b"{}"]
 
 
 async def test_head_is_answered_like_get_without_the_body() -> None:
-    async with serving() as port:
-        caller = await port.connect(GET.replace(b"GET", b"HEAD") + GET)
-        head = await caller.response(with_body=False)
-        get = await caller.response()
+    async with start_server() as harness:
+        client = await harness.connect(GET.replace(b"GET", b"HEAD") + GET)
+        head = await client.response(with_body=False)
+        get = await client.response()
         assert head.headers["Content-Length"] == get.headers["Content-Length"] == "7"
-        assert [request.method for request in port.receiver.requests] == ["GET", "GET"]
+        assert [request.method for request in harness.receiver.requests] == ["GET", "GET"]
 
 
 @pytest.mark.parametrize(
@@ -54,16 +54,16 @@ async def test_head_is_answered_like_get_without_the_body() -> None:
         pytest.param(b"OPTIONS /wecom/bot HTTP/1.1\r\nHost: x\r\n\r\n", ("method", 405), id="options"),
     ],
 )
-async def test_a_whole_request_that_is_refused_leaves_the_connection_open(
+async def test_refusing_a_complete_request_leaves_the_connection_open(
     request_bytes: bytes, rejection: tuple[str, int]
 ) -> None:
-    async with serving() as port:
-        caller = await port.connect()
-        response = await caller.ask(request_bytes)
+    async with start_server() as harness:
+        client = await harness.connect()
+        response = await client.ask(request_bytes)
         assert (response.status, response.headers.get("Connection")) == (rejection[1], None)
-        assert port.rejected == [rejection]
-        assert (await caller.ask(GET)).status == 200
-        assert port.receiver.heads == [("GET", b"q")]
+        assert harness.rejected == [rejection]
+        assert (await client.ask(GET)).status == 200
+        assert harness.receiver.heads == [("GET", b"q")]
 
 
 @pytest.mark.parametrize(
@@ -92,46 +92,46 @@ async def test_a_request_refused_at_its_head_is_answered_and_the_connection_clos
     request_bytes: bytes, rejection: tuple[str, int], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The answer names neither the request nor the software, and nothing is logged."""
-    async with serving() as port:
-        caller = await port.connect(request_bytes)
-        response = await caller.response()
-        assert await caller.rest() == b""
+    async with start_server() as harness:
+        client = await harness.connect(request_bytes)
+        response = await client.response()
+        assert await client.rest() == b""
         assert response.status == rejection[1]
         assert response.headers["Connection"] == "close"
         assert response.headers["Server"] == "maven"
         assert b"canary" not in response.body
-        assert port.rejected == [rejection]
-        assert port.receiver.heads == []
+        assert harness.rejected == [rejection]
+        assert harness.receiver.heads == []
     assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
 
 
 async def test_a_request_that_the_receiver_refuses_by_its_head_is_not_read() -> None:
-    """The connection is closed, unless the body has come already."""
-    async with serving() as port:
-        caller = await port.connect()
-        assert (await caller.ask(post(b"refused"))).status == 401
-        caller.send(post(b"refused", bytes(100_000))[:1000])
-        response = await caller.response()
+    """The connection is closed, unless the body has already arrived."""
+    async with start_server() as harness:
+        client = await harness.connect()
+        assert (await client.ask(post(b"refused"))).status == 401
+        client.send(post(b"refused", bytes(100_000))[:1000])
+        response = await client.response()
         assert (response.status, response.headers["Connection"]) == (401, "close")
-        assert await caller.rest() == b""
-        assert port.receiver.requests == []
-        assert port.rejected == []
+        assert await client.rest() == b""
+        assert harness.receiver.requests == []
+        assert harness.rejected == []
 
 
-async def test_continue_is_said_when_the_body_is_wanted() -> None:
-    async with serving() as port:
-        caller = await port.connect(LINE + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
-        assert (await caller.response()).status == 100
-        assert port.receiver.heads == [("POST", b"genuine")]
-        assert (await caller.ask(b"{}")).status == 200
+async def test_100_continue_is_sent_when_the_body_is_to_be_read() -> None:
+    async with start_server() as harness:
+        client = await harness.connect(LINE + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert (await client.response()).status == 100
+        assert harness.receiver.heads == [("POST", b"genuine")]
+        assert (await client.ask(b"{}")).status == 200
 
 
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
-        pytest.param(LINE + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}", 200, id="has-come"),
+        pytest.param(LINE + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}", 200, id="has-arrived"),
         pytest.param(LINE + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n{", 408, id="has-begun"),
-        pytest.param(LINE + b"Expect: 100-continue\r\nContent-Length: 0\r\n\r\n", 200, id="nothing-to-come"),
+        pytest.param(LINE + b"Expect: 100-continue\r\nContent-Length: 0\r\n\r\n", 200, id="no-body"),
         pytest.param(
             LINE.replace(b"genuine", b"refused") + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
             401,
@@ -142,114 +142,114 @@ async def test_continue_is_said_when_the_body_is_wanted() -> None:
         ),
     ],
 )
-async def test_continue_is_not_said_otherwise(request_bytes: bytes, status: int) -> None:
-    async with serving(body_seconds=0.1) as port:
-        caller = await port.connect()
-        assert (await caller.ask(request_bytes)).status == status
+async def test_100_continue_is_not_sent_otherwise(request_bytes: bytes, status: int) -> None:
+    async with start_server(body_seconds=0.1) as harness:
+        client = await harness.connect()
+        assert (await client.ask(request_bytes)).status == status
 
 
-async def test_continue_behind_another_request_waits_for_its_answer() -> None:
-    async with serving() as port:
-        caller = await port.connect(post(b"later") + LINE + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
-        await port.receiver.came.wait()
-        port.receiver.answer_all()
-        assert [(await caller.response()).status for _ in range(2)] == [200, 100]
-        assert (await caller.ask(b"{}")).status == 200
+async def test_100_continue_follows_the_answer_to_the_previous_request() -> None:
+    async with start_server() as harness:
+        client = await harness.connect(post(b"later") + LINE + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        await harness.receiver.has_waiting.wait()
+        harness.receiver.answer_all()
+        assert [(await client.response()).status for _ in range(2)] == [200, 100]
+        assert (await client.ask(b"{}")).status == 200
 
 
-async def test_http_1_0_says_nothing_between_and_closes_unless_asked() -> None:
+async def test_http_1_0_gets_no_100_continue_and_closes_by_default() -> None:
     old = b"POST /wecom/bot?q HTTP/1.0\r\nContent-Length: 2\r\n"
-    async with serving() as port:
-        caller = await port.connect(old + b"Connection: keep-alive\r\nExpect: 100-continue\r\n\r\n")
-        response = await caller.ask(b"{}")
+    async with start_server() as harness:
+        client = await harness.connect(old + b"Connection: keep-alive\r\nExpect: 100-continue\r\n\r\n")
+        response = await client.ask(b"{}")
         assert (response.status, response.headers["Connection"]) == (200, "keep-alive")
-        response = await caller.ask(old + b"\r\n{}")
+        response = await client.ask(old + b"\r\n{}")
         assert (response.status, response.headers["Connection"]) == (200, "close")
-        assert await caller.rest() == b""
+        assert await client.rest() == b""
 
 
-async def test_close_is_done_and_said() -> None:
-    async with serving() as port:
-        caller = await port.connect(LINE + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}" + CALLBACK)
-        assert (await caller.response()).headers["Connection"] == "close"
-        assert await caller.rest() == b""
-        assert len(port.receiver.requests) == 1
+async def test_connection_close_is_answered_and_obeyed() -> None:
+    async with start_server() as harness:
+        client = await harness.connect(LINE + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}" + CALLBACK)
+        assert (await client.response()).headers["Connection"] == "close"
+        assert await client.rest() == b""
+        assert len(harness.receiver.requests) == 1
 
 
 @pytest.mark.parametrize("upgrade", [b"h2c", b"websocket"])
 async def test_an_upgrade_is_answered_as_an_ordinary_request(upgrade: bytes) -> None:
-    async with serving() as port:
-        caller = await port.connect()
+    async with start_server() as harness:
+        client = await harness.connect()
         head = LINE + b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n"
-        assert (await caller.ask(head + b"Content-Length: 2\r\n\r\n{}")).body == b"POST genuine 2"
-        assert (await caller.ask(head + b"\r\n")).body == b"POST genuine 0"
-        assert (await caller.ask(CALLBACK)).status == 200
+        assert (await client.ask(head + b"Content-Length: 2\r\n\r\n{}")).body == b"POST genuine 2"
+        assert (await client.ask(head + b"\r\n")).body == b"POST genuine 0"
+        assert (await client.ask(CALLBACK)).status == 200
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
-    """The first four come at once, the others while the first is being answered."""
-    async with serving() as port:
-        caller = await port.connect(post(b"later") + post(b"a") + GET.replace(b"/wecom/bot", b"/") + post(b"b"))
-        await port.receiver.came.wait()
-        assert len(port.receiver.requests) == 1
-        caller.send(post(b"c") + post(b"later"))
-        # To be read while the first is being answered; had they come later, all the same would follow.
+    """The first four arrive together, the others while the first is being answered."""
+    async with start_server() as harness:
+        client = await harness.connect(post(b"later") + post(b"a") + GET.replace(b"/wecom/bot", b"/") + post(b"b"))
+        await harness.receiver.has_waiting.wait()
+        assert len(harness.receiver.requests) == 1
+        client.send(post(b"c") + post(b"later"))
+        # Lets the server read them while the first is being answered. The result is the same if they arrive later.
         for _ in range(10):
             await asyncio.sleep(0)
-        port.receiver.answer_all()
-        bodies = [(await caller.response()).body for _ in range(5)]
+        harness.receiver.answer_all()
+        bodies = [(await client.response()).body for _ in range(5)]
         assert bodies == [b"POST later 2", b"POST a 2", b"not found", b"POST b 2", b"POST c 2"]
-        await port.receiver.came.wait()
-        port.receiver.answer_all()
-        assert (await caller.response()).body == b"POST later 2"
-        assert (await caller.ask(CALLBACK)).status == 200
+        await harness.receiver.has_waiting.wait()
+        harness.receiver.answer_all()
+        assert (await client.response()).body == b"POST later 2"
+        assert (await client.ask(CALLBACK)).status == 200
 
 
-async def test_too_many_pipelined_requests_are_cut_off_behind_those_that_came_first() -> None:
-    async with serving() as port:
-        caller = await port.connect(post(b"x") * 1000)
-        answers = (await caller.rest()).split(b"HTTP/1.1 ")[1:]
+async def test_requests_beyond_the_pipelining_limit_are_refused_after_the_others_are_answered() -> None:
+    async with start_server() as harness:
+        client = await harness.connect(post(b"x") * 1000)
+        answers = (await client.rest()).split(b"HTTP/1.1 ")[1:]
         assert [answer[:3] for answer in answers] == [b"200"] * (MAX_PIPELINED + 1) + [b"503"]
-        assert port.rejected == [("pipelined", 503)]
+        assert harness.rejected == [("pipelined", 503)]
 
 
-async def test_a_caller_who_sends_on_while_being_answered_is_not_read_further() -> None:
-    """The server keeps one segment; the rest waits in the sockets, and the caller with it."""
+async def test_reading_pauses_when_a_client_sends_more_while_being_answered() -> None:
+    """The server keeps one segment; the rest stays in the socket buffers, and the client blocks."""
     many = post(b"x") * (64 * SEGMENT_BYTES // len(post(b"x")))
-    async with serving() as port:
-        caller = await port.connect(post(b"later"))
-        await port.receiver.came.wait()
-        caller.send(many)
-        sending = asyncio.ensure_future(caller.writer.drain())
+    async with start_server() as harness:
+        client = await harness.connect(post(b"later"))
+        await harness.receiver.has_waiting.wait()
+        client.send(many)
+        sending = asyncio.ensure_future(client.writer.drain())
         for _ in range(200):
             await asyncio.sleep(0)
         assert not sending.done()
-        assert len(port.receiver.requests) == 1
-        port.receiver.answer_all()
-        assert (await caller.response()).status == 200
-        await caller.rest()
+        assert len(harness.receiver.requests) == 1
+        harness.receiver.answer_all()
+        assert (await client.response()).status == 200
+        await client.rest()
         sending.cancel()
 
 
-@pytest.mark.parametrize("before", [pytest.param(b"", id="alone"), pytest.param(CALLBACK, id="behind-another")])
+@pytest.mark.parametrize("before", [pytest.param(b"", id="alone"), pytest.param(CALLBACK, id="after-another")])
 @pytest.mark.parametrize("chunks", [b"canary\r\n", b"1\r\na\r\n" * 30 + b"canary\r\n", b"1\r\nabcanary"])
 async def test_a_body_of_broken_chunks_is_refused_at_once(before: bytes, chunks: bytes) -> None:
-    """Nothing behind it is read: those bytes might be the rest of the body, or a request."""
-    async with serving() as port:
-        caller = await port.connect(before + LINE + b"Transfer-Encoding: chunked\r\n\r\n")
-        while len(port.receiver.heads) < 1 + bool(before):  # noqa: ASYNC110 - nothing tells that the body is waited for
+    """Nothing after it is parsed: those bytes might be the rest of the body, or a request."""
+    async with start_server() as harness:
+        client = await harness.connect(before + LINE + b"Transfer-Encoding: chunked\r\n\r\n")
+        while len(harness.receiver.heads) < 1 + bool(before):  # noqa: ASYNC110 - there is no event for this
             await asyncio.sleep(0)
-        caller.send(chunks + CALLBACK)
-        answers = (await caller.rest()).split(b"HTTP/1.1 ")[1:]
+        client.send(chunks + CALLBACK)
+        answers = (await client.rest()).split(b"HTTP/1.1 ")[1:]
         assert [answer[:3] for answer in answers] == [b"200"] * bool(before) + [b"400"]
-        assert port.rejected == [("aborted", 400)]
-        assert port.receiver.bodies == [b"{}"] * bool(before)
+        assert harness.rejected == [("aborted", 400)]
+        assert harness.receiver.bodies == [b"{}"] * bool(before)
 
 
 async def test_a_body_of_exactly_the_limit_is_read() -> None:
-    async with serving() as port:
-        caller = await port.connect()
-        response = await caller.ask(post(b"x", bytes(BODY_BYTES)))
+    async with start_server() as harness:
+        client = await harness.connect()
+        response = await client.ask(post(b"x", bytes(BODY_BYTES)))
         assert response.body == b"POST x %d" % BODY_BYTES
 
 
@@ -263,66 +263,66 @@ async def test_a_body_of_exactly_the_limit_is_read() -> None:
         pytest.param(b"Content-Encoding: gzip\r\nContent-Length: 1000000\r\n\r\n" + bytes(1_000_000), id="coded"),
     ],
 )
-async def test_an_early_answer_reaches_a_caller_who_is_still_sending(rest: bytes) -> None:
-    """A reset before the caller has sent everything would destroy the answer."""
+async def test_an_early_answer_reaches_a_client_that_is_still_sending(rest: bytes) -> None:
+    """A reset before the client has sent everything would destroy the answer."""
     loop = asyncio.get_running_loop()
-    async with serving() as port, asyncio.timeout(WAIT_SECONDS):
-        with socket.socket() as caller:
-            # What it sends must be read, or it could not be sent.
-            caller.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-            caller.settimeout(0)
-            await loop.sock_connect(caller, ("127.0.0.1", port.port))
-            await loop.sock_sendall(caller, LINE + rest)
+    async with start_server() as harness, asyncio.timeout(WAIT_SECONDS):
+        with socket.socket() as client:
+            # With a small buffer, sending completes only if the server keeps reading.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            client.settimeout(0)
+            await loop.sock_connect(client, ("127.0.0.1", harness.port))
+            await loop.sock_sendall(client, LINE + rest)
             answer = b""
-            while piece := await loop.sock_recv(caller, 4096):
+            while piece := await loop.sock_recv(client, 4096):
                 answer += piece
         assert answer.split(b" ", 2)[1] in {b"413", b"415"}
         assert b"\r\nConnection: close\r\n" in answer
-        assert port.receiver.requests == []
+        assert harness.receiver.requests == []
 
 
-async def send_for_ever(caller: Caller) -> None:
-    """Send far more than is read of a refused body."""
+async def send_forever(client: Client) -> None:
+    """Send far more than the server reads of a refused body."""
     for _ in range(64 * LINGER_BYTES // SEGMENT_BYTES):
-        caller.send(bytes(SEGMENT_BYTES))
-        await caller.writer.drain()
+        client.send(bytes(SEGMENT_BYTES))
+        await client.writer.drain()
 
 
-async def test_a_caller_who_never_stops_sending_is_cut_off() -> None:
-    async with serving() as port:
-        caller = await port.connect(LINE + b"Content-Encoding: gzip\r\nContent-Length: 999999999\r\n\r\n")
+async def test_a_client_that_never_stops_sending_is_cut_off() -> None:
+    async with start_server() as harness:
+        client = await harness.connect(LINE + b"Content-Encoding: gzip\r\nContent-Length: 999999999\r\n\r\n")
         with pytest.raises(ConnectionError):
-            await send_for_ever(caller)
-        await port.all_gone()
+            await send_forever(client)
+        await harness.all_closed()
 
 
-async def test_a_caller_who_keeps_a_closed_connection_open_is_cut_off() -> None:
-    async with serving(body_seconds=0.3) as port:
-        caller = await port.connect(LINE + b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\n")
-        assert (await caller.response()).status == 415
-        await port.all_gone()
+async def test_a_client_that_keeps_a_closed_connection_open_is_cut_off() -> None:
+    async with start_server(body_seconds=0.3) as harness:
+        client = await harness.connect(LINE + b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\n")
+        assert (await client.response()).status == 415
+        await harness.all_closed()
 
 
-async def test_nothing_is_decompressed() -> None:
+async def test_bodies_are_not_decompressed() -> None:
     bomb = gzip.compress(bytes(50 * 1024 * 1024))
-    async with serving() as port:
-        caller, other = await port.connect(), await port.connect()
+    async with start_server() as harness:
+        client, other = await harness.connect(), await harness.connect()
         head = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
-        caller.send(LINE + head + bomb)
-        assert (await caller.response()).status == 415
+        client.send(LINE + head + bomb)
+        assert (await client.response()).status == 415
         assert (await other.ask(CALLBACK)).status == 200
-        assert port.receiver.bodies == [b"{}"]
+        assert harness.receiver.bodies == [b"{}"]
 
 
 async def test_a_slow_body_is_refused_on_a_verified_connection_too() -> None:
-    async with serving(body_seconds=0.2) as port:
-        caller = await port.connect()
-        assert (await caller.ask(CALLBACK)).status == 200
-        response = await caller.ask(post(b"genuine", bytes(9))[:-1])
+    async with start_server(body_seconds=0.2) as harness:
+        client = await harness.connect()
+        assert (await client.ask(CALLBACK)).status == 200
+        response = await client.ask(post(b"genuine", bytes(9))[:-1])
         assert (response.status, response.headers["Connection"]) == (408, "close")
-        assert await caller.rest() == b""
-        assert port.rejected == [("slow", 408)]
-        assert port.dropped == []
+        assert await client.rest() == b""
+        assert harness.rejected == [("slow", 408)]
+        assert harness.dropped == []
 
 
 @pytest.mark.parametrize("half", [pytest.param(True, id="half-closed"), pytest.param(False, id="closed")])
@@ -332,99 +332,99 @@ async def test_a_slow_body_is_refused_on_a_verified_connection_too() -> None:
     ids=["length", "chunked"],
 )
 async def test_a_body_that_breaks_off_is_reported_and_not_handed_on(beginning: bytes, *, half: bool) -> None:
-    async with serving() as port:
-        caller = await port.connect(beginning)
-        await caller.writer.drain()
-        (caller.writer.write_eof if half else caller.writer.close)()
-        await port.next_report()
-        await port.all_gone()
-        assert port.rejected == [("aborted", 400)]
-        assert port.receiver.requests == []
+    async with start_server() as harness:
+        client = await harness.connect(beginning)
+        await client.writer.drain()
+        (client.writer.write_eof if half else client.writer.close)()
+        await harness.next_report()
+        await harness.all_closed()
+        assert harness.rejected == [("aborted", 400)]
+        assert harness.receiver.requests == []
 
 
-async def test_a_body_that_breaks_off_behind_a_request_being_answered_is_reported() -> None:
-    async with serving() as port:
-        caller = await port.connect(post(b"later") + LINE + b"Content-Length: 10\r\n\r\nabc")
-        caller.writer.write_eof()
-        assert (await (await port.connect()).ask(CALLBACK)).status == 200
-        port.receiver.answer_all()
-        assert (await caller.response()).body == b"POST later 2"
-        assert await caller.rest() == b""
-        assert port.rejected == [("aborted", 400)]
+async def test_a_body_that_breaks_off_after_a_request_being_answered_is_reported() -> None:
+    async with start_server() as harness:
+        client = await harness.connect(post(b"later") + LINE + b"Content-Length: 10\r\n\r\nabc")
+        client.writer.write_eof()
+        assert (await (await harness.connect()).ask(CALLBACK)).status == 200
+        harness.receiver.answer_all()
+        assert (await client.response()).body == b"POST later 2"
+        assert await client.rest() == b""
+        assert harness.rejected == [("aborted", 400)]
 
 
 async def test_a_head_that_breaks_off_is_not_reported() -> None:
-    async with serving() as port:
-        caller = await port.connect(LINE)
-        await caller.writer.drain()
-        caller.writer.close()
-        await port.all_gone()
-        assert port.rejected == []
+    async with start_server() as harness:
+        client = await harness.connect(LINE)
+        await client.writer.drain()
+        client.writer.close()
+        await harness.all_closed()
+        assert harness.rejected == []
 
 
-async def test_a_caller_who_only_stops_sending_gets_all_answers() -> None:
-    async with serving() as port:
-        caller = await port.connect(post(b"later") + post(b"later"))
-        caller.writer.write_eof()
-        # When somebody else has been answered, the server knows that nothing more comes.
-        assert (await (await port.connect()).ask(CALLBACK)).status == 200
+async def test_a_client_that_only_stops_sending_gets_all_answers() -> None:
+    async with start_server() as harness:
+        client = await harness.connect(post(b"later") + post(b"later"))
+        client.writer.write_eof()
+        # Once another client has been answered, the server has seen the end of this one's data.
+        assert (await (await harness.connect()).ask(CALLBACK)).status == 200
         for _ in range(2):
-            await port.receiver.came.wait()
-            port.receiver.answer_all()
-        assert (await caller.response()).body == b"POST later 2"
-        last = await caller.response()
+            await harness.receiver.has_waiting.wait()
+            harness.receiver.answer_all()
+        assert (await client.response()).body == b"POST later 2"
+        last = await client.response()
         assert (last.body, last.headers["Connection"]) == (b"POST later 2", "close")
-        assert await caller.rest() == b""
+        assert await client.rest() == b""
 
 
-async def test_the_answer_to_a_caller_who_left_is_discarded() -> None:
-    """The request stays with the receiver, and the event loop meets no exception."""
-    told: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
-    async with serving() as port:
-        caller = await port.connect(post(b"later") + post(b"x"))
-        await port.receiver.came.wait()
-        # Closed with a reset: a caller that only stops sending still wants its answer.
-        caller.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        caller.writer.transport.abort()
-        await port.all_gone()
-        port.receiver.answer_all()
-        assert len(port.receiver.requests) == 1
-        assert port.rejected == []
-    assert told == []
+async def test_the_answer_to_a_client_that_left_is_discarded() -> None:
+    """The request stays with the receiver, and no exception reaches the event loop."""
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    async with start_server() as harness:
+        client = await harness.connect(post(b"later") + post(b"x"))
+        await harness.receiver.has_waiting.wait()
+        # Close with a reset: a client that only stops sending still expects its answer.
+        client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.writer.transport.abort()
+        await harness.all_closed()
+        harness.receiver.answer_all()
+        assert len(harness.receiver.requests) == 1
+        assert harness.rejected == []
+    assert errors == []
 
 
-async def test_a_caller_who_leaves_just_before_the_answer_is_no_failure() -> None:
-    """The caller's system resets the connection when the answer arrives, before the event loop sees its end."""
-    told: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
-    async with serving() as port:
-        with socket.create_connection(("127.0.0.1", port.port)) as leaving:
+async def test_a_client_that_leaves_just_before_the_answer_causes_no_error() -> None:
+    """The client's system resets the connection when the answer arrives, before the event loop notices the close."""
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    async with start_server() as harness:
+        with socket.create_connection(("127.0.0.1", harness.port)) as leaving:
             leaving.sendall(post(b"later").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-            await port.receiver.came.wait()
-        port.receiver.answer_all()
-        await port.all_gone()
-    assert told == []
+            await harness.receiver.has_waiting.wait()
+        harness.receiver.answer_all()
+        await harness.all_closed()
+    assert errors == []
 
 
 async def test_a_request_is_answered_once() -> None:
-    async with serving() as port:
-        caller = await port.connect()
-        await caller.ask(CALLBACK)
+    async with start_server() as harness:
+        client = await harness.connect()
+        await client.ask(CALLBACK)
         with pytest.raises(RuntimeError):
-            port.receiver.requests[0].answer(Answer(status=200))
+            harness.receiver.requests[0].answer(Answer(status=200))
 
 
-async def test_a_caller_who_reads_no_answers_is_dropped() -> None:
+async def test_a_client_that_reads_no_answers_is_dropped() -> None:
     """Unread answers would pile up in memory."""
-    async with serving() as port:
-        caller = await port.connect(post(b"later"))
-        caller.writer.transport.pause_reading()  # type: ignore[attr-defined]  # typeshed has it on ReadTransport
-        await port.receiver.came.wait()
-        port.receiver.waiting.pop().answer(Answer(status=200, body=bytes(16 * 1024 * 1024)))
-        await port.next_report()
-        await port.all_gone()
-        assert port.dropped == ["slow"]
+    async with start_server() as harness:
+        client = await harness.connect(post(b"later"))
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # typeshed has it on ReadTransport
+        await harness.receiver.has_waiting.wait()
+        harness.receiver.waiting.pop().answer(Answer(status=200, body=bytes(16 * 1024 * 1024)))
+        await harness.next_report()
+        await harness.all_closed()
+        assert harness.dropped == ["slow"]
 
 
 @pytest.mark.parametrize(
@@ -437,30 +437,30 @@ async def test_a_caller_who_reads_no_answers_is_dropped() -> None:
         pytest.param(LINE + b"X: ", id="half-a-head"),
     ],
 )
-async def test_a_connection_that_is_gone_leaves_no_garbage(data: bytes) -> None:
+async def test_a_closed_connection_leaves_no_garbage(data: bytes) -> None:
     """A flood of connections would create garbage faster than the collector runs."""
 
-    def left() -> int:
+    def remaining() -> int:
         return sum(isinstance(each, Connection | RequestParser) for each in gc.get_objects())
 
-    async def come_and_go(port: Serving) -> None:
-        caller = await port.connect(data)
-        await caller.writer.drain()
-        caller.writer.write_eof()
-        await caller.rest()
-        caller.writer.close()
-        await port.all_gone()
+    async def connect_and_leave(harness: ServerHarness) -> None:
+        client = await harness.connect(data)
+        await client.writer.drain()
+        client.writer.write_eof()
+        await client.rest()
+        client.writer.close()
+        await harness.all_closed()
 
-    async with serving() as port:
-        # What other tests left is not looked at.
+    async with start_server() as harness:
+        # Objects that other tests left are not counted.
         gc.freeze()
         gc.disable()
         try:
             for _ in range(5):
-                await come_and_go(port)
-            port.receiver.requests.clear()
+                await connect_and_leave(harness)
+            harness.receiver.requests.clear()
             await asyncio.sleep(0)
-            assert left() == 0
+            assert remaining() == 0
         finally:
             gc.enable()
             gc.unfreeze()

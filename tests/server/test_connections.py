@@ -1,4 +1,4 @@
-"""How many connections there may be, and which is closed when there are too many or when one stays too long."""
+"""The limits of connections: which one is closed when there are too many, and when one stays too long."""
 
 from __future__ import annotations
 
@@ -8,96 +8,96 @@ from contextlib import suppress
 
 import pytest
 
-from tests.server.serving import CALLBACK, LINE, post, serving
+from tests.server.harness import CALLBACK, LINE, post, start_server
 
 
-async def test_the_newcomer_gets_in_and_the_unverified_connection_that_came_first_goes() -> None:
-    async with serving(max_connections=3, newcomer_seconds=0.0) as port:
-        idlers = [await port.connect() for _ in range(3)]
-        newcomer = await port.connect()
+async def test_at_the_limit_the_oldest_unverified_connection_is_closed_for_a_new_one() -> None:
+    async with start_server(max_connections=3, newcomer_seconds=0.0) as harness:
+        idlers = [await harness.connect() for _ in range(3)]
+        newcomer = await harness.connect()
         assert (await newcomer.ask(CALLBACK)).status == 200
         assert await idlers[0].rest() == b""
-        assert port.dropped == ["limit"]
-        assert port.server.connections == 3
+        assert harness.dropped == ["limit"]
+        assert harness.server.connections == 3
 
 
-async def test_a_verified_connection_stays_when_others_come() -> None:
-    """Unverified connections push out each other."""
-    async with serving(max_connections=3, newcomer_seconds=0.0) as port:
-        verified = await port.connect()
+async def test_new_connections_do_not_close_a_verified_one() -> None:
+    """Unverified connections push each other out."""
+    async with start_server(max_connections=3, newcomer_seconds=0.0) as harness:
+        verified = await harness.connect()
         assert (await verified.ask(CALLBACK)).status == 200
         for _ in range(10):
-            assert (await (await port.connect()).ask(post(b"forged"))).status == 200
+            assert (await (await harness.connect()).ask(post(b"forged"))).status == 200
         assert (await verified.ask(CALLBACK)).status == 200
-        assert port.dropped == ["limit"] * 8
+        assert harness.dropped == ["limit"] * 8
 
 
 async def test_an_answer_that_does_not_verify_leaves_a_connection_unverified() -> None:
-    """A repeated URL check is answered 200 and proves nothing."""
-    async with serving(max_connections=2, newcomer_seconds=0.0) as port:
-        replayed = await port.connect()
+    """A replayed URL check is answered with 200 and proves nothing."""
+    async with start_server(max_connections=2, newcomer_seconds=0.0) as harness:
+        replayed = await harness.connect()
         assert (await replayed.ask(b"GET /wecom/bot?echostr HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
-        verified = await port.connect()
+        verified = await harness.connect()
         assert (await verified.ask(CALLBACK)).status == 200
-        await port.connect()
+        await harness.connect()
         assert await replayed.rest() == b""
         assert (await verified.ask(CALLBACK)).status == 200
 
 
-async def test_a_newcomer_is_spared_and_the_verified_connection_that_is_idle_longest_goes() -> None:
-    """A flood of connections must leave a genuine caller the time to send its callback."""
-    async with serving(max_connections=3, newcomer_seconds=60.0) as port:
-        first, second = await port.connect(), await port.connect()
+async def test_a_newcomer_is_kept_and_the_longest_idle_verified_connection_closed() -> None:
+    """A flood of connections must leave a genuine client enough time to send its callback."""
+    async with start_server(max_connections=3, newcomer_seconds=60.0) as harness:
+        first, second = await harness.connect(), await harness.connect()
         for each in (first, second, first):
             assert (await each.ask(CALLBACK)).status == 200
-        newcomer = await port.connect()
-        await port.connect()
+        newcomer = await harness.connect()
+        await harness.connect()
         assert await second.rest() == b""
         assert (await first.ask(CALLBACK)).status == 200
         assert (await newcomer.ask(CALLBACK)).status == 200
 
 
-async def test_without_a_verified_connection_the_oldest_newcomer_goes() -> None:
-    async with serving(max_connections=2, newcomer_seconds=60.0) as port:
-        first, second = await port.connect(), await port.connect()
-        third = await port.connect()
+async def test_without_a_verified_connection_the_oldest_newcomer_is_closed() -> None:
+    async with start_server(max_connections=2, newcomer_seconds=60.0) as harness:
+        first, second = await harness.connect(), await harness.connect()
+        third = await harness.connect()
         assert await first.rest() == b""
         for each in (second, third):
             assert (await each.ask(CALLBACK)).status == 200
 
 
-async def test_when_all_others_are_being_answered_the_newcomer_goes() -> None:
-    async with serving(max_connections=2, newcomer_seconds=0.0) as port:
+async def test_a_newcomer_is_closed_if_all_other_connections_are_being_answered() -> None:
+    async with start_server(max_connections=2, newcomer_seconds=0.0) as harness:
         waiting = []
         for _ in range(2):
-            port.receiver.came.clear()
-            waiting.append(await port.connect(post(b"later")))
-            await port.receiver.came.wait()
-        newcomer = await port.connect()
+            harness.receiver.has_waiting.clear()
+            waiting.append(await harness.connect(post(b"later")))
+            await harness.receiver.has_waiting.wait()
+        newcomer = await harness.connect()
         assert await newcomer.rest() == b""
-        port.receiver.answer_all()
-        for caller in waiting:
-            assert (await caller.response()).status == 200
+        harness.receiver.answer_all()
+        for client in waiting:
+            assert (await client.response()).status == 200
 
 
 async def test_at_most_half_of_the_files_a_process_may_open_are_connections() -> None:
-    """The other half is for the state, for replies and for media."""
+    """The other half is left for the state, replies and media."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
     try:
-        async with serving(newcomer_seconds=0.0) as port:
-            # It is read when the server starts.
+        async with start_server(newcomer_seconds=0.0) as harness:
+            # The server reads the limit when it starts.
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for _ in range(201):
-                await port.connect()
-            assert port.dropped == ["limit"]
-            assert port.server.connections == 200
+                await harness.connect()
+            assert harness.dropped == ["limit"]
+            assert harness.server.connections == 200
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize(
-    "sending",
+    "data",
     [
         pytest.param(b"", id="nothing"),
         pytest.param(b"POST /wecom/bot?gen", id="half-a-line"),
@@ -107,65 +107,67 @@ async def test_at_most_half_of_the_files_a_process_may_open_are_connections() ->
         pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", id="another-path"),
     ],
 )
-async def test_an_unverified_connection_is_closed_after_its_time_whatever_it_sent(sending: bytes) -> None:
-    async with serving(unverified_seconds=0.1) as port:
-        caller = await port.connect(sending)
-        await caller.rest()
-        assert port.dropped == ["slow"]
-        assert port.server.connections == 0
+async def test_an_unverified_connection_is_closed_at_its_time_limit_whatever_it_sent(data: bytes) -> None:
+    async with start_server(unverified_seconds=0.1) as harness:
+        client = await harness.connect(data)
+        await client.rest()
+        assert harness.dropped == ["slow"]
+        assert harness.server.connections == 0
 
 
-async def test_bad_requests_one_after_the_other_gain_no_time() -> None:
-    async with serving(unverified_seconds=0.1) as port:
-        caller = await port.connect()
-        while not port.dropped:
+async def test_repeated_bad_requests_do_not_extend_the_time_limit() -> None:
+    async with start_server(unverified_seconds=0.1) as harness:
+        client = await harness.connect()
+        while not harness.dropped:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
-                await caller.ask(post(b"forged"))
-        assert port.dropped == ["slow"]
-        await caller.rest()
+                await client.ask(post(b"forged"))
+        assert harness.dropped == ["slow"]
+        await client.rest()
 
 
-async def test_a_genuine_callback_that_is_turned_away_verifies() -> None:
-    """While the state is unavailable, WeCom and proxies retry on the connections they have."""
-    async with serving(unverified_seconds=0.1) as port:
-        verified, other = await port.connect(), await port.connect()
+async def test_a_genuine_callback_answered_with_503_verifies_its_connection() -> None:
+    """While the state is unavailable, WeCom and proxies retry on their existing connections."""
+    async with start_server(unverified_seconds=0.1) as harness:
+        verified, other = await harness.connect(), await harness.connect()
         assert (await verified.ask(post(b"retry"))).status == 503
         await other.rest()
         assert (await verified.ask(post(b"retry"))).status == 503
 
 
 async def test_a_verified_connection_may_be_idle_for_longer() -> None:
-    async with serving(unverified_seconds=0.1, idle_seconds=0.4) as port:
-        verified = await port.connect()
+    async with start_server(unverified_seconds=0.1, idle_seconds=0.4) as harness:
+        verified = await harness.connect()
         assert (await verified.ask(CALLBACK)).status == 200
-        await (await port.connect()).rest()
+        await (await harness.connect()).rest()
         assert (await verified.ask(CALLBACK)).status == 200
         assert await verified.rest() == b""
-        assert port.dropped == ["slow"]
+        assert harness.dropped == ["slow"]
 
 
 @pytest.mark.parametrize("verified", [True, False])
-async def test_no_connection_is_closed_while_its_request_is_answered(*, verified: bool) -> None:
-    """The time an answer takes is not the caller's fault, and newcomers push out others."""
-    async with serving(max_connections=2, unverified_seconds=0.1, idle_seconds=0.1, newcomer_seconds=0.0) as port:
-        caller = await port.connect()
+async def test_no_connection_is_closed_while_its_request_is_being_answered(*, verified: bool) -> None:
+    """A client is not responsible for the time that its answer takes, so newcomers push out other connections."""
+    async with start_server(
+        max_connections=2, unverified_seconds=0.1, idle_seconds=0.1, newcomer_seconds=0.0
+    ) as harness:
+        client = await harness.connect()
         if verified:
-            assert (await caller.ask(CALLBACK)).status == 200
-        caller.send(post(b"later"))
-        await port.receiver.came.wait()
-        await (await port.connect()).rest()
+            assert (await client.ask(CALLBACK)).status == 200
+        client.send(post(b"later"))
+        await harness.receiver.has_waiting.wait()
+        await (await harness.connect()).rest()
         for _ in range(3):
-            await port.connect()
-        port.receiver.answer_all()
-        assert (await caller.response()).status == 200
+            await harness.connect()
+        harness.receiver.answer_all()
+        assert (await client.response()).status == 200
 
 
-async def test_a_flood_of_connections_shuts_out_no_genuine_caller() -> None:
-    async with serving(max_connections=50) as port:
+async def test_a_flood_of_connections_does_not_shut_out_a_genuine_client() -> None:
+    async with start_server(max_connections=50) as harness:
         for _ in range(20):
-            flood = [await port.connect() for _ in range(20)]
-            caller = await port.connect()
-            flood += [await port.connect() for _ in range(20)]
-            assert (await caller.ask(CALLBACK)).status == 200
-            for each in (*flood, caller):
+            flood = [await harness.connect() for _ in range(20)]
+            client = await harness.connect()
+            flood += [await harness.connect() for _ in range(20)]
+            assert (await client.ask(CALLBACK)).status == 200
+            for each in (*flood, client):
                 each.writer.close()

@@ -1,4 +1,4 @@
-"""Requests and their answers, as values and on the wire."""
+"""Requests, answers, and the encoding of answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_answer_to_head_has_the_length_of_the_body_it_leaves_out() -> None:
 
 
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
-def test_what_becomes_of_the_connection_is_said(connection: str) -> None:
+def test_the_connection_header_is_written_if_given(connection: str) -> None:
     response = ResponseWriter().encode(Answer(status=200), connection=connection)
     assert f"\r\nConnection: {connection}\r\n".encode() in response
     assert b"\r\nConnection:" not in ResponseWriter().encode(Answer(status=200))
@@ -38,30 +38,30 @@ def test_what_becomes_of_the_connection_is_said(connection: str) -> None:
     ("status", "header"),
     [(405, "Allow: GET, HEAD, POST"), (415, "Accept-Encoding: identity"), (503, "Retry-After: 5")],
 )
-def test_an_error_answer_says_what_would_help(status: int, header: str) -> None:
+def test_an_error_answer_has_the_header_that_its_status_calls_for(status: int, header: str) -> None:
     assert f"\r\n{header}\r\n".encode() in ResponseWriter().encode(error_answer(status))
 
 
-def test_only_what_shows_that_it_comes_from_wecom_verifies() -> None:
+def test_only_the_answer_to_a_genuine_callback_verifies() -> None:
     assert RETRY_LATER.verifies
     assert not error_answer(503).verifies
     assert not Answer(status=200).verifies
 
 
-def test_the_software_behind_the_port_is_not_named() -> None:
+def test_an_answer_does_not_name_the_server_software() -> None:
     assert not re.search(rb"python|aiohttp|httptools", ResponseWriter().encode(error_answer(400)), re.IGNORECASE)
 
 
-def test_an_answer_is_handed_on() -> None:
+def test_an_answer_is_passed_on() -> None:
     answers: list[Answer] = []
     Request("POST", b"a=b", b"{}", answers.append).answer(error_answer(401))
     assert answers == [error_answer(401)]
 
 
-def test_a_second_answer_is_an_error_and_not_sent() -> None:
+def test_a_second_answer_raises_and_is_not_sent() -> None:
     answers: list[Answer] = []
     request = Request("POST", b"", b"", answers.append)
     request.answer(error_answer(401))
-    with pytest.raises(RuntimeError, match="answered once"):
+    with pytest.raises(RuntimeError, match="already been answered"):
         request.answer(error_answer(400))
     assert answers == [error_answer(401)]

@@ -1,4 +1,4 @@
-"""What the parser makes of the bytes of one connection, however they are cut."""
+"""The parser: framing, limits and reasons of refusal, however the bytes are split into segments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LENGTH = b"Content-Length: 2\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 
-def fed(*segments: bytes) -> RequestParser:
+def parse(*segments: bytes) -> RequestParser:
     parser = RequestParser()
     for segment in segments:
         parser.feed(segment)
@@ -24,7 +24,7 @@ def fed(*segments: bytes) -> RequestParser:
 
 
 def rejection(*segments: bytes) -> tuple[int, str] | None:
-    request = fed(*segments).requests[-1]
+    request = parse(*segments).requests[-1]
     return request.head_rejection or request.body_rejection
 
 
@@ -41,11 +41,11 @@ def rejection(*segments: bytes) -> tuple[int, str] | None:
         ),
     ],
 )
-def test_a_request_is_the_same_however_it_is_cut(data: bytes) -> None:
-    cuts = [(data,), tuple(data[at : at + 1] for at in range(len(data)))]
-    cuts += [(data[:at], data[at:]) for at in range(1, len(data))]
-    for segments in cuts:
-        parser = fed(*segments, POST + LENGTH + b"\r\n[]")
+def test_a_request_is_the_same_however_it_is_split(data: bytes) -> None:
+    splits = [(data,), tuple(data[at : at + 1] for at in range(len(data)))]
+    splits += [(data[:at], data[at:]) for at in range(1, len(data))]
+    for segments in splits:
+        parser = parse(*segments, POST + LENGTH + b"\r\n[]")
         assert [(each.method, each.path, each.query, bytes(each.body), each.complete) for each in parser.requests] == [
             ("POST", b"/wecom/bot", b"a=b", b"{}", True),
             ("POST", b"/wecom/bot", b"a=b", b"[]", True),
@@ -65,8 +65,8 @@ def test_a_request_is_the_same_however_it_is_cut(data: bytes) -> None:
         (b"*", b"*", b""),
     ],
 )
-def test_a_target_is_path_and_query(target: bytes, path: bytes, query: bytes) -> None:
-    (request,) = fed(b"GET " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n").requests
+def test_a_target_is_split_into_path_and_query(target: bytes, path: bytes, query: bytes) -> None:
+    (request,) = parse(b"GET " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n").requests
     assert (request.path, request.query) == (path, query)
 
 
@@ -121,7 +121,7 @@ def test_a_target_is_path_and_query(target: bytes, path: bytes, query: bytes) ->
         pytest.param(POST + CHUNKED + b"\r\n1\r\n{}\r\n0\r\n\r\n", (400, "aborted"), id="chunk-too-long"),
     ],
 )
-def test_requests_are_refused_by_cause(data: bytes, expected: tuple[int, str]) -> None:
+def test_a_refused_request_has_the_status_and_reason_of_its_cause(data: bytes, expected: tuple[int, str]) -> None:
     assert rejection(data) == expected
 
 
@@ -130,28 +130,28 @@ def test_an_empty_transfer_encoding_is_refused() -> None:
     assert rejection(POST + b"Transfer-Encoding: \r\n\r\n") in {(400, "not_http"), (415, "coded")}
 
 
-def test_another_protocol_is_only_recognized_at_the_beginning() -> None:
+def test_another_protocol_is_recognized_only_at_the_beginning_of_a_connection() -> None:
     assert rejection(POST + LENGTH + b"\r\n{}", b"\x16\x03\x01") == (400, "not_http")
     assert rejection(POST + CHUNKED + b"\r\n", b"PROXY ") == (400, "aborted")
 
 
 @pytest.mark.parametrize("coding", [b"identity", b"Identity", b""])
 def test_a_body_that_is_not_coded_is_read(coding: bytes) -> None:
-    (request,) = fed(POST + b"Content-Encoding: " + coding + b"\r\n" + LENGTH + b"\r\n{}").requests
+    (request,) = parse(POST + b"Content-Encoding: " + coding + b"\r\n" + LENGTH + b"\r\n{}").requests
     assert request.head_rejection is None
     assert request.body == b"{}"
 
 
 def test_a_head_within_the_limits_is_read() -> None:
     headers = b"".join(b"X-%d: y\r\n" % number for number in range(MAX_HEADERS - 2))
-    (request,) = fed(POST + headers + LENGTH + b"\r\n{}").requests
+    (request,) = parse(POST + headers + LENGTH + b"\r\n{}").requests
     assert request.complete
-    (request,) = fed(POST + b"X: %s\r\n" % (b"y" * (HEAD_BYTES - 200)) + LENGTH + b"\r\n{}").requests
+    (request,) = parse(POST + b"X: %s\r\n" % (b"y" * (HEAD_BYTES - 200)) + LENGTH + b"\r\n{}").requests
     assert request.complete
 
 
-def test_a_head_that_never_ends_is_refused_before_it_is_held() -> None:
-    """The httptools parser holds an incomplete header, trailer or chunk extension in memory."""
+def test_an_endless_head_or_trailer_is_refused_before_it_fills_memory() -> None:
+    """The httptools parser buffers an incomplete header, trailer or chunk extension."""
     assert rejection(POST + b"X: ", *[b"y" * 1000] * 17) == (431, "head_too_large")
     assert rejection(POST + CHUNKED + b"\r\n0\r\nX: ", *[b"y" * 1000] * 17) == (413, "too_large")
     assert rejection(POST + CHUNKED + b"\r\n1;x=", *[b"y" * 1000] * 17) == (413, "too_large")
@@ -159,7 +159,7 @@ def test_a_head_that_never_ends_is_refused_before_it_is_held() -> None:
 
 def test_a_body_of_exactly_the_limit_is_read_and_a_larger_one_refused() -> None:
     piece = b"10000\r\n" + bytes(65536) + b"\r\n"
-    sixteen = fed(POST + CHUNKED + b"\r\n", *[piece] * 16, b"0\r\n\r\n").requests[0]
+    sixteen = parse(POST + CHUNKED + b"\r\n", *[piece] * 16, b"0\r\n\r\n").requests[0]
     assert len(sixteen.body) == BODY_BYTES
     assert sixteen.complete
     assert rejection(POST + CHUNKED + b"\r\n", *[piece] * 16, b"1\r\na\r\n") == (413, "too_large")
@@ -175,28 +175,28 @@ def test_a_body_of_exactly_the_limit_is_read_and_a_larger_one_refused() -> None:
         (b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", True),
     ],
 )
-def test_nothing_is_read_behind_the_last_request_of_a_connection(data: bytes, *, keep_alive: bool) -> None:
-    parser = fed(data, data)
+def test_nothing_is_parsed_after_the_last_request_of_a_connection(data: bytes, *, keep_alive: bool) -> None:
+    parser = parse(data, data)
     assert [request.keep_alive for request in parser.requests] == [keep_alive] * (2 if keep_alive else 1)
 
 
-def test_an_expectation_counts_in_http_1_1_only() -> None:
+def test_an_expectation_is_ignored_in_http_1_0() -> None:
     expect = b"Expect: 100-Continue\r\n" + LENGTH
-    assert fed(POST + expect + b"\r\n").requests[0].expects_continue
-    old = fed(LINE.replace(b"1.1", b"1.0") + expect.replace(b"100-C", b"xxx") + b"\r\n").requests[0]
+    assert parse(POST + expect + b"\r\n").requests[0].expects_continue
+    old = parse(LINE.replace(b"1.1", b"1.0") + expect.replace(b"100-C", b"xxx") + b"\r\n").requests[0]
     assert old.head_rejection is None
     assert not old.expects_continue
 
 
-def test_trailers_change_nothing() -> None:
+def test_trailers_are_ignored() -> None:
     trailer = b"Content-Encoding: gzip\r\nHost: x\r\nExpect: x\r\n"
-    (request,) = fed(POST + CHUNKED + b"\r\n2\r\n{}\r\n0\r\n" + trailer + b"\r\n").requests
+    (request,) = parse(POST + CHUNKED + b"\r\n2\r\n{}\r\n0\r\n" + trailer + b"\r\n").requests
     assert (request.complete, request.body, request.announced_bytes) == (True, b"{}", 0)
 
 
-def test_requests_behind_an_upgrade_are_read() -> None:
+def test_requests_after_an_upgrade_are_parsed() -> None:
     upgrade = b"GET /wecom/bot HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    parser = fed(upgrade + POST + LENGTH + b"\r\n{}" + upgrade)
+    parser = parse(upgrade + POST + LENGTH + b"\r\n{}" + upgrade)
     assert [(each.method, bytes(each.body)) for each in parser.requests] == [
         ("GET", b""),
         ("POST", b"{}"),
@@ -204,18 +204,18 @@ def test_requests_behind_an_upgrade_are_read() -> None:
     ]
 
 
-def test_a_bounded_number_of_pipelined_requests_is_read() -> None:
-    parser = fed((POST + LENGTH + b"\r\n{}") * 1000)
+def test_requests_beyond_the_pipelining_limit_are_refused() -> None:
+    parser = parse((POST + LENGTH + b"\r\n{}") * 1000)
     assert [each.head_rejection for each in parser.requests] == [None] * (MAX_PIPELINED + 1) + [(503, "pipelined")]
     parser.feed(POST)
     assert len(parser.requests) == MAX_PIPELINED + 2
 
 
 def test_a_closed_parser_is_freed_at_once() -> None:
-    """The parser and httptools refer to each other: unbroken, the cycle would wait for the collector."""
+    """The parser and httptools refer to each other, and only the garbage collector frees an unbroken cycle."""
     gc.disable()
     try:
-        parser = fed(POST + CHUNKED + b"\r\nzz\r\n")
+        parser = parse(POST + CHUNKED + b"\r\nzz\r\n")
         freed = weakref.ref(parser)
         parser.close()
         parser.feed(b"more")
@@ -227,6 +227,6 @@ def test_a_closed_parser_is_freed_at_once() -> None:
 
 @pytest.mark.parametrize("zeros", [0, 30, 5_000])
 def test_a_length_may_begin_with_zeros(zeros: int) -> None:
-    """Python refuses to read a number of thousands of digits."""
-    (request,) = fed(POST + b"Content-Length: " + b"0" * zeros + b"2\r\n\r\n{}").requests
+    """Python refuses to convert a number of thousands of digits."""
+    (request,) = parse(POST + b"Content-Length: " + b"0" * zeros + b"2\r\n\r\n{}").requests
     assert (request.announced_bytes, request.complete) == (2, True)

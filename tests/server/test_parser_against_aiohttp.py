@@ -1,13 +1,13 @@
-"""Framing compared with a parser of another make: aiohttp's in pure Python, on thousands of requests gone wrong.
+"""Compares the framing of thousands of mutated requests with an independent parser: aiohttp's, in pure Python.
 
-A reverse proxy and a server that disagree where a request ends allow request smuggling.
+A reverse proxy and a server that disagree about where a request ends allow request smuggling.
 
-Intended differences, beyond what is refused earlier or later in the same request:
+Intended differences, apart from refusing the same request at an earlier or later byte:
 
-- Taken here and refused by aiohttp: several spaces in the request line (RFC 9112 3 allows to be lenient there), and
-  empty lines before it. aiohttp also refuses a whole segment when a later request in it is broken, or when something
-  follows the last request of a connection; here, what came before is answered.
-- Refused here and taken by aiohttp: see REFUSED_HERE.
+- Accepted here and refused by aiohttp: several spaces in the request line (RFC 9112 3 allows this leniency), and empty
+  lines before it. aiohttp also refuses a parsed segment if a later request in it is broken, or if bytes follow the last
+  request of a connection; this port answers the requests before.
+- Refused here and accepted by aiohttp: see REFUSED_HERE.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-# Undocumented, and the only one besides llhttp that is at hand: where aiohttp has its C extension, it is llhttp, too.
+# Undocumented, but the only available parser other than llhttp: with its C extension, aiohttp uses llhttp too.
 from aiohttp.http_parser import HttpRequestParserPy
 
 from maven_channel_wecom.server.parser import RequestParser
@@ -28,11 +28,11 @@ from maven_channel_wecom.server.parser import RequestParser
 CASES: Final = 4_000
 
 REFUSED_HERE: Final = {
-    "not_http": "methods and versions that llhttp does not know, HTTP/0.9, HTTP/2.0",
-    "host": "no Host, or two of them: a server's business, not a parser's",
+    "not_http": "methods and versions that llhttp does not support, HTTP/0.9, HTTP/2.0",
+    "host": "no Host, or two of them: for aiohttp this is the server's task, not the parser's",
     "coded": "any Content-Encoding, and any Transfer-Encoding but chunked",
-    "expectation": "anything expected but 100-continue",
-    "aborted": "chunk extensions with characters that are no token",
+    "expectation": "any expectation but 100-continue",
+    "aborted": "chunk extensions with characters that are not allowed in a token",
 }
 
 _ODD_BYTES: Final = (
@@ -86,51 +86,51 @@ _NEXT: Final = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
 Requests = list[tuple[str, bytes]]
 
 
-def mutated(chance: random.Random) -> bytes:
-    """Return a request with random errors, and a correct one behind it."""
-    line = chance.choice(_LINES) if chance.random() < 0.3 else b"POST /p?q HTTP/1.1"
+def mutated(rng: random.Random) -> bytes:
+    """Return a request with random errors, followed by a correct one."""
+    line = rng.choice(_LINES) if rng.random() < 0.3 else b"POST /p?q HTTP/1.1"
     headers = [b"Host: a"]
-    if chance.random() < 0.5:
+    if rng.random() < 0.5:
         headers.append(b"Transfer-Encoding: chunked")
-        body = b"1\r\n{\r\n1;x=y\r\n}\r\n0\r\n" + chance.choice((b"", b"", b"X: y\r\n")) + b"\r\n"
+        body = b"1\r\n{\r\n1;x=y\r\n}\r\n0\r\n" + rng.choice((b"", b"", b"X: y\r\n")) + b"\r\n"
     else:
-        headers.append(b"Content-Length: " + (chance.choice(_LENGTHS) if chance.random() < 0.3 else b"2"))
+        headers.append(b"Content-Length: " + (rng.choice(_LENGTHS) if rng.random() < 0.3 else b"2"))
         body = b"{}"
-    while chance.random() < 0.4:
-        headers.insert(chance.randrange(len(headers) + 1), chance.choice(_HEADERS))
-    if chance.random() < 0.03:
-        headers.pop(chance.randrange(len(headers)))
+    while rng.random() < 0.4:
+        headers.insert(rng.randrange(len(headers) + 1), rng.choice(_HEADERS))
+    if rng.random() < 0.03:
+        headers.pop(rng.randrange(len(headers)))
     data = line + b"\r\n" + b"".join(header + b"\r\n" for header in headers) + b"\r\n" + body
-    for _ in range(chance.choice((0, 0, 0, 1, 1, 2))):
-        at = chance.randrange(len(data))
-        new = chance.choice((b"", bytes([data[at] ^ 1 << chance.randrange(8)]), chance.choice(_ODD_BYTES)))
-        data = data[:at] + new + data[at + chance.randrange(2) :]
+    for _ in range(rng.choice((0, 0, 0, 1, 1, 2))):
+        at = rng.randrange(len(data))
+        new = rng.choice((b"", bytes([data[at] ^ 1 << rng.randrange(8)]), rng.choice(_ODD_BYTES)))
+        data = data[:at] + new + data[at + rng.randrange(2) :]
     return data + _NEXT
 
 
-def cut(chance: random.Random, data: bytes) -> list[bytes]:
-    ends = sorted({chance.randrange(1, len(data)) for _ in range(chance.choice((0, 0, 1, 2, 5)))})
+def split_randomly(rng: random.Random, data: bytes) -> list[bytes]:
+    ends = sorted({rng.randrange(1, len(data)) for _ in range(rng.choice((0, 0, 1, 2, 5)))})
     return [data[begin:end] for begin, end in zip([0, *ends], [*ends, len(data)], strict=True)]
 
 
 def read_here(segments: list[bytes]) -> tuple[Requests, str | None]:
-    """Return the complete requests, and the reason why the next was refused."""
+    """Return the complete requests, and the reason why the next one was refused."""
     parser = RequestParser()
     for segment in segments:
         parser.feed(segment)
-    whole = [(each.method, bytes(each.body)) for each in parser.requests if each.complete]
+    parsed = [(each.method, bytes(each.body)) for each in parser.requests if each.complete]
     rejections = [each.head_rejection or each.body_rejection for each in parser.requests]
-    return whole, next((each[1] for each in rejections if each is not None), None)
+    return parsed, next((each[1] for each in rejections if each is not None), None)
 
 
 def read_by_aiohttp(segments: list[bytes]) -> tuple[Requests, str | None]:
-    """Return the complete requests, and aiohttp's message about the next."""
+    """Return the complete requests, and aiohttp's error for the next one."""
 
-    async def never(_request: web.BaseRequest) -> web.StreamResponse:
+    async def unused(_request: web.BaseRequest) -> web.StreamResponse:
         raise NotImplementedError
 
     parser = HttpRequestParserPy(
-        web.Server(never)(), asyncio.get_running_loop(), 2**16, max_headers=128, auto_decompress=False
+        web.Server(unused)(), asyncio.get_running_loop(), 2**16, max_headers=128, auto_decompress=False
     )
     messages = []
     error = None
@@ -139,29 +139,29 @@ def read_by_aiohttp(segments: list[bytes]) -> tuple[Requests, str | None]:
             messages += parser.feed_data(segment)[0]
     except HttpProcessingError as refused:
         error = refused.message
-    whole: Requests = []
+    parsed: Requests = []
     for message, payload in messages:
         if (broken := payload.exception()) is not None:
-            return whole, str(broken)
+            return parsed, str(broken)
         if payload.is_eof():
-            whole.append((message.method, payload.read_nowait()))
-    return whole, error
+            parsed.append((message.method, payload.read_nowait()))
+    return parsed, error
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_both_parsers_see_the_same_requests_until_one_refuses_for_a_known_reason(seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311 - repeatable is the point
-    agreed = 0
+async def test_both_parsers_return_the_same_requests_until_one_refuses_for_a_known_reason(seed: int) -> None:
+    rng = random.Random(seed)  # noqa: S311 - the test must be repeatable
+    agreements = 0
     for _ in range(CASES // 4):
-        segments = cut(chance, mutated(chance))
+        segments = split_randomly(rng, mutated(rng))
         here, refused_here = read_here(segments)
         there, refused_there = read_by_aiohttp(segments)
-        shorter = min(len(here), len(there))
-        assert here[:shorter] == there[:shorter], segments
-        agreed += len(here) == len(there)
+        common = min(len(here), len(there))
+        assert here[:common] == there[:common], segments
+        agreements += len(here) == len(there)
         if len(here) < len(there):
             closes = here and refused_here is None
             assert closes or refused_here in REFUSED_HERE, segments
         elif len(there) < len(here):
             assert refused_there is not None, segments
-    assert agreed > CASES // 4 * 3 // 4
+    assert agreements > CASES // 4 * 3 // 4

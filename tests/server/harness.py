@@ -1,4 +1,4 @@
-"""A callback server on a free port with a receiver that remembers, and callers that read answers one by one."""
+"""A callback server on a free port, a receiver that records requests, and clients that read one answer at a time."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def post(query: bytes, body: bytes = b"{}") -> bytes:
     return b"POST /wecom/bot?%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (query, len(body), body)
 
 
-class Receiver:
+class EchoReceiver:
     """Echoes requests: `genuine` verifies, `later` waits for `answer_all`, `refused` is refused by its head."""
 
     def __init__(self) -> None:
         self.heads: list[tuple[str, bytes]] = []
         self.requests: list[Request] = []
         self.waiting: list[Request] = []
-        self.came = asyncio.Event()
+        self.has_waiting = asyncio.Event()
 
     def check_head(self, method: str, query: bytes) -> Answer | None:
         self.heads.append((method, query))
@@ -41,7 +41,7 @@ class Receiver:
         self.requests.append(request)
         if request.query == b"later":
             self.waiting.append(request)
-            self.came.set()
+            self.has_waiting.set()
         else:
             request.answer(self.echo(request))
 
@@ -53,7 +53,7 @@ class Receiver:
 
     def answer_all(self) -> None:
         waiting, self.waiting = self.waiting, []
-        self.came.clear()
+        self.has_waiting.clear()
         for request in waiting:
             request.answer(self.echo(request))
 
@@ -63,7 +63,7 @@ class Receiver:
 
 
 class Response:
-    """One answer as it came."""
+    """One answer as it was received."""
 
     def __init__(self, head: bytes) -> None:
         line, *lines = head.decode("latin-1").rstrip().split("\r\n")
@@ -72,7 +72,7 @@ class Response:
         self.body = b""
 
 
-class Caller:
+class Client:
     """One connection to the server."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -95,7 +95,7 @@ class Caller:
         return await self.response()
 
     async def rest(self) -> bytes:
-        """Return everything until the server closes; a reset counts as closing."""
+        """Return everything until the server closes the connection; a reset counts as closing."""
         received = b""
         async with asyncio.timeout(WAIT_SECONDS):
             while True:
@@ -109,7 +109,7 @@ class Caller:
 
 
 class Limits(TypedDict, total=False):
-    """What a test may shorten."""
+    """The limits that a test may lower."""
 
     max_connections: int
     unverified_seconds: float
@@ -119,15 +119,15 @@ class Limits(TypedDict, total=False):
     large_bodies_bytes: int
 
 
-class Serving:
-    """A server that listens, and what it reported."""
+class ServerHarness:
+    """A listening server, its clients, and the rejections and drops that it reported."""
 
     def __init__(self, host: str, **limits: Unpack[Limits]) -> None:
-        self.receiver = Receiver()
+        self.receiver = EchoReceiver()
         self.rejected: list[tuple[str, int]] = []
         self.dropped: list[str] = []
         self.reported = asyncio.Event()
-        self.callers: list[Caller] = []
+        self.clients: list[Client] = []
         self.port = 0
         self.server = CallbackServer(
             self.receiver,
@@ -147,40 +147,40 @@ class Serving:
         self.dropped.append(reason)
         self.reported.set()
 
-    async def connect(self, sending: bytes = b"", *, address: str = "127.0.0.1") -> Caller:
-        """Connect, and return when the server has the connection."""
-        # One may go for it, so the count alone does not tell.
+    async def connect(self, data: bytes = b"", *, address: str = "127.0.0.1") -> Client:
+        """Connect, send `data`, and return when the server has accepted the connection."""
+        # The server may drop another connection for this one, so the number of connections alone is not enough.
         before = self.server.connections, len(self.dropped)
-        caller = Caller(*await asyncio.open_connection(address, self.port))
-        self.callers.append(caller)
+        client = Client(*await asyncio.open_connection(address, self.port))
+        self.clients.append(client)
         async with asyncio.timeout(WAIT_SECONDS):
-            while (self.server.connections, len(self.dropped)) == before:  # noqa: ASYNC110 - nothing tells it
+            while (self.server.connections, len(self.dropped)) == before:  # noqa: ASYNC110 - there is no event for this
                 await asyncio.sleep(0)
-        if sending:
-            caller.send(sending)
-        return caller
+        if data:
+            client.send(data)
+        return client
 
-    async def all_gone(self) -> None:
-        """Wait until the server has no connection."""
+    async def all_closed(self) -> None:
+        """Wait until the server has no open connection."""
         async with asyncio.timeout(WAIT_SECONDS):
-            while self.server.connections:  # noqa: ASYNC110 - nothing tells it
+            while self.server.connections:  # noqa: ASYNC110 - there is no event for this
                 await asyncio.sleep(0)
 
     async def next_report(self) -> None:
-        """Wait until a request was rejected or a connection dropped since the last time."""
+        """Wait until a request was rejected or a connection dropped since the last call."""
         async with asyncio.timeout(WAIT_SECONDS):
             await self.reported.wait()
         self.reported.clear()
 
 
 @asynccontextmanager
-async def serving(*, host: str = "127.0.0.1", **limits: Unpack[Limits]) -> AsyncIterator[Serving]:
-    """Start a server, and stop it."""
-    started = Serving(host, **limits)
-    started.port = await started.server.start()
+async def start_server(*, host: str = "127.0.0.1", **limits: Unpack[Limits]) -> AsyncIterator[ServerHarness]:
+    """Run a server, and stop it at the end."""
+    harness = ServerHarness(host, **limits)
+    harness.port = await harness.server.start()
     try:
-        yield started
+        yield harness
     finally:
-        for caller in started.callers:
-            caller.writer.close()
-        await started.server.stop()
+        for client in harness.clients:
+            client.writer.close()
+        await harness.server.stop()
