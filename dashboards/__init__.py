@@ -1,1 +1,1 @@
-"""Dashboards and rules as code: `python -m dashboards` writes the files beside it that Grafana and Prometheus load."""
+"""Grafana dashboards and Prometheus rules as code. `python -m dashboards` generates the files in this folder."""

@@ -1,4 +1,4 @@
-"""Write the dashboards and the rules: python -m dashboards [--runbook URL] [--into FOLDER]."""
+"""Generate the dashboards and the rules: python -m dashboards [--runbook URL] [--into FOLDER]."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _HERE = Path(__file__).parent
 
 
 def main() -> int:
-    """Write every file and name it."""
+    """Write every file and print its path."""
     parser = argparse.ArgumentParser(prog="python -m dashboards", description=__doc__)
-    parser.add_argument("--runbook", default=RUNBOOK, help="address of the runbook in the links of alerts")
+    parser.add_argument("--runbook", default=RUNBOOK, help="address of the runbook, for the links in alerts")
     parser.add_argument("--into", type=Path, default=_HERE, help="folder to write to")
     arguments = parser.parse_args()
     for name, content in files(arguments.runbook).items():

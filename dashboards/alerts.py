@@ -1,4 +1,4 @@
-"""Every alert, in groups by what is wrong: what users feel first, then what causes it."""
+"""Every alert, grouped by subject: first the symptoms that users notice, then the causes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dashboards.objectives import Burn, Objective
 
 
-def _burning(objective: Objective, burn: Burn) -> Alert:
+def _budget_alert(objective: Objective, burn: Burn) -> Alert:
     bad = round(burn.factor * objective.budget, 6)
     return Alert(
         name=f"WeCom{objective.name.capitalize()}BudgetBurns{burn.speed}",
@@ -53,18 +53,18 @@ def _burning(objective: Objective, burn: Burn) -> Alert:
         severity=burn.severity,
         summary={
             "acknowledge": "WeCom's callbacks are refused or acknowledged too late.",
-            "answer": "Users' answers come late or not at all.",
+            "answer": "Users get their answers late or not at all.",
         }[objective.name],
         description=(
-            f"Promised for channel {{{{ $labels.channel }}}} is that {objective.promise}. Over {burn.long}, "
-            f"{{{{ $value | humanizePercentage }}}} were not. At this pace the budget for 30 days is spent in "
-            f"{30 / burn.factor:.0f} days or sooner."
+            f"The objective of channel {{{{ $labels.channel }}}}: {objective.statement}. Over {burn.long}, "
+            f"{{{{ $value | humanizePercentage }}}} missed it. At this rate the budget for 30 days is spent within "
+            f"{30 / burn.factor:.0f} days."
         ),
     )
 
 
 _ANSWERS: Final = (
-    *(_burning(ANSWER, burn) for burn in BURNS),
+    *(_budget_alert(ANSWER, burn) for burn in BURNS),
     Alert(
         name="WeComAnswersUndelivered",
         expr=promql(f"""
@@ -79,7 +79,7 @@ _ANSWERS: Final = (
         wait="2m",
         keep="5m",
         severity="critical",
-        summary="The agent answers, and the answers do not reach the users.",
+        summary="The agent answers, but its answers do not reach the users.",
         description=(
             "{{ $value | humanizePercentage }} of the answers of channel {{ $labels.channel }} were not delivered "
             "in the last 15 minutes."
@@ -92,10 +92,10 @@ _ANSWERS: Final = (
         """),
         wait="1m",
         severity="warning",
-        summary="Messages stay unanswered until they cannot be answered any more.",
+        summary="Messages stay unanswered until their reply windows expire.",
         description=(
-            "About {{ $value | humanize }} messages of channel {{ $labels.channel }} lost their reply window in the "
-            "last 30 minutes: an hour passed, and no answer went through it."
+            "The reply windows of about {{ $value | humanize }} messages of channel {{ $labels.channel }} expired in "
+            "the last 30 minutes: no answer was delivered through them within an hour."
         ),
     ),
     Alert(
@@ -103,10 +103,10 @@ _ANSWERS: Final = (
         expr=f"max without ({REPLICA}) (maven_wecom_inbox_oldest_seconds) > {OLDEST_SECONDS:g}",
         wait="2m",
         severity="critical",
-        summary="A message has been in hand for very long: the agent hangs.",
+        summary="A message has been in progress for too long: the agent hangs.",
         description=(
-            "The oldest message in hand of channel {{ $labels.channel }} came {{ $value | humanizeDuration }} ago; "
-            "after an hour it cannot be answered any more."
+            "The oldest message in progress of channel {{ $labels.channel }} arrived {{ $value | humanizeDuration }} "
+            "ago; after an hour it can no longer be answered."
         ),
     ),
     Alert(
@@ -123,7 +123,7 @@ _ANSWERS: Final = (
         wait="2m",
         keep="5m",
         severity="critical",
-        summary="The agent is away or refuses: users get an excuse for an answer.",
+        summary="The agent is unavailable or refuses requests: users get an apology instead of an answer.",
         description="{{ $value | humanizePercentage }} of the agent's turns failed in the last 15 minutes.",
     ),
     Alert(
@@ -137,7 +137,7 @@ _ANSWERS: Final = (
         summary="Messages were dropped on the way to the agent.",
         description=(
             "About {{ $value | humanize }} messages of channel {{ $labels.channel }} ended with an error of the host "
-            "or of a plugin in the last 15 minutes. Nobody answers them unless WeCom sends them again."
+            "or of a plugin in the last 15 minutes. They stay unanswered unless WeCom sends them again."
         ),
     ),
     Alert(
@@ -156,7 +156,7 @@ _ANSWERS: Final = (
         """),
         wait="5m",
         severity="warning",
-        summary="Pictures and files cannot be had: the agent is told that something came, and not what.",
+        summary="Pictures and files cannot be fetched or opened: the agent learns only that one arrived.",
         description=(
             "{{ $value | humanizePercentage }} of the pictures and files of channel {{ $labels.channel }} could not be "
             "fetched or opened in the last 30 minutes."
@@ -167,16 +167,16 @@ _ANSWERS: Final = (
         expr=f"sum without ({REPLICA}) (increase(maven_wecom_proactive_skips_total[1h])) > 0",
         wait="1m",
         severity="warning",
-        summary="A cron job delivers to WeCom, which takes answers only.",
+        summary="A cron job delivers to WeCom, where a bot can only answer.",
         description=(
             "About {{ $value | humanize }} deliveries to channel {{ $labels.channel }} were skipped in the last hour: "
-            "it can answer, and never speak first."
+            "its bot can answer but not start a conversation."
         ),
     ),
 )
 
 _CALLBACKS: Final = (
-    *(_burning(ACKNOWLEDGE, burn) for burn in BURNS),
+    *(_budget_alert(ACKNOWLEDGE, burn) for burn in BURNS),
     Alert(
         name="WeComNoCallbacks",
         expr=promql(f"""
@@ -195,10 +195,10 @@ _CALLBACKS: Final = (
         """),
         wait="5m",
         severity="warning",
-        summary="Nobody writes to the bot any more, though many did.",
+        summary="A bot that was busy no longer receives any messages.",
         description=(
-            "Channel {{ $labels.channel }} accepted no message for 30 minutes. The hour before, or the same hour a "
-            f"week ago, brought at least {BUSY_CALLBACKS}."
+            "Channel {{ $labels.channel }} accepted no message for 30 minutes. In the hour before, or in the same hour "
+            f"a week ago, it accepted at least {BUSY_CALLBACKS}."
         ),
     ),
     Alert(
@@ -212,7 +212,7 @@ _CALLBACKS: Final = (
         """),
         wait="2m",
         severity="critical",
-        summary="Callbacks come and not one of them opens: token or key differ from WeCom's.",
+        summary="Callbacks arrive but none can be opened: the token or the key differs from WeCom's.",
         description=(
             "About {{ $value | humanize }} callbacks of channel {{ $labels.channel }} were rejected in the last 15 "
             "minutes, and none was accepted."
@@ -234,7 +234,7 @@ _CALLBACKS: Final = (
         wait="5m",
         keep="10m",
         severity="warning",
-        summary="Callbacks carry wrong signatures: another token, or a stranger.",
+        summary="Callbacks have wrong signatures: a wrong token, or requests that WeCom did not send.",
         description=(
             "{{ $value | humanizePercentage }} of the callbacks of channel {{ $labels.channel }} had a wrong signature "
             "in the last 15 minutes."
@@ -257,7 +257,7 @@ _CALLBACKS: Final = (
         wait="2m",
         keep="10m",
         severity="warning",
-        summary="Connections to the callback port are closed, as they are too many or too slow.",
+        summary="Connections to the callback port are closed because they are too many or too slow.",
         description=(
             "{{ $labels.instance }} closed about {{ $value | humanize }} connections of channel {{ $labels.channel }} "
             "in the last 5 minutes."
@@ -272,7 +272,7 @@ _INSIDE: Final = (
         wait="2m",
         keep="5m",
         severity="critical",
-        summary="The inbox is nearly full; when it is, callbacks are refused.",
+        summary="The inbox is nearly full; when it is full, callbacks are refused.",
         description=(
             "The inbox of channel {{ $labels.channel }} on {{ $labels.instance }} is {{ $value | humanizePercentage }} "
             "full."
@@ -283,9 +283,10 @@ _INSIDE: Final = (
         expr="maven_wecom_state_up == 0",
         wait="1m",
         severity="critical",
-        summary="The state cannot keep anything: every message is refused.",
+        summary="The state is unavailable: every message is refused.",
         description=(
-            "The state of channel {{ $labels.channel }} on {{ $labels.instance }} has been away for a minute or more."
+            "The state of channel {{ $labels.channel }} on {{ $labels.instance }} has been unavailable for a minute or "
+            "more."
         ),
     ),
     Alert(
@@ -296,10 +297,10 @@ _INSIDE: Final = (
         wait="1m",
         keep="5m",
         severity="warning",
-        summary="The state refuses steps: messages are not taken, or answers wait.",
+        summary="Operations of the state fail: messages are refused, or answers wait.",
         description=(
-            "The state of channel {{ $labels.channel }} on {{ $labels.instance }} refused about "
-            "{{ $value | humanize }} steps in the last 5 minutes."
+            "About {{ $value | humanize }} operations of the state of channel {{ $labels.channel }} on "
+            "{{ $labels.instance }} failed in the last 5 minutes."
         ),
     ),
     Alert(
@@ -315,10 +316,10 @@ _INSIDE: Final = (
         wait="5m",
         keep="5m",
         severity="warning",
-        summary="Something blocks the event loop, and every callback waits behind it.",
+        summary="Something blocks the event loop and delays every callback.",
         description=(
-            f"On {{{{ $labels.instance }}}} {{{{ $value | humanizePercentage }}}} of the looks found the event loop "
-            f"more than {LAG_SECONDS:g} s late."
+            f"On {{{{ $labels.instance }}}} the event loop was more than {LAG_SECONDS:g} s late in "
+            "{{ $value | humanizePercentage }} of the measurements."
         ),
     ),
     Alert(
@@ -326,16 +327,16 @@ _INSIDE: Final = (
         expr=f"sum without ({REPLICA}) (increase(maven_wecom_log_lines_suppressed_total[15m])) > 0",
         wait="1m",
         severity="info",
-        summary="The log left lines out, as too many of a kind came at once.",
+        summary="The log omits lines because too many of one kind are written at once.",
         description=(
-            "The log of channel {{ $labels.channel }} left out about {{ $value | humanize }} lines in the last "
+            "The log of channel {{ $labels.channel }} omitted about {{ $value | humanize }} lines in the last "
             "15 minutes."
         ),
     ),
 )
 
-# Metrics of the process know no channel. These say which processes are ours.
-_OURS: Final = "and on (job, instance) maven_wecom_build_info"
+# Metrics of the process have no label `channel`; this join keeps those of gateways.
+_OF_GATEWAYS: Final = "and on (job, instance) maven_wecom_build_info"
 
 _PROCESS: Final = (
     Alert(
@@ -347,7 +348,7 @@ _PROCESS: Final = (
         """),
         wait="2m",
         severity="critical",
-        summary="A gateway does not answer Prometheus: it is down, or hangs.",
+        summary="A gateway does not answer Prometheus: it is down or hangs.",
         description="{{ $labels.instance }} (job {{ $labels.job }}) has not answered for two minutes or more.",
     ),
     Alert(
@@ -355,12 +356,12 @@ _PROCESS: Final = (
         expr="absent(maven_wecom_build_info)",
         wait="5m",
         severity="critical",
-        summary="No gateway is being watched: nothing else can alert.",
+        summary="No gateway is being scraped: no other alert can fire.",
         description="No target of this Prometheus exports maven_wecom_build_info.",
     ),
     Alert(
         name="WeComRestarting",
-        expr=f"changes(process_start_time_seconds[1h]) >= {RESTARTS} {_OURS}",
+        expr=f"changes(process_start_time_seconds[1h]) >= {RESTARTS} {_OF_GATEWAYS}",
         wait="1m",
         severity="warning",
         summary="A gateway is restarted again and again.",
@@ -368,10 +369,10 @@ _PROCESS: Final = (
     ),
     Alert(
         name="WeComFileDescriptorsRunningOut",
-        expr=f"process_open_fds / process_max_fds > {DESCRIPTORS_SHARE} {_OURS}",
+        expr=f"process_open_fds / process_max_fds > {DESCRIPTORS_SHARE} {_OF_GATEWAYS}",
         wait="5m",
         severity="warning",
-        summary="A gateway has nearly as many files and connections open as it may.",
+        summary="A gateway is close to its limit of open files and connections.",
         description="{{ $labels.instance }} uses {{ $value | humanizePercentage }} of its file descriptors.",
     ),
 )

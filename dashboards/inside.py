@@ -1,4 +1,4 @@
-"""The second dashboard: what the gateway is busy with, and what it stands on."""
+"""The dashboard `wecom-inside`: messages in progress, media, the state, connections and the process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dashboards.panels import (
     BYTES,
     COUNT,
     HIGH,
-    OURS,
+    OF_SELECTED,
     PER_MINUTE,
     PROCESS,
     SECONDS,
@@ -37,11 +37,11 @@ _EACH = "{{channel}} {{instance}}"
 
 
 def inside() -> Dashboard:
-    """Return the dashboard."""
+    """Return the dashboard `wecom-inside`."""
     return dashboard(
         "wecom-inside",
         "Maven WeCom / Inside",
-        "What the gateway holds, what it waits for, and what it runs on. Whether users are served: Overview.",
+        "What the gateway holds, waits for and runs on. The dashboard Overview shows whether users are served.",
         {
             "Messages in hand": _messages(),
             "Media": _media(),
@@ -56,14 +56,14 @@ def _messages() -> list[StatPanel | TimeSeriesPanel]:
     return [
         series(
             "Inbox",
-            "Messages that were acknowledged and are not finished. A slope that does not end: the agent is too slow.",
+            "Messages that were acknowledged and are not finished. A steady rise means that the agent is too slow.",
             {_EACH: f"maven_wecom_inbox_messages{{{SELECTED}}}"},
             COUNT,
             span=6,
         ),
         series(
             "Inbox, of its limit",
-            "The line is where WeComInboxFilling begins. At 100 % callbacks are answered 503.",
+            "The line is the threshold of WeComInboxFilling. At 100 % callbacks are answered 503.",
             {_EACH: f"maven_wecom_inbox_messages{{{SELECTED}}} / maven_wecom_inbox_limit{{{SELECTED}}}"},
             SHARE,
             limit=INBOX_FULLNESS,
@@ -72,7 +72,7 @@ def _messages() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Oldest message in hand",
-            "A sawtooth is work; a slope is a turn that hangs. The line is where WeComMessagesStuck begins.",
+            "A sawtooth is normal; a steady rise is a hanging turn. The line is the threshold of WeComMessagesStuck.",
             {_EACH: f"maven_wecom_inbox_oldest_seconds{{{SELECTED}}}"},
             SECONDS,
             limit=OLDEST_SECONDS,
@@ -80,11 +80,11 @@ def _messages() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Messages by type",
-            "What users send. unknown is a type WeCom added later.",
+            "What users send. unknown: a type that WeCom added later.",
             {"{{type}}": not_zero(per_minute("maven_wecom_inbound_messages_total", "type"))},
             PER_MINUTE,
             stacked=True,
-            none="no messages",
+            no_data="no messages",
             span=6,
         ),
         series(
@@ -96,14 +96,14 @@ def _messages() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Reply windows expired",
-            "Windows that closed after an hour with no answer sent through them: somebody waited in vain.",
+            "Windows that expired after an hour without an answer: a user waited in vain.",
             {"{{channel}}": per_minute("maven_wecom_reply_windows_expired_total", "channel")},
             PER_MINUTE,
             span=8,
         ),
         series(
             "What became of messages",
-            "failed: the host or a plugin raised an error; the log names it.",
+            "How messages ended. failed: the host or a plugin raised an error, which the log names.",
             {"{{outcome}}": per_minute("maven_wecom_inbound_messages_total", "outcome")},
             PER_MINUTE,
             span=8,
@@ -115,22 +115,22 @@ def _media() -> list[StatPanel | TimeSeriesPanel]:
     return [
         series(
             "Pictures and files",
-            "By how fetching and opening them went; what each outcome means: docs/operations.md.",
+            "Media items by the outcome of fetching and opening them. docs/operations.md explains each outcome.",
             {"{{outcome}}": not_zero(per_minute("maven_wecom_media_fetches_total", "outcome"))},
             PER_MINUTE,
             stacked=True,
-            none="no pictures, no files",
+            no_data="no pictures, no files",
         ),
         series(
             "Time to fetch and open",
-            "Their URLs live five minutes.",
+            "How long media items take. Their URLs expire after five minutes.",
             quantiles("maven_wecom_media_fetch_seconds"),
             SECONDS,
-            none="no pictures, no files",
+            no_data="no pictures, no files",
         ),
         series(
             "Media in memory",
-            "Bytes held for messages in hand, until the agent has answered them.",
+            "Bytes of media held for messages in progress, until the agent has answered them.",
             {_EACH: f"maven_wecom_media_bytes{{{SELECTED}}}"},
             BYTES,
         ),
@@ -141,22 +141,22 @@ def _state() -> list[StatPanel | TimeSeriesPanel]:
     return [
         stat(
             "State",
-            "Whether it can make promises. Down: every message is refused with 503, see WeComStateDown.",
+            "Whether the state is available. While it is down, every message is refused with 503: see WeComStateDown.",
             f"min by (channel) (maven_wecom_state_up{{{SELECTED}}})",
             COUNT,
-            words={"0": ("down", "red"), "1": ("up", "green")},
+            value_texts={"0": ("down", "red"), "1": ("up", "green")},
             height=HIGH,
         ),
         series(
             "Time of a step, 99 % are faster",
-            "admit is in the way of every acknowledgement; it is given up after 3 s and answered 503.",
+            "Duration of each operation. Every acknowledgement waits for admit, which times out after 3 s with a 503.",
             {"{{operation}}": quantile(0.99, "maven_wecom_state_seconds", "operation")},
             SECONDS,
             span=7,
         ),
         series(
             "Steps",
-            "What the state is asked to do.",
+            "Operations of the state.",
             {"{{operation}}": per_minute("maven_wecom_state_seconds_count", "operation")},
             PER_MINUTE,
             stacked=True,
@@ -164,7 +164,7 @@ def _state() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Steps refused",
-            "state: it is away. state_full: it has no room. docs/state.md says what to do about each backend.",
+            "state: it is unavailable. state_full: it is full. docs/state.md says what to do about each backend.",
             {
                 "{{operation}}: {{reason}}": not_zero(
                     per_minute("maven_wecom_state_failures_total", "operation, reason")
@@ -172,7 +172,7 @@ def _state() -> list[StatPanel | TimeSeriesPanel]:
             },
             PER_MINUTE,
             stacked=True,
-            none="nothing refused",
+            no_data="nothing refused",
             span=6,
         ),
     ]
@@ -182,31 +182,33 @@ def _way_in() -> list[StatPanel | TimeSeriesPanel]:
     return [
         series(
             "Connections on the callback port",
-            "WeCom, or the proxy in front, needs few.",
+            "Open connections. WeCom, or the reverse proxy in front, needs few.",
             {_EACH: f"maven_wecom_connections{{{SELECTED}}}"},
             COUNT,
             span=8,
         ),
         series(
             "Connections dropped",
-            "limit: there were too many. slow: they took too long. Both are somebody else, or a proxy that holds on.",
+            "limit: there were too many. slow: they took too long. Their peers are not WeCom, or a proxy that keeps "
+            "connections open.",
             {"{{reason}}": per_minute("maven_wecom_connections_dropped_total", "reason")},
             PER_MINUTE,
             span=8,
         ),
         series(
             "Requests rejected",
-            "Requests that never became a callback: no plain HTTP, or another path. Why: docs/operations.md.",
+            "Requests that never became a callback: invalid HTTP, or another path. docs/operations.md explains each "
+            "reason.",
             {"{{reason}}": not_zero(per_minute("maven_wecom_requests_rejected_total", "reason"))},
             PER_MINUTE,
             stacked=True,
-            none="nothing rejected",
+            no_data="nothing rejected",
             span=8,
         ),
         series(
             "Clock, ahead of WeCom's",
-            f"This machine's clock minus the one that signed the last callback. Beyond {SKEW_SECONDS:g} s either way: "
-            "WeComClockSkew.",
+            "This machine's clock minus the clock that signed the last callback. Beyond "
+            f"{SKEW_SECONDS:g} s in either direction, WeComClockSkew fires.",
             {_EACH: f"maven_wecom_clock_skew_seconds{{{SELECTED}}}"},
             SECONDS,
             limit=SKEW_SECONDS,
@@ -215,7 +217,8 @@ def _way_in() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Log lines left out",
-            "Lines that somebody outside can cause are limited; the next one of a kind says how many were left out.",
+            "The rate of log lines that outsiders can cause is limited. The next line of a kind says how many were "
+            "omitted.",
             {"{{channel}}": per_minute("maven_wecom_log_lines_suppressed_total", "channel")},
             PER_MINUTE,
             span=12,
@@ -230,8 +233,8 @@ def _process() -> list[StatPanel | TimeSeriesPanel]:
     return [
         series(
             "Event loop, late",
-            f"Share of the looks that found the loop more than {LAG_SECONDS:g} s late. The line is where "
-            "WeComLoopLagging begins: something computes or waits where it must not.",
+            f"Share of measurements in which the loop was more than {LAG_SECONDS:g} s late. The line is the threshold "
+            "of WeComLoopLagging: some code computes for too long or blocks.",
             {
                 each: f"1 - sum by (instance) (rate({late}))"
                 f" / (sum by (instance) (rate({lag}_count{{{SELECTED}}}[{INTERVAL}])) > 0)"
@@ -241,27 +244,27 @@ def _process() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Event loop, how late",
-            "Every callback waits that long before anybody looks at it.",
+            "How long every callback waits before it is processed.",
             quantiles(lag),
             SECONDS,
         ),
         series(
             "Processor",
-            "1 is one core, and one process uses no more than about that.",
-            {each: f"rate(process_cpu_seconds_total{{{PROCESS}}}[{INTERVAL}]) {OURS}"},
+            "CPU use. 1 is one core, which is about the most that one process uses.",
+            {each: f"rate(process_cpu_seconds_total{{{PROCESS}}}[{INTERVAL}]) {OF_SELECTED}"},
             COUNT,
         ),
         series(
             "Memory",
-            "Resident memory. It grows with messages in hand, their media, and one hour of message ids.",
-            {each: f"process_resident_memory_bytes{{{PROCESS}}} {OURS}"},
+            "Resident memory. It grows with the messages in progress, their media, and one hour of message ids.",
+            {each: f"process_resident_memory_bytes{{{PROCESS}}} {OF_SELECTED}"},
             BYTES,
             span=6,
         ),
         series(
             "File descriptors, of the limit",
-            "The line is where WeComFileDescriptorsRunningOut begins. Connections are descriptors.",
-            {each: f"process_open_fds{{{PROCESS}}} / process_max_fds{{{PROCESS}}} {OURS}"},
+            "The line is the threshold of WeComFileDescriptorsRunningOut. Each connection is a descriptor.",
+            {each: f"process_open_fds{{{PROCESS}}} / process_max_fds{{{PROCESS}}} {OF_SELECTED}"},
             SHARE,
             limit=DESCRIPTORS_SHARE,
             highest=1,
@@ -269,37 +272,37 @@ def _process() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Garbage collections",
-            "Of Python, by generation. Generation 2 looks at everything and stops the process for it.",
+            "Python's collections by generation. One of generation 2 scans all objects and pauses the process.",
             {
                 "generation {{generation}}": "60 * sum by (generation) (rate(python_gc_collections_total"
-                f"{{{PROCESS}}}[{INTERVAL}]) {OURS})"
+                f"{{{PROCESS}}}[{INTERVAL}]) {OF_SELECTED})"
             },
             PER_MINUTE,
             span=6,
         ),
         stat(
             "Up for",
-            "Time since the last start of any of the processes.",
-            f"time() - max(process_start_time_seconds{{{PROCESS}}} {OURS})",
+            "Time since the most recent start of any process.",
+            f"time() - max(process_start_time_seconds{{{PROCESS}}} {OF_SELECTED})",
             SECONDS,
             span=2,
             height=HIGH,
         ),
         stat(
             "Version",
-            "Of this channel. Several at a time: an update is under way, or stopped halfway.",
+            "Version of this channel. More than one: an update is under way, or stopped halfway.",
             f"count by (version) (maven_wecom_build_info{{{SELECTED}}})",
             COUNT,
-            text_of="version",
+            text_label="version",
             span=2,
             height=HIGH,
         ),
         stat(
             "Python",
-            "That runs it.",
-            f"count by (version) (python_info{{{PROCESS}}} {OURS})",
+            "Version of Python.",
+            f"count by (version) (python_info{{{PROCESS}}} {OF_SELECTED})",
             COUNT,
-            text_of="version",
+            text_label="version",
             span=2,
             height=HIGH,
         ),

@@ -1,4 +1,4 @@
-"""What is promised, and where an operator is told: each number once, for alerts and dashboards alike."""
+"""The service level objectives and the thresholds of all alerts. Alerts and dashboards both use these constants."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Severity = Literal["critical", "warning", "info"]
-"""critical: somebody gets up now. warning: somebody looks today. info: context for the others."""
+"""How urgent an alert is. critical: act now, also at night. warning: look today. info: context for other alerts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """A promise: this share of events is good.
+    """A service level objective: a share of events that must be good.
 
     Args:
-        name: as in the names of the rules.
-        share: of all events that must be good, from 0 to 1.
-        seconds: the bucket that an event must be in to be good.
-        good: the histogram that counts good events.
-        promise: what is promised, for readers.
+        name: the name used in the names of rules and alerts.
+        share: the share of all events that must be good, from 0 to 1.
+        seconds: the upper bound of the histogram bucket that counts good events.
+        good: the name of the histogram.
+        statement: the objective as a clause, for readers.
     """
 
     name: str
     share: float
     seconds: float
     good: str
-    promise: str
+    statement: str
 
     @property
     def budget(self) -> float:
@@ -38,18 +38,19 @@ ACKNOWLEDGE: Final = Objective(
     share=0.999,
     seconds=1.0,
     good="maven_wecom_callback_seconds",
-    promise="99.9 % of genuine callbacks are acknowledged within 1 s",
+    statement="99.9 % of genuine callbacks are acknowledged within 1 s",
 )
-"""WeCom gives a callback 5 s and a URL check 1 s. Lower: WeCom's repeats become everyday. Higher: noise."""
+"""WeCom waits 5 s for a callback's answer and 1 s for a URL check's. A lower share: WeCom regularly repeats callbacks.
+A higher share: the alerts fire without need."""
 
 ANSWER: Final = Objective(
     name="answer",
     share=0.95,
     seconds=60.0,
     good="maven_wecom_answer_seconds",
-    promise="95 % of answers arrive within 60 s",
+    statement="95 % of answers arrive within 60 s",
 )
-"""A minute is mostly the agent's. Higher: an agent that thinks long wakes people who cannot make it think faster."""
+"""Most of the minute is the agent's. A higher share: a slow agent wakes people who cannot make it faster."""
 
 OBJECTIVES: Final = (ACKNOWLEDGE, ANSWER)
 
@@ -58,13 +59,16 @@ _SECONDS: Final = {"m": 60, "h": 3_600, "d": 86_400}
 
 
 def in_seconds(duration: str) -> int:
-    """Return how long a duration of Prometheus is, such as `6h`."""
+    """Return a Prometheus duration such as `6h` in seconds."""
     return int(duration[:-1]) * _SECONDS[duration[-1]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Burn:
-    """How fast a budget may be spent: both windows must say so, the short one so that the alert ends with its cause."""
+    """A burn rate of an error budget that fires an alert.
+
+    The rate must be exceeded in a long and in a short window. The short one makes the alert end soon after its cause.
+    """
 
     speed: str
     factor: float
@@ -79,57 +83,61 @@ BURNS: Final = (
     Burn(speed="", factor=6.0, long="6h", short="30m", wait="15m", severity="critical"),
     Burn(speed="Slowly", factor=1.0, long="3d", short="6h", wait="1h", severity="warning"),
 )
-"""Of a budget for 30 days, an hour at 14.4 spends 2 %, six at 6 spend 5 %, three days at 1 spend 10 %."""
+"""Burn rates that alert. Of a 30-day budget, an hour at 14.4 spends 2 %, six hours at 6 spend 5 %, and three days at 1
+spend 10 %."""
 
 BURN_EVENTS: Final = 5
-"""Fewer bad events than this in the long window alert nobody: one of two callbacks at night is no 50 %."""
+"""Minimum number of bad events in the long window. Lower: one late callback out of two at night counts as 50 %."""
 
 UNDELIVERED_SHARE: Final = 0.05
 UNDELIVERED_ANSWERS: Final = 5
-"""Of a quarter of an hour; the number keeps a quiet bot from alerting over one answer."""
+"""Share and minimum number of answers not delivered in 15 minutes. The minimum keeps a quiet bot from alerting over one
+answer."""
 
 EXPIRED_WINDOWS: Final = 3
-"""Of half an hour. One or two are an agent that chose to say nothing."""
+"""Reply windows that expire unused in half an hour. Lower: an agent that deliberately does not answer causes alerts."""
 
 OLDEST_SECONDS: Final = 900.0
-"""A quarter of an hour. The agent `responses` gives up after ten minutes, so what is older hangs."""
+"""Age of the oldest message in progress. The agent `responses` times out after ten minutes, so older messages hang."""
 
 INBOX_FULLNESS: Final = 0.8
-"""Of `inboxLimit`. At 1 callbacks are answered 503."""
+"""Share of `inboxLimit` in use. At 1, callbacks are answered 503."""
 
 SIGNATURE_SHARE: Final = 0.1
 SIGNATURE_FAILURES: Final = 10
-"""Of a quarter of an hour: one of several replicas with another token, or somebody who knocks."""
+"""Share and minimum number of wrong signatures in 15 minutes. One replica has another token, or requests are forged."""
 
 UNOPENED_CALLBACKS: Final = 10
-"""Of a quarter of an hour in which nothing was accepted: token or key differ from WeCom's."""
+"""Callbacks that could not be opened in 15 minutes in which none was accepted: token or key differ from WeCom's."""
 
 BUSY_CALLBACKS: Final = 60
-"""In an hour: a bot that had as many and has none for half an hour is cut off, and not merely quiet."""
+"""Messages in an hour that make a bot busy. A busy bot without any for half an hour is cut off rather than quiet."""
 
 SKEW_SECONDS: Final = 30.0
-"""As `maven-wecom doctor` warns. WeCom's own clock and the way to here are well within it."""
+"""The limit that `maven-wecom doctor` uses too. Network delay and the error of WeCom's own clock are far smaller."""
 
 STATE_FAILURES: Final = 3
-"""Of five minutes. One can be a slow disk."""
+"""Failed operations of the state in five minutes. Lower: one slow disk access causes an alert."""
 
 MEDIA_SHARE: Final = 0.2
 MEDIA_FAILURES: Final = 5
-"""Of half an hour, without what users cause: videos, and pictures without a URL."""
+"""Share and minimum number of media items that failed in half an hour. Failures that depend on what users send are not
+counted: videos, and pictures without a URL."""
 
 AGENT_SHARE: Final = 0.1
 AGENT_FAILURES: Final = 5
-"""Of a quarter of an hour: the user gets a sentence that the agent is away."""
+"""Share and minimum number of the agent's turns that failed in 15 minutes. Their users get an apology as the answer."""
 
 LAG_SECONDS: Final = 0.1
 LAG_SHARE: Final = 0.05
-"""Of the looks of five minutes: something blocks the event loop, and every callback waits behind it."""
+"""Lag of the event loop, and the share of measurements above it in five minutes: something blocks the event loop, and
+every callback waits."""
 
 DROPPED_CONNECTIONS: Final = 10
-"""Of five minutes. Fewer are a scanner."""
+"""Connections dropped in five minutes. Lower: port scanners cause alerts."""
 
 RESTARTS: Final = 3
-"""In an hour: a crash that a supervisor hides."""
+"""Starts of a process in an hour. So many are crashes that a supervisor hides."""
 
 DESCRIPTORS_SHARE: Final = 0.8
-"""Of the file descriptors the process may have open."""
+"""Share of the process's file descriptors in use."""

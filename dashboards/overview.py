@@ -1,4 +1,4 @@
-"""The first dashboard: is it healthy, do callbacks get in, do answers get out."""
+"""The dashboard `wecom-overview`: health, incoming callbacks and outgoing answers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,20 @@ from dashboards.objectives import (
     OLDEST_SECONDS,
     UNDELIVERED_SHARE,
 )
-from dashboards.panels import COUNT, HIGH, OURS, PER_MINUTE, PROCESS, SECONDS, SELECTED, SHARE, dashboard, series, stat
-from dashboards.queries import INTERVAL, SHOWN, in_range, not_zero, per_minute, quantiles
+from dashboards.panels import (
+    COUNT,
+    HIGH,
+    OF_SELECTED,
+    PER_MINUTE,
+    PROCESS,
+    SECONDS,
+    SELECTED,
+    SHARE,
+    dashboard,
+    series,
+    stat,
+)
+from dashboards.queries import INTERVAL, RANGE, in_range, not_zero, per_minute, quantiles
 from dashboards.rules import UNAVAILABLE
 
 if TYPE_CHECKING:
@@ -26,11 +38,11 @@ if TYPE_CHECKING:
 
 
 def overview() -> Dashboard:
-    """Return the dashboard."""
+    """Return the dashboard `wecom-overview`."""
     return dashboard(
         "wecom-overview",
         "Maven WeCom / Overview",
-        "Whether WeCom's callbacks get in and the agent's answers get out. What the gateway is busy with: Inside.",
+        "Whether WeCom's callbacks get in and the agent's answers get out. The dashboard Inside shows causes.",
         {
             "Is it healthy?": [*_health(), *_objectives()],
             "Callbacks: from WeCom to here": _callbacks(),
@@ -44,90 +56,93 @@ def _health() -> list[StatPanel | TimeSeriesPanel]:
     return [
         stat(
             "Gateways",
-            "Whether every gateway that was seen in the last day answers Prometheus. Down: WeComTargetDown.",
+            "Whether every gateway seen in the last day answers Prometheus. If one is down, see WeComTargetDown.",
             f"min(up{{{PROCESS}}} and on (job, instance) present_over_time(maven_wecom_build_info{{{SELECTED}}}[1d]))",
             COUNT,
-            words={"0": ("one is down", "red"), "1": ("all up", "green")},
+            value_texts={"0": ("one is down", "red"), "1": ("all up", "green")},
         ),
         stat(
             "State",
-            "Whether the state can make promises everywhere. Down: every message is refused, see WeComStateDown.",
+            "Whether the state of every channel is available. If one is down, its channel refuses every message: see "
+            "WeComStateDown.",
             f"min(maven_wecom_state_up{{{SELECTED}}})",
             COUNT,
-            words=up_and_down,
+            value_texts=up_and_down,
         ),
         stat(
             "Inbox",
-            "How full the fullest inbox is, of inboxLimit. At 100 % callbacks are answered 503.",
+            "How full the fullest inbox is, relative to inboxLimit. At 100 % callbacks are answered 503.",
             f"max(maven_wecom_inbox_messages{{{SELECTED}}} / maven_wecom_inbox_limit{{{SELECTED}}})",
             SHARE,
             bad_from=INBOX_FULLNESS,
         ),
         stat(
             "Oldest message in hand",
-            "Age of the message longest in hand. Long: the agent hangs. After an hour it cannot be answered any more.",
+            "Age of the oldest message in progress. A high age means that the agent hangs. After an hour a message can "
+            "no longer be answered.",
             f"max(maven_wecom_inbox_oldest_seconds{{{SELECTED}}})",
             SECONDS,
             bad_from=OLDEST_SECONDS,
         ),
         stat(
             "Last genuine callback",
-            "How long ago the last callback with a right signature came. A quiet bot is not a broken one; compare with "
-            "other days.",
+            "Time since the last callback with a valid signature. A quiet bot is not a broken one: compare with other "
+            "days.",
             f"time() - max(maven_wecom_last_callback_timestamp_seconds{{{SELECTED}}} > 0)",
             SECONDS,
-            none="none yet",
+            no_data="none yet",
         ),
         stat(
             "Answers not delivered",
-            "Share of the answers in the time shown that did not reach their user. Why: the panel of reasons below.",
+            "Share of the answers in the selected time range that did not reach their users. For the reasons see the "
+            "panel below.",
             f"""{in_range("maven_wecom_replies_total", "", 'outcome!="delivered"')}"""
             f""" / ({in_range("maven_wecom_replies_total", "")} > 0)""",
             SHARE,
             bad_from=UNDELIVERED_SHARE,
-            none="no answers",
+            no_data="no answers",
         ),
     ]
 
 
 def _objectives() -> list[StatPanel | TimeSeriesPanel]:
-    made: list[StatPanel | TimeSeriesPanel] = []
+    panels: list[StatPanel | TimeSeriesPanel] = []
     for objective, name in ((ACKNOWLEDGE, "Acknowledged in time"), (ANSWER, "Answered in time")):
-        made += [
+        panels += [
             stat(
                 name,
-                f"Promised: {objective.promise}. This is what was kept in the time shown, channel by channel.",
-                f"{_good(objective, SHOWN)} / ({_events(objective, SHOWN)} > 0)",
+                f"Objective: {objective.statement}. The share reached in the selected time range, for each channel.",
+                f"{_good(objective, RANGE)} / ({_events(objective, RANGE)} > 0)",
                 SHARE,
                 good_from=objective.share,
-                none="no traffic",
+                no_data="no traffic",
                 span=6,
             ),
             stat(
                 f"{name}: budget left",
-                f"Of the {objective.budget:.4g} of events that may be bad, the share that is left in the time shown. "
-                "Below zero the promise is broken: choose 30 days for the whole of it.",
-                f"1 - {_bad_share(objective, SHOWN)} / {objective.budget}",
+                f"A share of {objective.budget:.4g} of all events may be bad. This is how much of that budget is left "
+                "in the selected time range. Below zero the objective is missed. Select 30 days for the whole budget.",
+                f"1 - {_bad_share(objective, RANGE)} / {objective.budget}",
                 SHARE,
                 good_from=0,
-                none="no traffic",
+                no_data="no traffic",
                 span=6,
             ),
         ]
-    made += [
+    panels += [
         series(
             f"Budget of {name}: how fast it is spent",
-            f"1: as fast as it may be. At the line of {BURNS[0].factor:g} somebody is woken up, when it stays "
-            "there for an hour, or is far above it for minutes.",
+            f"1: the budget lasts exactly its 30 days. The line is at {BURNS[0].factor:g}, where a critical alert "
+            "fires if the rate stays there for an hour, or far above it for minutes.",
             {"{{channel}}": f"{_bad_share(objective, INTERVAL)} / {objective.budget}"},
             "none",
             limit=BURNS[0].factor,
-            none="no traffic",
+            no_data="no traffic",
             span=12,
         )
         for objective, name in ((ACKNOWLEDGE, "acknowledging"), (ANSWER, "answering"))
     ]
-    return made
+    return panels
 
 
 def _callbacks() -> list[StatPanel | TimeSeriesPanel]:
@@ -135,8 +150,8 @@ def _callbacks() -> list[StatPanel | TimeSeriesPanel]:
     return [
         series(
             "Callbacks taken",
-            "Acknowledged with 200. Duplicates are WeCom's repeats, answered without work; refused are those of people "
-            "who are not on a list.",
+            "Callbacks acknowledged with 200. Duplicates are repeats by WeCom and are only acknowledged. Refused "
+            "messages are from people or groups that the allow-lists do not contain.",
             {
                 "messages": per_minute(callbacks, "", 'kind="message", outcome="accepted"'),
                 "events": per_minute(callbacks, "", 'kind="event", outcome="accepted"'),
@@ -149,8 +164,8 @@ def _callbacks() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Callbacks not taken",
-            "503 is ours: a full inbox, a state that is away, a restart. The others are the caller's: a wrong token or "
-            "key, or a stranger. What each reason means: docs/operations.md.",
+            "The gateway causes a 503: a full inbox, an unavailable state, a restart. The caller causes the others: a "
+            "wrong token or key, or a request that is not WeCom's. docs/operations.md explains each reason.",
             {
                 "503, unavailable": per_minute(callbacks, "", f'outcome=~"{UNAVAILABLE}"'),
                 "503, draining": per_minute(callbacks, "", 'outcome="draining"'),
@@ -163,8 +178,8 @@ def _callbacks() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Time to acknowledge",
-            f"From a callback's arrival to its acknowledgement. The line is the promise of {ACKNOWLEDGE.seconds:g} s; "
-            "WeCom gives up after 5 s.",
+            "From a callback's arrival to its acknowledgement. The line is the objective of "
+            f"{ACKNOWLEDGE.seconds:g} s; WeCom gives up after 5 s.",
             quantiles("maven_wecom_callback_seconds"),
             SECONDS,
             limit=ACKNOWLEDGE.seconds,
@@ -176,14 +191,14 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
     return [
         series(
             "Answers by outcome",
-            "unknown: it left and no answer of WeCom came back, so it may have arrived. refused: WeCom said no.",
+            "unknown: it was sent, but WeCom did not answer, so it may have arrived. refused: WeCom rejected it.",
             {"{{outcome}}": per_minute("maven_wecom_replies_total", "outcome")},
             PER_MINUTE,
             stacked=True,
         ),
         series(
             "Answers not delivered, by reason",
-            "Nothing is shown when everything arrives. What each reason means: docs/operations.md.",
+            "Empty while every answer arrives. docs/operations.md explains each reason.",
             {
                 "{{outcome}}: {{reason}}": not_zero(
                     per_minute("maven_wecom_replies_total", "outcome, reason", 'outcome!="delivered"')
@@ -191,19 +206,19 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
             },
             PER_MINUTE,
             stacked=True,
-            none="everything arrived",
+            no_data="everything arrived",
         ),
         series(
             "Time to answer",
-            f"From a message's arrival to the delivery of its answer, mostly the agent's. The line is the promise of "
-            f"{ANSWER.seconds:g} s.",
+            "From a message's arrival to the delivery of its answer. Most of it is the agent's. The line is the "
+            f"objective of {ANSWER.seconds:g} s.",
             quantiles("maven_wecom_answer_seconds"),
             SECONDS,
             limit=ANSWER.seconds,
         ),
         series(
             "Attempts and retries",
-            "Requests made to deliver answers, those that were repeated and why, and answers sent once more because a "
+            "Requests made to deliver answers, retries and their reasons, and answers that were sent again because a "
             "process died while it was sending them.",
             {
                 "attempts": per_minute("maven_wecom_reply_attempts_total"),
@@ -214,41 +229,44 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Answers cut",
-            "Answers longer than WeCom takes, cut with a note to the reader. Often: have the agent say less, or set "
-            "overflow to continue.",
+            "Answers longer than WeCom accepts, which are cut and end with a note. If there are many, make the agent "
+            "answer more briefly, or set overflow to continue.",
             {"answers": per_minute("maven_wecom_reply_truncations_total")},
             PER_MINUTE,
         ),
         series(
             "Text cut off",
-            "How much of those answers nobody could read.",
+            "How much text was cut from these answers.",
             {"cut off": f"sum(rate(maven_wecom_reply_truncated_bytes_total{{{SELECTED}}}[{INTERVAL}]))"},
             "Bps",
         ),
         series(
             "Turns of the agent",
-            "A failed turn ends as a sentence to the user that the agent is away. It counts as an answer, so only this "
-            "panel and WeComAgentFailing show it. All channels of a gateway share one agent.",
-            {"{{outcome}}": f"60 * sum by (outcome) (rate(maven_agent_turns_total{{{PROCESS}}}[{INTERVAL}]) {OURS})"},
+            "After a failed turn the user gets an apology, which counts as an answer, so only this panel and "
+            "WeComAgentFailing show the failure. All channels of a gateway share one agent.",
+            {
+                "{{outcome}}": "60 * sum by (outcome) "
+                f"(rate(maven_agent_turns_total{{{PROCESS}}}[{INTERVAL}]) {OF_SELECTED})"
+            },
             PER_MINUTE,
             stacked=True,
             span=12,
         ),
         stat(
             "Turns that failed",
-            "Share of the agent's turns in the time shown.",
-            f'sum(increase(maven_agent_turns_total{{{PROCESS}, outcome="failed"}}[{SHOWN}]) {OURS})'
-            f" / (sum(increase(maven_agent_turns_total{{{PROCESS}}}[{SHOWN}]) {OURS}) > 0)",
+            "Share of the agent's turns in the selected time range that failed.",
+            f'sum(increase(maven_agent_turns_total{{{PROCESS}, outcome="failed"}}[{RANGE}]) {OF_SELECTED})'
+            f" / (sum(increase(maven_agent_turns_total{{{PROCESS}}}[{RANGE}]) {OF_SELECTED}) > 0)",
             SHARE,
             bad_from=AGENT_SHARE,
-            none="no turns",
+            no_data="no turns",
             span=6,
             height=HIGH,
         ),
         stat(
             "Proactive deliveries skipped",
-            "Deliveries of cron jobs to a channel that can answer and never speak first. Take `deliver` off the job, "
-            "or deliver to another channel.",
+            "Deliveries of cron jobs to a channel that can answer but not start a conversation. Remove `deliver` from "
+            "the job, or deliver to another channel.",
             in_range("maven_wecom_proactive_skips_total", ""),
             COUNT,
             bad_from=1,
@@ -274,5 +292,5 @@ def _events(objective: Objective, window: str) -> str:
 
 
 def _bad_share(objective: Objective, window: str) -> str:
-    """Return the share of bad events; not below zero, where the two counters were read a moment apart."""
+    """Return the expression of the share of bad events. It is clamped, as both counters are not read simultaneously."""
     return f"clamp_min(1 - {_good(objective, window)} / ({_events(objective, window)} > 0), 0)"

@@ -1,4 +1,4 @@
-"""How a panel and a dashboard are made here: one data source, one look, a description and a unit for each."""
+"""Builders of panels and dashboards with one data source and one style. Every panel has a description and a unit."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import ValueMapping, VariableModel
 
 SELECTED: Final = 'channel=~"$channel", job=~"$job", instance=~"$instance"'
-"""The series the reader chose."""
+"""Matchers of the selected channels, jobs and instances."""
 
 PROCESS: Final = 'job=~"$job", instance=~"$instance"'
-"""The same for series that know no channel; to be joined with OURS."""
+"""Matchers for series without the label `channel`; to be joined with OF_SELECTED."""
 
-OURS: Final = f"and on (job, instance) maven_wecom_build_info{{{SELECTED}}}"
-"""Keeps the processes that have a chosen channel."""
+OF_SELECTED: Final = f"and on (job, instance) maven_wecom_build_info{{{SELECTED}}}"
+"""Join that keeps the processes with a selected channel."""
 
 PER_MINUTE: Final = "suffix:/min"
 SHARE: Final = "percentunit"
@@ -76,26 +76,26 @@ def stat(
     *,
     bad_from: float | None = None,
     good_from: float | None = None,
-    words: Mapping[str, tuple[str, str]] | None = None,
-    text_of: str = "",
-    none: str = "no data",
+    value_texts: Mapping[str, tuple[str, str]] | None = None,
+    text_label: str = "",
+    no_data: str = "no data",
     span: int = 4,
     height: int = LOW,
 ) -> StatPanel:
-    """Return one number.
+    """Return a panel that shows one number.
 
     Args:
-        title: what it is.
-        description: what it means and what to do.
-        expr: one sample for each channel.
-        unit: Grafana's.
-        bad_from: red from here on.
-        good_from: green from here on, red below.
-        words: by value, the text in its place and its color.
-        text_of: a label whose value is shown in place of the number.
-        none: shown when there is no sample.
-        span: width, of 24.
-        height: LOW, or HIGH beside panels that are.
+        title: the heading of the panel.
+        description: what the number means and what to do about it.
+        expr: an expression with one sample for each channel.
+        unit: Grafana's identifier of the unit.
+        bad_from: the value from which on the panel is red.
+        good_from: the value from which on the panel is green; it is red below.
+        value_texts: texts shown in place of values, and their colors, keyed by value.
+        text_label: a label whose value is shown in place of the number.
+        no_data: the text shown when there is no sample.
+        span: width in columns, out of 24.
+        height: LOW, or HIGH in a row of high panels.
     """
     base, steps = _GOOD, [(bad_from, _BAD)]
     if good_from is not None:
@@ -107,20 +107,20 @@ def stat(
         .datasource(_SOURCE)
         .unit(unit)
         .thresholds(_thresholds(base, steps))
-        .no_value(none)
+        .no_value(no_data)
         .graph_mode(BigValueGraphMode.NONE)
         .color_mode(
             BigValueColorMode.BACKGROUND
-            if words or bad_from is not None or good_from is not None
+            if value_texts or bad_from is not None or good_from is not None
             else BigValueColorMode.NONE
         )
-        .text_mode(BigValueTextMode.NAME if text_of else BigValueTextMode.AUTO)
-        .with_target(_target(expr, f"{{{{{text_of}}}}}" if text_of else "{{channel}}", "A", instant=True))
+        .text_mode(BigValueTextMode.NAME if text_label else BigValueTextMode.AUTO)
+        .with_target(_target(expr, f"{{{{{text_label}}}}}" if text_label else "{{channel}}", "A", instant=True))
         .height(height)
         .span(span)
     )
-    if words:
-        panel.mappings(_value_map(words))
+    if value_texts:
+        panel.mappings(_value_map(value_texts))
     return panel
 
 
@@ -134,22 +134,22 @@ def series(
     lowest: float | None = 0,
     highest: float | None = None,
     stacked: bool = False,
-    none: str = "no data",
+    no_data: str = "no data",
     span: int = 8,
 ) -> TimeSeriesPanel:
-    """Return lines over time.
+    """Return a panel that shows lines over time.
 
     Args:
-        title: what they are.
-        description: what they mean and what to do.
-        queries: expressions by legend.
-        unit: Grafana's.
-        limit: where an alert begins, as a dashed line.
-        lowest: the axis goes down to here at least; None: where the lines go.
-        highest: the axis goes up to here at least.
-        stacked: whether they add up.
-        none: shown when there is no sample.
-        span: width, of 24.
+        title: the heading of the panel.
+        description: what the lines mean and what to do about them.
+        queries: expressions keyed by legend.
+        unit: Grafana's identifier of the unit.
+        limit: the threshold of an alert, drawn as a dashed line.
+        lowest: a value that the axis always includes at the bottom; None adapts it to the lines.
+        highest: a value that the axis always includes at the top.
+        stacked: whether the lines are stacked.
+        no_data: the text shown when there is no sample.
+        span: width in columns, out of 24.
     """
     panel = (
         TimeSeriesPanel()
@@ -157,7 +157,7 @@ def series(
         .description(description)
         .datasource(_SOURCE)
         .unit(unit)
-        .no_value(none)
+        .no_value(no_data)
         .line_width(1)
         .fill_opacity(25 if stacked else 8)
         .show_points(VisibilityMode.NEVER)
@@ -191,8 +191,8 @@ def dashboard(
     description: str,
     rows: Mapping[str, Sequence[StatPanel | TimeSeriesPanel]],
 ) -> DashboardModel:
-    """Return a dashboard of rows. Its panels are numbered in their order."""
-    made = (
+    """Return a dashboard with these panels, keyed by row title. Panel ids are numbered in order."""
+    builder = (
         dashboard_builders.Dashboard(title)
         .uid(uid)
         .description(description)
@@ -216,11 +216,11 @@ def dashboard(
     number = 0
     for name, panels in rows.items():
         number += 1
-        made.with_row(dashboard_builders.Row(name).id(number))
+        builder.with_row(dashboard_builders.Row(name).id(number))
         for panel in panels:
             number += 1
-            made.with_panel(panel.id(number))
-    return made.build()
+            builder.with_panel(panel.id(number))
+    return builder.build()
 
 
 def _variables() -> list[Builder[VariableModel]]:
@@ -259,7 +259,9 @@ def _restarts() -> dashboard_builders.AnnotationQuery:
         .enable(enable=True)
         .icon_color("blue")
         .target(
-            _target(f"changes(process_start_time_seconds{{{PROCESS}}}[$__rate_interval]) > 0 {OURS}", "", "Restarts")
+            _target(
+                f"changes(process_start_time_seconds{{{PROCESS}}}[$__rate_interval]) > 0 {OF_SELECTED}", "", "Restarts"
+            )
         )
         .title_format("Restarted")
         .text_format("{{instance}}")
@@ -280,7 +282,9 @@ def _thresholds(base: str, steps: Sequence[tuple[float | None, str]]) -> dashboa
     )
 
 
-def _value_map(words: Mapping[str, tuple[str, str]]) -> list[ValueMapping]:
+def _value_map(value_texts: Mapping[str, tuple[str, str]]) -> list[ValueMapping]:
     return [
-        ValueMap(options={value: ValueMappingResult(text=text, color=color) for value, (text, color) in words.items()})
+        ValueMap(
+            options={value: ValueMappingResult(text=text, color=color) for value, (text, color) in value_texts.items()}
+        )
     ]

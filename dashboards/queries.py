@@ -1,4 +1,4 @@
-"""The expressions that several panels share. All of them see only what the reader chose."""
+"""PromQL expressions that several panels share, restricted to the selected channels, jobs and instances."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Final
 from dashboards.panels import SELECTED
 
 INTERVAL: Final = "$__rate_interval"
-SHOWN: Final = "$__range"
+RANGE: Final = "$__range"
 
 
 def per_minute(metric: str, by: str = "", matchers: str = "") -> str:
-    """Return how many a minute, summed by labels."""
+    """Return the expression of a counter's rate per minute, summed by labels."""
     return f"60 * {_sum(by)}(rate({metric}{{{_matchers(matchers)}}}[{INTERVAL}]))"
 
 
 def in_range(metric: str, by: str = "channel", matchers: str = "") -> str:
-    """Return how many in the time shown."""
-    return f"{_sum(by)}(increase({metric}{{{_matchers(matchers)}}}[{SHOWN}]))"
+    """Return the expression of a counter's increase over the dashboard's time range, summed by labels."""
+    return f"{_sum(by)}(increase({metric}{{{_matchers(matchers)}}}[{RANGE}]))"
 
 
 def quantile(share: float, histogram: str, by: str = "") -> str:
-    """Return the value that this share of observations stays below."""
+    """Return the expression of the value that a share of a histogram's observations stays below."""
     labels = f"le, {by}" if by else "le"
     return f"histogram_quantile({share}, {_sum(labels)}(rate({histogram}_bucket{{{SELECTED}}}[{INTERVAL}])))"
 
 
 def quantiles(histogram: str) -> dict[str, str]:
-    """Return the usual three, by legend."""
+    """Return the expressions of the median, the 95th and the 99th percentile, keyed by legend."""
     return {
         "half are faster": quantile(0.5, histogram),
         "95 % are faster": quantile(0.95, histogram),
@@ -36,7 +36,7 @@ def quantiles(histogram: str) -> dict[str, str]:
 
 
 def not_zero(expr: str) -> str:
-    """Return an expression without the series that did not move: of twenty reasons few ever appear."""
+    """Return an expression without the series that are zero: few of about twenty reasons ever occur."""
     return f"{expr} > 0"
 
 

@@ -1,4 +1,4 @@
-"""Recording rules and alerts as values, and the file Prometheus loads."""
+"""Recording rules and alerts as values, and the rule file that Prometheus loads."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from dashboards.objectives import Objective, Severity
 
 REPLICA: Final = "instance, pod"
-"""The labels that tell replicas apart, with and without Kubernetes: promises are kept for a channel, by all of them."""
+"""Labels that distinguish replicas, with and without Kubernetes. Objectives apply to all replicas of a channel."""
 
 UNAVAILABLE: Final = "inbox_full|crowded|state|state_full|error"
-"""Outcomes of genuine callbacks that were answered 503. `draining` is a restart: WeCom tries again."""
+"""Outcomes of genuine callbacks that were answered 503, except `draining`: WeCom repeats those after the restart."""
 
 WINDOWS: Final = tuple(sorted({window for burn in BURNS for window in (burn.short, burn.long)}, key=in_seconds))
 
@@ -28,21 +28,22 @@ _EVALUATION: Final = "30s"
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A recording rule, named `level:metric:operations`."""
+    """A recording rule. Its name has the form `level:metric:operations`."""
 
     record: str
     expr: str
 
     def document(self) -> dict[str, Any]:
-        """Return it as Prometheus reads it."""
+        """Return the rule in the form that Prometheus reads."""
         return {"record": self.record, "expr": self.expr}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """An alert. `wait` is how long it must hold before it fires, `keep` how long it fires on when it no longer does.
+    """An alert.
 
-    `summary` says what is wrong, without values; `description` has them, in the template language of Prometheus.
+    `wait` is how long the expression must hold before the alert fires, and `keep` how long the alert keeps firing
+    afterwards. `summary` states the problem without values; `description` has the values, as a Prometheus template.
     """
 
     name: str
@@ -55,11 +56,11 @@ class Alert:
 
     @property
     def anchor(self) -> str:
-        """Its heading in the runbook, as a link names it."""
+        """The anchor of the alert's section in the runbook."""
         return self.name.lower()
 
     def document(self, runbook: str) -> dict[str, Any]:
-        """Return it as Prometheus reads it, with its place in the runbook at that address."""
+        """Return the alert in the form that Prometheus reads, with a link into the runbook at this address."""
         keep = {"keep_firing_for": self.keep} if self.keep else {}
         return {
             "alert": self.name,
@@ -76,12 +77,12 @@ class Alert:
 
 
 def promql(text: str) -> str:
-    """Return an expression without the indent it has in the code."""
+    """Return an expression without the indentation of the source code."""
     return dedent(text).strip()
 
 
 def errors(objective: Objective, window: str) -> str:
-    """Return the name of the rule that records bad events a second."""
+    """Return the name of the rule that records bad events per second."""
     return f"job_channel:maven_wecom_{objective.name}_errors:rate{window}"
 
 
@@ -91,7 +92,7 @@ def ratio(objective: Objective, window: str) -> str:
 
 
 def events(objective: Objective, rate: str, matchers: str = "") -> str:
-    """Return the expression of all events a second: `rate` such as `5m`, `matchers` to select series."""
+    """Return the expression of all events per second, over a window such as `5m`."""
     if objective is ACKNOWLEDGE:
         timed = f"sum without ({REPLICA}) (rate(maven_wecom_callback_seconds_count{_braces(matchers)}[{rate}]))"
         outcomes = _braces(matchers, f'outcome=~"{UNAVAILABLE}"')
@@ -101,13 +102,13 @@ def events(objective: Objective, rate: str, matchers: str = "") -> str:
 
 
 def good_events(objective: Objective, rate: str, matchers: str = "") -> str:
-    """Return the expression of good events a second."""
+    """Return the expression of good events per second."""
     bucket = _braces(matchers, f'le="{objective.seconds}"')
     return f"sum without ({REPLICA}, le) (rate({objective.good}_bucket{bucket}[{rate}]))"
 
 
 def recordings() -> Iterator[Recording]:
-    """Yield the rules that record how the objectives are kept."""
+    """Yield the rules that record how well the objectives are met."""
     for objective in OBJECTIVES:
         for window in WINDOWS:
             total = f"job_channel:maven_wecom_{objective.name}_events:rate{window}"
@@ -120,7 +121,7 @@ def recordings() -> Iterator[Recording]:
 
 
 def rules_document(alerts: dict[str, tuple[Alert, ...]], runbook: str) -> dict[str, Any]:
-    """Return the file as Prometheus reads it: the recording rules first, then the groups of alerts."""
+    """Return the rule file as a document: the recording rules first, then the groups of alerts."""
     groups = [{"name": "wecom-objectives", "interval": _EVALUATION, "rules": [r.document() for r in recordings()]}]
     groups += [
         {"name": name, "interval": _EVALUATION, "rules": [alert.document(runbook) for alert in group]}
@@ -130,7 +131,7 @@ def rules_document(alerts: dict[str, tuple[Alert, ...]], runbook: str) -> dict[s
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as such."""
+    """A YAML dumper that writes multi-line strings as literal blocks."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -141,7 +142,7 @@ _Dumper.add_representer(str, _text)
 
 
 def to_yaml(document: dict[str, Any]) -> str:
-    """Return a file of rules."""
+    """Return a document as YAML."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1_000, allow_unicode=True)
 
 

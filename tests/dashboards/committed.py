@@ -1,4 +1,4 @@
-"""The dashboards as they are committed, and the expressions they ask for."""
+"""The committed dashboards and runbook, and the PromQL expressions in them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ DASHBOARDS: dict[str, dict[str, Any]] = {
 }
 
 
-class Asked(NamedTuple):
-    """One expression of a panel."""
+class Query(NamedTuple):
+    """One expression in a dashboard."""
 
     dashboard: str
     panel: str
@@ -27,40 +27,40 @@ class Asked(NamedTuple):
 RUNBOOK = (FOLDER.parent / "docs" / "runbook.md").read_text(encoding="utf-8")
 
 
-def pasted() -> list[str]:
-    """Return the expressions that the runbook gives to paste."""
+def runbook_queries() -> list[str]:
+    """Return the expressions that readers of the runbook paste into Prometheus."""
     return re.findall(r"```promql\n(.*?)\n```", RUNBOOK, re.DOTALL)
 
 
 def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the panels that show something, without the rows."""
+    """Yield the panels of a dashboard, without its rows."""
     yield from (panel for panel in dashboard["panels"] if panel["type"] != "row")
 
 
-def asked() -> Iterator[Asked]:
+def panel_queries() -> Iterator[Query]:
     """Yield every expression of every panel."""
     for name, dashboard in DASHBOARDS.items():
         for panel in panels(dashboard):
             for target in panel["targets"]:
-                yield Asked(name, panel["title"], target["expr"])
+                yield Query(name, panel["title"], target["expr"])
 
 
-def annotated() -> Iterator[Asked]:
-    """Yield every expression of a vertical line. Most of the time they have no sample."""
+def annotation_queries() -> Iterator[Query]:
+    """Yield every expression of an annotation. Most of the time these have no sample."""
     for name, dashboard in DASHBOARDS.items():
         for annotation in dashboard["annotations"]["list"]:
-            yield Asked(name, annotation["name"], annotation["target"]["expr"])
+            yield Query(name, annotation["name"], annotation["target"]["expr"])
 
 
-def filled_in(expr: str, *, interval: str, shown: str) -> str:
-    """Return an expression as Grafana sends it with All chosen everywhere."""
+def fill_in_variables(expr: str, *, interval: str, time_range: str) -> str:
+    """Return an expression as Grafana sends it when All is selected in every variable."""
     for variable in ("channel", "job", "instance"):
         expr = expr.replace(f'"${variable}"', '".+"')
-    return expr.replace("$__rate_interval", interval).replace("$__range", shown)
+    return expr.replace("$__rate_interval", interval).replace("$__range", time_range)
 
 
-def named(expr: str) -> set[str]:
-    """Return the metrics of an expression: what is left without labels, windows, functions and operators."""
+def metric_names(expr: str) -> set[str]:
+    """Return the names of the metrics in an expression."""
     bare = re.sub(r"\{[^}]*\}|(?:by|without|on|ignoring) \([^)]*\)|\[[^]]*\]|offset \S+", " ", expr)
     words = re.findall(r"(?<![\w:$.])[a-z_][a-z0-9_:]*\b(?!\s*\()", bare)
     return set(words) - {"and", "or", "unless"}

@@ -1,4 +1,4 @@
-"""A dashboard as a page of its own, drawn from what a Prometheus answers, roughly as Grafana would."""
+"""Renders a dashboard as a self-contained HTML page with data from a Prometheus, roughly as Grafana would."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.dashboards.committed import filled_in
+from tests.dashboards.committed import fill_in_variables
 
 if TYPE_CHECKING:
     from tests.fakes.prometheus_server import PrometheusServer
 
-_PARTS = Path(__file__).parent / "preview"
-NOTHING = '<div class="none">'
-"""Stands in place of what a panel without data does not show."""
+_ASSETS = Path(__file__).parent / "preview"
+NO_DATA = '<div class="none">'
+"""HTML that begins the content of a panel without data."""
 
 ROW_PIXELS = 34
-"""A unit of Grafana's grid, with the gap below it."""
+"""Height of a row of Grafana's grid, including the gap below it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """A stretch of time, in seconds since the epoch, and how finely it is looked at."""
+class TimeRange:
+    """A time range in seconds since the epoch, its resolution, and the value of `$__rate_interval`."""
 
     start: float
     end: float
@@ -32,17 +32,19 @@ class Shown:
     interval: str
 
     def fill_in(self, expr: str) -> str:
-        return filled_in(expr, interval=self.interval, shown=f"{self.end - self.start:.0f}s")
+        return fill_in_variables(expr, interval=self.interval, time_range=f"{self.end - self.start:.0f}s")
 
 
-async def page(dashboard: dict[str, Any], prometheus: PrometheusServer, shown: Shown, *, note: str) -> str:
-    """Return a page that needs nothing but itself."""
-    made = [await _panel(panel, prometheus, shown) for panel in dashboard["panels"] if panel["type"] != "row"]
+async def render_page(
+    dashboard: dict[str, Any], prometheus: PrometheusServer, time_range: TimeRange, *, note: str
+) -> str:
+    """Return an HTML page without external resources."""
+    made = [await _panel(panel, prometheus, time_range) for panel in dashboard["panels"] if panel["type"] != "row"]
     by_id = {panel["id"]: panel for panel in made}
     body = "".join(_place(panel, by_id.get(panel["id"])) for panel in dashboard["panels"])
-    style = (_PARTS / "uPlot.min.css").read_text(encoding="utf-8") + (_PARTS / "page.css").read_text(encoding="utf-8")
-    library = (_PARTS / "uPlot.iife.min.js").read_text(encoding="utf-8")
-    script = (_PARTS / "page.js").read_text(encoding="utf-8")
+    style = (_ASSETS / "uPlot.min.css").read_text(encoding="utf-8") + (_ASSETS / "page.css").read_text(encoding="utf-8")
+    library = (_ASSETS / "uPlot.iife.min.js").read_text(encoding="utf-8")
+    script = (_ASSETS / "page.js").read_text(encoding="utf-8")
     data = json.dumps(made).replace("</", "<\\/")
     return (
         f'<!doctype html><meta charset="utf-8"><title>{html.escape(dashboard["title"])}</title><style>{style}</style>'
@@ -51,14 +53,14 @@ async def page(dashboard: dict[str, Any], prometheus: PrometheusServer, shown: S
     )
 
 
-async def _panel(panel: dict[str, Any], prometheus: PrometheusServer, shown: Shown) -> dict[str, Any]:
-    """Return what the script needs to draw a panel."""
+async def _panel(panel: dict[str, Any], prometheus: PrometheusServer, time_range: TimeRange) -> dict[str, Any]:
+    """Return the data from which the page's script draws a panel."""
     defaults = panel["fieldConfig"]["defaults"]
     steps = defaults["thresholds"]["steps"]
     common = {"id": panel["id"], "unit": defaults["unit"], "none": defaults.get("noValue", "no data")}
     if panel["type"] == "stat":
         (target,) = panel["targets"]
-        samples = await prometheus.query(shown.fill_in(target["expr"]))
+        samples = await prometheus.query(time_range.fill_in(target["expr"]))
         named = panel["options"]["textMode"] == "name"
         plain = panel["options"]["colorMode"] == "none"
         return common | {
@@ -72,11 +74,14 @@ async def _panel(panel: dict[str, Any], prometheus: PrometheusServer, shown: Sho
                 for labels, value in sorted(samples, key=lambda sample: sorted(sample[0].items()))
             ]
         }
-    times = [shown.start + shown.step * number for number in range(int((shown.end - shown.start) / shown.step) + 1)]
+    times = [
+        time_range.start + time_range.step * number
+        for number in range(int((time_range.end - time_range.start) / time_range.step) + 1)
+    ]
     legends, series = [], []
     for target in panel["targets"]:
         found = await prometheus.query_range(
-            shown.fill_in(target["expr"]), start=shown.start, end=shown.end, step=shown.step
+            time_range.fill_in(target["expr"]), start=time_range.start, end=time_range.end, step=time_range.step
         )
         for labels, values in sorted(found, key=lambda each: sorted(each[0].items())):
             at = {round(time, 3): value for time, value in values if value == value}  # noqa: PLR0124 - no NaN
@@ -101,7 +106,7 @@ def _place(panel: dict[str, Any], made: dict[str, Any] | None) -> str:
     if made is None:
         return f'<h2 style="{where}">{html.escape(panel["title"])}</h2>'
     if not made.get("stats") and not made.get("series"):
-        inside = f"{NOTHING}{html.escape(made['none'])}</div>"
+        inside = f"{NO_DATA}{html.escape(made['none'])}</div>"
     elif "stats" in made:
         long = " long" if panel["gridPos"]["w"] < 3 else ""
         inside = "".join(

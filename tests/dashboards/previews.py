@@ -1,4 +1,4 @@
-"""Draw both dashboards as previews: a bad day in three minutes, watched by a real Prometheus.
+"""Draws previews of both dashboards, with the data that a real Prometheus scraped from a gateway in trouble.
 
 python -m tests.dashboards.previews --into docs
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.dashboards.committed import DASHBOARDS
-from tests.dashboards.preview_page import ROW_PIXELS, Shown, page
+from tests.dashboards.preview_page import ROW_PIXELS, TimeRange, render_page
 from tests.dashboards.scene import RunningClock, Scene
 from tests.e2e.watch import Watch
 from tests.fakes.prometheus_server import PrometheusServer
@@ -39,31 +39,34 @@ _NOTE = (
 )
 
 
-async def watch_a_bad_day(folder: Path) -> dict[str, str]:
-    """Return a page for each dashboard."""
+async def record_bad_day(folder: Path) -> dict[str, str]:
+    """Cause trouble for about three minutes and return an HTML page for each dashboard, keyed by name."""
     async with AsyncExitStack() as stack:
         scene = await stack.enter_async_context(Scene(Watch(), RunningClock()))
         scene.agent.thinks_seconds = 0.4
         prometheus = await stack.enter_async_context(PrometheusServer(folder, [scene.target]))
         started = time.time()
-        people = [asyncio.create_task(_write(scene, bot)) for bot in [scene.sick] * 6 + [scene.well] * 3]
+        people = [asyncio.create_task(_write(scene, bot)) for bot in [scene.faulty] * 6 + [scene.healthy] * 3]
         try:
-            await _have_a_bad_day(scene)
+            await _cause_bad_day(scene)
         finally:
             for each in people:
                 each.cancel()
             await asyncio.gather(*people, return_exceptions=True)
-        shown = Shown(start=started, end=time.time(), step=_STEP_SECONDS, interval=_INTERVAL)
-        return {name: await page(dashboard, prometheus, shown, note=_NOTE) for name, dashboard in DASHBOARDS.items()}
+        time_range = TimeRange(start=started, end=time.time(), step=_STEP_SECONDS, interval=_INTERVAL)
+        return {
+            name: await render_page(dashboard, prometheus, time_range, note=_NOTE)
+            for name, dashboard in DASHBOARDS.items()
+        }
 
 
-async def _have_a_bad_day(scene: Scene) -> None:
+async def _cause_bad_day(scene: Scene) -> None:
     await _calm(scene)
-    await scene.strangers()
+    await scene.silent_connections()
     scene.agent.has_news = True
     for trouble in (scene.refused_answers, scene.failing_turns, scene.failing_media, scene.broken_messages):
         await trouble()
-        await scene.everything()
+        await scene.every_kind_of_message()
     scene.agent.has_news = False
     await scene.hold_messages()
     await scene.late_answers()
@@ -71,14 +74,14 @@ async def _have_a_bad_day(scene: Scene) -> None:
     scene.agent.release("hold")
     await scene.windows_without_answer()
     scene.set_clock_of_wecom(right=False)
-    await scene.signatures_of_others(40)
+    await scene.wrong_signatures(40)
     await _calm(scene)
     scene.set_clock_of_wecom(right=True)
     for _ in range(8):
         scene.stall()
         await asyncio.sleep(1)
     await asyncio.to_thread(scene.redis.stop)
-    await asyncio.gather(asyncio.sleep(_OUTAGE_SECONDS), scene.unanswered_callbacks(10))
+    await asyncio.gather(asyncio.sleep(_OUTAGE_SECONDS), scene.callbacks_that_may_be_refused(10))
     await scene.redis.restart()
     await _calm(scene)
 
@@ -86,19 +89,19 @@ async def _have_a_bad_day(scene: Scene) -> None:
 async def _calm(scene: Scene) -> None:
     until = time.monotonic() + _CALM_SECONDS
     while time.monotonic() < until:
-        await scene.everything()
+        await scene.every_kind_of_message()
         await asyncio.sleep(3)
 
 
 async def _write(scene: Scene, bot: Bot) -> None:
-    """Write now and then, as one person does."""
+    """Chat with a bot at random intervals until cancelled."""
     while True:
         await scene.chat(bot)
         await asyncio.sleep(random.expovariate(1.5))
 
 
 async def take_picture(content: str, picture: Path, *, height: int) -> None:
-    """Have a browser draw a page."""
+    """Take a screenshot of a page with Chromium."""
     browser = shutil.which("chromium")
     if browser is None:
         message = "previews need chromium: apt-get install chromium"
@@ -123,9 +126,9 @@ async def take_picture(content: str, picture: Path, *, height: int) -> None:
 
 
 async def draw(into: Path, report: Callable[[str], object]) -> None:
-    """Draw every dashboard into a folder."""
+    """Write a preview of every dashboard into a folder."""
     with tempfile.TemporaryDirectory() as folder:
-        pages = await watch_a_bad_day(Path(folder))
+        pages = await record_bad_day(Path(folder))
     for name, content in pages.items():
         lowest = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in DASHBOARDS[name]["panels"])
         picture = into / f"preview-{name}.png"
@@ -138,7 +141,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--into", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
-    # Nobody reads the troubles that are made here; disabled, the log would count no lines either.
+    # Log lines are discarded here. Disabling the log instead would also stop the metric of suppressed lines.
     logging.getLogger().addHandler(logging.NullHandler())
     asyncio.run(draw(arguments.into, lambda line: sys.stdout.write(line + "\n")))
     return 0

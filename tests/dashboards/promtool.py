@@ -1,4 +1,4 @@
-"""Prometheus's own tool, as a test calls it."""
+"""Runs promtool, the command line tool of Prometheus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def promtool(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run it and return what it said."""
+    """Run promtool and return the completed process, whatever its exit code."""
     command = shutil.which("promtool")
     if command is None:
         message = "these tests need promtool: apt-get install prometheus"

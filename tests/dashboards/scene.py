@@ -1,4 +1,4 @@
-"""A host with two bots, one of which gets into every trouble there is, and the means to get it there and out again."""
+"""A host with a healthy bot and a faulty one, and methods that cause each kind of trouble and end it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
-# Reads its scripts from the disk when it is imported, which a running loop is not to wait for.
+# Imported early because it reads its scripts from disk on import, which must not happen on a running event loop.
 import maven_channel_wecom.state.redis.store  # noqa: F401
 from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.host.agents.agent import AgentError
-from maven_channel_wecom.host.agents.failures import FAILED
+from maven_channel_wecom.host.agents.agent_failures import FAILED
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.demo_gateway import free_port
@@ -48,17 +48,17 @@ if TYPE_CHECKING:
     from tests.e2e.watch import Watch
 
 INBOX_LIMIT = 60
-_HELD = 50
+_HELD_MESSAGES = 50
 _LATE_SECONDS = 120
 _HOUR_SECONDS = 3_600
 _SKEW_SECONDS = 90
 _STALL_SECONDS = 0.2
-_STRANGERS = 20
+_SILENT_CONNECTIONS = 20
 _RETRY_SECONDS = 0.02
 
 
 class SceneClock(HandClock):
-    """Stands still but for what a scene skips, so that a busy machine is never late; waiting takes a moment."""
+    """A clock that only moves when a scene skips time, so that a busy machine causes no delays. Sleeps are short."""
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -66,7 +66,7 @@ class SceneClock(HandClock):
 
 
 class RunningClock(HandClock):
-    """Runs, ahead of the time of day by what a scene skips."""
+    """A running clock, ahead of the time of day by the time that a scene has skipped."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,9 +83,10 @@ class RunningClock(HandClock):
 
 
 class SceneAgent:
-    """Answers by the first word: `fail`, `silence`, `long`; `hold` and `later`, each when told; the rest is echoed.
+    """An agent whose answer depends on the first word: `fail`, `silence` or `long`; other messages are echoed.
 
-    `has_news` is whether a cron job has something to deliver; `thinks_seconds` how long an ordinary answer takes.
+    Answers to `hold` and `later` wait for `release`. `has_news` is whether the cron job has something to deliver, and
+    `thinks_seconds` how long an ordinary answer takes.
     """
 
     def __init__(self) -> None:
@@ -94,7 +95,7 @@ class SceneAgent:
         self._gates = {"hold": asyncio.Event(), "later": asyncio.Event()}
 
     def release(self, word: str) -> None:
-        """Answer all messages that begin with this word and came so far."""
+        """Answer all waiting messages that begin with this word."""
         self._gates[word].set()
         self._gates[word] = asyncio.Event()
 
@@ -115,11 +116,11 @@ class SceneAgent:
         return f"about {message.content}"
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing, as there is nothing to close."""
 
 
 class BreakingPlugin:
-    """Fails on every message of the user `breaker`."""
+    """A plugin that fails on every message of the user `breaker`."""
 
     @hookimpl(tryfirst=True)
     def maven_inbound_normalize(self, callback: AdmittedCallback) -> Awaitable[None] | None:
@@ -131,23 +132,26 @@ class BreakingPlugin:
 
 
 class Scene:
-    """`sick` keeps its state in a Redis, `well` in memory. A context manager; `target` is what Prometheus scrapes."""
+    """A running host with two bots; use it as a context manager.
+
+    The bot `faulty` keeps its state in Redis, `healthy` in memory. `target` is the address that Prometheus scrapes.
+    """
 
     def __init__(self, watch: Watch, clock: HandClock) -> None:
         self.clock = clock
         self.agent = SceneAgent()
         self.redis = RedisServer()
-        self.sick = Bot(watch, clock=clock.now)
-        self.well = Bot(watch, clock=clock.now)
-        self.well.wecom.clock = clock.wall
+        self.faulty = Bot(watch, clock=clock.now)
+        self.healthy = Bot(watch, clock=clock.now)
+        self.healthy.wecom.clock = clock.wall
         self.set_clock_of_wecom(right=True)
         self.port = free_port()
         self.target = f"127.0.0.1:{self.port}"
         self._watch = watch
         self._number = 0
-        self._strangers: list[asyncio.StreamWriter] = []
-        # Held while the clock must not be moved: what is under way for `well` would take as long.
-        self._moment = asyncio.Lock()
+        self._silent_connections: list[asyncio.StreamWriter] = []
+        # Held while the clock must not move: a running turn of `healthy` would seem to take the skipped time.
+        self._clock_lock = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -166,8 +170,8 @@ class Scene:
 
     async def open(self) -> None:
         """Start the host, on the same port as before."""
-        self.well.settings["type"] = "wecom"
-        self._running = Deployment(
+        self.healthy.settings["type"] = "wecom"
+        self._deployment = Deployment(
             self._watch,
             {"state": self.redis.address(), "inboxLimit": INBOX_LIMIT, "drainSeconds": 0.1},
             document={
@@ -186,149 +190,151 @@ class Scene:
             agent=self.agent,
             plugins=[BreakingPlugin()],
             clock=self.clock,
-            bot=self.sick,
-            bots={"support": self.well},
+            bot=self.faulty,
+            bots={"support": self.healthy},
         )
-        self._wecom = await AsyncExitStack().__aenter__()
-        await self._wecom.enter_async_context(self.sick.wecom)
-        await self._wecom.enter_async_context(self._running)
+        self._host_stack = await AsyncExitStack().__aenter__()
+        await self._host_stack.enter_async_context(self.faulty.wecom)
+        await self._host_stack.enter_async_context(self._deployment)
 
     async def close(self) -> None:
         """Stop the host."""
         self.agent.release("hold")
-        for stranger in self._strangers:
-            stranger.transport.abort()
-        self._strangers.clear()
-        await self._wecom.aclose()
+        for connection in self._silent_connections:
+            connection.transport.abort()
+        self._silent_connections.clear()
+        await self._host_stack.aclose()
 
-    # What goes right.
+    # Ordinary traffic.
 
     async def chat(self, bot: Bot) -> None:
         """Ask something and get an answer."""
-        async with self._moment:
-            await self._ask(bot, Text(self._words("tell me about")))
+        async with self._clock_lock:
+            await self._ask(bot, Text(self._text("tell me about")))
 
-    async def everything(self) -> None:
-        """Have the sick bot sent one of everything that exists, all of which is well taken."""
-        wecom = self.sick.wecom
+    async def every_kind_of_message(self) -> None:
+        """Send `faulty` one message or event of each kind, all of which it handles."""
+        wecom = self.faulty.wecom
         picture = Image(draw_png(64, 64))
         await wecom.check_url()
         for message in (
-            Voice(self._words("a voice about")),
+            Voice(self._text("a voice about")),
             picture,
-            Mixed((Text(self._words("look at")), picture)),
+            Mixed((Text(self._text("look at")), picture)),
             File(b"%PDF-1.7 a few words", "paper.pdf"),
             Video(b"a video"),
         ):
-            await self._ask(self.sick, message)
+            await self._ask(self.faulty, message)
         for event in (EnterChat(), CardClick("yes", "1"), Feedback("f", 1)):
             await wecom.send(event, user=self._user())
         await wecom.send(Unknown("hologram"))
         await wecom.send(StreamRefresh("s"))
-        await wecom.redeliver(await self._ask(self.sick, Text(self._words("repeat"))))
-        await self._ask(self.sick, Text("long"))
+        await wecom.redeliver(await self._ask(self.faulty, Text(self._text("repeat"))))
+        await self._ask(self.faulty, Text("long"))
         wecom.reply_faults.add(Errcode(-1))
-        await self._ask(self.sick, Text(self._words("try again")))
+        await self._ask(self.faulty, Text(self._text("try again")))
 
-    # What goes wrong.
+    # Trouble.
 
     async def hold_messages(self) -> None:
-        """Have the agent hang on so many messages that the inbox is nearly full."""
-        await asyncio.gather(*(self.sick.wecom.send(Text("hold"), user=self._user()) for _ in range(_HELD - 1)))
-        await self.sick.wecom.send(Mixed((Text("hold"), Image(draw_png(64, 64)))), user=self._user())
+        """Make the agent hang on so many messages that the inbox is nearly full."""
+        await asyncio.gather(
+            *(self.faulty.wecom.send(Text("hold"), user=self._user()) for _ in range(_HELD_MESSAGES - 1))
+        )
+        await self.faulty.wecom.send(Mixed((Text("hold"), Image(draw_png(64, 64)))), user=self._user())
 
-    async def trouble(self) -> None:
-        """Do once more all that goes wrong with messages and answers."""
+    async def trouble_with_messages(self) -> None:
+        """Cause each kind of trouble with messages and answers once."""
         await self.refused_answers()
         await self.failing_turns()
         await self.failing_media()
         await self.late_answers()
         await self.windows_without_answer()
-        await self.signatures_of_others(6)
-        await self.sick.wecom.request("POST", body=b"{}")
+        await self.wrong_signatures(6)
+        await self.faulty.wecom.request("POST", body=b"{}")
         await self.requests_to_another_path()
         await self.broken_messages()
         self.stall()
 
     async def broken_messages(self) -> None:
-        """Have a plugin fail on messages."""
+        """Send messages on which a plugin fails."""
         for _ in range(2):
-            await self.sick.wecom.send(Text("nobody hears this"), user="breaker")
+            await self.faulty.wecom.send(Text("nobody hears this"), user="breaker")
 
     async def refused_answers(self) -> None:
         for _ in range(8):
-            self.sick.wecom.reply_faults.add(Errcode(31_337))
-            sent = await self.sick.wecom.send(Text(self._words("refuse")), user=self._user())
-            await self._running.auditor.receipt_for(sent.message_id)
+            self.faulty.wecom.reply_faults.add(Errcode(31_337))
+            sent = await self.faulty.wecom.send(Text(self._text("refuse")), user=self._user())
+            await self._deployment.auditor.receipt_for(sent.message_id)
 
     async def failing_turns(self) -> None:
         for _ in range(4):
-            await self._ask(self.sick, Text("fail"))
+            await self._ask(self.faulty, Text("fail"))
 
     async def failing_media(self) -> None:
         for _ in range(2):
-            self.sick.wecom.media_faults.add(Expired())
-            await self._ask(self.sick, Image(draw_png(4, 4)))
+            self.faulty.wecom.media_faults.add(Expired())
+            await self._ask(self.faulty, Image(draw_png(4, 4)))
 
     async def late_answers(self) -> None:
-        """Have answers come after more than a minute."""
-        sent = [await self.sick.wecom.send(Text(self._words("later")), user=self._user()) for _ in range(8)]
+        """Send messages whose answers take more than a minute."""
+        sent = [await self.faulty.wecom.send(Text(self._text("later")), user=self._user()) for _ in range(8)]
         await self.skip(_LATE_SECONDS)
         self.agent.release("later")
         for each in sent:
-            await self._running.auditor.receipt_for(each.message_id)
+            await self._deployment.auditor.receipt_for(each.message_id)
 
     async def windows_without_answer(self) -> None:
         for _ in range(4):
-            sent = await self.sick.wecom.send(Text("silence"), user=self._user())
-            await self._running.auditor.receipt_for(sent.message_id)
+            sent = await self.faulty.wecom.send(Text("silence"), user=self._user())
+            await self._deployment.auditor.receipt_for(sent.message_id)
         await self.skip(_HOUR_SECONDS)
 
-    async def signatures_of_others(self, count: int) -> None:
-        """Have callbacks come that were signed with another token."""
-        stranger = Credentials(new_token(), cipher.decode_key(new_encoding_aes_key()))
+    async def wrong_signatures(self, count: int) -> None:
+        """Send callbacks that are signed with another token."""
+        other_bot = Credentials(new_token(), cipher.decode_key(new_encoding_aes_key()))
         for _ in range(count):
-            await self.sick.wecom.send(Text("not yours"), credentials=stranger)
+            await self.faulty.wecom.send(Text("not yours"), credentials=other_bot)
 
-    async def unanswered_callbacks(self, count: int) -> None:
+    async def callbacks_that_may_be_refused(self, count: int) -> None:
         """Send callbacks that may be refused."""
         for _ in range(count):
-            await self.sick.wecom.send(Text(self._words("is anybody there")), user=self._user())
+            await self.faulty.wecom.send(Text(self._text("is anybody there")), user=self._user())
 
-    async def strangers(self) -> None:
-        """Connect and say nothing, so that the server hangs up some time later."""
-        for _ in range(_STRANGERS):
-            _, writer = await asyncio.open_connection("127.0.0.1", self._running.channel().port)
-            self._strangers.append(writer)
+    async def silent_connections(self) -> None:
+        """Open connections and send nothing, so that the server drops them after a timeout."""
+        for _ in range(_SILENT_CONNECTIONS):
+            _, writer = await asyncio.open_connection("127.0.0.1", self._deployment.channel().port)
+            self._silent_connections.append(writer)
 
     async def requests_to_another_path(self) -> None:
-        """Have a browser look for a page that the callback port does not have."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._running.channel().port)
+        """Request a page that the callback port does not serve, as a browser does."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._deployment.channel().port)
         writer.write(b"GET /favicon.ico HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         await reader.read()
         writer.close()
 
     def set_clock_of_wecom(self, *, right: bool) -> None:
-        self.sick.wecom.clock = self.clock.wall if right else (lambda: self.clock.wall() - _SKEW_SECONDS)
+        self.faulty.wecom.clock = self.clock.wall if right else (lambda: self.clock.wall() - _SKEW_SECONDS)
 
     def stall(self) -> None:
         """Block the event loop."""
         time.sleep(_STALL_SECONDS)
 
     async def skip(self, seconds: float) -> None:
-        """Move the clock while nothing is under way that would be late for it."""
-        async with self._moment:
+        """Move the clock forward while no turn of the agent is running."""
+        async with self._clock_lock:
             self.clock.pass_seconds(seconds)
 
     async def _ask(self, bot: Bot, message: Message) -> SentCallback:
-        """Send a message and wait for its answer, unless the state refused it, or forgot it over an outage."""
+        """Send a message and wait for its answer, unless it was refused or lost in an outage of the state."""
         sent = await bot.wecom.send(message, user=self._user())
         if sent.acknowledged:
             with contextlib.suppress(TimeoutError):
                 await sent.reply()
         return sent
 
-    def _words(self, beginning: str) -> str:
+    def _text(self, beginning: str) -> str:
         self._number += 1
         return f"{beginning} number {self._number}"
 

@@ -1,4 +1,4 @@
-"""The dashboards as Grafana gets them: what its linter asks for, and what this house asks for."""
+"""Tests of the committed dashboards: the rules of Grafana's linter, and this project's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from dashboards import objectives
 from dashboards.alerts import ALERTS
 from dashboards.files import files
-from tests.dashboards.committed import DASHBOARDS, FOLDER, annotated, asked, filled_in, panels
+from tests.dashboards.committed import DASHBOARDS, FOLDER, annotation_queries, fill_in_variables, panel_queries, panels
 from tests.dashboards.promtool import promtool
 
 if TYPE_CHECKING:
@@ -37,22 +37,21 @@ def strings(value: Any) -> list[str]:  # noqa: ANN401 - JSON
     return [value] if isinstance(value, str) else []
 
 
-def test_the_files_are_what_the_code_makes() -> None:
-    """Byte for byte: `make dashboards` was run after the last change."""
+def test_the_committed_files_are_what_make_dashboards_writes() -> None:
     assert {path.name for path in FOLDER.glob("*.json")} | {"wecom-rules.yml"} == set(files())
     for name, content in files().items():
         assert (FOLDER / name).read_text(encoding="utf-8") == content, name
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
-def test_nothing_in_a_dashboard_is_unknown_to_grafana(dashboard: dict[str, Any]) -> None:
-    """Read by the types made from Grafana's own schema and written again, it is the same: no key was dropped."""
+def test_every_key_of_a_dashboard_is_in_grafanas_schema(dashboard: dict[str, Any]) -> None:
+    """A round trip through the types generated from Grafana's schema would drop unknown keys."""
     assert json.loads(json.dumps(Dashboard.from_json(dashboard), cls=JSONEncoder)) == dashboard
 
 
 @pytest.mark.parametrize(("uid", "dashboard"), DASHBOARDS.items(), ids=DASHBOARDS)
-def test_a_dashboard_has_what_every_dashboard_has(uid: str, dashboard: dict[str, Any]) -> None:
-    """A name that lasts, tags, a way to the other one, one crosshair, and a pace that Prometheus can bear."""
+def test_a_dashboard_has_the_common_settings(uid: str, dashboard: dict[str, Any]) -> None:
+    """Stable id, tags, a link to the other dashboard, a shared crosshair, a slow refresh, annotations of restarts."""
     assert dashboard["uid"] == uid
     assert dashboard["title"].startswith("Maven WeCom / ")
     assert dashboard["tags"] == ["maven-wecom"]
@@ -71,8 +70,8 @@ def test_a_dashboard_has_what_every_dashboard_has(uid: str, dashboard: dict[str,
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
-def test_a_dashboard_lets_the_reader_choose(dashboard: dict[str, Any]) -> None:
-    """A data source, then channels, jobs and instances, any number of each, as they are at the time shown."""
+def test_a_dashboard_has_variables_for_data_source_channel_job_and_instance(dashboard: dict[str, Any]) -> None:
+    """The last three allow several values, and are refreshed when the time range changes."""
     source, *chosen = dashboard["templating"]["list"]
     assert (source["name"], source["label"], source["type"], source["query"]) == (
         "datasource",
@@ -86,14 +85,14 @@ def test_a_dashboard_lets_the_reader_choose(dashboard: dict[str, Any]) -> None:
         assert variable["datasource"] == SOURCE
         assert variable["label"] == variable["name"].capitalize()
         assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".+")
-        assert variable["refresh"] == 2, "on a change of the time shown"
+        assert variable["refresh"] == 2, "when the time range changes"
         assert variable["query"]["query"].startswith("label_values(maven_wecom_build_info")
         assert variable["query"]["query"].endswith(f", {variable['name']})")
 
 
 @pytest.mark.parametrize(("dashboard", "panel"), EVERY)
-def test_a_panel_says_what_it_is(dashboard: dict[str, Any], panel: dict[str, Any]) -> None:
-    """Title, description, unit, data source, at least one query, and no place that another one has."""
+def test_a_panel_is_complete_and_does_not_overlap(dashboard: dict[str, Any], panel: dict[str, Any]) -> None:
+    """Complete means a title, a description, a unit, the data source and at least one query."""
     assert panel["title"]
     assert len(panel["description"]) > 10
     assert panel["description"].endswith(".")
@@ -113,8 +112,7 @@ def test_a_panel_says_what_it_is(dashboard: dict[str, Any], panel: dict[str, Any
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
-def test_rows_are_full(dashboard: dict[str, Any]) -> None:
-    """No hole beside a panel, and none below."""
+def test_the_panels_of_a_row_fill_its_width_and_have_one_height(dashboard: dict[str, Any]) -> None:
     places = [panel["gridPos"] for panel in panels(dashboard)]
     for top in {place["y"] for place in places}:
         row = [place for place in places if place["y"] == top]
@@ -123,8 +121,10 @@ def test_rows_are_full(dashboard: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("dashboard", "panel"), EVERY)
-def test_a_query_asks_for_what_the_reader_chose(dashboard: dict[str, Any], panel: dict[str, Any]) -> None:
-    """Of counters it asks for rates, over the interval Grafana finds right, or, for a single number, the time shown."""
+def test_a_query_uses_the_variables_and_takes_rates_of_counters(
+    dashboard: dict[str, Any], panel: dict[str, Any]
+) -> None:
+    """Windows are `$__rate_interval` for lines, and `$__range` for a single number."""
     for target in panel["targets"]:
         expr = target["expr"]
         assert target["datasource"] == SOURCE
@@ -138,8 +138,8 @@ def test_a_query_asks_for_what_the_reader_chose(dashboard: dict[str, Any], panel
 
 
 @pytest.mark.parametrize(("dashboard", "panel"), EVERY)
-def test_lines_are_told_apart(dashboard: dict[str, Any], panel: dict[str, Any]) -> None:
-    """Queries of one panel have letters and legends of their own, and a legend names the labels that are left."""
+def test_the_legends_of_a_panel_distinguish_its_lines(dashboard: dict[str, Any], panel: dict[str, Any]) -> None:
+    """Each query has a unique id and legend, and the legend contains the labels that the query keeps."""
     targets = panel["targets"]
     assert len({target["refId"] for target in targets}) == len(targets)
     assert len({target["legendFormat"] for target in targets}) == len(targets)
@@ -149,11 +149,10 @@ def test_lines_are_told_apart(dashboard: dict[str, Any], panel: dict[str, Any]) 
             assert all(f"{{{{{label}}}}}" in target["legendFormat"] for label in labels)
 
 
-def test_every_query_is_promql(tmp_path: Path) -> None:
-    """As Prometheus reads it once the variables are filled in."""
+def test_every_query_is_valid_promql(tmp_path: Path) -> None:
     rules = [
-        {"record": f"panel:maven_wecom:{number}", "expr": filled_in(panel.expr, interval="1m", shown="6h")}
-        for number, panel in enumerate((*asked(), *annotated()))
+        {"record": f"panel:maven_wecom:{number}", "expr": fill_in_variables(panel.expr, interval="1m", time_range="6h")}
+        for number, panel in enumerate((*panel_queries(), *annotation_queries()))
     ]
     path = tmp_path / "panels.yml"
     path.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")
@@ -161,13 +160,12 @@ def test_every_query_is_promql(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_limit_in_a_panel_is_the_limit_of_an_alert() -> None:
-    """Red begins where somebody is told: every threshold is a number of the alerts."""
+def test_every_threshold_in_a_panel_is_one_of_the_alerts() -> None:
     numbers = {value for name, value in vars(objectives).items() if name.isupper() and isinstance(value, int | float)}
     numbers |= {objective.seconds for objective in objectives.OBJECTIVES}
     numbers |= {objective.share for objective in objectives.OBJECTIVES}
     numbers |= {burn.factor for burn in objectives.BURNS}
-    # Nothing left of a budget; one delivery skipped.
+    # 0: the budget is spent. 1: one delivery was skipped.
     numbers |= {0, 1}
     for dashboard in DASHBOARDS.values():
         for panel in panels(dashboard):
@@ -175,8 +173,7 @@ def test_a_limit_in_a_panel_is_the_limit_of_an_alert() -> None:
                 assert step["value"] is None or step["value"] in numbers, panel["title"]
 
 
-def test_every_threshold_is_used_by_an_alert() -> None:
-    """And every number of the alerts is written once, in one file."""
+def test_every_threshold_is_defined_once_and_used_by_an_alert() -> None:
     expressions = " ".join(alert.expr for alert in ALERTS)
     for name, value in vars(objectives).items():
         if name.isupper() and isinstance(value, int | float):
@@ -185,8 +182,7 @@ def test_every_threshold_is_used_by_an_alert() -> None:
 
 
 @pytest.mark.parametrize("uid", DASHBOARDS)
-def test_a_preview_stands_in_the_documents(uid: str) -> None:
-    """Small enough to be kept, and said to be what it is."""
+def test_the_documents_show_a_small_preview_and_call_it_one(uid: str) -> None:
     documents = FOLDER.parent / "docs"
     page = (documents / "monitoring.md").read_text(encoding="utf-8")
     picture = documents / f"preview-{uid}.png"

@@ -1,4 +1,4 @@
-"""What the page on monitoring gives to copy is taken by Prometheus."""
+"""Tests that Prometheus accepts the configuration on the monitoring page, and that the page lists every file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.dashboards.promtool import promtool
 PAGE = (FOLDER.parent / "docs" / "monitoring.md").read_text(encoding="utf-8")
 
 
-def test_the_configuration_in_the_page_is_one(tmp_path: Path) -> None:
-    """All its pieces together, with the rules where they are said to be."""
+def test_prometheus_accepts_the_configuration_on_the_page(tmp_path: Path) -> None:
+    """The YAML blocks of the page together are one configuration."""
     pieces = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     configuration = yaml.safe_load("".join(pieces))
     assert set(configuration) == {"scrape_configs", "rule_files"}
@@ -27,7 +27,6 @@ def test_the_configuration_in_the_page_is_one(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_file_is_in_the_table() -> None:
-    """Nobody looks for one that is not there, or overlooks one that is."""
+def test_the_table_lists_exactly_the_generated_files() -> None:
     named = set(re.findall(r"^\| `([\w.-]+)` \|", PAGE, re.MULTILINE))
     assert named == {path.name for path in FOLDER.iterdir() if path.suffix in {".json", ".yml"}}

@@ -1,4 +1,4 @@
-"""The runbook has a place for each alert, and what it tells to paste works."""
+"""Tests that the runbook has a section for each alert, correct thresholds, and queries that work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from dashboards import objectives
 from dashboards.alerts import ALERTS
 from dashboards.objectives import BURNS, OBJECTIVES
-from tests.dashboards.committed import FOLDER, RUNBOOK, pasted
+from tests.dashboards.committed import FOLDER, RUNBOOK, runbook_queries
 from tests.dashboards.promtool import promtool
 
 ROOT = Path(__file__).parents[2]
@@ -21,22 +21,20 @@ WORDS = {3: "three", 5: "five", 10: "ten", 60: "sixty"}
 PARTS = ("Meaning", "Impact", "Diagnosis", "Mitigation")
 
 
-def test_every_alert_has_a_section_and_every_section_an_alert() -> None:
-    """In the order of the rules."""
+def test_the_sections_are_the_alerts_in_the_order_of_the_rules() -> None:
     assert list(SECTIONS) == [alert.name for alert in ALERTS]
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=[alert.name for alert in ALERTS])
 def test_a_section_has_four_parts(alert: object) -> None:
-    """Or says of whose section it has the other three."""
+    """A section may refer to another one for all parts except Meaning."""
     section = SECTIONS[alert.name]  # type: ignore[attr-defined]
     if shared := re.search(r"^Impact, Diagnosis and Mitigation: as \[\w+\]\(#(\w+)\)", section, re.MULTILINE):
         section += SECTIONS[next(name for name in SECTIONS if name.lower() == shared[1])]
     assert all(f"**{part}.**" in section for part in PARTS)
 
 
-def test_a_section_on_a_budget_says_how_much_is_too_much() -> None:
-    """As the alert does: in percent of what was promised."""
+def test_a_section_on_a_budget_states_the_threshold_of_its_alert() -> None:
     for objective in OBJECTIVES:
         for burn in BURNS:
             section = SECTIONS[f"WeCom{objective.name.capitalize()}BudgetBurns{burn.speed}"]
@@ -67,14 +65,13 @@ def percent(share: float) -> str:
         ("WeComFileDescriptorsRunningOut", [percent(objectives.DESCRIPTORS_SHARE)]),
     ],
 )
-def test_a_meaning_says_how_much_is_too_much(alert: str, numbers: list[str]) -> None:
-    """As the code does, so that a changed threshold is changed here too."""
+def test_a_meaning_states_the_thresholds_in_the_code(alert: str, numbers: list[str]) -> None:
     meaning = SECTIONS[alert].partition("**Impact.**")[0].lower()
     assert all(number in meaning for number in numbers)
 
 
 def test_alerts_link_to_their_section() -> None:
-    """By the anchor that its heading has wherever Markdown is shown."""
+    """The anchor is the one that Markdown renderers give to the heading."""
     rules = yaml.safe_load((FOLDER / "wecom-rules.yml").read_text(encoding="utf-8"))
     for group in rules["groups"]:
         for rule in group["rules"]:
@@ -85,14 +82,14 @@ def test_alerts_link_to_their_section() -> None:
 
 
 def test_links_inside_the_page_lead_to_a_section() -> None:
-    """Whoever is woken up does not search."""
     anchors = {name.lower() for name in SECTIONS}
     assert set(re.findall(r"\]\(#([^)]+)\)", RUNBOOK)) <= anchors
 
 
-def test_what_is_to_be_pasted_is_promql(tmp_path: Path) -> None:
-    """At night nobody mends a query."""
-    rules = [{"record": f"runbook:maven_wecom:{number}", "expr": query} for number, query in enumerate(pasted())]
+def test_queries_in_the_page_are_valid_promql(tmp_path: Path) -> None:
+    rules = [
+        {"record": f"runbook:maven_wecom:{number}", "expr": query} for number, query in enumerate(runbook_queries())
+    ]
     assert rules
     path = tmp_path / "runbook.yml"
     path.write_text(json.dumps({"groups": [{"name": "runbook", "rules": rules}]}), encoding="utf-8")
@@ -100,8 +97,7 @@ def test_what_is_to_be_pasted_is_promql(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_log_lines_in_the_page_are_ours() -> None:
-    """A grep for a line that is never written finds nothing, and says nothing."""
+def test_log_lines_searched_for_in_the_page_exist_in_the_code() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "maven_channel_wecom").rglob("*.py"))
     for words in re.findall(r"grep (?:-\S+ )*'([a-z]+ [a-z ]+)'", RUNBOOK):
         if not words.startswith("out of"):
