@@ -1,4 +1,4 @@
-"""What we decide, as functions of their arguments: no I/O, no clock, no randomness, no log.
+"""Our own decisions as pure functions: no I/O, no clock, no randomness, no logging.
 
-A change in `protocol` needs a page of WeCom; a change here needs an argument.
+A change in `protocol` must cite a page of WeCom's documentation; a change here must give a reason.
 """

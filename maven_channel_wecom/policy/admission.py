@@ -1,4 +1,4 @@
-"""Who may talk to the bot: decided before anything is stored or fetched."""
+"""Allow-lists: which callbacks are admitted. They are checked before anything is stored or fetched."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from maven_channel_wecom.protocol.callback import Callback
 
 
 class AdmissionRules(msgspec.Struct, frozen=True):
-    """The allow-lists. An empty one allows everybody."""
+    """The allow-lists. An empty list allows all ids."""
 
     senders: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
@@ -15,9 +15,9 @@ class AdmissionRules(msgspec.Struct, frozen=True):
 
 
 def refusal(callback: Callback, rules: AdmissionRules) -> Refusal | None:
-    """Tell why a callback is not admitted; None when it is.
+    """Return why a callback is not admitted, or None if it is admitted.
 
-    Without a sender nobody can be answered; a group callback without its group would end up in the sender's own chat.
+    A callback without a sender cannot be answered, and a group callback without its group has no chat.
     """
     if not callback.sender_id:
         return "no_sender"

@@ -1,7 +1,7 @@
-"""What an attempt to deliver a reply means, and whether and when there is another.
+"""The outcome of an attempt to deliver a reply, and whether and when it is retried.
 
-A `response_url` works once. So a POST is repeated only where the reply surely did not arrive: a repeat after a lost
-answer shows the user the same text twice, or burns the URL.
+A `response_url` works once, so a POST is retried only if the reply certainly did not arrive. A retry after a lost
+answer could show the user the same text twice, or use up the URL.
 """
 
 from typing import Final
@@ -20,10 +20,12 @@ from maven_channel_wecom.protocol import errcodes
 from maven_channel_wecom.protocol.reply import read_answer
 
 MAX_ATTEMPTS: Final = 3
-"""As in the original. More: a broken WeCom is hammered; fewer: its ordinary hiccups reach the user."""
+"""Maximum attempts per reply, as in the original. Lower: short failures of WeCom lose replies. Higher: more load on
+WeCom while it fails."""
 
 ATTEMPT_SECONDS: Final = 15.0
-"""WeCom answers in well under a second. Lower: slow proxies turn into unknown outcomes, which are not repeated."""
+"""Timeout of one attempt. WeCom answers in well under a second. Lower: slow proxies cause unknown outcomes, which are
+not retried. Higher: a reply waits longer for a WeCom that hangs."""
 
 _FIRST_BACKOFF_SECONDS: Final = 0.5
 _BACKOFF_FACTOR: Final = 4.0
@@ -42,11 +44,11 @@ _REFUSED: Final[dict[int, RefusedReason]] = {
     errcodes.RESPONSE_CODE_INVALID: "window_spent",
 }
 # Another attempt would fail in the same way.
-_HOPELESS: Final = frozenset({"forbidden_address", "bad_url"})
+_PERMANENT: Final = frozenset({"forbidden_address", "bad_url"})
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What one attempt came to. `errcode` is WeCom's, for the log; `retry` whether another attempt makes sense."""
+    """The result of one attempt: `retry` is whether to try again, and `errcode` is WeCom's code, for the log."""
 
     outcome: Outcome
     reason: ReplyReason
@@ -55,7 +57,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 EXPIRED: Final = Verdict("undeliverable", "no_reply_window")
-"""The window closed before an attempt could be made."""
+"""The verdict if the reply window expired before the first attempt."""
 
 _UNREADABLE: Final = Verdict("unknown", "unreadable_answer")
 _HTTP_VERDICTS: Final = {
@@ -66,7 +68,7 @@ _HTTP_VERDICTS: Final = {
 
 
 def judge_answer(status: int, body: bytes) -> Verdict:
-    """Judge an HTTP answer: first its status, then the `errcode` in its body."""
+    """Return the verdict on an HTTP answer, from its status and then from the `errcode` in its body."""
     if not 200 <= status < 300:  # noqa: PLR2004 - the classes of RFC 9110
         return _HTTP_VERDICTS.get(status // 100, _UNREADABLE)
     answer = read_answer(body)
@@ -80,21 +82,21 @@ def judge_answer(status: int, body: bytes) -> Verdict:
 
 
 def judge_failure(failure: RequestNotSent | AnswerLost) -> Verdict:
-    """Judge an attempt that got no answer."""
+    """Return the verdict on an attempt without an answer."""
     if isinstance(failure, AnswerLost):
         return Verdict("unknown", failure.reason)
-    return Verdict("undeliverable", failure.reason, retry=failure.reason not in _HOPELESS)
+    return Verdict("undeliverable", failure.reason, retry=failure.reason not in _PERMANENT)
 
 
 def meaning(errcode: int) -> str:
-    """Return what WeCom means by an errcode, for a log line."""
-    return errcodes.MEANINGS.get(errcode, "not in our table: see 90313")
+    """Return the meaning of an errcode in words, for the log."""
+    return errcodes.MEANINGS.get(errcode, "unknown errcode, see 90313")
 
 
 def judge_repeat(verdict: Verdict, *, repeated: bool) -> Verdict:
-    """Judge an attempt once more, for a window through which a process was answering when it died.
+    """Return the final verdict on an attempt; `repeated`: a process died while it was answering through this window.
 
-    That WeCom calls the window spent then means that the first reply arrived, as far as anybody can know.
+    If WeCom then reports the window as spent, that process's reply has probably arrived, so the outcome is unknown.
     """
     if repeated and verdict.reason == "window_spent":
         return Verdict("unknown", "repeated", errcode=verdict.errcode)
@@ -102,10 +104,10 @@ def judge_repeat(verdict: Verdict, *, repeated: bool) -> Verdict:
 
 
 def next_delay(attempts: int, *, fraction: float, seconds_left: float) -> float | None:
-    """Return the seconds to wait before another attempt, None when there is none.
+    """Return the delay in seconds before the next attempt, or None if there is none.
 
-    Exponential backoff with full jitter: `fraction`, random from 0 to 1, of 0.5 s after the first attempt, of 2 s after
-    the second. There is no attempt that would begin after the window's end.
+    Exponential backoff with full jitter: a random `fraction` from 0 to 1 of 0.5 s after the first attempt, and of 2 s
+    after the second. No attempt starts after the window has expired.
     """
     if attempts >= MAX_ATTEMPTS:
         return None

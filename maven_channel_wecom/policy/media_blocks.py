@@ -1,4 +1,4 @@
-"""The content block of a media item: what is passed on, and in what form."""
+"""The content block made of a media item: its size limit, its type, and its base64 data."""
 
 from binascii import b2a_base64
 from typing import Final
@@ -9,53 +9,54 @@ from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.protocol.media import IMAGE_TYPES
 
 MEDIA_BYTES: Final = 10 * 1024 * 1024
-"""The largest image or file passed on. Higher: one message costs more memory, and models refuse it anyway."""
+"""Maximum size of an image or file, in bytes. Lower: large photos become unavailable. Higher: one message needs more
+memory, and models reject larger items anyway."""
 
 BLOCK_BYTES: Final = -(-MEDIA_BYTES // 3) * 4
-"""What the largest one takes in a block, in base64."""
+"""Size of MEDIA_BYTES in base64."""
 
 MediaBlock = ImageBlock | FileBlock
 
-_PIECE_BYTES = 256 * 1024
+_CHUNK_BYTES = 256 * 1024
 _UNKNOWN_FILE_TYPE = "application/octet-stream"
 
 
 class BlockData:
-    """The `data` of a block, encoded as its bytes arrive: `add` them, then `finish` once."""
+    """Incremental base64 encoding of the `data` of a block: call `add` with each part, then `finish` once."""
 
     def __init__(self) -> None:
         self.size_bytes = 0
-        """Of what was added, before it is encoded."""
-        self._rest = bytearray()
+        """Total size of the added bytes, before encoding."""
+        self._unencoded = bytearray()
         self._text = ""
 
     def add(self, content: bytes) -> None:
-        """Take the next bytes of the item."""
+        """Add the next bytes of the item."""
         self.size_bytes += len(content)
-        self._rest += content
-        if len(self._rest) >= _PIECE_BYTES:
-            self._encode(len(self._rest) // 3 * 3)
+        self._unencoded += content
+        if len(self._unencoded) >= _CHUNK_BYTES:
+            self._encode(len(self._unencoded) // 3 * 3)
 
     def finish(self) -> str:
-        """Return everything in standard base64."""
-        self._encode(len(self._rest))
+        """Return all added bytes in standard base64."""
+        self._encode(len(self._unencoded))
         return self._text
 
     def _encode(self, size: int) -> None:
-        piece = b2a_base64(self._rest[:size], newline=False).decode("ascii")
-        del self._rest[:size]
-        # CPython lengthens a string in place when nothing else refers to it. Joining pieces at the end would need the
-        # memory twice, and touch 14 MB of it for the first time in one step: 10 ms without a breath for the event loop.
+        chunk = b2a_base64(self._unencoded[:size], newline=False).decode("ascii")
+        del self._unencoded[:size]
+        # CPython extends a string in place if it has no other reference. Joining chunks at the end would double the
+        # memory, and first use of 14 MB at once would block the event loop for 10 ms.
         text, self._text = self._text, ""
-        text += piece
+        text += chunk
         self._text = text
 
 
 def media_block(item: MediaItem, data: BlockData, media_type: str | None, name: str) -> MediaBlock:
-    """Return the block of a decrypted media item; `media_type` is what its bytes say, None when they say nothing.
+    """Return the block of a decrypted media item; `media_type` is detected from its bytes, None if unknown.
 
     Raises:
-        MediaUnavailable: it is too large, or said to be an image and none that models take.
+        MediaUnavailable: the item is too large, or is of kind `image` but not of a type that models accept.
     """
     if data.size_bytes > MEDIA_BYTES:
         raise MediaUnavailable(reason="too_large")
@@ -67,5 +68,5 @@ def media_block(item: MediaItem, data: BlockData, media_type: str | None, name: 
 
 
 def unavailable_block(item: MediaItem, reason: str) -> UnavailableBlock:
-    """Return the block that says a media item could not be had."""
+    """Return the block that reports a media item as unavailable."""
     return UnavailableBlock(kind=item.kind, reason=reason)

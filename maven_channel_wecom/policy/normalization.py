@@ -1,4 +1,4 @@
-"""From a callback to the message an agent reads."""
+"""Normalization of a callback into the message that an agent reads."""
 
 from collections.abc import Iterator, Sequence
 
@@ -24,24 +24,24 @@ def normalize(
     trail: str,
     mention_names: Sequence[str] = (),
 ) -> InboundMessage | None:
-    """Put a message together; None when it holds nothing at all.
+    """Return the message for a callback, or None if it would be empty.
 
     Args:
-        callback: what came in.
-        media: one block for each media item of the callback, those of the quote first.
+        callback: the callback.
+        media: one block for each media item of the callback; those of the quote come first.
         channel: the name of the channel.
-        received_at: seconds since the epoch, used when WeCom gave no time.
-        trail: what the log calls the message, so that the host's log lines can be joined with ours.
-        mention_names: names of the bot; a mention of one at the start or end of a group text is taken off.
+        received_at: the time of arrival in seconds since the epoch, used if WeCom sent no time.
+        trail: the trace id of the message, so that the host's log lines can be joined with ours.
+        mention_names: names of the bot; a mention of one at the start or end of a group text is removed.
     """
-    opened = iter(media)
-    blocks = [_quoted(_block(item, opened)) for item in callback.quoted_items]
-    words = []
+    media_blocks = iter(media)
+    blocks = [_quoted(_block(item, media_blocks)) for item in callback.quoted_items]
+    texts = []
     for item in _without_mentions(callback.items, mention_names) if callback.is_group else callback.items:
         if not isinstance(item, TextItem):
-            blocks.append(_block(item, opened))
+            blocks.append(_block(item, media_blocks))
         elif item.content:
-            words.append(item.content)
+            texts.append(item.content)
             blocks.append(TextBlock(text=item.content))
     if not blocks:
         return None
@@ -49,7 +49,7 @@ def normalize(
         channel=channel,
         sender_id=callback.sender_id,
         chat_id=callback.chat_id,
-        content="\n".join(words),
+        content="\n".join(texts),
         timestamp=callback.created_at if callback.created_at is not None else int(received_at),
         message_id=callback.message_id,
         content_blocks=tuple(blocks),
@@ -63,14 +63,14 @@ def normalize(
 
 
 def strip_mentions(text: str, names: Sequence[str]) -> str:
-    """Take mentions of the given names off the start and the end of a text, and nothing else.
+    """Remove mentions of the given names, with the white space around them, from the start and end of a text.
 
-    WeCom sends a mention as plain text, without any mark (100719). At the start it must end where the name ends; at
-    the end it may follow a word directly, as real callbacks do.
+    WeCom sends a mention as unmarked plain text (100719). At the start, white space or the end of the text must follow
+    the name. At the end, the mention may follow a word directly, as it does in real callbacks.
     """
     mentions = sorted((sign + name for name in names for sign in _AT_SIGNS), key=len, reverse=True)
     start, end = 0, len(text)
-    # The same without the white space around it. Nothing is copied on the way: a text may be nothing but mentions.
+    # `first` and `last` exclude surrounding white space. The text is not copied per mention, as it may hold very many.
     first, last = _after_space(text, start, end), _before_space(text, start, end)
     while True:
         for mention in mentions:
@@ -98,7 +98,7 @@ def _before_space(text: str, start: int, end: int) -> int:
 
 
 def _without_mentions(items: Sequence[Item], names: Sequence[str]) -> Sequence[Item]:
-    """Strip every text item; a message that is nothing but a mention keeps it, so that there is one to answer."""
+    """Strip mentions from every text item. A message of nothing but mentions keeps them, so that it can be answered."""
     stripped = [TextItem(strip_mentions(item.content, names)) if isinstance(item, TextItem) else item for item in items]
     empty = all(isinstance(item, TextItem) and not item.content for item in stripped)
     return items if empty else stripped

@@ -1,4 +1,7 @@
-"""From the agent's answer to markdown WeCom takes: inside its limit, cut where a reader does not stumble."""
+"""Rendering of an agent's answer as markdown that WeCom accepts.
+
+A long answer is cut to the limit, or split into parts, between grapheme clusters and with its code fences closed.
+"""
 
 import re
 import unicodedata
@@ -11,27 +14,28 @@ from maven_channel_wecom.protocol import limits
 CUT_NOTICE: Final = "\n\n> …内容过长，以下已截断。(The answer was too long and ends here.)"
 CONTINUED_NOTICE: Final = "\n\n> …未完，见下一条。(Continued in the next message.)"
 
-# A fence is up to three spaces and at least three of one mark; a backtick fence has no backtick in its info string.
+# CommonMark: up to three spaces, at least three backticks or tildes, and an info string, which must not contain a
+# backtick after backticks.
 _FENCE = re.compile(r"(?P<indent> {0,3})(?P<mark>`{3,}|~{3,})(?P<info>.*)")
 
-# Markdown knows these; Python's own splitlines knows more.
+# The line endings of CommonMark; str.splitlines would split at others too.
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
-# The category Cc without what lays out a text.
+# The Unicode category Cc without tab, line feed and carriage return.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]+")
 
-# A language has a short name; a longer line would be repeated in every part and leave no room for the text.
-_INFO_CHARACTERS = 32
+# The info string is repeated in every part, so a long one would leave little space for the text.
+_MAX_INFO_CHARACTERS = 32
 
-# No cluster people write is longer; a text of nothing but combining marks must not make the cut creep to its start.
-_CLUSTER_CHARACTERS = 32
+# Longer than any real grapheme cluster. It bounds the search for a cut in a text of combining marks only.
+_MAX_CLUSTER_CHARACTERS = 32
 _ZERO_WIDTH_JOINER = "\u200d"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _REGIONAL_INDICATORS = range(0x1F1E6, 0x1F200)
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """Markdown ready to send; empty when there is nothing to say. `truncated_bytes` of the text were left out."""
+    """Markdown to be sent, empty for a blank text. `truncated_bytes` is how much of the text was cut off."""
 
     content: str
     truncated_bytes: int = 0
@@ -41,7 +45,7 @@ class Rendered(msgspec.Struct, frozen=True):
 
 
 def render(text: str, limit_bytes: int = limits.MARKDOWN_BYTES) -> Rendered:
-    """Return a text as it is sent. One that fits is not touched; a longer one is cut, and the cut is announced."""
+    """Render a text as one message. A text over the limit is cut and ends with CUT_NOTICE."""
     sendable = _sendable(text)
     if not sendable.strip():
         return Rendered("")
@@ -53,9 +57,9 @@ def render(text: str, limit_bytes: int = limits.MARKDOWN_BYTES) -> Rendered:
 
 
 def split(text: str, parts: int, limit_bytes: int = limits.MARKDOWN_BYTES) -> list[Rendered]:
-    """Return a text in at most that many parts. A code fence open at a seam is closed and opened again after it.
+    """Render a text as at most `parts` messages. A code fence that is open at the end of one is closed and reopened.
 
-    Only the last part can be cut short; an empty list when there is nothing to say.
+    Only the last part may be truncated. The list is empty for a blank text.
     """
     rendered: list[Rendered] = []
     rest = _sendable(text)
@@ -71,10 +75,10 @@ def split(text: str, parts: int, limit_bytes: int = limits.MARKDOWN_BYTES) -> li
 
 
 def _cut(text: str, limit_bytes: int) -> tuple[str, str]:
-    """Return the longest beginning of a text that fits together with what closes its open fence, and that closing."""
+    """Return the longest prefix of a text that fits together with the closing of its open fence, and that closing."""
     budget = limit_bytes
     while True:
-        kept = _beginning(text, budget)
+        kept = _prefix(text, budget)
         closing = _closing(kept)
         overflow = len(kept.encode()) + len(closing.encode()) - limit_bytes
         if overflow <= 0:
@@ -82,10 +86,10 @@ def _cut(text: str, limit_bytes: int) -> tuple[str, str]:
         budget = max(budget - overflow, 0)
 
 
-def _beginning(text: str, size_bytes: int) -> str:
-    """Return at most that many bytes of a text, ending between two characters as a reader sees them."""
+def _prefix(text: str, size_bytes: int) -> str:
+    """Return a prefix of at most `size_bytes` that ends between two grapheme clusters."""
     end = len(text.encode()[:size_bytes].decode(errors="ignore"))
-    for cut in range(end, max(end - _CLUSTER_CHARACTERS, 0), -1):
+    for cut in range(end, max(end - _MAX_CLUSTER_CHARACTERS, 0), -1):
         if not _inside_cluster(text, cut):
             return text[:cut]
     return text[:end]
@@ -100,7 +104,7 @@ def _inside_cluster(text: str, cut: int) -> bool:
     if unicodedata.category(after) in {"Mn", "Me", "Mc"}:
         return True
     if ord(before) in _REGIONAL_INDICATORS and ord(after) in _REGIONAL_INDICATORS:
-        # A flag is a pair: count how many indicators stand before the cut.
+        # A flag is a pair of indicators, so the cut is inside one if an odd number of them precedes it.
         start = cut
         while start > 0 and ord(text[start - 1]) in _REGIONAL_INDICATORS:
             start -= 1
@@ -109,7 +113,7 @@ def _inside_cluster(text: str, cut: int) -> bool:
 
 
 def _open_fence(text: str) -> re.Match[str] | None:
-    """Return the fence line that is still open at the end of a text."""
+    """Return the opening line of the code fence that is still open at the end of a text, or None."""
     opened: re.Match[str] | None = None
     for line in _LINE_END.split(text):
         fence = _FENCE.fullmatch(line)
@@ -125,7 +129,7 @@ def _open_fence(text: str) -> re.Match[str] | None:
 
 
 def _closing(text: str) -> str:
-    # The indent of the opening is kept: inside a list a mark at the margin would open a fence instead of closing one.
+    # With the indent of the opening: inside a list item an unindented mark would open a new fence.
     fence = _open_fence(text)
     if not fence:
         return ""
@@ -134,11 +138,11 @@ def _closing(text: str) -> str:
 
 def _reopening(text: str) -> str:
     fence = _open_fence(text)
-    return f"{fence['indent']}{fence['mark']}{fence['info'][:_INFO_CHARACTERS]}\n" if fence else ""
+    return f"{fence['indent']}{fence['mark']}{fence['info'][:_MAX_INFO_CHARACTERS]}\n" if fence else ""
 
 
 def _sendable(text: str) -> str:
-    """Replace lone surrogates and take out control characters, which WeCom refuses (90313, 40033)."""
+    """Replace lone surrogates and remove control characters, which WeCom rejects (90313, 40033)."""
     if text.replace("\n", "").isprintable():
         return text
     well_formed = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

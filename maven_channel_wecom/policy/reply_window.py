@@ -1,4 +1,4 @@
-"""The right to answer one message once, until a time."""
+"""Reply windows: the right to answer one message once, until a time."""
 
 from typing import Final
 
@@ -8,14 +8,15 @@ from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.protocol.callback import MESSAGE_TYPES, Callback
 
 MARGIN_SECONDS: Final = 10
-"""WeCom counts from before the callback reached us, and an attempt takes time. Lower: a last attempt may come late."""
+"""Time by which a window expires before WeCom's hour ends: that hour starts before the callback reaches us, and an
+attempt takes time. Lower: the last attempt may be too late. Higher: late answers are lost."""
 
 
 class ReplyWindow(msgspec.Struct, frozen=True):
     """One `response_url` and the message it belongs to. Times are in seconds since the epoch.
 
-    `chat` is a chat key. `repeated` is True when a process died while it was answering through this window: its reply
-    may have arrived.
+    `chat` is a chat key. `repeated` is True if a process died while it was answering through this window, so that its
+    reply may have arrived.
     """
 
     message_id: str
@@ -31,7 +32,7 @@ class ReplyWindow(msgspec.Struct, frozen=True):
 
 
 def open_window(callback: Callback, now: float) -> ReplyWindow | None:
-    """Return the window a callback opens; None when it opens none that anybody will answer through."""
+    """Return the window that a callback opens, or None if it has no `response_url` or is not a message."""
     if not callback.response_url or callback.type not in MESSAGE_TYPES:
         return None
     return ReplyWindow(
@@ -45,18 +46,18 @@ def open_window(callback: Callback, now: float) -> ReplyWindow | None:
 
 
 def chat_key(chat_id: str, *, is_group: bool) -> str:
-    """Return the key of a chat in the state. A group may have the id of a person, so its kind is part of the key."""
+    """Return the key of a chat in the state. It includes the kind of chat, as a group and a person may share an id."""
     return f"{'group' if is_group else 'single'}:{chat_id}"
 
 
 def may_have_window(chat_id: str, message_id: str | None) -> bool:
-    """Tell whether WeCom may call a chat and a message so, None being any message: what is no id came from a host."""
-    return _may_be_an_id(chat_id) and (message_id is None or _may_be_an_id(message_id))
+    """Return whether a chat id and a message id given by the host are possible ids; None stands for any message."""
+    return _is_possible_id(chat_id) and (message_id is None or _is_possible_id(message_id))
 
 
-def _may_be_an_id(text: str) -> bool:
-    """Tell whether a text is neither empty nor one that cannot be written in UTF-8."""
-    # Nearly every id; looking costs nothing.
+def _is_possible_id(text: str) -> bool:
+    """Return whether a text is not empty and can be encoded as UTF-8."""
+    # The fast path: nearly all ids are ASCII.
     if text.isascii():
         return bool(text)
     try:

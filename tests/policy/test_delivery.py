@@ -1,4 +1,4 @@
-"""What each answer means for a reply, and when there is another attempt."""
+"""Verdicts on answers and failures, and the delays between attempts."""
 
 from typing import get_args
 
@@ -75,41 +75,38 @@ def test_an_answer_has_one_of_four_outcomes(
     reason: str,
     retry: bool,  # noqa: FBT001 - a column of a table
 ) -> None:
-    """First by status, then by errcode; a 2xx that is not WeCom's JSON is no success."""
     verdict = judge_answer(status, body)
     assert (verdict.outcome, verdict.reason, verdict.retry) == (outcome, reason, retry)
 
 
 @pytest.mark.parametrize("errcode", [-1, 6000, 45033, 44004, 60140, 99999])
-def test_a_verdict_on_an_errcode_keeps_it(errcode: int) -> None:
-    """Several share a reason, and the log says which it was; an answer without one has none."""
+def test_a_verdict_contains_the_errcode_of_an_answer(errcode: int) -> None:
+    """Several errcodes share a reason, and the log needs the exact one."""
     assert judge_answer(200, answer(errcode)).errcode == errcode
     assert judge_answer(500, answer(errcode)).errcode is None
 
 
 @pytest.mark.parametrize("reason", get_args(NotSentReason))
-def test_what_never_left_is_repeated_unless_it_is_hopeless(reason: NotSentReason) -> None:
-    """A forbidden address or a broken URL will be the same next time."""
+def test_a_request_that_was_not_sent_is_retried_unless_its_url_is_unusable(reason: NotSentReason) -> None:
     verdict = judge_failure(RequestNotSent(reason=reason))
     assert verdict == Verdict("undeliverable", reason, retry=reason not in {"forbidden_address", "bad_url"})
 
 
 @pytest.mark.parametrize("reason", get_args(LostReason))
-def test_what_left_without_an_answer_is_not_repeated(reason: LostReason) -> None:
-    """It may have arrived, and would be shown twice."""
+def test_a_request_whose_answer_was_lost_is_not_retried(reason: LostReason) -> None:
+    """It may have arrived, and the user would see the reply twice."""
     assert judge_failure(AnswerLost(reason=reason)) == Verdict("unknown", reason)
 
 
-def test_a_spent_window_means_something_else_after_a_crash() -> None:
-    """The reply of the process that died had arrived, as far as anybody can know; other verdicts stay."""
+def test_a_spent_window_after_a_crash_is_an_unknown_outcome() -> None:
+    """The reply of the process that died has probably arrived. Other verdicts do not change."""
     spent, ok = judge_answer(200, answer(60140)), judge_answer(200, answer(0))
     assert judge_repeat(spent, repeated=False) == spent
     assert judge_repeat(spent, repeated=True) == Verdict("unknown", "repeated", errcode=60140)
     assert judge_repeat(ok, repeated=True) == ok
 
 
-def test_every_verdict_is_a_label_of_the_metric() -> None:
-    """The label values are closed; so are those of the repeats."""
+def test_every_verdict_has_a_label_of_the_metric_and_every_label_a_verdict() -> None:
     verdicts = [judge_answer(status, body) for status, body, *_ in ANSWERS]
     verdicts += [judge_failure(RequestNotSent(reason=reason)) for reason in get_args(NotSentReason)]
     verdicts += [judge_failure(AnswerLost(reason=reason)) for reason in get_args(LostReason)]
@@ -124,15 +121,13 @@ def test_every_verdict_is_a_label_of_the_metric() -> None:
 
 
 def test_delays_grow_with_full_jitter() -> None:
-    """Anything from nothing to half a second, then to two seconds."""
     assert next_delay(1, fraction=0.0, seconds_left=100) == 0.0
     assert next_delay(1, fraction=1.0, seconds_left=100) == 0.5
     assert next_delay(2, fraction=1.0, seconds_left=100) == 2.0
     assert next_delay(2, fraction=0.5, seconds_left=100) == 1.0
 
 
-def test_there_are_three_attempts_and_none_after_the_windows_end() -> None:
-    """Whichever comes first."""
+def test_there_are_at_most_three_attempts_and_none_after_the_window_expired() -> None:
     assert MAX_ATTEMPTS == 3
     assert next_delay(3, fraction=0.0, seconds_left=100) is None
     assert next_delay(1, fraction=1.0, seconds_left=0.5) is None
@@ -141,9 +136,8 @@ def test_there_are_three_attempts_and_none_after_the_windows_end() -> None:
     assert next_delay(1, fraction=0.0, seconds_left=-1.0) is None
 
 
-def test_an_errcode_is_explained_for_the_log() -> None:
-    """In words, or with the page that has them; each that has a reason of its own has words."""
-    explained = (0, -1, 6000, 40008, 40033, 44004, 45002, 45009, 45033, 60140)
-    assert not [errcode for errcode in explained if "90313" in delivery.meaning(errcode)]
+def test_known_errcodes_have_a_meaning_and_others_refer_to_the_page() -> None:
+    known = (0, -1, 6000, 40008, 40033, 44004, 45002, 45009, 45033, 60140)
+    assert not [errcode for errcode in known if "90313" in delivery.meaning(errcode)]
     assert delivery.meaning(44004) == "empty content"
-    assert "see 90313" in delivery.meaning(12345)
+    assert delivery.meaning(12345) == "unknown errcode, see 90313"

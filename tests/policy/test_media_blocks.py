@@ -1,4 +1,4 @@
-"""What becomes of an opened media item."""
+"""Content blocks made of decrypted media items."""
 
 import base64
 
@@ -32,10 +32,10 @@ def block(item: MediaItem, content: bytes, name: str) -> ContentBlock:
         pytest.param(b"RIFF\x00\x00\x00\x00WEBPVP8 " + bytes(20), "image/webp", id="webp"),
     ],
 )
-def test_an_opened_image_becomes_a_block_with_the_type_of_its_bytes(content: bytes, type_: str) -> None:
-    """Base64, as every model takes it, whatever the name says."""
-    made = block(IMAGE, content, "photo.bmp")
-    assert made == ImageBlock(media_type=type_, data=base64.b64encode(content).decode())
+def test_an_image_becomes_a_block_with_the_type_of_its_bytes(content: bytes, type_: str) -> None:
+    """The type is not taken from the file name."""
+    image = block(IMAGE, content, "photo.bmp")
+    assert image == ImageBlock(media_type=type_, data=base64.b64encode(content).decode())
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,14 @@ def test_an_opened_image_becomes_a_block_with_the_type_of_its_bytes(content: byt
         pytest.param(b"MZ" + bytes(30), id="program"),
     ],
 )
-def test_an_image_that_is_none_is_unavailable(content: bytes) -> None:
-    """No model is handed something else under that name."""
+def test_an_image_of_an_unsupported_type_is_unavailable(content: bytes) -> None:
     with pytest.raises(MediaUnavailable) as raised:
         block(IMAGE, content, "")
     assert raised.value.reason == "not_an_image"
 
 
-def test_a_file_has_name_type_and_content() -> None:
-    """The type is told by the bytes, and unknown ones are just bytes."""
+def test_a_file_becomes_a_block_with_its_name_type_and_content() -> None:
+    """A file of unknown type is application/octet-stream."""
     pdf = block(FILE, b"%PDF-1.7", "a.pdf")
     table = block(FILE, b"a,b\n", "t.csv")
     assert isinstance(pdf, FileBlock)
@@ -66,8 +65,8 @@ def test_a_file_has_name_type_and_content() -> None:
     assert base64.b64decode(table.data) == b"a,b\n"
 
 
-def test_ten_mebibytes_are_taken_and_one_byte_more_is_not() -> None:
-    """The limit is on the opened bytes."""
+def test_an_item_over_ten_mebibytes_is_unavailable() -> None:
+    """The limit is on the decrypted bytes."""
     ten_mebibytes = 10 * 2**20
     assert isinstance(block(FILE, bytes(ten_mebibytes), ""), FileBlock)
     with pytest.raises(MediaUnavailable) as raised:
@@ -76,8 +75,7 @@ def test_ten_mebibytes_are_taken_and_one_byte_more_is_not() -> None:
 
 
 @given(st.lists(st.tuples(st.binary(max_size=200), st.sampled_from([1, 2, 1_000, 5_000])), max_size=20))
-def test_data_is_the_base64_of_all_that_was_added(parts: list[tuple[bytes, int]]) -> None:
-    """Whatever the lengths of the parts are, and however many of them there were."""
+def test_data_is_the_base64_of_all_added_parts(parts: list[tuple[bytes, int]]) -> None:
     data = BlockData()
     contents = [part * times for part, times in parts]
     for content in contents:
@@ -87,8 +85,7 @@ def test_data_is_the_base64_of_all_that_was_added(parts: list[tuple[bytes, int]]
 
 
 @pytest.mark.parametrize("part_bytes", [1_000_001, 300_000, 262_144, 65_537])
-def test_a_large_item_is_encoded_the_same_in_however_many_parts_it_comes(part_bytes: int) -> None:
-    """No seam shows in the base64: it is the one of the whole."""
+def test_a_large_item_in_parts_of_any_size_is_encoded_like_the_whole(part_bytes: int) -> None:
     content = bytes(range(256)) * 3_907
     data = BlockData()
     for start in range(0, len(content), part_bytes):

@@ -1,4 +1,4 @@
-"""Which callbacks open a window, and for how long."""
+"""Which callbacks open a reply window, and for how long."""
 
 import pytest
 
@@ -13,8 +13,7 @@ def callback(type_: str, url: str = URL) -> Callback:
 
 
 @pytest.mark.parametrize("type_", MESSAGE_TYPES)
-def test_every_message_with_a_url_opens_a_window_of_its_own(type_: str) -> None:
-    """Bound to message, chat and sender, a little shorter than WeCom's hour."""
+def test_every_message_with_a_url_opens_a_window_for_almost_an_hour(type_: str) -> None:
     window = open_window(callback(type_), now=1000.0)
     assert window is not None
     assert (window.message_id, window.chat, window.sender_id, window.url) == ("m", "group:wr1", "alice", URL)
@@ -26,13 +25,13 @@ def test_every_message_with_a_url_opens_a_window_of_its_own(type_: str) -> None:
 @pytest.mark.parametrize(
     "found", [callback("text", url=""), callback("event"), callback("stream")], ids=["no-url", "event", "stream"]
 )
-def test_what_nobody_will_answer_opens_none(found: Callback) -> None:
-    """A card's URL is not kept either: the event is not published, so no answer will come."""
+def test_a_callback_that_cannot_be_answered_opens_no_window(found: Callback) -> None:
+    """An event may have a URL, but it is not published, so the agent will not answer it."""
     assert open_window(found, now=0.0) is None
 
 
-def test_a_repr_shows_nothing_of_a_window() -> None:
-    """The URL is as good as a password, and who talks where is nobody's business."""
+def test_the_repr_of_a_window_contains_no_field() -> None:
+    """The URL is as sensitive as a password, and ids are personal data."""
     assert repr(open_window(callback("text"), now=0.0)) == "<ReplyWindow>"
 
 
@@ -48,6 +47,6 @@ def test_a_repr_shows_nothing_of_a_window() -> None:
         ("wr1", "m\udfff", False),
     ],
 )
-def test_only_what_wecom_may_call_so_has_a_window(chat_id: str, message_id: str | None, *, expected: bool) -> None:
-    """The rest came from a host, and each backend would take it in its own way."""
+def test_only_possible_ids_may_have_a_window(chat_id: str, message_id: str | None, *, expected: bool) -> None:
+    """A host may pass any text, and backends would treat an impossible id differently."""
     assert may_have_window(chat_id, message_id) is expected
