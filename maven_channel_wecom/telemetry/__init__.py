@@ -1,1 +1,1 @@
-"""What only reports: metrics, log lines and spans, all made from the values in `events` that the flow emits."""
+"""Metrics, log lines and spans, all made from the events that the other parts of a channel emit."""

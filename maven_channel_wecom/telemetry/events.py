@@ -1,7 +1,7 @@
-"""What happened, one frozen value for each edge of the flow. Nobody here counts, logs or traces.
+"""Telemetry events: one immutable value for each thing that happens on a channel.
 
-Times are in seconds since the epoch, as the channel's clock tells them. Ids are WeCom's: whoever shows one to people
-makes a pseudonym of it first. No value holds a URL, a secret or what a user wrote.
+Times are in seconds since the epoch, from the channel's clock. Ids are WeCom's; listeners replace those of people and
+chats by pseudonyms before they show them. No event holds a URL, a secret or a user's text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from maven_channel_wecom.errors import (
 
 MessageType = Literal["text", "image", "mixed", "voice", "file", "video"]
 EventType = Literal["enter_chat", "template_card_event", "feedback_event"]
-"""The message types and event types that have a series of their own: those of `protocol.callback`."""
+"""The message types and event types that have their own metric series: those of `protocol.callback`."""
 
 CallbackKind = Literal["verify", "message", "event"]
 CallbackOutcome = Literal["accepted", "duplicate", "refused", Rejection, Unavailability]
@@ -34,42 +34,42 @@ StateOperation = Literal["admit", "release", "finish", "take_over", "claim_windo
 
 
 class TelemetryEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Something that happened on one channel."""
+    """Base of all events of a channel."""
 
 
 class ListeningStarted(TelemetryEvent, frozen=True, kw_only=True):
-    """The callback port listens."""
+    """The callback server started to listen."""
 
     port: int
 
 
 class ChannelStopped(TelemetryEvent, frozen=True, kw_only=True):
-    """A channel stopped; `unfinished` messages stay in the state."""
+    """A channel stopped and left `unfinished` messages in the state."""
 
     unfinished: int
 
 
 class SettingObsolete(TelemetryEvent, frozen=True, kw_only=True):
-    """The configuration of a channel holds a key that has no effect any more."""
+    """The configuration of a channel contains a key that no longer has an effect."""
 
     key: str
 
 
 class RequestRejected(TelemetryEvent, frozen=True, kw_only=True):
-    """The server answered a request by itself: it never became a callback."""
+    """The callback server rejected a request, which therefore never became a callback."""
 
     reason: HttpRejection | BodyRejection
     status: int
 
 
 class ConnectionDropped(TelemetryEvent, frozen=True, kw_only=True):
-    """The server closed a connection on the callback port."""
+    """The callback server closed a connection because there were too many or because it was too slow."""
 
     reason: DropReason
 
 
 class UrlChecked(TelemetryEvent, frozen=True, kw_only=True):
-    """The console checked the URL, and its echo was returned."""
+    """A URL check by WeCom's console was answered with its echo."""
 
     started_at: float
     answered_at: float
@@ -78,8 +78,8 @@ class UrlChecked(TelemetryEvent, frozen=True, kw_only=True):
 class CallbackAnswered(TelemetryEvent, frozen=True, kw_only=True):
     """A genuine callback was opened and answered.
 
-    `type` is WeCom's `msgtype`, whatever it is; `event` WeCom's `eventtype`. `reason` says why it was refused.
-    `skew_seconds` is the wall clock's time minus the timestamp WeCom signed.
+    `type` is WeCom's `msgtype` and may be any text; `event` is WeCom's `eventtype`. `reason` is why it was refused.
+    `skew_seconds` is the wall clock's time minus the timestamp signed by WeCom.
     """
 
     kind: CallbackKind
@@ -97,7 +97,7 @@ class CallbackAnswered(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class CallbackInvalid(TelemetryEvent, frozen=True, kw_only=True):
-    """A request to the callback path is no callback of ours. `detail` is a sentence of ours."""
+    """A request to the callback path was not a valid callback of this bot. `detail` is a fixed sentence."""
 
     kind: CallbackKind
     reason: Rejection
@@ -106,43 +106,43 @@ class CallbackInvalid(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class CallbackUnavailable(TelemetryEvent, frozen=True, kw_only=True):
-    """A request was answered 503 before anything was opened."""
+    """A request was answered 503 before its envelope was opened."""
 
     reason: Unavailability
 
 
 class CallbackFailed(TelemetryEvent, frozen=True, kw_only=True):
-    """A bug of ours met a request; `error` is the name of the exception's class. Answered 503."""
+    """An unexpected exception was raised for a request, which was answered 503. `error` is its class name."""
 
     kind: CallbackKind
     error: str
 
 
 class MessageRecovered(TelemetryEvent, frozen=True, kw_only=True):
-    """A message of a process that died is worked on again."""
+    """A message of a process that died was recovered."""
 
     message_id: str
     type: str
 
 
 class MessagesRecovered(TelemetryEvent, frozen=True, kw_only=True):
-    """One look for unfinished messages: `messages` are worked on again, `over` could not be answered any more."""
+    """Unfinished messages were taken over: `messages` were recovered, and `over` were finished instead."""
 
     messages: int
     over: int
 
 
 class RecoveryFailed(TelemetryEvent, frozen=True, kw_only=True):
-    """A bug of ours met a look for unfinished messages; `error` is the name of the exception's class.
+    """An unexpected exception was raised while messages were being recovered. `error` is its class name.
 
-    A state that is away is no bug, and needs none of these: the StateStepEnded of `take_over` says it.
+    An unavailable state does not cause this event; the StateStepEnded of `take_over` reports it.
     """
 
     error: str
 
 
 class MessageNormalized(TelemetryEvent, frozen=True, kw_only=True):
-    """A message was put together."""
+    """A message was normalized into content blocks."""
 
     message_id: str
     blocks: int
@@ -155,7 +155,7 @@ class MessagePublishing(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class MessageEnded(TelemetryEvent, frozen=True, kw_only=True):
-    """A message left the inbox. `type` is one of WeCom's message types; `reason` says why it failed."""
+    """Work on a message ended. `type` is one of WeCom's message types; `reason` is why it failed."""
 
     message_id: str
     type: str
@@ -171,7 +171,7 @@ class MessageNotRecorded(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class MessageLate(TelemetryEvent, frozen=True, kw_only=True):
-    """The oldest message in progress is later than the objective for an answer."""
+    """The oldest message in progress is older than the objective for an answer."""
 
     message_id: str
     chat_id: str
@@ -180,9 +180,9 @@ class MessageLate(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class MediaEnded(TelemetryEvent, frozen=True, kw_only=True):
-    """A media item became a content block. `seconds` is how long its download took, None when there was none.
+    """A media item became a content block. `seconds` is the duration of its download, None if there was none.
 
-    `only_id` is True when WeCom sent a `media_id` in place of a URL.
+    `only_id` is True if WeCom sent a `media_id` instead of a URL.
     """
 
     message_id: str
@@ -193,20 +193,20 @@ class MediaEnded(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class MediaFailed(TelemetryEvent, frozen=True, kw_only=True):
-    """A bug of ours met a media item; `error` is the name of the exception's class."""
+    """An unexpected exception was raised for a media item. `error` is its class name."""
 
     message_id: str
     error: str
 
 
 class WindowClaimed(TelemetryEvent, frozen=True, kw_only=True):
-    """A reply has the window it goes out through."""
+    """A reply claimed the window of the message that it answers."""
 
     message_id: str
 
 
 class AttemptStarted(TelemetryEvent, frozen=True, kw_only=True):
-    """A reply is about to be POSTed. `repeated`: a process that died may have sent it already."""
+    """A reply is about to be POSTed. `repeated`: a process that died may already have sent a reply to this message."""
 
     message_id: str
     attempt: int
@@ -216,7 +216,7 @@ class AttemptStarted(TelemetryEvent, frozen=True, kw_only=True):
 class AttemptEnded(TelemetryEvent, frozen=True, kw_only=True):
     """One POST of a reply ended.
 
-    `errcode` and `meaning` are WeCom's verdict unless it is success; `failure` and `detail` say why there was none.
+    `errcode` and `meaning` are WeCom's error, if it returned one; `failure` and `detail` are why there was no answer.
     """
 
     message_id: str
@@ -229,7 +229,7 @@ class AttemptEnded(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class AttemptRetried(TelemetryEvent, frozen=True, kw_only=True):
-    """A reply is to be POSTed again; `attempt` is the one that failed."""
+    """A reply will be retried; `attempt` is the number of the attempt that failed."""
 
     message_id: str
     attempt: int
@@ -237,7 +237,7 @@ class AttemptRetried(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class ReplyEnded(TelemetryEvent, frozen=True, kw_only=True):
-    """A reply has its receipt. `seconds` since the message came in, None when no window was claimed."""
+    """A reply has its receipt. `seconds` is the time since the message arrived, None if no window was claimed."""
 
     message_id: str | None
     chat_id: str
@@ -249,16 +249,16 @@ class ReplyEnded(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class ReplyNotRecorded(TelemetryEvent, frozen=True, kw_only=True):
-    """What became of a reply window could not be recorded in the state."""
+    """The state could not record that a reply window was spent or restored."""
 
     message_id: str
     reason: StateFailure
 
 
 class StateStepEnded(TelemetryEvent, frozen=True, kw_only=True):
-    """One step of the state ended; `failure` is None when it succeeded, or its caller was cancelled.
+    """An operation of the state ended. `failure` is None if it succeeded or its caller was cancelled.
 
-    An admission whose caller was cancelled failed: its time was over.
+    An admission whose caller was cancelled counts as failed, because it exceeded its time limit.
     """
 
     operation: StateOperation
@@ -267,30 +267,30 @@ class StateStepEnded(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class StateChanged(TelemetryEvent, frozen=True, kw_only=True):
-    """The state went away, with a sentence that says why, or came back, with None."""
+    """The state became unavailable (`trouble` is a sentence that says why) or available again (`trouble` is None)."""
 
     trouble: str | None
 
 
 class LoopLagged(TelemetryEvent, frozen=True, kw_only=True):
-    """The event loop woke a task this many seconds late; measured about once a second."""
+    """The event loop resumed the measuring task `seconds` late. Measured about once a second."""
 
     seconds: float
 
 
 class WindowsExpired(TelemetryEvent, frozen=True, kw_only=True):
-    """How many reply windows this process has seen expire unspent since the state was opened."""
+    """The number of reply windows that this process has seen expire unspent since the state was opened."""
 
     so_far: int
 
 
 Emit = Callable[[TelemetryEvent], None]
-"""Reports one event. Never raises, never waits."""
+"""A function that reports one event. It neither raises nor blocks."""
 
 _E = TypeVar("_E", bound=TelemetryEvent)
 
 
 class Listen(Protocol):
-    """Has a listener called with each event of one class, after the listeners that came before it."""
+    """A function that registers a listener for one class of events. Listeners are called in order of registration."""
 
     def __call__(self, kind: type[_E], listener: Callable[[_E], object]) -> None: ...

@@ -1,4 +1,4 @@
-"""The log lines of a channel: a fixed text each, with fields. docs/operations.md lists them all."""
+"""The log lines of a channel: each is a fixed text with fields. docs/operations.md lists them all."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _BODY_DETAILS: Final[dict[str, str]] = {
     "crowded": "too many bodies are being received",
     "method": "only GET, HEAD and POST are answered",
 }
-_ONLY_ID: Final = "only a media_id came: fetching it needs an access token, which API-mode bots lack"
+_ONLY_ID: Final = "WeCom sent only a media_id: fetching it needs an access token, which API-mode bots lack"
 
-_PEOPLE: Final = frozenset({"sender", "chat"})
+_PSEUDONYMOUS_FIELDS: Final = frozenset({"sender", "chat"})
 _MESSAGE_TYPES: Final = get_args(events.MessageType)
 _EVENT_TYPES: Final = get_args(events.EventType)
 
 
 class LogListener:
-    """Writes what happens on one channel to the log. Lines that a stranger can cause pass a LogLimit.
+    """Writes a log line for each event of one channel. Lines that clients can cause at will are limited by a LogLimit.
 
     Args:
-        channel: the field `channel`.
+        channel: the value of the field `channel`.
         listen: registers a listener for one class of events.
         now: returns the time in seconds.
-        on_suppressed: called for each line that the limit suppresses.
+        on_suppressed: called for each line that the LogLimit suppresses.
     """
 
     def __init__(
@@ -50,31 +50,31 @@ class LogListener:
         self._listen_to_replies(listen)
 
     def _write(self, level: int, text: str, message_id: str | None = None, /, **fields: object) -> None:
-        """Write a line. `sender` and `chat` are given as ids; no field is made while the level is off."""
+        """Write a line. `sender` and `chat` are passed as ids. If the level is off, no field is computed."""
         if logger.isEnabledFor(level):
             logger.log(level, text, extra={"fields": self._named(message_id, fields)})
 
     def _write_limited(self, level: int, text: str, message_id: str | None = None, /, **fields: object) -> None:
-        """Write a line that a stranger can cause."""
+        """Write a line that clients can cause at will."""
         if logger.isEnabledFor(level):
             if message_id is not None:
                 fields = {"message_id": message_id, **fields}
             self._limit.log(logger, level, text, **self._named(message_id, fields))
 
     def _named(self, message_id: str | None, fields: dict[str, object]) -> dict[str, object]:
-        """Return the fields of a line: whose it is, which message it is about, and people under pseudonyms."""
+        """Return all fields of a line: the channel, the trace id of the message, and ids replaced by pseudonyms."""
         named: dict[str, object] = {"channel": self._channel}
         if message_id is not None:
             named["trail"] = trail_id(self._channel, message_id)
         for name, value in fields.items():
-            named[name] = pseudonym(str(value)) if name in _PEOPLE else value
+            named[name] = pseudonym(str(value)) if name in _PSEUDONYMOUS_FIELDS else value
         return named
 
     def _listen_to_channel(self, listen: events.Listen) -> None:
         write = self._write
 
         def listening(event: events.ListeningStarted) -> None:
-            # As the original writes it: without the channel.
+            # Without the field `channel`, like the original.
             logger.info("wecom callback server listening", extra={"fields": {"port": event.port}})
 
         def state_changed(event: events.StateChanged) -> None:
@@ -132,7 +132,7 @@ class LogListener:
             fields["event"] = event.event if event.event in _EVENT_TYPES else "other_event"
             self._write(INFO, "wecom event acknowledged", message_id, **fields, **event.event_details)
         elif event.type in _MESSAGE_TYPES:
-            # A line costs a third of what its callback costs: at `info` the receipt is enough.
+            # A line costs a third as much as its callback, and at `info` the line of the reply is enough.
             fields |= {"type": event.type, "sender": event.sender_id, "chat": event.chat_id}
             self._write(DEBUG, "wecom callback admitted", message_id, **fields)
         elif event.type != "stream":

@@ -1,4 +1,4 @@
-"""Limits the log lines that a stranger can cause."""
+"""Rate limit for log lines that clients can cause at will."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PERIOD_SECONDS: Final = 60.0
-"""Lower: more lines in a flood. Higher: a new trouble of a known kind shows up later."""
+"""Length of a period, in seconds. Lower: more lines in a flood. Higher: a new problem of a known kind shows later."""
 
 LINES_PER_PERIOD: Final = 5
-"""Of one kind. Lower: nobody sees what the first ones have in common. Higher: more lines in a flood."""
+"""Maximum lines of one kind per period. Lower: fewer examples of a problem. Higher: more lines in a flood."""
 
 MAX_LINES_PER_PERIOD: Final = 30
-"""Of all kinds together. Lower: two troubles at once hide each other's lines. Higher: more lines in a mixed flood."""
+"""Maximum lines of all kinds per period; the first line of each kind is written nonetheless. Lower: two problems at once
+suppress each other's lines. Higher: more lines in a mixed flood."""
 
 
 class LogLimit:
-    """Writes the first lines of each kind in a period; the first one after that says how many were suppressed.
+    """Writes the first lines of each kind in a period. The next one in a later period tells how many were suppressed.
 
-    A kind is the text of a line with its field `reason`. Both are from closed sets, so what is remembered here cannot
-    grow. After MAX_LINES_PER_PERIOD lines only the first one of each kind is still written.
+    The kind of a line is its text and its field `reason`. Both have a fixed set of values, which bounds the memory used
+    here. After MAX_LINES_PER_PERIOD lines in a period, only the first line of each kind is written.
 
     Args:
         now: returns the time in seconds.
-        on_suppressed: called for each line that is not written.
+        on_suppressed: called for each suppressed line.
     """
 
     def __init__(self, now: Callable[[], float], on_suppressed: Callable[[], object]) -> None:
@@ -39,7 +40,7 @@ class LogLimit:
         self._suppressed: Counter[tuple[str, object]] = Counter()
 
     def log(self, logger: logging.Logger, level: int, text: str, **fields: object) -> None:
-        """Write a line or suppress it. A line whose level is off is neither."""
+        """Write or suppress a line. A line whose level is off is ignored."""
         if not logger.isEnabledFor(level):
             return
         now = self._now()

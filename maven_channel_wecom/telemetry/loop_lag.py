@@ -1,4 +1,4 @@
-"""How late the event loop is: what every caller waits for while something blocks it."""
+"""Measurement of event loop lag: the delay that blocking code adds to everything else in the process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from maven_channel_wecom.telemetry.events import Emit
 
 INTERVAL_SECONDS: Final = 1.0
-"""Lower: shorter stalls are seen, at a higher cost. Higher: a stall between two measurements stays unseen."""
+"""Time between two measurements, in seconds. Lower: shorter stalls are detected, at a higher cost. Higher: stalls
+between two measurements are missed."""
 
 
 async def measure_loop_lag(emit: Emit, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
-    """Emit, again and again until cancelled, how many seconds late the loop woke this task."""
+    """Emit, at an interval and until cancelled, how many seconds late the event loop resumed this task."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + interval_seconds

@@ -1,7 +1,7 @@
-"""The metrics of a channel, moved by the events of its flow.
+"""The Prometheus metrics of a channel, updated by its events.
 
-No label is a user, a chat, an id, a URL or a text: every value it can have is known, and all series exist from the
-start.
+No label value is a user, a chat, an id, a URL or a text. All label values are known in advance, and all series exist
+from the start.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from maven_channel_wecom.telemetry import events
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-# A bucket ends exactly at each objective: 1 s and 5 s for an acknowledgement, 60 s and 3,600 s for an answer.
+# Some bucket bounds equal the objectives: 1 s and 5 s for an acknowledgement, 60 s and 3,600 s for an answer.
 _CALLBACK_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _ANSWER_BUCKETS: Final = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 _MEDIA_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-# The last one is the time limit of an admission.
+# The last bound is the time limit of an admission.
 _STATE_BUCKETS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 3.0)
 _LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
 
@@ -31,7 +31,7 @@ _BODY_REJECTIONS: Final = frozenset(get_args(errors.BodyRejection))
 _ACKNOWLEDGED: Final = ("accepted", "duplicate", "refused")
 _CALLBACK_OUTCOMES: Final[Mapping[str, Sequence[str]]] = {
     "verify": ("accepted", *get_args(errors.Rejection), "error"),
-    # A callback that did not open counts as a message: nobody knows what it was.
+    # A callback that could not be opened counts as a message, because its kind is unknown.
     "message": get_args(events.CallbackOutcome),
     "event": (*_ACKNOWLEDGED, *get_args(errors.Unavailability)),
 }
@@ -49,14 +49,14 @@ _REPLY_REASONS: Final[Mapping[str, Sequence[str]]] = {
     "refused": get_args(errors.RefusedReason),
     "unknown": get_args(errors.UnknownReason),
 }
-# The label was published before the step got its present name.
+# The label `unfinished` was published before the operation was renamed to `take_over`.
 _STATE_OPERATIONS: Final = {
     operation: "unfinished" if operation == "take_over" else operation for operation in get_args(events.StateOperation)
 }
 
 
 class _Families:
-    """The metric families of one registry. Its channels share them and differ in the label `channel`."""
+    """The metric families of one registry. Its channels share them and are distinguished by the label `channel`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         counter = partial(Counter, registry=registry)
@@ -64,7 +64,7 @@ class _Families:
         histogram = partial(Histogram, registry=registry)
         self.callbacks = counter(
             "maven_wecom_callbacks_total",
-            "Callbacks by kind and how they were answered.",
+            "Callbacks by kind and outcome.",
             ("channel", "kind", "outcome"),
         )
         self.callback_seconds = histogram(
@@ -75,12 +75,12 @@ class _Families:
         )
         self.last_callback_timestamp_seconds = gauge(
             "maven_wecom_last_callback_timestamp_seconds",
-            "When the last callback whose signature held came, in Unix time; 0 before the first.",
+            "Unix time of the last callback with a valid signature; 0 before the first.",
             ("channel",),
         )
         self.clock_skew_seconds = gauge(
             "maven_wecom_clock_skew_seconds",
-            "This machine's clock minus the timestamp WeCom signed, of the last accepted callback.",
+            "Local time minus the timestamp signed by WeCom, in seconds, for the last accepted callback.",
             ("channel",),
         )
         self.requests_rejected = counter(
@@ -91,38 +91,44 @@ class _Families:
         self.connections = gauge("maven_wecom_connections", "Open connections on the callback port.", ("channel",))
         self.connections_dropped = counter(
             "maven_wecom_connections_dropped_total",
-            "Connections closed because there were too many, or because they took too long.",
+            "Connections closed because there were too many or because they were too slow, by reason.",
             ("channel", "reason"),
         )
         self.dedup_hits = counter(
-            "maven_wecom_dedup_hits_total", "Repeated callbacks answered without work.", ("channel",)
+            "maven_wecom_dedup_hits_total",
+            "Repeated callbacks that were acknowledged and not processed again.",
+            ("channel",),
         )
         self.inbound_messages = counter(
             "maven_wecom_inbound_messages_total",
-            "Opened callbacks by type and what became of them.",
+            "Accepted callbacks by type and outcome.",
             ("channel", "type", "outcome"),
         )
         self.media_fetches = counter(
             "maven_wecom_media_fetches_total",
-            "Media items by how fetching and opening them went.",
+            "Media items by the outcome of their download and decryption.",
             ("channel", "outcome"),
         )
         self.media_fetch_seconds = histogram(
             "maven_wecom_media_fetch_seconds",
-            "Seconds from the start of a fetch until the item was opened or given up.",
+            "Seconds from the start of a media download until the item was decrypted or failed.",
             ("channel",),
             buckets=_MEDIA_BUCKETS,
         )
-        self.media_bytes = gauge("maven_wecom_media_bytes", "Bytes of media held for messages in hand.", ("channel",))
+        self.media_bytes = gauge(
+            "maven_wecom_media_bytes",
+            "Bytes of memory used or reserved for the media of messages in progress.",
+            ("channel",),
+        )
         self.replies = counter(
             "maven_wecom_replies_total", "Replies by outcome and reason.", ("channel", "outcome", "reason")
         )
         self.reply_attempts = counter(
-            "maven_wecom_reply_attempts_total", "Requests made to deliver replies.", ("channel",)
+            "maven_wecom_reply_attempts_total", "POST requests made to deliver replies.", ("channel",)
         )
         self.reply_retries = counter(
             "maven_wecom_reply_retries_total",
-            "Repeated requests, by the reason of the repeat.",
+            "Retries of requests to deliver replies, by the reason for the retry.",
             ("channel", "reason"),
         )
         self.reply_repeats = counter(
@@ -131,10 +137,10 @@ class _Families:
             ("channel",),
         )
         self.reply_truncations = counter(
-            "maven_wecom_reply_truncations_total", "Replies cut to the limit of WeCom.", ("channel",)
+            "maven_wecom_reply_truncations_total", "Replies truncated to WeCom's size limit.", ("channel",)
         )
         self.reply_truncated_bytes = counter(
-            "maven_wecom_reply_truncated_bytes_total", "Bytes cut off replies.", ("channel",)
+            "maven_wecom_reply_truncated_bytes_total", "Bytes cut off truncated replies.", ("channel",)
         )
         self.answer_seconds = histogram(
             "maven_wecom_answer_seconds",
@@ -142,48 +148,54 @@ class _Families:
             ("channel",),
             buckets=_ANSWER_BUCKETS,
         )
-        self.reply_windows = gauge("maven_wecom_reply_windows", "Messages that can still be answered.", ("channel",))
+        self.reply_windows = gauge(
+            "maven_wecom_reply_windows", "Open reply windows: messages that can still be answered.", ("channel",)
+        )
         self.reply_windows_expired = counter(
             "maven_wecom_reply_windows_expired_total",
-            "Reply windows that expired with no reply sent through them, as this process saw.",
+            "Reply windows that this process saw expire without a reply.",
             ("channel",),
         )
         self.inbox_messages = gauge(
-            "maven_wecom_inbox_messages", "Admitted messages that are not finished.", ("channel",)
+            "maven_wecom_inbox_messages", "Messages in progress: admitted and not finished.", ("channel",)
         )
         self.inbox_limit = gauge(
-            "maven_wecom_inbox_limit", "How many messages may be in hand: inboxLimit.", ("channel",)
+            "maven_wecom_inbox_limit", "Maximum number of messages in progress (inboxLimit).", ("channel",)
         )
         self.inbox_oldest_seconds = gauge(
             "maven_wecom_inbox_oldest_seconds",
-            "Age of the oldest message that is not finished, 0 when there is none.",
+            "Age of the oldest message in progress, in seconds; 0 if there is none.",
             ("channel",),
         )
-        self.state_up = gauge("maven_wecom_state_up", "1 while the state can make promises, else 0.", ("channel",))
+        self.state_up = gauge("maven_wecom_state_up", "1 if the state can admit messages, otherwise 0.", ("channel",))
         self.state_seconds = histogram(
             "maven_wecom_state_seconds",
-            "Seconds of one step of the state.",
+            "Duration of state operations in seconds.",
             ("channel", "operation"),
             buckets=_STATE_BUCKETS,
         )
         self.state_failures = counter(
             "maven_wecom_state_failures_total",
-            "Steps the state refused, by operation and reason.",
+            "Failed state operations, by operation and reason.",
             ("channel", "operation", "reason"),
         )
         self.loop_lag_seconds = histogram(
             "maven_wecom_loop_lag_seconds",
-            "How late the event loop was, measured about once a second.",
+            "Delay of the event loop in seconds, measured about once a second.",
             ("channel",),
             buckets=_LAG_BUCKETS,
         )
         self.log_lines_suppressed = counter(
             "maven_wecom_log_lines_suppressed_total",
-            "Log lines left out because others of their kind had just been written.",
+            "Log lines suppressed by rate limiting.",
             ("channel",),
         )
-        self.build_info = gauge("maven_wecom_build_info", "Always 1; the version in a label.", ("channel", "version"))
-        # Every attribute so far is a family.
+        self.build_info = gauge(
+            "maven_wecom_build_info",
+            "Always 1; the label version holds the version of the package.",
+            ("channel", "version"),
+        )
+        # All attributes set above are families.
         self.all: tuple[Counter | Gauge | Histogram, ...] = tuple(vars(self).values())
         self.channels: set[str] = set()
 
@@ -192,13 +204,13 @@ _FAMILIES: Final[WeakKeyDictionary[CollectorRegistry, _Families]] = WeakKeyDicti
 
 
 class MetricsListener:
-    """Counts what happens on one channel, on the registry of its host.
+    """Updates the metrics of one channel, on the host's registry.
 
     Args:
-        registry: the host's.
+        registry: the host's registry.
         channel: the value of the label `channel`.
         listen: registers a listener for one class of events.
-        version: of this package.
+        version: the version of this package.
     """
 
     def __init__(self, registry: CollectorRegistry, channel: str, listen: events.Listen, *, version: str) -> None:
@@ -212,7 +224,7 @@ class MetricsListener:
 
         self.suppressed_lines = families.log_lines_suppressed.labels(channel)
         families.build_info.labels(channel, version).set(1)
-        # The values others know: 0 until somebody calls `watch`.
+        # Gauges that are read from functions; 0 until `watch` sets the function.
         self._watched = {
             "inbox_messages": families.inbox_messages.labels(channel),
             "inbox_limit": families.inbox_limit.labels(channel),
@@ -232,12 +244,12 @@ class MetricsListener:
         listen(events.LoopLagged, lambda event: lag.observe(event.seconds))
 
     def watch(self, **gauges: Callable[[], float]) -> None:
-        """Read gauges from functions whenever a scrape wants them. A KeyError is a gauge that does not exist."""
+        """Set the functions that return the values of gauges at each scrape. Raises KeyError for an unknown gauge."""
         for name, read in gauges.items():
             self._watched[name].set_function(read)
 
     def close(self) -> None:
-        """Remove the series of this channel from the registry, and the families with the last channel."""
+        """Remove the series of this channel from the registry, and with the last channel the metric families."""
         families = self._families
         families.channels.discard(self._channel)
         for family in families.all:
@@ -262,11 +274,11 @@ class MetricsListener:
 
         def answered(event: events.CallbackAnswered) -> None:
             callbacks[event.kind, event.outcome].inc()
-            # Time acknowledged callbacks only: fast rejections and slow bodies would distort the histogram.
+            # Only acknowledged callbacks are timed: fast rejections and slow bodies would distort the histogram.
             if event.outcome in _ACKNOWLEDGED:
                 seconds.observe(event.answered_at - event.started_at)
             if event.outcome == "accepted":
-                # Not of a duplicate, which WeCom signed earlier.
+                # A duplicate may have been signed much earlier.
                 skew.set(event.skew_seconds)
             elif event.outcome == "duplicate":
                 duplicates.inc()
@@ -298,7 +310,7 @@ class MetricsListener:
                 type_ = event.event if event.event in _EVENT_TYPES else "other_event"
                 messages[type_, "acknowledged"].inc()
             elif event.type not in _MESSAGE_TYPES:
-                # WeCom's own texts are no label values: it may add a type at any time.
+                # WeCom may add types at any time, so an unknown type must not become a label value.
                 messages["stream" if event.type == "stream" else "unknown", "unsupported"].inc()
 
         def media_ended(event: events.MediaEnded) -> None:
@@ -339,15 +351,17 @@ class MetricsListener:
 
     def _count_state(self, listen: events.Listen) -> None:
         channel, families = self._channel, self._families
-        seconds = {step: families.state_seconds.labels(channel, label) for step, label in _STATE_OPERATIONS.items()}
+        seconds = {
+            operation: families.state_seconds.labels(channel, label) for operation, label in _STATE_OPERATIONS.items()
+        }
         failures = {
-            (step, reason): families.state_failures.labels(channel, label, reason)
-            for (step, label), reason in product(_STATE_OPERATIONS.items(), get_args(errors.StateFailure))
+            (operation, reason): families.state_failures.labels(channel, label, reason)
+            for (operation, label), reason in product(_STATE_OPERATIONS.items(), get_args(errors.StateFailure))
         }
         expired = families.reply_windows_expired.labels(channel)
         expired_so_far = 0
 
-        def step_ended(event: events.StateStepEnded) -> None:
+        def operation_ended(event: events.StateStepEnded) -> None:
             seconds[event.operation].observe(event.seconds)
             if event.failure is not None:
                 failures[event.operation, event.failure].inc()
@@ -357,17 +371,20 @@ class MetricsListener:
             expired.inc(event.so_far - expired_so_far)
             expired_so_far = event.so_far
 
-        listen(events.StateStepEnded, step_ended)
+        listen(events.StateStepEnded, operation_ended)
         listen(events.WindowsExpired, windows_expired)
 
 
 def _by_value(family: Counter, channel: str, values: Sequence[str]) -> dict[str, Counter]:
-    """Return the series of a family with one label beside the channel."""
+    """Return the series of a family that has one label besides the channel, by the value of that label."""
     return {value: family.labels(channel, value) for value in values}
 
 
 def _by_values(family: Counter, channel: str, values: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Counter]:
-    """Return the series of a family with two labels beside the channel: the second values by the first one."""
+    """Return the series of a family that has two labels besides the channel, by the values of both labels.
+
+    `values` maps each value of the first label to the possible values of the second.
+    """
     return {
         (first, second): family.labels(channel, first, second)
         for first, seconds in values.items()

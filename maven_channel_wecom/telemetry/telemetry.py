@@ -1,4 +1,4 @@
-"""What a channel reports to: everybody in the flow gets it as `emit`, and it calls those who count, log and trace."""
+"""The telemetry of one channel: it passes each event to the listeners for metrics, log lines and spans."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ _E = TypeVar("_E", bound=TelemetryEvent)
 
 
 class Telemetry:
-    """Calls the listeners of each event of one channel: metrics, log lines, spans.
+    """Passes each event of one channel to its listeners. An instance is the `emit` of the channel's other parts.
 
     Args:
-        registry: the host's, where the metrics of the channel are until `close`.
+        registry: the host's registry, which holds the channel's metrics until `close`.
         channel: the name of the channel.
         now: returns the time in seconds.
-        version: of this package.
+        version: the version of this package.
     """
 
     def __init__(self, registry: CollectorRegistry, channel: str, *, now: Callable[[], float], version: str) -> None:
         self._channel = channel
         self._listeners: dict[type[TelemetryEvent], list[Callable[[Any], object]]] = {}
-        self._reported: set[type[TelemetryEvent]] = set()
+        self._failed: set[type[TelemetryEvent]] = set()
         self._metrics = MetricsListener(registry, channel, self.listen, version=version)
         LogListener(channel, self.listen, now=now, on_suppressed=self._metrics.suppressed_lines.inc)
         self.tracing = open_tracing(channel, version, self.listen)
-        """Wraps the steps of the channel in spans."""
+        """The Tracing that wraps the operations of the channel in spans."""
 
     def __call__(self, event: TelemetryEvent) -> None:
-        """Report an event. A listener that fails costs its own report alone."""
+        """Pass an event to its listeners. If one raises, the others are still called."""
         for listener in self._listeners.get(type(event), ()):
             try:
                 listener(event)
-            except Exception as error:  # noqa: BLE001 - a bug in a report must not cost the message it is about
+            except Exception as error:  # noqa: BLE001 - a bug in telemetry must not affect the message
                 self._report_failure(event, error)
 
     def listen(self, kind: type[_E], listener: Callable[[_E], object]) -> None:
-        """Have a listener called with each event of one class, after the listeners that came before it."""
+        """Register a listener for one class of events. Listeners are called in order of registration."""
         self._listeners.setdefault(kind, []).append(listener)
 
     def watch(self, **gauges: Callable[[], float]) -> None:
-        """Read gauges, named without `maven_wecom_`, from functions whenever a scrape wants them."""
+        """Set the functions that return the values of gauges at each scrape, by name without `maven_wecom_`."""
         self._metrics.watch(**gauges)
 
     def close(self) -> None:
@@ -60,9 +60,9 @@ class Telemetry:
         self._metrics.close()
 
     def _report_failure(self, event: TelemetryEvent, error: Exception) -> None:
-        """Log once for each class of events that a listener fails: strangers can cause many of them."""
+        """Log the failure of a listener, once per class of events, as clients can cause many events."""
         kind = type(event)
-        if kind not in self._reported:
-            self._reported.add(kind)
+        if kind not in self._failed:
+            self._failed.add(kind)
             fields = {"channel": self._channel, "event": kind.__name__, "error": type(error).__name__}
             logger.error("wecom telemetry failed", extra={"fields": fields})

@@ -1,4 +1,4 @@
-"""A state that emits how long each of its steps took and how it ended."""
+"""A wrapper of the state that emits the duration and the outcome of each operation."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _T = TypeVar("_T")
 
 
 class TimedState(StateStore):
-    """A StateStore around another one.
+    """A StateStore that forwards to another one and emits a StateStepEnded for each operation.
 
     Args:
-        state: takes the steps.
-        emit: reports them.
+        state: the StateStore that performs the operations.
+        emit: reports an event.
         now: returns the time in seconds.
     """
 
@@ -34,11 +34,11 @@ class TimedState(StateStore):
         self._emit = emit
         self._now = now
         self.up = True
-        """Whether the state could promise something when that was last seen."""
+        """Whether the state was last seen to be available."""
 
     async def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
         new = await self._timed("admit", self._state.admit(batch, now))
-        # No other step shows it: some succeed while there is no room, some are recorded later.
+        # Other operations may succeed while the state is full, or may be deferred.
         self.up = True
         return new
 
@@ -78,17 +78,17 @@ class TimedState(StateStore):
     async def close(self) -> None:
         await self._state.close()
 
-    async def _timed(self, operation: StateOperation, step: Awaitable[_T]) -> _T:
+    async def _timed(self, operation: StateOperation, call: Awaitable[_T]) -> _T:
         failure: StateFailure | None = None
         started = self._now()
         try:
-            return await step
+            return await call
         except StateUnavailable as unavailable:
             failure = "state_full" if unavailable.reason == "state_full" else "state"
             raise
         except asyncio.CancelledError:
-            # A disk that hangs refuses nothing: the caller's time limit shows it. Only an admission has one; another
-            # step is cancelled when its channel stops.
+            # A disk that hangs raises no error; it shows only when an admission times out and is cancelled. Other
+            # operations are cancelled for other reasons: the host cancels a reply, or the channel stops.
             failure = "state" if operation == "admit" else None
             raise
         finally:

@@ -1,7 +1,7 @@
-"""Spans of a message's steps, if an OpenTelemetry SDK is configured.
+"""Spans for the operations on a message, if an OpenTelemetry SDK is configured.
 
-No span holds a user, a chat, a text or a URL; its `wecom.trail` is the log's. What a sampler or a span processor of the
-operator raises costs spans and no message.
+No span holds a user, a chat, a text or a URL; the attribute `wecom.trail` is the trace id of the log. An exception from
+the operator's sampler or span processor loses spans, but does not affect the message.
 """
 
 from __future__ import annotations
@@ -44,78 +44,79 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_ROOTS: Final = 10_000
-"""How many messages in progress have their root span remembered. Lower: with a larger `inboxLimit` the steps of some
-messages become traces of their own. Higher: more memory, about a kilobyte each."""
+"""Maximum number of root spans kept for messages in progress. Lower: with a larger `inboxLimit`, spans of some messages
+start new traces. Higher: more memory, about a kilobyte each."""
 
 _MESSAGE_TYPES: Final = get_args(events.MessageType)
-# Somebody who can sign may send any text as a type.
+# A client that can sign callbacks may send any text as a type.
 _TYPES: Final = frozenset({*_MESSAGE_TYPES, "event", "stream"})
 _ACKNOWLEDGED: Final = frozenset({"accepted", "duplicate", "refused"})
 
 
 class Tracing:
-    """Wraps each step of a channel in a span. This one is the no-op: it returns every step as it is."""
+    """Wraps the operations of a channel in spans. This base class is a no-op and returns each function unchanged."""
 
-    def normalize(self, step: _Normalize[_A]) -> _Normalize[_A]:
-        """Wrap the step from an admitted callback to a message, media included."""
-        return step
+    def normalize(self, function: _Normalize[_A]) -> _Normalize[_A]:
+        """Wrap the function that turns an admitted callback into a message, including its media."""
+        return function
 
-    def publish(self, step: _Publish) -> _Publish:
-        """Wrap the step that hands a message to the host. Its span is current while the host works on the message."""
-        return step
+    def publish(self, function: _Publish) -> _Publish:
+        """Wrap the function that publishes a message to the host. Its span is current while the host handles it."""
+        return function
 
-    def deliver(self, step: _Deliver) -> _Deliver:
-        """Wrap the step from an answer to a receipt."""
-        return step
+    def deliver(self, function: _Deliver) -> _Deliver:
+        """Wrap the function that delivers an answer and returns its receipt."""
+        return function
 
 
 class SpanTracing(Tracing):
-    """Makes one trace for each message: a root span from its events, a child span for each step.
+    """Creates one trace per message: a root span from its events, and a child span for each operation.
 
-    The steps run in tasks that know nothing of the callback's, so the root is remembered until the message ends.
+    The operations run in tasks that do not inherit the context of the callback, so the root span is kept until the
+    message ends.
 
     Args:
-        channel: the attribute `wecom.channel`.
-        tracer: makes the spans.
+        channel: the value of the attribute `wecom.channel`.
+        tracer: creates the spans.
         listen: registers a listener for one class of events.
     """
 
     def __init__(self, channel: str, tracer: Tracer, listen: events.Listen) -> None:
         self._channel = channel
         self._tracer = tracer
-        self._reported = False
+        self._failure_logged = False
         self._roots: dict[str, Context] = {}
         listen(events.CallbackAnswered, self._callback_answered)
         listen(events.MessageRecovered, self._message_recovered)
         listen(events.MessageEnded, lambda event: self._roots.pop(event.message_id, None))
 
-    def normalize(self, step: _Normalize[_A]) -> _Normalize[_A]:
+    def normalize(self, function: _Normalize[_A]) -> _Normalize[_A]:
         async def traced(admitted: _A) -> InboundMessage | None:
             message_id = admitted.callback.message_id
             root = self._roots.get(message_id)
             with self._span("wecom normalize", trace.SpanKind.INTERNAL, message_id, root) as span:
-                message = await step(admitted)
+                message = await function(admitted)
                 span.set_attribute("wecom.outcome", "unsupported" if message is None else "normalized")
                 return message
 
         return traced
 
-    def publish(self, step: _Publish) -> _Publish:
+    def publish(self, function: _Publish) -> _Publish:
         async def traced(message: InboundMessage) -> None:
             root = self._roots.get(message.message_id)
             with self._span("wecom publish", trace.SpanKind.PRODUCER, message.message_id, root) as span:
-                await step(message)
+                await function(message)
                 span.set_attribute("wecom.outcome", "published")
 
         return traced
 
-    def deliver(self, step: _Deliver) -> _Deliver:
+    def deliver(self, function: _Deliver) -> _Deliver:
         async def traced(message: OutboundMessage) -> Receipt:
-            # Usually the host answers while it works on the message: then the span of `publish` is current.
-            is_inside = trace.get_current_span().get_span_context().is_valid
-            parent = None if is_inside or message.reply_to is None else self._roots.get(message.reply_to)
+            # If the host answers while it handles the message, as is usual, the span of `publish` is current.
+            has_current_span = trace.get_current_span().get_span_context().is_valid
+            parent = None if has_current_span or message.reply_to is None else self._roots.get(message.reply_to)
             with self._span("wecom deliver", trace.SpanKind.CLIENT, message.reply_to, parent) as span:
-                receipt = await step(message)
+                receipt = await function(message)
                 span.set_attribute("wecom.outcome", receipt.outcome)
                 span.set_attribute("wecom.attempts", receipt.attempts)
                 if receipt.outcome != "delivered":
@@ -134,24 +135,24 @@ class SpanTracing(Tracing):
             span.set_status(trace.StatusCode.ERROR)
         self._end(span, _nanoseconds(event.answered_at))
         if event.outcome == "accepted" and event.type in _MESSAGE_TYPES:
-            self._remember(event.message_id, span)
+            self._add_root(event.message_id, span)
 
     def _message_recovered(self, event: events.MessageRecovered) -> None:
         span = self._start("wecom takeover", trace.SpanKind.CONSUMER, event.message_id, Context())
         span.set_attribute("wecom.type", event.type)
         self._end(span)
-        self._remember(event.message_id, span)
+        self._add_root(event.message_id, span)
 
-    def _remember(self, message_id: str, root: Span) -> None:
+    def _add_root(self, message_id: str, root: Span) -> None:
         self._roots[message_id] = trace.set_span_in_context(root, Context())
         if len(self._roots) > MAX_ROOTS:
             del self._roots[next(iter(self._roots))]
 
     @contextmanager
     def _span(self, name: str, kind: SpanKind, message_id: str | None, parent: Context | None) -> Iterator[Span]:
-        """Make a span current: a child of what `parent` holds, of the current one if it is None.
+        """Start a span as a child of `parent`, or of the current context if it is None, and make it current.
 
-        After an error it has the name of the error's class alone, as the text may hold what a user wrote.
+        Of an exception, only the class name is recorded, because its text may contain a user's text.
         """
         span = self._start(name, kind, message_id, parent)
         with trace.use_span(span, record_exception=False, set_status_on_exception=False):
@@ -172,26 +173,26 @@ class SpanTracing(Tracing):
             attributes["wecom.trail"] = trail_id(self._channel, message_id)
         try:
             return self._tracer.start_span(name, parent, kind, attributes, start_time=at)
-        except Exception as error:  # noqa: BLE001 - whatever an operator's sampler or span processor raises
-            self._report(error)
+        except Exception as error:  # noqa: BLE001 - an operator's sampler or span processor may raise anything
+            self._log_failure(error)
             return trace.INVALID_SPAN
 
     def _end(self, span: Span, at: int | None = None) -> None:
         try:
             span.end(at)
         except Exception as error:  # noqa: BLE001 - see _start
-            self._report(error)
+            self._log_failure(error)
 
-    def _report(self, error: Exception) -> None:
-        """Log once that spans are lost: it would be the same with every message."""
-        if not self._reported:
-            self._reported = True
+    def _log_failure(self, error: Exception) -> None:
+        """Log once that spans are lost, as the error would recur with every message."""
+        if not self._failure_logged:
+            self._failure_logged = True
             fields = {"channel": self._channel, "error": type(error).__name__}
             logger.error("wecom spans lost", extra={"fields": fields})
 
 
 def open_tracing(channel: str, version: str, listen: events.Listen) -> Tracing:
-    """Return a Tracing that makes spans if an OpenTelemetry SDK is configured, otherwise a no-op."""
+    """Return a Tracing that creates spans if an OpenTelemetry SDK is configured, otherwise a no-op."""
     if not _INSTALLED:
         return Tracing()
     provider = trace.get_tracer_provider()

@@ -1,4 +1,4 @@
-"""What messages and people are called in log lines and spans."""
+"""Trace ids of messages, and pseudonyms of people and chats, for log lines and spans."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from maven_channel_wecom.contract.pseudonym import Pseudonym
 
-# Another one in every process: nobody can make a table of ids, or join two logs by them.
+# Random per process, so that pseudonyms can neither be looked up in a table of ids nor be matched between processes.
 _SALT: Final = secrets.token_bytes(16)
 
 _TRAIL_BYTES: Final = 6
@@ -18,14 +18,14 @@ _PSEUDONYM_BYTES: Final = 5
 def trail_id(channel: str, message_id: str) -> str:
     """Return the trace id of a message, 12 hex digits: the log field `trail`.
 
-    It depends on nothing but its arguments, so it is the same in every replica and after a restart.
+    It depends only on the arguments, so it is the same in all replicas and after a restart.
     """
     name = f"{channel}\0{message_id}".encode("utf-8", "surrogatepass")
     return hashlib.blake2b(name, digest_size=_TRAIL_BYTES).hexdigest()
 
 
 def pseudonym(user_or_chat_id: str) -> Pseudonym:
-    """Return what a user id or a chat id is called in the log of this process."""
+    """Return the pseudonym of a user id or chat id in the logs of this process."""
     name = user_or_chat_id.encode("utf-8", "surrogatepass")
     digest = hashlib.blake2b(name, digest_size=_PSEUDONYM_BYTES, key=_SALT).hexdigest()
     return Pseudonym(f"#{digest}", user_or_chat_id)

@@ -24,7 +24,7 @@ Line = tuple[str, str, dict[str, object]]
 CHANNEL: dict[str, object] = {"channel": "wecom"}
 MESSAGE = CHANNEL | {"trail": trail_id("wecom", "m1")}
 NAMED = MESSAGE | {"message_id": "m1"}
-ONLY_ID = "only a media_id came: fetching it needs an access token, which API-mode bots lack"
+ONLY_ID = "WeCom sent only a media_id: fetching it needs an access token, which API-mode bots lack"
 RECEIPT = MESSAGE | {"chat": pseudonym(CHAT), "seconds": 1.235, "attempts": 1, "truncated_bytes": 0}
 
 
