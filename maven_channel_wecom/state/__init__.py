@@ -1,1 +1,1 @@
-"""What must be remembered between a callback and its answer: claims, reply windows, unfinished callbacks."""
+"""State that outlives a callback: claims, reply windows and stored callbacks, with one backend per folder or module."""

@@ -1,4 +1,4 @@
-"""From the address in the configuration to a backend."""
+"""Selection of a backend by the address in the configuration."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ SQLITE: Final = "sqlite:"
 
 
 def address_problem(address: str) -> str | None:
-    """Tell what is wrong with a state address; None when it can be opened. The text does not show the address."""
+    """Return what is wrong with a state address, without quoting it; None if it is valid."""
     if address.startswith(SQLITE):
         return path_problem(address.removeprefix(SQLITE))
     if is_redis(address):
@@ -24,18 +24,18 @@ def address_problem(address: str) -> str | None:
 
 
 async def open_state(address: str, *, channel: str) -> StateStore:
-    """Open the backend an address names, for one channel.
+    """Open the backend of an address for one channel.
 
     Raises:
-        ValueError: the address is wrong; the text is that of `address_problem`.
-        StateUnavailable: a sentence that says why it cannot be opened and what to do.
+        ValueError: the address is invalid; the message is that of `address_problem`.
+        StateUnavailable: the backend cannot be opened; the message says why and what to do.
     """
     if problem := address_problem(address):
         raise ValueError(problem)
     if address.startswith(SQLITE):
         return await SqliteStateStore.open(address.removeprefix(SQLITE))
     if is_redis(address):
-        # Imported late: the redis package is an optional dependency.
+        # Imported here because the redis package is an optional dependency.
         from maven_channel_wecom.state.redis.store import open_redis  # noqa: PLC0415
 
         return await open_redis(address, channel=channel)

@@ -1,4 +1,4 @@
-"""State in this process's memory, for trying out: bounded, and gone with the process."""
+"""The in-memory backend, for trying the channel out: its size is bounded, and its data is lost with the process."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ if TYPE_CHECKING:
     from maven_channel_wecom.state.store import Admission, StoredCallback
 
 MAX_CLAIMS: Final = 200_000
-"""An hour of 55 messages a second, in some 150 MB. Lower: callbacks get 503 earlier. Higher: more memory."""
+"""Maximum number of claims. It is enough for 55 messages per second over an hour and takes about 150 MB. Lower:
+callbacks get 503 earlier. Higher: more memory."""
 
 _EXPIRIES_PER_CALL: Final = 8
-"""How many expired messages a call drops, beside two for each that it may add. Lower: those that a pause in the traffic
-left are dropped later. Higher: calls take longer."""
+"""Number of expired messages that a call may remove, in addition to two for each message it may add. Lower: a backlog
+of expired messages is removed more slowly. Higher: calls take longer."""
 
 _FULL: Final = "the state in memory is full"
 
 
 class _Message(msgspec.Struct):
-    """What is known of an admitted message.
+    """An admitted message.
 
-    The claim lasts until `until`, and for as long as the message is in progress. `claimed` tells that its window is
-    claimed, or was spent.
+    Its claim lasts until `until`, and for as long as the message is in progress. `claimed` is True if its window is
+    claimed or was spent.
     """
 
     message_id: str
@@ -41,13 +42,13 @@ class _Message(msgspec.Struct):
 
 
 class MemoryStateStore(StateStore):
-    """A StateStore in memory. Its methods never wait, so no caller can be cancelled within one."""
+    """A StateStore in memory. Its methods never suspend, so a caller cannot be cancelled inside one."""
 
     def __init__(self, *, max_claims: int = MAX_CLAIMS) -> None:
         self._max_claims = max_claims
-        # In the order in which they end.
+        # Ordered by `until`.
         self._messages: OrderedDict[str, _Message] = OrderedDict()
-        # The messages of each chat whose window is open or claimed, in the order of their admission.
+        # By chat: the messages with an open or claimed window, in the order of their admission.
         self._chats: dict[str, dict[str, _Message]] = {}
         self._open_windows = 0
         self._expired_windows = 0
@@ -84,7 +85,7 @@ class MemoryStateStore(StateStore):
         if message := self._messages.get(message_id):
             message.in_progress = False
 
-    async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:  # noqa: ARG002 - there is none
+    async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:  # noqa: ARG002 - there are never any
         self._expire(now)
         return []
 
@@ -148,7 +149,7 @@ class MemoryStateStore(StateStore):
             self._open_windows += 1
 
     def _candidates(self, chats: Sequence[str], reply_to: str | None, spare_of: str | None) -> Iterator[_Message]:
-        """Yield the messages that a claim may be for, the best first."""
+        """Yield the messages whose window may be claimed, in order of preference."""
         if reply_to is not None:
             if message := self._messages.get(reply_to):
                 yield message
@@ -161,7 +162,7 @@ class MemoryStateStore(StateStore):
                     yield message
 
     def _find_claimed(self, window: ReplyWindow) -> _Message | None:
-        """Return the message of a claimed window; None when its window is not claimed any more, or is another one."""
+        """Return the message of a claimed window; None if the window is no longer claimed or was replaced."""
         message = self._messages.get(window.message_id)
         if message and message.claimed and message.window and message.window.opened_at == window.opened_at:
             return message
@@ -178,7 +179,7 @@ class MemoryStateStore(StateStore):
         self._open_windows -= not message.claimed
 
     def _expire(self, now: float, *, additions: int = 0) -> None:
-        """Drop a few messages whose claims are over."""
+        """Remove a few messages whose claims have expired."""
         for _ in range(_EXPIRIES_PER_CALL + 2 * additions):
             oldest = next(iter(self._messages.values()), None)
             if oldest is None or oldest.until > now:
@@ -186,7 +187,7 @@ class MemoryStateStore(StateStore):
             self._drop(oldest, now)
 
     def _drop(self, message: _Message, now: float) -> None:
-        """Forget a message whose claim is over. One in progress loses only its window, and is claimed anew."""
+        """Remove a message whose claim has expired. One in progress loses its window, and its claim is extended."""
         self._expired_windows += message.window is not None and not message.claimed
         self._close_window(message)
         if message.in_progress:

@@ -1,4 +1,4 @@
-"""The one interface of the state. Nothing above this folder knows which backend is behind it."""
+"""The interface of the state, `StateStore`, which every backend implements, and how callers retry its operations."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from maven_channel_wecom.clock import Clock
 
 CLAIM_SECONDS: Final = 3_600.0
-"""How long a message is recognized after it was admitted. WeCom repeats within seconds, but whoever saw a callback
-pass may send it again: for as long as it could still be answered, it is no new message. Lower: less memory."""
+"""Time for which a message id stays claimed after its admission, in seconds. WeCom repeats a callback within seconds,
+but an attacker who recorded one can replay it at any time: as long as its message could still be answered, a replay
+must be recognized. Lower: less memory, but a replay may be answered again."""
 
 STATE_RETRY_SECONDS: Final = 300.0
-"""How long a step waits for a state that is away. Lower: an answer is lost while its database is being restarted.
-Higher: a message that cannot be saved holds its place in the inbox for longer."""
+"""Maximum time for which an operation on an unavailable state is retried, in seconds. Lower: an answer is lost while
+its database restarts. Higher: a message whose end cannot be recorded occupies its place in the inbox for longer."""
 
 _FIRST_DELAY_SECONDS: Final = 0.05
 _LONGEST_DELAY_SECONDS: Final = 0.5
@@ -29,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class StoredCallback(msgspec.Struct, frozen=True):
-    """An admitted callback as it is stored until it is finished. `received_at` is in seconds since the epoch."""
+    """An admitted callback, stored until its message is finished. `received_at` is in seconds since the epoch."""
 
     message_id: str
     received_at: float
@@ -40,113 +41,125 @@ class StoredCallback(msgspec.Struct, frozen=True):
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """What admitting one message stores: its callback, and its reply window if it has one."""
+    """What is stored when a message is admitted: its callback, and its reply window if it has one."""
 
     callback: StoredCallback
     window: ReplyWindow | None
 
 
 class StateStore(Protocol):
-    """Claims, reply windows and unfinished callbacks of one channel.
+    """The claims, reply windows and stored callbacks of one channel.
 
-    One interface and not one for each concern, because admitting is one atomic step over all three. `now` is in seconds
-    since the epoch. Every method that changes or reads entries raises StateUnavailable when nothing can be promised.
+    An admitted message is in progress until it is finished or released. Its claim makes a repeat of its callback
+    recognizable as a duplicate, and its reply window is open, then claimed while a reply is being sent, then spent.
+    One interface covers all three because admission changes them in one atomic operation.
+
+    `now` is in seconds since the epoch. Every method that reads or changes entries may raise StateUnavailable: the
+    backend cannot guarantee the result.
     """
 
     async def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
-        """Claim messages, open their windows and store their callbacks: each message all or nothing.
+        """Claim messages, open their reply windows and store their callbacks, atomically for each message.
 
         Returns:
-            One value for each admission, in order: True when its message is new; False when it is claimed already, and
-            nothing was changed. Of two with the same message id the first is new and the second is not.
+            One value for each admission, in order: True if the message is new, False if it was already claimed, in
+            which case nothing was changed. If a message id occurs twice in the batch, only the first one is new.
 
         Raises:
-            StateUnavailable: of no admission in the batch is anything known. What was stored all the same, here or
-                after the caller was cancelled, has no owner: `take_over` returns it later.
+            StateUnavailable: it is unknown which admissions of the batch were stored, if any. A message that was
+                stored after all, or for a caller that was cancelled, has no owner; `take_over` returns it later.
         """
         ...
 
     async def release(self, message_id: str, now: float) -> None:
-        """Give a claim back: forget the message and close its window, so that a repeat is new again.
+        """Undo an admission: remove the claim, the callback and the reply window, so that a repeat is new again.
 
-        A message whose window is claimed or spent may have been answered, so it is finished and not released.
+        A message whose window is claimed or spent may have been answered, so it is finished instead.
         """
         ...
 
     async def finish(self, message_id: str, now: float) -> None:
-        """Stop storing the callback. The claim stays for CLAIM_SECONDS, an unspent window until it expires."""
+        """End a message: remove its callback. Its claim lasts for CLAIM_SECONDS, an unspent window until it expires."""
         ...
 
     async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:
-        """Take over the callbacks that processes which died left unfinished, oldest first, some at a time.
+        """Return messages in progress whose process has died, oldest first; the caller becomes their owner.
 
-        At most `most`, perhaps fewer though there are more; an empty list when there is none. Each is given to one
-        caller only, who works on it as if it had admitted it. One whose window is spent was answered: it is finished
-        instead. A window that was claimed when its process died is opened again, as `repeated`: to give it up would
-        lose a message whose process died twice, and WeCom refuses a reply to a window that was used. Called at start
-        and again and again; a backend that dies with its process has nothing to give.
+        Each message is returned to one caller only, which handles it as if it had admitted it. A message whose window
+        is spent was already answered: it is finished and not returned. A window that was claimed by the dead process
+        is opened again and marked `repeated`, because it is unknown whether the reply arrived; if it did, WeCom
+        refuses the second one.
+
+        The channel calls this at start and at regular intervals. A backend that loses its data with its process
+        returns nothing.
+
+        Args:
+            now: the current time.
+            most: limit of the number of messages returned. Fewer may be returned although there are more; an empty
+                list means that none are left.
         """
         ...
 
     async def claim_window(
         self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
     ) -> ReplyWindow | None:
-        """Claim a window, so that nobody else can: that of the message `reply_to`, or the newest one of a chat.
+        """Claim an open reply window, so that no other reply can use it.
 
         Args:
-            chats: chat keys (`policy.reply_window.chat_key`), the likeliest first: one, or two when nobody knows
-                whether a chat id names a person or a group. The window of `reply_to` must belong to one of them;
-                without `reply_to` the first chat that has an open window counts.
-            reply_to: the id of the message to be answered.
-            now: the time.
-            spare_of: the id of a sender: only windows of that sender's finished messages count, for which nobody is
-                writing an answer.
+            chats: chat keys (`policy.reply_window.chat_key`), the most likely first: one, or two if it is unknown
+                whether a chat id names a person or a group. Only windows of these chats can be claimed.
+            reply_to: id of the message to be answered, whose window is claimed. None claims the newest open window of
+                the first chat that has one.
+            now: the current time.
+            spare_of: id of a sender. Only windows of finished messages of this sender can be claimed, since no turn is
+                working on these.
 
         Returns:
-            The window, to be spent or restored by the caller; None when none is open. A claim whose caller is
-            cancelled is undone.
+            The window, which the caller must spend or restore; None if no window is open. If the caller is cancelled,
+            the claim is undone.
         """
         ...
 
     async def spend_window(self, window: ReplyWindow, now: float) -> None:
-        """Record that a reply went through a claimed window, or may have: it is never opened again."""
+        """Record that a reply was, or may have been, sent through a claimed window. It is never opened again."""
         ...
 
     async def restore_window(self, window: ReplyWindow, now: float) -> None:
-        """Open a claimed window again: its reply surely was not sent."""
+        """Open a claimed window again because its reply was certainly not sent."""
         ...
 
     @property
     def open_windows(self) -> int:
-        """How many windows are open, as far as this process knows, give or take some that have just expired."""
+        """Number of open windows as last seen by this process. It may include a few that have just expired."""
         ...
 
     @property
     def expired_windows(self) -> int:
-        """How many windows this process saw expire unspent. It only rises.
+        """Number of windows that this process saw expire unspent. It never decreases.
 
-        A window counts when it is dropped, some time after its end, or when it is restored after its end. What several
-        processes share is counted by the one that drops it, and not at all when its answer is lost.
+        A window is counted when it is removed, some time after it expired, or when it is restored after it expired. If
+        several processes share the state, the one that removes a window counts it; the count is lost if the answer of
+        the database is lost.
         """
         ...
 
     async def health(self) -> str | None:
-        """Return None when an admission would succeed, else a sentence that says why not. Within a second."""
+        """Return None if an admission would succeed, otherwise a sentence with the reason, within a second."""
         ...
 
     async def close(self) -> None:
-        """Close what is open. Nothing is called afterwards."""
+        """Close the store. No method may be called afterwards."""
         ...
 
 
-async def retry_while_unavailable(step: Callable[[], Awaitable[_T]], clock: Clock) -> _T:
-    """Repeat a step of the state until it succeeds.
+async def retry_while_unavailable(operation: Callable[[], Awaitable[_T]], clock: Clock) -> _T:
+    """Call an operation of the state until it succeeds, and return its result.
 
     Raises:
-        StateUnavailable: there was no success for STATE_RETRY_SECONDS, or the state is closed.
+        StateUnavailable: the operation failed for STATE_RETRY_SECONDS, or the state is closed.
     """
     try:
-        return await step()
+        return await operation()
     except StateClosed:
         raise
     except StateUnavailable:
@@ -156,7 +169,7 @@ async def retry_while_unavailable(step: Callable[[], Awaitable[_T]], clock: Cloc
         await clock.sleep(delay)
         delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
         try:
-            return await step()
+            return await operation()
         except StateUnavailable as unavailable:
             if isinstance(unavailable, StateClosed) or clock.now() + delay > until:
                 raise

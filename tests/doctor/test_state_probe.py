@@ -112,7 +112,7 @@ async def test_an_unusable_redis_is_explained(doctor: Doctor, tmp_path: Path) ->
     await asyncio.to_thread(server.start)
     try:
         found = await doctor.diagnose(bot_config(tmp_path, state=server.address()))
-        assert "wants a password" in found.detail("state")
+        assert "requires a password" in found.detail("state")
         found = await doctor.diagnose(bot_config(tmp_path, state=server.address(f":{PASSWORD}@")))
         assert "refuses the user or the password" in found.detail("state")
         assert "state written in the configuration" in found.detail("secrets")

@@ -80,7 +80,7 @@ class _Redis:
         for store in self._opened:
             await crash_redis_store(store)
         await let_replicas_be_silent(self._server, seconds=3600)
-        store = await open_redis(self._server.address(), channel="wecom", answer_seconds=LONG_ANSWER_SECONDS)
+        store = await open_redis(self._server.address(), channel="wecom", command_timeout_seconds=LONG_ANSWER_SECONDS)
         self._opened.append(store)
         return store
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.state.store import CLAIM_SECONDS
-from tests.state.admitted import CHAT, HOUR, NOW, admission_of_event, admit, claim, stored, window
 from tests.state.backends import BACKENDS, DURABLE
+from tests.state.messages import CHAT, HOUR, NOW, admission_of_event, admit, claim, stored, window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,7 +10,7 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission
-from tests.state.admitted import CHAT, NOW, admission, admit, claim, stored
+from tests.state.messages import CHAT, NOW, admission, admit, claim, stored
 
 
 async def test_messages_beyond_the_limit_are_refused_until_there_is_room() -> None:

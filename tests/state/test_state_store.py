@@ -9,7 +9,8 @@ import pytest
 
 from maven_channel_wecom.policy.reply_window import chat_key
 from maven_channel_wecom.state.store import CLAIM_SECONDS
-from tests.state.admitted import (
+from tests.state.backends import BACKENDS
+from tests.state.messages import (
     CHAT,
     HOUR,
     NOW,
@@ -20,7 +21,6 @@ from tests.state.admitted import (
     take_over_all,
     window,
 )
-from tests.state.backends import BACKENDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,1 +1,1 @@
-"""State in Redis, shared by all replicas: `store` is the backend; its steps are the scripts in `lua/`."""
+"""The Redis backend, shared by all replicas: `store` implements the interface with the Lua scripts in `lua/`."""

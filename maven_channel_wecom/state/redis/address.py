@@ -1,4 +1,4 @@
-"""Addresses of the Redis backend and the keys of a channel there, without the redis package."""
+"""Addresses of the Redis backend and the key prefix of a channel. It does not need the redis package."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import msgspec
 SCHEMES: Final = ("redis", "rediss")
 _PORT: Final = 6379
 
-# Files of PEM for a private authority or client certificates; the names are redis-py's own.
+# PEM files of a private certificate authority and a client certificate, named as in redis-py.
 _TLS_OPTIONS: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 
 
 class RedisAddress(msgspec.Struct, frozen=True):
-    """Where a Redis is and how to log in. `options` are TLS files by redis-py's names."""
+    """Location and credentials of a Redis. `options` maps redis-py's names of TLS options to files."""
 
     host: str
     port: int
@@ -31,22 +31,22 @@ class RedisAddress(msgspec.Struct, frozen=True):
 
 
 def key_prefix(channel: str) -> str:
-    """Return the beginning of all keys of a channel, and of no other's.
+    """Return the prefix of all keys of a channel, which no key of another channel has.
 
-    Its name is in braces, the tag that keeps it in one slot of a cluster. A closing brace in the name would end the tag
-    and the name early, and the rest could be a message of the channel that is called by the beginning.
+    The channel's name is in braces: a hash tag, which keeps its keys in one slot of a cluster. A closing brace in the
+    name is escaped, since it would end the tag early and the remainder could match a key of another channel.
     """
     name = channel.replace("%", "%25").replace("}", "%7D")
     return f"maven-wecom:{{{name}}}:"
 
 
 def is_redis(address: str) -> bool:
-    """Return whether an address is meant for this backend."""
+    """Return whether an address belongs to this backend."""
     return address.partition("://")[0] in SCHEMES
 
 
 def redis_address_problem(address: str) -> str | None:
-    """Return what is wrong with an address of this backend, without showing it; a missing package is a problem too."""
+    """Return what is wrong with an address, without quoting it, or that a package is missing; None if it is valid."""
     if find_spec("redis") is None or find_spec("hiredis") is None:
         return "is Redis, which needs one more package: pip install 'maven-channel-wecom[redis]'"
     try:
@@ -62,21 +62,21 @@ def redis_address_problem(address: str) -> str | None:
     if port == 0:
         return "has no port from 1 to 65535"
     if not (parts.path.strip("/").isdecimal() or parts.path in {"", "/"}):
-        return "must end in the number of a database, or in nothing"
+        return "must end with the host and port, or with the number of a database"
     return _options_problem(parts)
 
 
 def _options_problem(parts: SplitResult) -> str | None:
     if parts.fragment:
-        return "holds a #, which must be written as %23 in a user or password"
+        return "contains a #, which must be written as %23 in a user or password"
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if options and (parts.scheme != "rediss" or not options.keys() <= _TLS_OPTIONS):
-        return f"may have no other options than {', '.join(sorted(_TLS_OPTIONS))}, and these with rediss:// only"
+        return f"may only have the options {', '.join(sorted(_TLS_OPTIONS))}, and these only with rediss://"
     return None
 
 
 def parse_redis_address(address: str) -> RedisAddress:
-    """Take apart an address without problems."""
+    """Parse an address in which `redis_address_problem` finds no problem."""
     parts = urlsplit(address)
     return RedisAddress(
         host=unquote(parts.hostname or ""),

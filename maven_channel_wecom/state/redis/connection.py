@@ -1,4 +1,4 @@
-"""The connection to Redis: a few sockets with one command at a time on each, answered or failed within a fixed time."""
+"""The connection to Redis: a pool of sockets, with one command at a time on each and a timeout for each command."""
 
 from __future__ import annotations
 
@@ -13,49 +13,50 @@ from redis.exceptions import NoScriptError, ResponseError
 from maven_channel_wecom.errors import StateClosed, StateUnavailable
 from maven_channel_wecom.state.redis import scripts
 from maven_channel_wecom.state.redis.breaker import Breaker
-from maven_channel_wecom.state.redis.failures import ServerTooOld, concerns_everyone, is_lost_answer, unavailable
+from maven_channel_wecom.state.redis.errors import ServerTooOld, is_lost_answer, is_server_error, to_unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maven_channel_wecom.state.redis.address import RedisAddress
 
-ANSWER_SECONDS: Final = 0.2
-"""How long a command may take, connecting included. Lower: a hiccup costs 503. Higher: a frozen Redis is noticed
-later."""
+COMMAND_TIMEOUT_SECONDS: Final = 0.2
+"""Timeout of a command, including the time to connect, in seconds. Lower: a short delay causes 503s. Higher: a frozen
+Redis is noticed later."""
 
 CONNECTIONS: Final = 8
-"""How many commands may be under way at once; a socket is opened when all others are busy. Lower: commands wait for
-each other where Redis is far away. Higher: more sockets in Redis for each replica."""
+"""Maximum number of concurrent commands. A socket is opened when all others are busy. Lower: commands wait for each
+other if Redis is far away. Higher: each replica uses more connections of Redis."""
 
-# In ANSWER_SECONDS. While Redis fails, a caller makes two attempts, or waits for one of another's and makes one.
-_BUDGET: Final = 2.5
+# The deadline of a call, as a multiple of the timeout. While Redis fails, a caller makes two attempts, or waits for an
+# attempt of another caller and makes one.
+_DEADLINE_TIMEOUTS: Final = 2.5
 
 _OLDEST_VERSION: Final = 7
 _CLOSED: Final = "the state is closed"
 
 
 class _LostAnswer(StateUnavailable):
-    """Redis may have run the command, and its answer did not arrive. It may do better on a new connection at once."""
+    """The answer to a command was lost. Redis may have run it, and a second attempt on a new connection may succeed."""
 
 
 class RedisConnection:
-    """Runs commands, each on a socket of its own while it is under way.
+    """A pool of sockets that runs commands, with one command at a time on each socket.
 
-    A command whose answer is lost is sent once more on a new socket: every command given here must be one that may run
-    twice. There are no other retries, and after some failures in a row a circuit breaker fails all callers at once.
+    If an answer is lost, the command is sent once more on a new socket, so every command must be idempotent. There are
+    no other retries. After several consecutive failures, a circuit breaker fails all commands immediately.
 
     Args:
-        address: where Redis is.
-        seconds: how long a command may take.
+        address: location and credentials of Redis.
+        seconds: timeout of a command.
 
     Raises:
-        OSError: a file for TLS cannot be read. Construct it in a thread, as it reads files.
+        OSError: a TLS file cannot be read. The constructor reads files, so it must not run in the event loop.
     """
 
-    def __init__(self, address: RedisAddress, *, seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, address: RedisAddress, *, seconds: float = COMMAND_TIMEOUT_SECONDS) -> None:
         class_: Callable[..., Connection] = SSLConnection if address.tls else Connection
-        # Those not in use, the last used one last.
+        # The most recently used one is last.
         self._idle = [
             class_(
                 host=address.host,
@@ -64,7 +65,7 @@ class RedisConnection:
                 username=address.user,
                 password=address.password,
                 protocol=2,
-                # There is one limit around a command and connecting together.
+                # One timeout covers connecting and the command.
                 socket_timeout=None,
                 socket_connect_timeout=seconds,
                 **address.options,
@@ -80,16 +81,16 @@ class RedisConnection:
         self._seconds = seconds
         self._closed = False
         self._breaker = Breaker(time.monotonic)
-        self.trouble: StateUnavailable | None = None
-        """Why the last command failed; None after one that did not."""
+        self.last_failure: StateUnavailable | None = None
+        """The failure of the last command; None if it did not fail."""
 
-    async def run(self, script: scripts.Script, key: str, *arguments: str | bytes | float) -> Any:  # noqa: ANN401 - a script answers what it answers
-        """Run a script on the slot of a key. Raises StateUnavailable."""
+    async def run(self, script: scripts.Script, key: str, *arguments: str | bytes | float) -> Any:  # noqa: ANN401 - the type depends on the script
+        """Run a script in the slot of a key. Raises StateUnavailable."""
         return await self.command("EVALSHA", script.sha, 1, key, *arguments)
 
-    async def command(self, *command: str | bytes | float) -> Any:  # noqa: ANN401 - Redis answers what it answers
-        """Run a command. Raises StateUnavailable; while Redis fails, in at most about twice the time of an answer."""
-        deadline = time.monotonic() + _BUDGET * self._seconds
+    async def command(self, *command: str | bytes | float) -> Any:  # noqa: ANN401 - the type depends on the command
+        """Run a command. Raises StateUnavailable, after at most about two timeouts once Redis has begun to fail."""
+        deadline = time.monotonic() + _DEADLINE_TIMEOUTS * self._seconds
         async with self._free:
             connection = self._idle.pop()
             try:
@@ -103,7 +104,7 @@ class RedisConnection:
                 self._idle.append(connection)
 
     async def close(self) -> None:
-        """Close all sockets. Callers that still wait get StateUnavailable."""
+        """Close all sockets. Waiting callers get StateUnavailable."""
         self._closed = True
         await self._disconnect_idle()
 
@@ -113,72 +114,72 @@ class RedisConnection:
         failures = self._breaker.failures
         too_late = failures > 0 and time.monotonic() + self._seconds > deadline
         if too_late or not self._breaker.enter():
-            raise self._refusal()
+            raise self._failure()
         try:
             async with asyncio.timeout(self._seconds):
                 answer = await _exchange(connection, command)
-        except Exception as error:  # noqa: BLE001 - whatever the library raises, callers get one kind of error
+        except Exception as error:  # noqa: BLE001 - callers get a StateUnavailable, whatever the library raises
             failure: Exception = error
         except BaseException:
-            # The caller was canceled, and an answer that nobody reads would be taken for that of the next command.
+            # The caller was cancelled. An unread answer would be taken for the answer to the next command.
             await connection.disconnect(nowait=True)
             self._breaker.abandoned()
             raise
         else:
             if not isinstance(answer, ResponseError):
-                self.trouble = None
+                self.last_failure = None
                 self._breaker.succeeded()
                 return answer
-            if not concerns_everyone(answer):
-                self.trouble = None
+            if not is_server_error(answer):
+                self.last_failure = None
                 self._breaker.succeeded()
-                raise unavailable(answer)
+                raise to_unavailable(answer)
             failure = answer
-        # Those that are idle are most likely as dead, or lead to the same server that is the wrong one by now.
+        # Idle connections have probably failed too, or lead to a server that is no longer the right one.
         await connection.disconnect(nowait=True)
         await self._disconnect_idle()
-        self.trouble = unavailable(failure)
+        self.last_failure = to_unavailable(failure)
         if self._breaker.failures == failures:
             self._breaker.failed()
         else:
-            # One that was under way at the same time failed as well: together they are one failure.
+            # A concurrent command has failed as well: together they count as one failure.
             self._breaker.abandoned()
-        raise self._refusal(_LostAnswer if is_lost_answer(failure) else StateUnavailable)
+        raise self._failure(_LostAnswer if is_lost_answer(failure) else StateUnavailable)
 
     async def _disconnect_idle(self) -> None:
         for connection in tuple(self._idle):
             await connection.disconnect(nowait=True)
 
-    def _refusal(self, class_: type[StateUnavailable] = StateUnavailable) -> StateUnavailable:
-        # A new one each time: an error raised twice grows its traceback.
-        trouble = self.trouble or StateUnavailable("the Redis of the state does not answer in time")
-        return class_(str(trouble), reason=trouble.reason)
+    def _failure(self, class_: type[StateUnavailable] = StateUnavailable) -> StateUnavailable:
+        # A new instance each time, because raising the same one again extends its traceback.
+        failure = self.last_failure or StateUnavailable("the state's Redis does not answer in time")
+        return class_(str(failure), reason=failure.reason)
 
 
 async def _exchange(connection: Connection, command: tuple[str | bytes | float, ...]) -> Any:  # noqa: ANN401 - as `command`
-    """Send a command and return its answer, or the error Redis answers with. Raises when there is no answer."""
+    """Send a command and return its answer, which may be an error of Redis. Raises if there is no answer."""
     if not connection.is_connected:
         await _connect(connection)
-    answer = await _answer(connection, command)
+    answer = await _request(connection, command)
     if isinstance(answer, NoScriptError):
-        # Redis was restarted, failed over or flushed. It ran nothing, and remembers what EVAL runs.
+        # Redis was restarted, failed over or flushed. It ran nothing, and EVAL loads the script again.
         sha = command[1]
-        answer = await _answer(connection, ("EVAL", scripts.TEXTS[sha], *command[2:]))
+        answer = await _request(connection, ("EVAL", scripts.TEXTS[sha], *command[2:]))
     return answer
 
 
 async def _connect(connection: Connection) -> None:
-    await connection.connect()  # type: ignore[no-untyped-call]  # redis-py left it out
-    info = await _answer(connection, ("INFO", "server"))
-    # For a user who may not ask for the version, it is taken to be new enough.
+    await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no annotation
+    info = await _request(connection, ("INFO", "server"))
+    # A user without permission for INFO gets an error, and the version is assumed to be new enough.
     if isinstance(info, bytes):
         version = info.partition(b"redis_version:")[2].partition(b".")[0]
         if version.isdigit() and int(version) < _OLDEST_VERSION:
             raise ServerTooOld
 
 
-async def _answer(connection: Connection, command: tuple[str | bytes | float, ...]) -> Any:  # noqa: ANN401 - as `command`
-    # redis-py packs argument by argument, hiredis all at once in C. Its annotation says a tuple of one; it takes more.
+async def _request(connection: Connection, command: tuple[str | bytes | float, ...]) -> Any:  # noqa: ANN401 - as `command`
+    # Unlike redis-py, hiredis packs all arguments in C. Its annotation allows one argument only, but it accepts more.
     packed = hiredis.pack_command(cast("tuple[str]", command))
     await connection.send_packed_command(packed, check_health=False)
     try:

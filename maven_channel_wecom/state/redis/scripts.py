@@ -1,4 +1,4 @@
-"""The Lua scripts in `lua/`, one for each step, ready to be sent. Each runs as one: all of it or nothing."""
+"""The Lua scripts in `lua/`, each preceded by the shared `records.lua`. Redis runs a script without interruption."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Script(msgspec.Struct, frozen=True):
-    """A script and the name Redis knows it by once it is loaded."""
+    """A script, and the SHA-1 digest by which Redis calls it once it is loaded."""
 
     text: str
     sha: str
@@ -21,18 +21,20 @@ def _read(name: str) -> str:
 
 
 def _script(name: str) -> Script:
-    # Redis wants the line that says what a script may do first.
+    # Redis requires the line with the script's flags to be the first one.
     head, _, body = _read(name).partition("\n")
     text = f"{head}\n{_read('records.lua')}\n{body}"
-    # Not for security: Redis names scripts by their SHA-1.
+    # Not for security: Redis identifies scripts by their SHA-1 digest.
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 ADMIT: Final = _script("admit.lua")
-SETTLE: Final = _script("settle.lua")
+APPLY_UPDATES: Final = _script("apply_updates.lua")
 CLAIM_WINDOW: Final = _script("claim_window.lua")
-BEAT: Final = _script("beat.lua")
+HEARTBEAT: Final = _script("heartbeat.lua")
 TAKE_OVER: Final = _script("take_over.lua")
 
-TEXTS: Final[dict[object, str]] = {script.sha: script.text for script in (ADMIT, SETTLE, CLAIM_WINDOW, BEAT, TAKE_OVER)}
-"""What Redis is sent when it does not know a script by its SHA-1."""
+TEXTS: Final[dict[object, str]] = {
+    script.sha: script.text for script in (ADMIT, APPLY_UPDATES, CLAIM_WINDOW, HEARTBEAT, TAKE_OVER)
+}
+"""Script texts by SHA-1 digest, sent when Redis does not have a script loaded."""

@@ -1,6 +1,6 @@
-"""State in Redis, shared by all replicas of a channel: what one acknowledged another finishes if that one dies.
+"""The Redis backend, shared by all replicas of a channel: if one dies, another takes over its messages.
 
-The steps themselves are the scripts in `lua/`; `records.lua` says what is stored and where.
+The operations are the scripts in `lua/`; `records.lua` documents the keys and records.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.redis import scripts
 from maven_channel_wecom.state.redis.address import key_prefix, parse_redis_address
-from maven_channel_wecom.state.redis.connection import ANSWER_SECONDS, RedisConnection
+from maven_channel_wecom.state.redis.connection import COMMAND_TIMEOUT_SECONDS, RedisConnection
 from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission, StateStore, StoredCallback
 
 if TYPE_CHECKING:
@@ -27,39 +27,44 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NO_ANSWER: Final = "the Redis of the state gave an answer that is none of its scripts'; see what is in front of it"
+_UNEXPECTED_ANSWER: Final = "the state's Redis gave an answer that no script returns: check for a proxy in front of it"
 
 SILENT_SECONDS: Final = 20.0
-"""How long a replica is not heard before its work is taken over. Lower: one that is only slow loses its work. Higher:
-users of one that died wait longer."""
+"""Time without a heartbeat after which the messages of a replica are taken over, in seconds. Lower: a slow replica
+loses its messages. Higher: the users of a dead replica wait longer."""
 
-# So that a replica is heard in time even after the longest gap that does not start the wait anew (half of it).
-_BEATS: Final = 4
+# Heartbeats in SILENT_SECONDS. A gap of up to half that time does not restart the grace period (`record_heartbeat` in
+# `records.lua`), and a replica must send a heartbeat in time even after such a gap.
+_HEARTBEATS: Final = 4
 _TICK_SECONDS: Final = 0.25
 
-# Per script call, so that none keeps Redis busy for more than a few milliseconds.
+# Limits of one script call, so that it blocks Redis for a few milliseconds at most.
 _MAX_ADMISSIONS: Final = 128
 _MAX_ADMISSION_BYTES: Final = 512 * 1024
-_MAX_DEFERRED: Final = 128
-_MAX_BEATS: Final = 200
-_MAX_TAKEN: Final = 100
+_MAX_UPDATES: Final = 128
+_MAX_HEARTBEAT_MESSAGES: Final = 200
+_MAX_TAKE_OVER: Final = 100
 
-_MAX_KEPT: Final = 1_000
-"""How many steps are kept for later before lost admissions are no longer among them. Lower: after an outage, more of
-them wait until this replica counts as silent. Higher: more memory while Redis is away."""
+_MAX_DEFERRED: Final = 1_000
+"""Once this many updates are deferred, lost admissions are no longer added to them. Lower: after an outage, more of
+them wait until this replica counts as dead. Higher: more memory while Redis is unavailable."""
 
 
-async def open_redis(address: str, *, channel: str, answer_seconds: float = ANSWER_SECONDS) -> RedisStateStore:
-    """Open the state of a channel. A Redis that cannot be reached is told by `health` and tried again, not raised.
+async def open_redis(
+    address: str, *, channel: str, command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS
+) -> RedisStateStore:
+    """Open the state of a channel. If Redis cannot be reached, `health` reports it and the connection is retried.
 
     Raises:
-        StateUnavailable: the files for TLS cannot be read, which no waiting heals.
+        StateUnavailable: the TLS files cannot be read, which a retry would not change.
     """
     try:
-        # In a thread, as it reads the files for TLS and redis-py's own version.
-        connection = await asyncio.to_thread(RedisConnection, parse_redis_address(address), seconds=answer_seconds)
+        # In a thread, because it reads the TLS files and redis-py's own version.
+        connection = await asyncio.to_thread(
+            RedisConnection, parse_redis_address(address), seconds=command_timeout_seconds
+        )
     except OSError:
-        message = "the files for TLS in the address cannot be read, or are no certificates and keys in PEM"
+        message = "the files for TLS in the address cannot be read, or are not certificates and keys in PEM format"
         raise StateUnavailable(message) from None
     store = RedisStateStore(connection, channel=channel)
     await store.start()
@@ -67,65 +72,67 @@ async def open_redis(address: str, *, channel: str, answer_seconds: float = ANSW
 
 
 class RedisStateStore(StateStore):
-    """A StateStore in Redis. Needs `start`.
+    """A StateStore in Redis. Call `start` before using it.
 
-    Each call that admits or takes over messages and each claim of a window has a token of its own. By it a step that is
-    sent twice knows itself, and one that comes too late, after another replica took the message over, changes nothing.
+    Each admission, take-over and window claim has a unique token. It makes the operation idempotent: a script that is
+    sent twice finds its own token. An operation that arrives too late, after another replica has taken over the
+    message, finds another token and changes nothing; only `spend_window` always takes effect.
 
-    What only records that something is over (finish, release, spend, restore) does not fail: when Redis is away it is
-    deferred, in order, and made good when Redis is back; should this process die before, others take its messages over.
+    `finish`, `release`, `spend_window` and `restore_window` do not fail: while Redis is unavailable, their updates are
+    deferred and later applied in order. If this process dies before that, other replicas take over its messages.
 
     Args:
-        connection: runs the scripts.
-        channel: whose state it is.
-        silent_seconds: how long a replica is not heard before its work is taken over. The same for all replicas.
+        connection: connection that runs the scripts.
+        channel: name of the channel.
+        silent_seconds: time without a heartbeat after which the messages of a replica are taken over. It must be the
+            same in all replicas.
     """
 
     def __init__(self, connection: RedisConnection, *, channel: str, silent_seconds: float = SILENT_SECONDS) -> None:
         self._connection = connection
         prefix = key_prefix(channel)
         self._stream = f"{prefix}unfinished"
-        self._probe = f"{prefix}room"
+        self._probe_key = f"{prefix}room"
         self._replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._numbers = itertools.count(1)
+        self._token_numbers = itertools.count(1)
         self._silent_seconds = silent_seconds
         self._silent_ms = int(silent_seconds * 1000)
-        # Messages in progress here, by the token they were admitted or taken over with.
+        # By message id: the token with which this replica admitted or took over a message that is in progress.
         self._in_progress: dict[str, str] = {}
-        # Windows claimed here, by the token they were claimed with.
+        # By message id: the token with which this replica claimed its window.
         self._holders: dict[str, str] = {}
-        # The token of a take-over whose answer was lost: the next one asks for what it took.
+        # The token of a take-over whose answer was lost. The next take-over repeats it.
         self._lost_take_over: str | None = None
         self._full: StateUnavailable | None = None
         self._open_windows = 0
         self._expired_windows = 0
         self._keeper: asyncio.Task[None] | None = None
-        self.deferred = DeferredSteps(self._settle)
-        """What is still to be recorded."""
+        self.deferred = DeferredUpdates(self._apply)
+        """Updates that are not yet applied."""
 
     async def start(self) -> None:
-        """Be heard from now on."""
+        """Begin to send heartbeats."""
         with suppress(StateUnavailable):
-            await self.beat()
-        self._keeper = asyncio.create_task(self._keep())
+            await self.heartbeat()
+        self._keeper = asyncio.create_task(self._send_heartbeats())
 
     async def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
-        token = self._token()
-        asked: dict[str, Admission] = {}
+        token = self._new_token()
+        requested: dict[str, Admission] = {}
         for admission in batch:
             if admission.callback.message_id not in self._in_progress:
-                asked.setdefault(admission.callback.message_id, admission)
+                requested.setdefault(admission.callback.message_id, admission)
         try:
-            new = await self._admit(list(asked.values()), token, now)
+            new = await self._admit(list(requested.values()), token, now)
         except (StateUnavailable, asyncio.CancelledError) as failure:
             if isinstance(failure, StateUnavailable) and failure.reason == "state_full":
                 self._full = failure
-            # Redis may have stored some of them, which no process works on: they are not in progress here.
-            if len(self.deferred) < _MAX_KEPT:
-                for message_id in asked:
-                    self.deferred.add(_Step("give_up", token, message_id, now))
+            # Redis may have stored some of the messages, but this replica does not have them in progress.
+            if len(self.deferred) < _MAX_DEFERRED:
+                for message_id in requested:
+                    self.deferred.add(_Update("give_up", token, message_id, now))
             raise
-        if asked:
+        if requested:
             self._full = None
         self._in_progress.update(dict.fromkeys(new, token))
         results = []
@@ -137,27 +144,27 @@ class RedisStateStore(StateStore):
     async def release(self, message_id: str, now: float) -> None:
         token = self._in_progress.pop(message_id, None)
         if token is not None:
-            await self.deferred.do(_Step("release", token, message_id, now))
+            await self.deferred.apply(_Update("release", token, message_id, now))
 
     async def finish(self, message_id: str, now: float) -> None:
         token = self._in_progress.pop(message_id, None)
         if token is not None:
-            await self.deferred.do(_Step("finish", token, message_id, now))
+            await self.deferred.apply(_Update("finish", token, message_id, now))
 
     async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:
-        # Before anything is taken, what is in progress here shows that it is, and what was given up is free.
-        await self.beat()
+        # First of all, this replica confirms the messages it has in progress, and gives up those it does not have.
+        await self.heartbeat()
         await self.deferred.flush()
-        token, self._lost_take_over = self._lost_take_over or self._token(), None
-        limits = (self._silent_ms, min(most, _MAX_TAKEN))
+        token, self._lost_take_over = self._lost_take_over or self._new_token(), None
+        limits = (self._silent_ms, min(most, _MAX_TAKE_OVER))
         try:
-            taken = await self._run(scripts.TAKE_OVER, self._replica, token, *limits, now, now + CLAIM_SECONDS)
+            found = await self._run(scripts.TAKE_OVER, self._replica, token, *limits, now, now + CLAIM_SECONDS)
         except (StateUnavailable, asyncio.CancelledError):
             self._lost_take_over = token
             raise
         callbacks = [
             StoredCallback(message_id.decode(), float(received_at), message)
-            for message_id, received_at, message in taken
+            for message_id, received_at, message in found
         ]
         for callback in callbacks:
             self._in_progress[callback.message_id] = token
@@ -166,33 +173,33 @@ class RedisStateStore(StateStore):
     async def claim_window(
         self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
     ) -> ReplyWindow | None:
-        # Among what is deferred may be an earlier claim that was abandoned, and still holds the window.
+        # A deferred update may be about to undo an earlier claim of the same window.
         await self.deferred.flush()
         message_id = reply_to or ""
         owner = self._in_progress.get(message_id, "")
-        holder = self._token()
+        holder = self._new_token()
         try:
             found = await self._run(scripts.CLAIM_WINDOW, holder, owner, message_id, spare_of or "", now, *chats)
         except (StateUnavailable, asyncio.CancelledError):
-            self.deferred.add(_Step("abandon", holder, message_id, now))
+            self.deferred.add(_Update("abandon", holder, message_id, now))
             raise
         if not found:
             return None
-        window = _window(*found)
+        window = _parse_window(*found)
         self._holders[window.message_id] = holder
         return window
 
     async def spend_window(self, window: ReplyWindow, now: float) -> None:
         holder = self._holders.pop(window.message_id, "")
-        await self.deferred.do(_Step("spend", holder, window.message_id, now))
+        await self.deferred.apply(_Update("spend", holder, window.message_id, now))
 
     async def restore_window(self, window: ReplyWindow, now: float) -> None:
         holder = self._holders.pop(window.message_id, "")
-        await self.deferred.do(_Step("restore", holder, window.message_id, now))
+        await self.deferred.apply(_Update("restore", holder, window.message_id, now))
 
     @property
     def open_windows(self) -> int:
-        """The open windows of all replicas, as of the last step or beat."""
+        """Number of open windows of all replicas, as of the last operation or heartbeat."""
         return self._open_windows
 
     @property
@@ -200,53 +207,53 @@ class RedisStateStore(StateStore):
         return self._expired_windows
 
     async def health(self) -> str | None:
-        """Return what the last step or beat failed of; nothing is sent."""
-        trouble = self._connection.trouble or self._full
-        return str(trouble) if trouble else None
+        """Return why the last operation or heartbeat failed, without sending a command."""
+        failure = self._connection.last_failure or self._full
+        return str(failure) if failure else None
 
     async def close(self) -> None:
-        """Make good what is deferred, and give up what is still in progress, so that others need not wait for it."""
+        """Apply deferred updates, and give up messages in progress so that others can take them over at once."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         with suppress(StateUnavailable):
             await self.deferred.flush()
-            await self.beat(give_up=True)
+            await self.heartbeat(give_up=True)
         await self._connection.close()
 
-    async def beat(self, *, give_up: bool = False) -> None:
-        """Show that this replica lives, and what it works on; or give that up, so that it is taken over at once."""
+    async def heartbeat(self, *, give_up: bool = False) -> None:
+        """Report this replica and its messages in progress as alive, or give these up to be taken over at once."""
         messages = list(self._in_progress.items())
-        for start in range(0, max(1, len(messages)), _MAX_BEATS):
-            pairs = itertools.chain.from_iterable(messages[start : start + _MAX_BEATS])
-            await self._run(scripts.BEAT, self._replica, self._silent_ms, int(give_up), *pairs)
+        for start in range(0, max(1, len(messages)), _MAX_HEARTBEAT_MESSAGES):
+            pairs = itertools.chain.from_iterable(messages[start : start + _MAX_HEARTBEAT_MESSAGES])
+            await self._run(scripts.HEARTBEAT, self._replica, self._silent_ms, int(give_up), *pairs)
 
-    async def _keep(self) -> None:
-        """Be heard, and when Redis was away find out when it is back, whether there are callers or not."""
-        between_beats = self._silent_seconds / _BEATS
-        tick = min(_TICK_SECONDS, between_beats)
+    async def _send_heartbeats(self) -> None:
+        """Send heartbeats for ever, at shorter intervals while Redis is unavailable, to notice when it is back."""
+        interval = self._silent_seconds / _HEARTBEATS
+        tick = min(_TICK_SECONDS, interval)
         waited = 0.0
         while True:
             await asyncio.sleep(tick)
             waited += tick
-            if waited < between_beats and not (self._connection.trouble or self.deferred.behind or self._full):
+            if waited < interval and not (self._connection.last_failure or self.deferred.failing or self._full):
                 continue
             waited = 0.0
             try:
-                await self.beat()
+                await self.heartbeat()
                 await self.deferred.flush()
-                await self._look_for_space()
+                await self._check_capacity()
             except StateUnavailable:
-                pass  # `health` tells it.
+                pass  # `health` reports it.
             except Exception:
-                # A replica that is not heard loses its work, so whatever this is, the next beat is tried.
+                # A replica without heartbeats loses its messages, so the loop goes on after any error.
                 logger.exception("wecom state could not be kept")
 
-    async def _look_for_space(self) -> None:
-        """Find out whether Redis is full: it refuses an admission, and lets all other steps through."""
+    async def _check_capacity(self) -> None:
+        """Check whether Redis is full. A full Redis refuses admissions only, so the other scripts do not show it."""
         try:
-            # Gone at once.
-            await self._connection.command("SET", self._probe, "", "PX", 1)
+            # The key expires immediately.
+            await self._connection.command("SET", self._probe_key, "", "PX", 1)
         except StateUnavailable as unavailable:
             if unavailable.reason == "state_full":
                 self._full = unavailable
@@ -254,36 +261,37 @@ class RedisStateStore(StateStore):
         self._full = None
 
     async def _admit(self, admissions: list[Admission], token: str, now: float) -> set[str]:
-        """Return the ids of those that are new."""
+        """Admit messages and return the ids of the new ones."""
         new = set()
-        for part in _parts(admissions):
+        for part in _split_batch(admissions):
             arguments = (self._replica, token, now + CLAIM_SECONDS, now, *_admission_arguments(part))
             for admission, is_new in zip(part, await self._run(scripts.ADMIT, *arguments), strict=True):
                 if is_new:
                     new.add(admission.callback.message_id)
         return new
 
-    def _token(self) -> str:
-        return f"{self._replica}:{next(self._numbers)}"
+    def _new_token(self) -> str:
+        return f"{self._replica}:{next(self._token_numbers)}"
 
-    async def _settle(self, steps: Iterable[_Step]) -> None:
-        await self._run(scripts.SETTLE, *_step_arguments(steps))
+    async def _apply(self, updates: Iterable[_Update]) -> None:
+        await self._run(scripts.APPLY_UPDATES, *_update_arguments(updates))
 
     async def _run(self, script: scripts.Script, *arguments: str | bytes | float) -> list[Any]:
-        # Every script answers with how many windows are open, how many it found expired, then with its own results.
+        # Every script returns the number of open windows, the number of expired windows it found, and its own results.
         match await self._connection.run(script, self._stream, *arguments):
-            case [int(open_windows), int(expired), *own]:
+            case [int(open_windows), int(expired), *results]:
                 self._open_windows = open_windows
                 self._expired_windows += expired
-                return own
-        raise StateUnavailable(_NO_ANSWER)
+                return results
+        raise StateUnavailable(_UNEXPECTED_ANSWER)
 
 
-class _Step(NamedTuple):
-    """A step as `settle.lua` reads it. `token` is that of the admission, take-over or claim that it ends.
+class _Update(NamedTuple):
+    """An update as `apply_updates.lua` reads it.
 
-    `abandon` undoes a claim whose answer was lost; its `message_id` is empty if it may have claimed any window.
-    `give_up` lets a message be taken over at once whose admission's answer was lost.
+    `token` is the token of the admission, take-over or window claim that the update ends. `abandon` undoes a window
+    claim whose answer was lost; `message_id` is empty if the claim was not for a certain message. `give_up` lets a
+    message be taken over at once because the answer to its admission was lost.
     """
 
     kind: Literal["finish", "release", "spend", "restore", "abandon", "give_up"]
@@ -292,46 +300,46 @@ class _Step(NamedTuple):
     now: float
 
 
-class DeferredSteps:
-    """Runs steps in the order they came: many in one call, and when Redis is away, later.
+class DeferredUpdates:
+    """A queue that applies updates in order and in batches, and keeps them while Redis is unavailable.
 
-    They are bounded: while Redis is away no new message is admitted, and no window is claimed.
+    Its size is bounded, because while Redis is unavailable no message is admitted and no window is claimed.
 
     Args:
-        settle: runs some steps. Raises StateUnavailable when it is not known that they ran.
+        apply: applies a batch of updates. Raises StateUnavailable if it is unknown whether they were applied.
     """
 
-    def __init__(self, settle: Callable[[list[_Step]], Awaitable[None]]) -> None:
-        self._settle = settle
-        self._steps: deque[tuple[_Step, asyncio.Future[StateUnavailable | None]]] = deque()
+    def __init__(self, apply: Callable[[list[_Update]], Awaitable[None]]) -> None:
+        self._apply = apply
+        self._updates: deque[tuple[_Update, asyncio.Future[StateUnavailable | None]]] = deque()
         self._sender: asyncio.Task[None] | None = None
-        self.behind = False
-        """Whether the last call failed, so that what came since is kept until `flush`."""
+        self.failing = False
+        """Whether the last batch failed, in which case updates wait for the next `flush`."""
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._updates)
 
-    async def do(self, step: _Step) -> None:
-        """Run a step, or keep it for later if Redis is away. Canceling the caller does not take it back."""
-        tried = self.add(step)
-        if not self.behind:
-            await asyncio.shield(tried)
+    async def apply(self, update: _Update) -> None:
+        """Apply an update, or defer it if Redis is unavailable. It is not undone if the caller is cancelled."""
+        attempt = self.add(update)
+        if not self.failing:
+            await asyncio.shield(attempt)
 
-    def add(self, step: _Step) -> asyncio.Future[StateUnavailable | None]:
-        """Take a step without waiting for it. Returns a future of the first try: None if it ran, else why not."""
-        tried: asyncio.Future[StateUnavailable | None] = asyncio.get_running_loop().create_future()
-        self._steps.append((step, tried))
-        if not self.behind:
+    def add(self, update: _Update) -> asyncio.Future[StateUnavailable | None]:
+        """Queue an update. Return a future of the first attempt: None if it was applied, otherwise the failure."""
+        attempt: asyncio.Future[StateUnavailable | None] = asyncio.get_running_loop().create_future()
+        self._updates.append((update, attempt))
+        if not self.failing:
             self._send()
-        return tried
+        return attempt
 
     async def flush(self) -> None:
-        """Wait until all steps taken so far have run. Raises StateUnavailable when Redis is still away."""
-        if not self._steps:
+        """Wait until all queued updates are applied. Raises StateUnavailable if Redis is still unavailable."""
+        if not self._updates:
             return
-        _, tried = self._steps[-1]
+        _, attempt = self._updates[-1]
         self._send()
-        if failure := await asyncio.shield(tried):
+        if failure := await asyncio.shield(attempt):
             raise StateUnavailable(str(failure), reason=failure.reason)
 
     def _send(self) -> None:
@@ -340,36 +348,36 @@ class DeferredSteps:
 
     async def _send_all(self) -> None:
         try:
-            while self._steps:
-                batch = list(itertools.islice(self._steps, _MAX_DEFERRED))
-                await self._settle([step for step, _ in batch])
-                self.behind = False
-                for _, tried in batch:
-                    self._steps.popleft()
-                    tried.set_result(None)
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
-            failure = error if isinstance(error, StateUnavailable) else StateUnavailable(_NO_ANSWER)
-            self.behind = True
-            kept = [step for step, _ in self._steps]
-            for _, tried in self._steps:
-                tried.set_result(failure)
-            self._steps.clear()
-            self._steps.extend((step, asyncio.get_running_loop().create_future()) for step in kept)
+            while self._updates:
+                batch = list(itertools.islice(self._updates, _MAX_UPDATES))
+                await self._apply([update for update, _ in batch])
+                self.failing = False
+                for _, attempt in batch:
+                    self._updates.popleft()
+                    attempt.set_result(None)
+        except Exception as error:  # noqa: BLE001 - no caller may be left waiting, whatever the error
+            failure = error if isinstance(error, StateUnavailable) else StateUnavailable(_UNEXPECTED_ANSWER)
+            self.failing = True
+            deferred = [update for update, _ in self._updates]
+            for _, attempt in self._updates:
+                attempt.set_result(failure)
+            self._updates.clear()
+            self._updates.extend((update, asyncio.get_running_loop().create_future()) for update in deferred)
         finally:
             self._sender = None
 
 
-def _parts(admissions: Iterable[Admission]) -> Iterator[list[Admission]]:
-    """Divide a batch so that none of its calls keeps Redis busy, or takes long to send."""
+def _split_batch(admissions: Iterable[Admission]) -> Iterator[list[Admission]]:
+    """Split a batch so that no script call blocks Redis for long or takes long to send."""
     part: list[Admission] = []
-    room = _MAX_ADMISSION_BYTES
+    bytes_left = _MAX_ADMISSION_BYTES
     for admission in admissions:
         size = len(admission.callback.message)
-        if part and (len(part) == _MAX_ADMISSIONS or size > room):
+        if part and (len(part) == _MAX_ADMISSIONS or size > bytes_left):
             yield part
-            part, room = [], _MAX_ADMISSION_BYTES
+            part, bytes_left = [], _MAX_ADMISSION_BYTES
         part.append(admission)
-        room -= size
+        bytes_left -= size
     if part:
         yield part
 
@@ -385,12 +393,12 @@ def _admission_arguments(part: Iterable[Admission]) -> Iterator[str | bytes | fl
             yield from ("", "", "", "", "")
 
 
-def _step_arguments(steps: Iterable[_Step]) -> Iterator[str | float]:
-    for step in steps:
-        yield from (step.kind, step.token, step.message_id, step.now)
+def _update_arguments(updates: Iterable[_Update]) -> Iterator[str | float]:
+    for update in updates:
+        yield from (update.kind, update.token, update.message_id, update.now)
 
 
-def _window(
+def _parse_window(
     message_id: bytes, chat: bytes, sender: bytes, url: bytes, opened_at: bytes, expires_at: bytes, repeated: bytes
 ) -> ReplyWindow:
     return ReplyWindow(

@@ -1,1 +1,1 @@
-"""State in one SQLite file: `store` is the backend, and the thread of `writer` owns the file."""
+"""The SQLite backend: `store` implements the interface, and a thread of `writer` owns the file."""

@@ -1,6 +1,6 @@
-"""What is done to the messages in the state file: one plain call each, inside a transaction of the writer."""
+"""The operations on messages in the state file. Each runs inside a transaction that the writer has begun."""
 
-# ruff: noqa: S608 - statements are put together from constants alone
+# ruff: noqa: S608 - statements are built from constants only
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from maven_channel_wecom.state.sqlite.schema import (
     INSERT,
     VERSION,
     WINDOW,
-    Damage,
+    DamagedFile,
     new_row,
     read_callback,
     read_window,
@@ -31,17 +31,19 @@ if TYPE_CHECKING:
     from maven_channel_wecom.state.store import Admission, StoredCallback
 
 _EXPIRIES_PER_BATCH: Final = 20
-"""How many expired messages a commit drops, beside three for each that it may have added. Lower: those that a pause in
-the traffic left are dropped later. Higher: a longer commit."""
+"""Number of expired messages that a commit may remove, in addition to three for each message it may have added. Lower:
+a backlog of expired messages is removed more slowly. Higher: commits take longer."""
 _EXPIRIES_PER_ADDITION: Final = 3
 
-# The index leads to the number; the row there is compared too, so that a damaged index leads to no other message.
-_THIS: Final = "(number, message_id) = (SELECT number, message_id FROM messages WHERE message_id = ?)"
-_NO_WINDOW: Final = ", ".join(f"{column} = NULL" for column in WINDOW.split(", ")[1:])
+# The index gives the number; the message id of that row is compared too, in case the index is damaged.
+_BY_MESSAGE_ID: Final = "(number, message_id) = (SELECT number, message_id FROM messages WHERE message_id = ?)"
+_CLEAR_WINDOW: Final = ", ".join(f"{column} = NULL" for column in WINDOW.split(", ")[1:])
 
-_FIND_CLAIM: Final = f"SELECT number, until, received_at IS NOT NULL FROM messages WHERE {_THIS}"
-_FIND_PROGRESS: Final = f"SELECT claimed, message IS NULL FROM messages WHERE {_THIS} AND received_at IS NOT NULL"
-_FIND_WINDOW: Final = f"SELECT {WINDOW} FROM messages WHERE {_THIS} AND claimed = 0"
+_FIND_CLAIM: Final = f"SELECT number, until, received_at IS NOT NULL FROM messages WHERE {_BY_MESSAGE_ID}"
+_FIND_IN_PROGRESS: Final = (
+    f"SELECT claimed, message IS NULL FROM messages WHERE {_BY_MESSAGE_ID} AND received_at IS NOT NULL"
+)
+_FIND_WINDOW: Final = f"SELECT {WINDOW} FROM messages WHERE {_BY_MESSAGE_ID} AND claimed = 0"
 _FIND_NEWEST: Final = f"""
     SELECT {WINDOW} FROM messages WHERE number = (
         SELECT number FROM open_windows JOIN messages USING (number)
@@ -56,24 +58,25 @@ _FIND_SPARE: Final = f"""
     )
 """
 _MARK_WINDOW: Final = f"""
-    UPDATE messages SET repeated = ?, claimed = ?, window_checksum = ? WHERE {_THIS} AND opened_at = ? AND claimed = ?
+    UPDATE messages SET repeated = ?, claimed = ?, window_checksum = ?
+    WHERE {_BY_MESSAGE_ID} AND opened_at = ? AND claimed = ?
 """
 _SPEND_WINDOW: Final = f"""
-    UPDATE messages SET {_NO_WINDOW}, message = NULL, callback_checksum = NULL
-    WHERE {_THIS} AND (opened_at = ? OR opened_at IS NULL)
+    UPDATE messages SET {_CLEAR_WINDOW}, message = NULL, callback_checksum = NULL
+    WHERE {_BY_MESSAGE_ID} AND (opened_at = ? OR opened_at IS NULL)
 """
 _FINISH: Final = f"""
     UPDATE messages SET received_at = NULL, message = NULL, callback_checksum = NULL
-    WHERE {_THIS} AND received_at IS NOT NULL
+    WHERE {_BY_MESSAGE_ID} AND received_at IS NOT NULL
 """
 _FINISH_ANSWERED: Final = "UPDATE messages SET received_at = NULL WHERE received_at IS NOT NULL AND message IS NULL"
-_RENEW: Final = f"""
-    UPDATE messages SET {_NO_WINDOW}, until = ?, number = (SELECT max(number) FROM messages) + 1 WHERE number = ?
+_EXTEND_CLAIM: Final = f"""
+    UPDATE messages SET {_CLEAR_WINDOW}, until = ?, number = (SELECT max(number) FROM messages) + 1 WHERE number = ?
 """
 
-# The open windows of each chat. It is temporary, and so in memory: an index in the file would be written with every
-# message, and can be made again from `messages` when the file is opened.
-_MAKE_INDEX: Final = (
+# The open windows of each chat. The table is temporary and therefore in memory: an index in the file would be written
+# with every message, and this one can be rebuilt from `messages` when the file is opened.
+_CREATE_INDEX: Final = (
     """CREATE TEMP TABLE open_windows (
             chat, opened_at, number, PRIMARY KEY (chat, opened_at, number)
         ) WITHOUT ROWID""",
@@ -94,28 +97,28 @@ _MAKE_INDEX: Final = (
 
 
 class Entries:
-    """Claims, windows and callbacks in one open file.
+    """The claims, reply windows and callbacks in one open file.
 
-    A window or callback that is not what was written raises Damage and is never returned. A damaged claim is one that
-    matches no message.
+    A window or callback whose checksum is wrong is never returned; its operation raises DamagedFile. Claims have no
+    checksum: a damaged one matches no message.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self._execute: Callable[..., sqlite3.Cursor] = connection.execute
         self._now = 0.0
-        # Nothing expires earlier.
-        self._first_end = -math.inf
+        # No message expires before this time.
+        self._first_expiry = -math.inf
         self._additions = 0
         self.open_windows = 0
         self.expired_windows = 0
 
     def take_over(self) -> list[StoredCallback]:
-        """Make what earlier processes left ours, and return what they left unfinished, oldest first."""
+        """Take over the entries of earlier processes and return the callbacks they left in progress, oldest first."""
         self._execute(_FINISH_ANSWERED)
-        for statement in _MAKE_INDEX:
+        for statement in _CREATE_INDEX:
             self._execute(statement)
-        in_flight = []
+        interrupted = []
         for *row, in_progress in self._execute(
             f"SELECT {WINDOW}, received_at IS NOT NULL FROM messages WHERE url IS NOT NULL"
         ):
@@ -123,15 +126,15 @@ class Entries:
             if not claimed:
                 self.open_windows += 1
             elif in_progress:
-                in_flight.append(window)
-        for window in in_flight:
-            # Its process died while answering through it.
+                interrupted.append(window)
+        for window in interrupted:
+            # Its process died while a reply was being sent.
             self.open_windows += self._mark(msgspec.structs.replace(window, repeated=True), claimed=False)
         rows = self._execute(f"SELECT {CALLBACK} FROM messages WHERE received_at IS NOT NULL ORDER BY received_at")
         return [read_callback(row) for row in rows]
 
     def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
-        """Admit a batch; see StateStore."""
+        """Admit messages and return for each whether it is new."""
         self._now = now
         self._additions += len(batch)
         return [self._admit(admission, now) for admission in batch]
@@ -143,7 +146,7 @@ class Entries:
         if not self._execute(INSERT, row).rowcount:
             found = self._execute(_FIND_CLAIM, (callback.message_id,)).fetchone()
             if not found:
-                raise Damage
+                raise DamagedFile
             number, claimed_until, in_progress = found
             if claimed_until > now or in_progress:
                 return False
@@ -153,20 +156,20 @@ class Entries:
         return True
 
     def release(self, message_id: str, now: float) -> None:
-        """Release a message; see StateStore."""
+        """Undo an admission, or finish the message if it may have been answered."""
         self._now = now
-        found = self._execute(_FIND_PROGRESS, (message_id,)).fetchone()
+        found = self._execute(_FIND_IN_PROGRESS, (message_id,)).fetchone()
         if not found:
             return
         claimed, answered = found
         if claimed or answered:
             self.finish(message_id, now)
             return
-        self._execute(f"DELETE FROM messages WHERE {_THIS}", (message_id,))
+        self._execute(f"DELETE FROM messages WHERE {_BY_MESSAGE_ID}", (message_id,))
         self.open_windows -= claimed == 0
 
     def finish(self, message_id: str, now: float) -> None:
-        """Finish a message; see StateStore."""
+        """End a message: remove its callback and keep its claim."""
         self._now = now
         self._additions += 1
         self._execute(_FINISH, (message_id,))
@@ -174,7 +177,7 @@ class Entries:
     def claim_window(
         self, chats: Sequence[str], reply_to: str | None, now: float, spare_of: str | None
     ) -> ReplyWindow | None:
-        """Claim a window; see StateStore."""
+        """Claim the window of a message, or the newest open one of the first chat that has one."""
         self._now = now
         row = self._find_window(chats, reply_to, now, spare_of)
         if row is None:
@@ -201,12 +204,12 @@ class Entries:
         return None
 
     def spend_window(self, window: ReplyWindow, now: float) -> None:
-        """Spend a claimed window; see StateStore."""
+        """Record that a reply was, or may have been, sent through a claimed window."""
         self._now = now
         self._execute(_SPEND_WINDOW, (window.message_id, window.opened_at))
 
     def restore_window(self, window: ReplyWindow, now: float) -> None:
-        """Open a claimed window again; see StateStore."""
+        """Open a claimed window again."""
         self._now = now
         restored = self._mark(window, claimed=False)
         self.open_windows += restored
@@ -214,33 +217,33 @@ class Entries:
             self.expired_windows += 1
 
     def probe(self) -> None:
-        """Write something that changes nothing, so that its commit tells whether writing works."""
+        """Write a value that is already there, so that the commit shows whether the file can be written."""
         self._execute(f"PRAGMA user_version = {VERSION}")
 
     def expire(self) -> None:
-        """Drop a few messages whose claims are over, more of them than this transaction can have added."""
+        """Remove a few messages whose claims have expired, more than this transaction can have added."""
         limit = _EXPIRIES_PER_BATCH + self._additions * _EXPIRIES_PER_ADDITION
         self._additions = 0
-        if self._now < self._first_end:
+        if self._now < self._first_expiry:
             return
         first = self._execute("SELECT number, until FROM messages ORDER BY number LIMIT ?", (limit,)).fetchall()
-        over = list(itertools.takewhile(lambda claim: claim[1] <= self._now, first))
-        if over:
-            self._drop(over[0][0], over[-1][0])
-        if len(over) < len(first):
-            self._first_end = first[len(over)][1]
+        expired = list(itertools.takewhile(lambda claim: claim[1] <= self._now, first))
+        if expired:
+            self._drop(expired[0][0], expired[-1][0])
+        if len(expired) < len(first):
+            self._first_expiry = first[len(expired)][1]
         elif len(first) < limit:
-            self._first_end = self._now + CLAIM_SECONDS
+            self._first_expiry = self._now + CLAIM_SECONDS
 
-    def rolled_back(self, open_windows: int, expired_windows: int) -> None:
-        """Correct what is known beside the file after a transaction that was rolled back."""
+    def after_rollback(self, open_windows: int, expired_windows: int) -> None:
+        """Reset the values held in memory after a transaction was rolled back."""
         self.open_windows = open_windows
         self.expired_windows = expired_windows
-        self._first_end = -math.inf
+        self._first_expiry = -math.inf
         self._additions = 0
 
     def _drop(self, first: int, last: int) -> None:
-        """Forget the messages from one number to another. Those in progress lose their window and are claimed anew."""
+        """Remove a range of messages. Those in progress lose only their window, and their claims are extended."""
         numbers = (first, last)
         rows = self._execute(
             "SELECT number, claimed, received_at IS NOT NULL FROM messages WHERE number BETWEEN ? AND ?", numbers
@@ -249,7 +252,7 @@ class Entries:
             self.open_windows -= claimed == 0
             self.expired_windows += claimed == 0
             if in_progress:
-                self._execute(_RENEW, (self._now + CLAIM_SECONDS, number))
+                self._execute(_EXTEND_CLAIM, (self._now + CLAIM_SECONDS, number))
         self._execute("DELETE FROM messages WHERE number BETWEEN ? AND ?", numbers)
 
     def _mark(self, window: ReplyWindow, *, claimed: bool) -> int:

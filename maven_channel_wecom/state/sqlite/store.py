@@ -1,4 +1,4 @@
-"""State in one SQLite file: survives the process, for one process at a time on one machine."""
+"""The SQLite backend: state in one local file that outlives the process and is owned by one process at a time."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ if TYPE_CHECKING:
     from maven_channel_wecom.state.store import Admission, StoredCallback
 
 HEALTH_PROBE_SECONDS: Final = 0.8
-"""How long `health` waits for the disk. Programs that ask for health often wait a second. Lower: a slow disk counts as
-failing. Higher: they give up before they get the reason."""
+"""Maximum time that `health` waits for the disk, in seconds. Health checks often time out after a second. Lower: a slow
+disk is reported as failing. Higher: a health check times out before it receives the reason."""
 
 
 class SqliteStateStore(StateStore):
-    """A StateStore in a file. A method returns when what it did is on the disk; those of one moment share a commit.
+    """A StateStore in a file. A method returns once its change is on the disk; concurrent calls share a commit.
 
     Args:
-        writer: the thread with the open file.
-        left_unfinished: what earlier processes left unfinished, oldest first.
-        health_probe_seconds: how long `health` waits for the disk.
+        writer: the writer, already opened.
+        unfinished: callbacks that earlier processes left in progress, oldest first.
+        health_probe_seconds: maximum time that `health` waits for the disk.
     """
 
     def __init__(
         self,
         writer: Writer,
-        left_unfinished: list[StoredCallback],
+        unfinished: list[StoredCallback],
         *,
         health_probe_seconds: float = HEALTH_PROBE_SECONDS,
     ) -> None:
         self._writer = writer
-        self._without_owner = left_unfinished
+        self._without_owner = unfinished
         self._health_probe_seconds = health_probe_seconds
         self._probe: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(cls, path: str) -> Self:
-        """Open the store in a file, made when there is none.
+        """Open the store in a file, which is created if it does not exist.
 
         Raises:
-            StateUnavailable: a sentence that says why not and what to do.
+            StateUnavailable: the file cannot be used; the message says why and what to do.
         """
         writer = Writer(Path(path))
         return cls(writer, await writer.open())
 
     async def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
         def undo(results: list[bool]) -> None:
-            # Not released: a repeat may have been acknowledged already, as a message that is in progress.
+            # Not released: a repeat may already have been acknowledged as a duplicate.
             self._without_owner += [
                 admission.callback for admission, is_new in zip(batch, results, strict=True) if is_new
             ]
@@ -69,7 +69,7 @@ class SqliteStateStore(StateStore):
 
     async def take_over(
         self,
-        now: float,  # noqa: ARG002 - no other process dies while this one owns the file
+        now: float,  # noqa: ARG002 - no other process has messages while this one owns the file
         *,
         most: int = 1_000,
     ) -> list[StoredCallback]:
@@ -80,9 +80,9 @@ class SqliteStateStore(StateStore):
         self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
     ) -> ReplyWindow | None:
         def undo(window: ReplyWindow | None) -> None:
-            # If this fails, the window stays claimed, as by a process that died.
+            # If this fails, the window stays claimed, as after a crash.
             if window:
-                self._writer.submit_first(lambda entries: entries.restore_window(window, now))
+                self._writer.submit_next(lambda entries: entries.restore_window(window, now))
 
         return await self._writer.run(lambda entries: entries.claim_window(chats, reply_to, now, spare_of), undo=undo)
 
@@ -101,7 +101,7 @@ class SqliteStateStore(StateStore):
         return self._writer.expired_windows
 
     async def health(self) -> str | None:
-        # One write for all who ask while it lasts.
+        # Concurrent health checks share one write.
         if self._probe is None or self._probe.done():
             try:
                 self._probe = self._writer.submit(lambda entries: entries.probe())
@@ -110,7 +110,7 @@ class SqliteStateStore(StateStore):
             self._probe.add_done_callback(asyncio.Future.exception)
         done, _ = await asyncio.wait([self._probe], timeout=self._health_probe_seconds)
         if not done:
-            return "the state file is not written in time: check its disk"
+            return "the state file cannot be written in time: check its disk"
         failure = self._probe.exception()
         return str(failure) if failure else None
 

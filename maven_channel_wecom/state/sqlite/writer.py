@@ -1,4 +1,4 @@
-"""The thread that owns the state file: what has gathered is committed together, and the callers are told together."""
+"""The writer of the state file: a thread that commits operations of the event loop in batches."""
 
 from __future__ import annotations
 
@@ -25,32 +25,33 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 COMMIT_DELAY_SECONDS: Final = 0.005
-"""How long an operation that nobody outside waits for may wait for others to share a commit with. Lower: more commits
-under a light load. Higher: a message that was dealt with is worked on again if the process dies meanwhile."""
+"""Maximum time that a deferrable operation waits for others to share its commit, in seconds. Lower: more commits under
+a light load. Higher: a finished message is more likely to be worked on again after a crash."""
 
 _COMMIT_OPERATIONS: Final = 256
-"""The most operations of one commit. Lower: more commits under a heavy load. Higher: the next ones wait longer."""
+"""Maximum number of operations in one commit. Lower: more commits under a heavy load. Higher: queued operations wait
+longer."""
 
 
-class _Order(NamedTuple):
+class _QueuedOperation(NamedTuple):
     operation: Operation
     result: asyncio.Future[Any]
     undo: Callable[[Any], object] | None
 
 
 class Writer:
-    """Carries out operations in the order they were given, for callers in the loop that made it.
+    """Runs operations in the order of their submission, for callers in the event loop in which it was created.
 
-    While the thread commits one batch, the next one gathers in the loop. So each commit costs one hand-over to the
-    thread and one back, however many operations share it.
+    While the thread commits one batch, the event loop queues the next one. So a commit costs two switches between the
+    threads, however many operations share it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._loop = asyncio.get_running_loop()
-        self._batches: queue.SimpleQueue[Sequence[_Order] | None] = queue.SimpleQueue()
-        self._gathered: deque[_Order] = deque()
-        # Whether the thread has a batch, or is about to get one.
+        self._batches: queue.SimpleQueue[Sequence[_QueuedOperation] | None] = queue.SimpleQueue()
+        self._queue: deque[_QueuedOperation] = deque()
+        # Whether a batch is being committed or is scheduled.
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
         self._opened: asyncio.Future[_Transactions] = self._loop.create_future()
@@ -58,28 +59,28 @@ class Writer:
         self._closing = False
 
     async def open(self) -> list[StoredCallback]:
-        """Open the file and return what earlier processes left unfinished, oldest first.
+        """Open the file and return the callbacks that earlier processes left in progress, oldest first.
 
         Raises:
-            StateUnavailable: a sentence that says why not and what to do. Then there is nothing to close.
+            StateUnavailable: the file cannot be used; the message says why and what to do. Nothing has to be closed.
         """
-        # A daemon, so that a process that forgets to close does end; what was promised is in the file already.
-        threading.Thread(target=self._work, name="wecom-state", daemon=True).start()
+        # A daemon thread, so that a process ends even if it does not close the store: confirmed operations are on disk.
+        threading.Thread(target=self._run_thread, name="wecom-state", daemon=True).start()
         try:
             transactions = await self._opened
         except asyncio.CancelledError:
             self._batches.put(None)
             raise
-        return transactions.left_unfinished
+        return transactions.unfinished
 
     @property
     def open_windows(self) -> int:
-        """How many windows are open, as of the last commit."""
+        """Number of open windows as of the last commit."""
         return self._opened.result().open_windows
 
     @property
     def expired_windows(self) -> int:
-        """How many windows have expired since the file was opened, as of the last commit."""
+        """Number of windows that have expired since the file was opened, as of the last commit."""
         return self._opened.result().expired_windows
 
     async def run(
@@ -89,22 +90,24 @@ class Writer:
         undo: Callable[[_T], object] | None = None,
         may_wait: bool = False,
     ) -> _T:
-        """Return what an operation returned, once it is committed.
+        """Run an operation and return its result once it is committed.
 
         Args:
-            operation: called in the thread; called again when the transaction it was in is rolled back.
-            undo: called in the loop with what was committed for a caller who was cancelled meanwhile. An operation that
-                has one is not carried out at all if its caller is cancelled early enough; one without always is.
-            may_wait: whether it may wait for COMMIT_DELAY_SECONDS to share a commit.
+            operation: called in the thread, and called again if its transaction was rolled back because of another
+                operation.
+            undo: called in the event loop with the result if the operation was committed although its caller was
+                cancelled. An operation with `undo` is skipped if the caller is cancelled before it starts; one without
+                is always run.
+            may_wait: whether the operation may be delayed by COMMIT_DELAY_SECONDS to share a commit.
 
         Raises:
-            StateUnavailable: nothing of it was stored.
+            StateUnavailable: nothing of this operation was stored.
         """
         result = self.submit(operation, undo=undo, may_wait=may_wait)
         try:
             return await result
         except asyncio.CancelledError:
-            # Cancelled after the result came, and before the caller got it.
+            # Cancelled after the result was set, and before the caller resumed.
             if undo and result.done() and not result.cancelled() and result.exception() is None:
                 undo(result.result())
             raise
@@ -116,50 +119,50 @@ class Writer:
         undo: Callable[[_T], object] | None = None,
         may_wait: bool = False,
     ) -> asyncio.Future[_T]:
-        """Do the same for a caller that cannot await it now."""
+        """Queue an operation as `run` does, and return the future of its result."""
         if self._closing:
             message = "the state is closed"
             raise StateClosed(message)
         result: asyncio.Future[_T] = self._loop.create_future()
-        self._gathered.append(_Order(operation, result, undo))
+        self._queue.append(_QueuedOperation(operation, result, undo))
         if self._busy:
             return result
         if not may_wait:
-            self._start_soon()
+            self._schedule_batch()
         elif self._timer is None:
-            self._timer = self._loop.call_later(COMMIT_DELAY_SECONDS, self._hand_over)
+            self._timer = self._loop.call_later(COMMIT_DELAY_SECONDS, self._start_batch)
         return result
 
-    def submit_first(self, operation: Operation) -> None:
-        """Carry out an operation before all that have gathered, for nobody: it undoes something."""
+    def submit_next(self, operation: Operation) -> None:
+        """Queue an operation ahead of all others and ignore its result. It undoes an earlier one."""
         result = self._loop.create_future()
         result.add_done_callback(asyncio.Future.exception)
-        self._gathered.appendleft(_Order(operation, result, None))
+        self._queue.appendleft(_QueuedOperation(operation, result, None))
         if not self._busy:
-            self._start_soon()
+            self._schedule_batch()
 
     async def close(self) -> None:
-        """Carry out what has gathered and close the file."""
+        """Run all queued operations and close the file."""
         if not self._closing:
             self._closing = True
             if not self._busy:
-                self._hand_over()
+                self._start_batch()
         await asyncio.shield(self._closed)
 
-    def _start_soon(self) -> None:
+    def _schedule_batch(self) -> None:
         self._busy = True
         self._stop_timer()
-        # Not at once, so that whatever else this loop iteration brings shares the commit.
-        self._loop.call_soon(self._hand_over)
+        # Not immediately, so that all operations of this loop iteration share the commit.
+        self._loop.call_soon(self._start_batch)
 
-    def _hand_over(self) -> None:
-        """Give the thread what has gathered. It has nothing else to do."""
+    def _start_batch(self) -> None:
+        """Pass the queued operations to the thread, which must be idle."""
         self._stop_timer()
-        batch: list[_Order] = []
-        while self._gathered and len(batch) < _COMMIT_OPERATIONS:
-            order = self._gathered.popleft()
-            if not order.undo or not order.result.cancelled():
-                batch.append(order)
+        batch: list[_QueuedOperation] = []
+        while self._queue and len(batch) < _COMMIT_OPERATIONS:
+            queued = self._queue.popleft()
+            if not queued.undo or not queued.result.cancelled():
+                batch.append(queued)
         self._busy = bool(batch)
         if batch:
             self._batches.put(batch)
@@ -171,39 +174,39 @@ class Writer:
             self._timer.cancel()
             self._timer = None
 
-    def _work(self) -> None:
+    def _run_thread(self) -> None:
         try:
             transactions = _Transactions(self._path)
-        except Exception as error:  # noqa: BLE001 - the caller gets it
-            self._call_loop(_settle, self._opened, error)
+        except Exception as error:  # noqa: BLE001 - it is raised in `open`
+            self._call_loop(_resolve, self._opened, error)
             return
-        self._call_loop(_settle, self._opened, transactions)
+        self._call_loop(_resolve, self._opened, transactions)
         while batch := self._batches.get():
-            outcomes = transactions.commit([order.operation for order in batch])
-            self._call_loop(self._settle_batch, batch, outcomes)
+            outcomes = transactions.commit([queued.operation for queued in batch])
+            self._call_loop(self._resolve_batch, batch, outcomes)
         transactions.close()
-        self._call_loop(_settle, self._closed, None)
+        self._call_loop(_resolve, self._closed, None)
 
     def _call_loop(self, function: Callable[..., object], *arguments: object) -> None:
-        # In a loop that is closed nobody is waiting any more.
+        # The event loop may be closed, and then has no callers.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _settle_batch(self, batch: Sequence[_Order], outcomes: Sequence[Any]) -> None:
-        for order, outcome in zip(batch, outcomes, strict=True):
-            if not order.result.done():
-                _settle(order.result, outcome)
-            elif order.undo and not isinstance(outcome, StateUnavailable):
-                order.undo(outcome)
-        # Last, so that what is undone comes before whatever has gathered.
-        self._hand_over()
+    def _resolve_batch(self, batch: Sequence[_QueuedOperation], outcomes: Sequence[Any]) -> None:
+        for queued, outcome in zip(batch, outcomes, strict=True):
+            if not queued.result.done():
+                _resolve(queued.result, outcome)
+            elif queued.undo and not isinstance(outcome, StateUnavailable):
+                queued.undo(outcome)
+        # Last, so that undo operations run before those already queued.
+        self._start_batch()
 
 
 class _Transactions:
-    """Operations on one open file, some in one transaction. Made, used and closed by one thread.
+    """Transactions on one open file. An instance is created, used and closed by the same thread.
 
     Raises:
-        StateUnavailable: the file cannot be opened; a sentence that says why not and what to do.
+        StateUnavailable: the file cannot be used; the message says why and what to do.
     """
 
     def __init__(self, path: Path) -> None:
@@ -212,27 +215,27 @@ class _Transactions:
         self._damage: StateUnavailable | None = None
         self.open_windows = 0
         self.expired_windows = 0
-        (left,) = self.commit([Entries.take_over])
-        if isinstance(left, StateUnavailable):
+        (unfinished,) = self.commit([Entries.take_over])
+        if isinstance(unfinished, StateUnavailable):
             self.close()
-            raise left
-        self.left_unfinished: list[StoredCallback] = left
+            raise unfinished
+        self.unfinished: list[StoredCallback] = unfinished
 
     def commit(self, operations: Sequence[Operation]) -> list[Any]:
-        """Carry out operations and return what each returned, once all of it is on the disk.
+        """Run operations, in one transaction if possible, and return their results once they are on the disk.
 
-        A StateUnavailable in place of a result says that nothing of this operation was stored. An operation that fails
-        by itself does not take the others with it, nor does one for which there is no room; a disk that fails does.
+        A StateUnavailable in place of a result means that nothing of this operation was stored. An operation that fails
+        by itself, or for which there is no space, does not affect the others. A failing disk fails all of them.
         """
         try:
             return self._try_commit(operations)
         except Exception as error:  # noqa: BLE001 - each caller gets a StateUnavailable, whatever went wrong
             self._roll_back()
-            failure = self._judge(error)
+            failure = self._classify(error)
         if len(operations) > 1 and (failure is None or failure.reason == "state_full"):
-            # An operation may be to blame, or may need no room: one that finishes a message even makes some.
+            # One operation may be at fault, and others may need no space: finishing a message even frees some.
             return [self.commit([operation])[0] for operation in operations]
-        failure = failure or StateUnavailable("the state cannot keep an entry with such content")
+        failure = failure or StateUnavailable("the state cannot store an entry with this content")
         return [StateUnavailable(str(failure), reason=failure.reason) for _ in operations]
 
     def close(self) -> None:
@@ -241,7 +244,7 @@ class _Transactions:
     def _try_commit(self, operations: Sequence[Operation]) -> list[Any]:
         if self._damage:
             raise self._damage
-        self._file.check_place()
+        self._file.check_identity()
         entries, execute = self._entries, self._file.connection.execute
         execute("BEGIN IMMEDIATE")
         results = [operation(entries) for operation in operations]
@@ -253,13 +256,13 @@ class _Transactions:
 
     def _roll_back(self) -> None:
         connection = self._file.connection
-        # After some errors SQLite has done so already.
+        # After some errors SQLite has already rolled back.
         if connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-        self._entries.rolled_back(self.open_windows, self.expired_windows)
+        self._entries.after_rollback(self.open_windows, self.expired_windows)
 
-    def _judge(self, error: Exception) -> StateUnavailable | None:
+    def _classify(self, error: Exception) -> StateUnavailable | None:
         if isinstance(error, StateUnavailable):
             return error
         failure = explain(error, self._file.path)
@@ -268,7 +271,7 @@ class _Transactions:
         return failure
 
 
-def _settle(future: asyncio.Future[Any], outcome: object) -> None:
+def _resolve(future: asyncio.Future[Any], outcome: object) -> None:
     if future.done():
         return
     if isinstance(outcome, Exception):

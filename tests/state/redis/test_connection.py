@@ -11,9 +11,9 @@ import pytest
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.backends import open_state
 from maven_channel_wecom.state.redis.address import parse_redis_address
-from maven_channel_wecom.state.redis.breaker import FAILURES
-from maven_channel_wecom.state.redis.connection import ANSWER_SECONDS, CONNECTIONS, RedisConnection
-from maven_channel_wecom.state.redis.scripts import BEAT
+from maven_channel_wecom.state.redis.breaker import FAILURE_LIMIT
+from maven_channel_wecom.state.redis.connection import COMMAND_TIMEOUT_SECONDS, CONNECTIONS, RedisConnection
+from maven_channel_wecom.state.redis.scripts import HEARTBEAT
 from tests.fakes.certificates import Authority
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_replicas import LONG_ANSWER_SECONDS, Replicas, frozen
@@ -66,7 +66,7 @@ async def test_a_command_whose_answer_was_lost_is_sent_once_more(
     with pytest.raises(StateUnavailable, match="cannot be reached"):
         await connection.command("INCR", "counter")
     assert proxy.lost == 3
-    assert connection.trouble is not None
+    assert connection.last_failure is not None
 
 
 async def test_connections_that_die_together_are_one_failure(connection: RedisConnection, proxy: FaultProxy) -> None:
@@ -76,7 +76,7 @@ async def test_connections_that_die_together_are_one_failure(connection: RedisCo
         proxy.lose(CONNECTIONS, to=b"lost")
         answers = await asyncio.gather(*(connection.command("ECHO", "lost") for _ in range(CONNECTIONS)))
         assert answers == [b"lost"] * CONNECTIONS
-        assert connection.trouble is None
+        assert connection.last_failure is None
 
 
 async def test_connections_that_were_closed_while_idle_cost_no_failure(
@@ -96,15 +96,15 @@ async def test_an_error_about_one_command_fails_that_command_alone(connection: R
         return_exceptions=True,
     )
     assert [type(result) for result in results] == [StateUnavailable] * 10 + [bytes]
-    assert connection.trouble is None
+    assert connection.last_failure is None
 
 
 async def test_a_script_redis_does_not_know_is_sent_to_it(server: RedisServer, connection: RedisConnection) -> None:
     key = "maven-wecom:{wecom}:unfinished"
     for _ in range(2):
         await server.command("SCRIPT", "FLUSH")
-        assert await connection.run(BEAT, key, "replica", 1000, 0) == [0, 0]
-        assert await server.command("SCRIPT", "EXISTS", BEAT.sha) == [1]
+        assert await connection.run(HEARTBEAT, key, "replica", 1000, 0) == [0, 0]
+        assert await server.command("SCRIPT", "EXISTS", HEARTBEAT.sha) == [1]
 
 
 async def test_a_canceled_attempt_does_not_keep_the_circuit_open(server: RedisServer) -> None:
@@ -113,7 +113,7 @@ async def test_a_canceled_attempt_does_not_keep_the_circuit_open(server: RedisSe
     try:
         async with asyncio.timeout(10):
             async with frozen(server):
-                for _ in range(FAILURES):
+                for _ in range(FAILURE_LIMIT):
                     assert not await answers(connection)
                 canceled = False
                 while not canceled:
@@ -155,8 +155,8 @@ async def test_tls_needs_a_certificate_that_is_trusted(tmp_path: Path) -> None:
         trusting = await opened.open(f"rediss://127.0.0.1:{proxy.port}?ssl_ca_certs={trusted}")
         assert await trusting.health() is None
         wary = await opened.open(f"rediss://127.0.0.1:{proxy.port}")
-        assert "no certificate that is trusted" in (await wary.health() or "")
-        plain = await opened.open(f"rediss://127.0.0.1:{server.port}", answer_seconds=ANSWER_SECONDS)
+        assert "no trusted certificate" in (await wary.health() or "")
+        plain = await opened.open(f"rediss://127.0.0.1:{server.port}", answer_seconds=COMMAND_TIMEOUT_SECONDS)
         assert await plain.health() is not None
         for store in (trusting, wary, plain):
             await store.close()

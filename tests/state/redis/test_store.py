@@ -13,7 +13,7 @@ from maven_channel_wecom.state.redis.store import RedisStateStore
 from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission, StoredCallback
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_replicas import Replicas, healed, let_replicas_be_silent
-from tests.state.admitted import CHAT, HOUR, NOW, admission, admit, claim, take_over_all, window
+from tests.state.messages import CHAT, HOUR, NOW, admission, admit, claim, take_over_all, window
 
 if TYPE_CHECKING:
     from maven_channel_wecom.state.redis.connection import RedisConnection
@@ -228,11 +228,11 @@ async def test_an_answer_that_is_none_of_a_script_is_a_state_that_is_away(answer
     """Something that is no Redis may stand in front of it; nobody is left waiting."""
 
     class Connection:
-        trouble = None
+        last_failure = None
 
         async def run(self, *_: object) -> object:
             return answer
 
     store = RedisStateStore(cast("RedisConnection", Connection()), channel="wecom")
-    with pytest.raises(StateUnavailable, match="none of its scripts"):
+    with pytest.raises(StateUnavailable, match="no script returns"):
         await store.take_over(NOW)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state.redis.scripts import CLAIM_WINDOW, SETTLE
+from maven_channel_wecom.state.redis.scripts import APPLY_UPDATES, CLAIM_WINDOW
 from maven_channel_wecom.state.store import STATE_RETRY_SECONDS
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_replicas import Replicas, crash_redis_store, healed, let_replicas_be_silent
-from tests.state.admitted import CHAT, NOW, admission, admit, claim
+from tests.state.messages import CHAT, NOW, admission, admit, claim
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -128,7 +128,7 @@ async def test_a_claim_that_arrives_after_it_was_undone_is_not_given(server: Red
     assert await admit(far, "m1")
     stream = "maven-wecom:{wecom}:unfinished"
     for reply_to in ("m1", ""):
-        await server.command("EVAL", SETTLE.text, 1, stream, "abandon", f"late:{reply_to}", reply_to, NOW)
+        await server.command("EVAL", APPLY_UPDATES.text, 1, stream, "abandon", f"late:{reply_to}", reply_to, NOW)
         claimed = await server.command(
             "EVAL", CLAIM_WINDOW.text, 1, stream, f"late:{reply_to}", "", reply_to, "", NOW, CHAT
         )
@@ -168,7 +168,7 @@ async def test_of_many_lost_answers_none_loses_a_message(
     for number in range(60):
         message_id = f"m{number}"
         # A beat between: the breaker is not what this is about.
-        await far.beat()
+        await far.heartbeat()
         # Once: asked again, it is admitted. Twice: 503, and repeated to the same replica or to the other.
         proxy.lose(1 + number % 2, to=message_id.encode())
         for store in (far, far if number % 4 == 1 else near):
@@ -181,8 +181,8 @@ async def test_of_many_lost_answers_none_loses_a_message(
         else:
             pytest.fail("a message was never acknowledged")
     assert proxy.lost == 90
-    await far.beat()
-    await near.beat()
+    await far.heartbeat()
+    await near.heartbeat()
     await let_replicas_be_silent(server, seconds=SILENCE)
     worked_on += [callback.message_id for store in (far, near) for callback in await store.take_over(NOW)]
     assert sorted(worked_on) == sorted(f"m{number}" for number in range(60))
@@ -239,11 +239,11 @@ async def test_ends_whose_answers_were_lost_are_ends(
     for message_id in ("spent", "restored"):
         claimed = await far.claim_window([CHAT], message_id, NOW)
         assert claimed is not None
-        proxy.lose(1, to=SETTLE.sha.encode())
+        proxy.lose(1, to=APPLY_UPDATES.sha.encode())
         await (far.spend_window if message_id == "spent" else far.restore_window)(claimed, NOW)
-        proxy.lose(1, to=SETTLE.sha.encode())
+        proxy.lose(1, to=APPLY_UPDATES.sha.encode())
         await far.finish(message_id, NOW)
-    proxy.lose(1, to=SETTLE.sha.encode())
+    proxy.lose(1, to=APPLY_UPDATES.sha.encode())
     await far.release("released", NOW)
     assert proxy.lost == 5
     assert await near.claim_window([CHAT], "spent", NOW) is None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fakes.redis_replicas import let_replicas_be_silent
-from tests.state.admitted import HOUR, admit, take_over_all
+from tests.state.messages import HOUR, admit, take_over_all
 
 if TYPE_CHECKING:
     from maven_channel_wecom.policy.reply_window import ReplyWindow

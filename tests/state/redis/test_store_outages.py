@@ -11,11 +11,11 @@ import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.backends import open_state
-from maven_channel_wecom.state.redis.connection import ANSWER_SECONDS, CONNECTIONS
+from maven_channel_wecom.state.redis.connection import COMMAND_TIMEOUT_SECONDS, CONNECTIONS
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_replicas import Replicas, frozen, healed, let_replicas_be_silent
 from tests.fakes.redis_server import RedisServer
-from tests.state.admitted import CHAT, NOW, admit, claim, take_over_all
+from tests.state.messages import CHAT, NOW, admit, claim, take_over_all
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -74,7 +74,7 @@ async def test_a_dead_redis_is_told_at_once_and_healed_without_callers(server: R
             await step
     await store.spend_window(claimed, NOW)
     await store.finish("in-progress", NOW)
-    assert await store.health() == "the Redis of the state cannot be reached; start it, or correct the address"
+    assert await store.health() == "the state's Redis cannot be reached: start it, or correct the address"
     await server.restart()
     await healed(store)
     assert await outcomes(store, range(200)) == [True] * 200
@@ -99,7 +99,7 @@ async def test_a_redis_restarted_empty_costs_live_replicas_nothing(server: Redis
 
 async def test_a_frozen_redis_loses_nothing_that_it_runs_when_it_thaws(server: RedisServer, opened: Replicas) -> None:
     """It may run admissions answered 503 long ago; then repeats are duplicates, and the messages are taken over."""
-    store = await opened.open(server.address(), answer_seconds=ANSWER_SECONDS)
+    store = await opened.open(server.address(), answer_seconds=COMMAND_TIMEOUT_SECONDS)
     await admit(store, "warm")
     async with frozen(server):
         for first in range(0, 300, 100):
@@ -128,7 +128,7 @@ async def test_a_frozen_redis_loses_nothing_that_it_runs_when_it_thaws(server: R
 async def test_a_redis_that_swallows_everything_keeps_nobody_waiting(server: RedisServer, opened: Replicas) -> None:
     """Neither on the connections there are nor on a new one."""
     async with FaultProxy(server.port) as proxy:
-        store = await opened.open(proxy.address(), answer_seconds=ANSWER_SECONDS)
+        store = await opened.open(proxy.address(), answer_seconds=COMMAND_TIMEOUT_SECONDS)
         proxy.hole = True
         for first in range(0, 400, 100):
             assert all(
@@ -172,8 +172,8 @@ async def test_a_wrong_password_is_told_without_showing_it(server: RedisServer, 
     try:
         wrong = await opened.open(server.address(":canary-wrong@"))
         without = await opened.open(server.address())
-        assert await wrong.health() == "the Redis of the state refuses the user or the password; correct the address"
-        assert await without.health() == "the Redis of the state wants a password; add it to the address"
+        assert await wrong.health() == "the state's Redis refuses the user or the password: correct the address"
+        assert await without.health() == "the state's Redis requires a password: add it to the address"
         for store in (wrong, without):
             with pytest.raises(StateUnavailable) as raised:
                 await admit(store, "m1")
@@ -195,7 +195,7 @@ async def test_a_redis_that_fills_up_is_unhealthy_before_anybody_is_refused(
     try:
         async with asyncio.timeout(10):
             while True:
-                if await store.health() == "the Redis of the state is full; raise its maxmemory":
+                if await store.health() == "the state's Redis is full: raise its maxmemory":
                     break
                 # It finds out by itself, and announces nothing.
                 await asyncio.sleep(0.01)
@@ -214,7 +214,7 @@ async def test_a_full_redis_admits_nothing_and_lets_work_end(server: RedisServer
             with pytest.raises(StateUnavailable) as raised:
                 await admit(store, "m2")
             assert raised.value.reason == "state_full"
-        assert await store.health() == "the Redis of the state is full; raise its maxmemory"
+        assert await store.health() == "the state's Redis is full: raise its maxmemory"
         await store.spend_window(await claim(store, "m1"), NOW)
         await store.finish("m1", NOW)
         assert not store.deferred
@@ -256,7 +256,7 @@ async def test_an_old_redis_is_told(opened: Replicas) -> None:
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
         store = await opened.open(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
-        assert await store.health() == "the Redis of the state is too old; 7.0 or newer is needed"
+        assert await store.health() == "the state's Redis is too old: 7.0 or newer is required"
         await store.close()
 
 

@@ -12,7 +12,7 @@ from maven_channel_wecom.state.redis.scripts import TAKE_OVER
 from maven_channel_wecom.state.store import Admission, StoredCallback
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_replicas import Replicas, crash_redis_store, let_replicas_be_silent
-from tests.state.admitted import CHAT, NOW, admission, admit, claim, stored, take_over_all, window
+from tests.state.messages import CHAT, NOW, admission, admit, claim, stored, take_over_all, window
 
 if TYPE_CHECKING:
     from maven_channel_wecom.state.redis.store import RedisStateStore
@@ -59,7 +59,7 @@ async def test_much_work_in_hand_is_stored(server: RedisServer, replicas: list[R
     first, second, _ = replicas
     await first.admit([admission(f"m{number}") for number in range(450)], NOW)
     await let_replicas_be_silent(server, seconds=SILENCE)
-    await first.beat()
+    await first.heartbeat()
     assert await second.take_over(NOW) == []
 
 

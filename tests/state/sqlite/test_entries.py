@@ -8,7 +8,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission, StoredCallback
-from tests.state.admitted import CHAT, HOUR, NOW, admission, admit, window
+from tests.state.messages import CHAT, HOUR, NOW, admission, admit, window
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse
 from maven_channel_wecom.state.sqlite.schema import APPLICATION_ID, VERSION
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
-from tests.state.admitted import NOW, admission, admit, claim, stored, take_over_all, window
+from tests.state.messages import NOW, admission, admit, claim, stored, take_over_all, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -326,7 +326,7 @@ async def test_another_process_can_copy_the_file_while_the_store_writes(path: Pa
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """It is not made: a mistyped path would become a second, empty state."""
     assert await refusal(tmp_path / "no" / "state.db") == (
-        f"cannot be made, there is no folder {tmp_path}/no: create it"
+        f"cannot be created because there is no folder {tmp_path}/no: create the folder"
     )
 
 
@@ -344,7 +344,7 @@ async def test_a_link_to_nothing_is_refused(path: Path) -> None:
 
 async def test_a_file_that_is_no_database_is_refused_and_kept(path: Path) -> None:
     path.write_bytes(b"dear diary " * 1_000)
-    assert await refusal(path) == "is no SQLite database, or is damaged: name another file, or move this one away"
+    assert await refusal(path) == "is damaged or not an SQLite database: name another file, or move this one away"
     assert path.read_bytes() == b"dear diary " * 1_000
 
 
@@ -363,7 +363,7 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
     newer = VERSION + 1
     change(path, f"PRAGMA user_version = {newer}")
     assert (await refusal(path)).startswith(
-        f"was written by a newer version of this program (schema {newer}, known up to {VERSION}): run that version"
+        f"was written by a newer version of this program (schema {newer}, supported up to {VERSION}): run that version"
     )
 
 
@@ -376,14 +376,14 @@ async def test_a_schema_that_was_changed_is_refused(path: Path, statement: str) 
     """The statements would not mean what they should."""
     await make_state(path)
     change(path, statement)
-    assert (await refusal(path)).startswith("is damaged: stop the program, move the file")
+    assert (await refusal(path)).startswith("is damaged: stop the program, and move the file")
 
 
 async def test_a_file_cut_short_is_refused(path: Path) -> None:
     """The pages at its end are missing."""
     await make_state(path)
     path.write_bytes(path.read_bytes()[:-4096])
-    assert (await refusal(path)).startswith("is damaged: stop the program, move the file")
+    assert (await refusal(path)).startswith("is damaged: stop the program, and move the file")
 
 
 async def test_a_file_that_may_not_be_written_is_refused() -> None:
@@ -428,5 +428,5 @@ async def test_a_lock_file_that_is_a_link_is_not_followed(path: Path, *, exists:
     if exists:
         target.touch()
     path.with_name(f"{path.name}.lock").symlink_to(target)
-    assert "no regular file" in await refusal(path)
+    assert "not a regular file" in await refusal(path)
     assert target.exists() == exists

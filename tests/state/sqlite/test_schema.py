@@ -16,7 +16,7 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow, chat_key
 from maven_channel_wecom.state.backends import open_state
 from maven_channel_wecom.state.sqlite.schema import VERSION
-from tests.state.admitted import admission_of_event, take_over_all
+from tests.state.messages import admission_of_event, take_over_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

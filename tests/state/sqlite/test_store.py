@@ -18,7 +18,7 @@ import pytest
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 from maven_channel_wecom.state.store import Admission, StoredCallback
-from tests.state.admitted import CHAT, NOW, admission, admit, stored, window
+from tests.state.messages import CHAT, NOW, admission, admit, stored, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +111,7 @@ async def test_a_full_disk_refuses_and_goes_on_when_there_is_room(
     )
     failed = [result for result in results if isinstance(result, StateUnavailable)]
     assert {result.reason for result in failed} == {"state_full"}
-    assert str(failed[0]) == f"the state file {path} cannot grow, its disk is full: make room"
+    assert str(failed[0]) == f"the state file {path} cannot grow, its disk is full: free some space"
     admitted = {f"m{number}" for number, result in enumerate(results) if result == [True]}
     assert len(failed) + len(admitted) == 300
     with contextlib.suppress(StateUnavailable):
@@ -186,9 +186,9 @@ async def test_a_disk_that_hangs_is_unhealthy_and_is_written_to_once(store: Sqli
     await asyncio.to_thread(hangs.wait)
     for _ in range(3):
         told = await asyncio.gather(*(store.health() for _ in range(20)))
-        assert set(told) == {"the state file is not written in time: check its disk"}
+        assert set(told) == {"the state file cannot be written in time: check its disk"}
     # Traced from the operation on that is carried out first when the disk works again.
-    writer.submit_first(lambda entries: entries.connection.set_trace_callback(count))
+    writer.submit_next(lambda entries: entries.connection.set_trace_callback(count))
     works.set()
     await hanging
     async with asyncio.timeout(10):

@@ -11,7 +11,7 @@ import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.writer import Writer
-from tests.state.admitted import NOW, admission
+from tests.state.messages import NOW, admission
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -109,7 +109,7 @@ async def test_an_operation_that_fails_does_not_fail_the_others(opened: Writer) 
     results = await asyncio.gather(*(opened.run(admitting(name)) for name in names), return_exceptions=True)
     assert results[0] == results[2] == [True]
     assert isinstance(results[1], StateUnavailable)
-    assert str(results[1]) == "the state cannot keep an entry with such content"
+    assert str(results[1]) == "the state cannot store an entry with this content"
     assert opened.open_windows == 2
 
 
@@ -139,7 +139,7 @@ async def test_what_is_committed_for_a_cancelled_caller_is_undone_before_what_ha
         return "window"
 
     caller = asyncio.create_task(
-        opened.run(claim, undo=lambda window: opened.submit_first(appending(names, f"restore {window}")))
+        opened.run(claim, undo=lambda window: opened.submit_next(appending(names, f"restore {window}")))
     )
     await asyncio.to_thread(gate.entered.wait)
     caller.cancel()
@@ -160,7 +160,7 @@ async def test_a_caller_cancelled_in_the_moment_its_result_came_is_undone_first(
 
     caller = asyncio.create_task(
         opened.run(
-            appending(names, "claim"), undo=lambda window: opened.submit_first(appending(names, f"restore {window}"))
+            appending(names, "claim"), undo=lambda window: opened.submit_next(appending(names, f"restore {window}"))
         )
     )
     # It shares the commit of the claim and is told before it.
@@ -194,7 +194,7 @@ async def test_closing_undoes_what_was_committed_for_a_cancelled_caller(path: Pa
     names: list[str] = []
     gate = Gate()
     caller = asyncio.create_task(
-        writer.run(gate.operation, undo=lambda _: writer.submit_first(appending(names, "undone")))
+        writer.run(gate.operation, undo=lambda _: writer.submit_next(appending(names, "undone")))
     )
     await asyncio.to_thread(gate.entered.wait)
     caller.cancel()

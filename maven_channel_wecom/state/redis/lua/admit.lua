@@ -1,11 +1,11 @@
 #!lua
--- Claims messages, opens their windows and stores their callbacks: each all or nothing. Answers 1 for a new message and
--- 0 for another. The same call sent again finds its own token in the records, and answers the same.
--- ARGV: replica, token, the end of the claims, now; then of each message its id, received, message, chat, sender, url,
--- opened, expires, the last five empty if it has no window.
+-- Claims messages, opens their windows and stores their callbacks, atomically for each message. Returns 1 for a new
+-- message and 0 for a claimed one. A repeated call finds its own token in the records and returns the same.
+-- ARGV: replica, token, end of the claims, now; then for each message id, received, message, chat, sender, url, opened,
+-- expires. The last five are empty if it has no window.
 local replica, token, claim, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
--- Names no entry that exists: makes sure that there is a group, and that entries can be claimed, before one is added.
+-- The entry does not exist: this checks that there is a group and that XCLAIM is permitted, before anything is written.
 local claimed = redis.pcall('XCLAIM', stream, group, replica, 0, '0-1', 'JUSTID')
 if claimed.err and not claimed.err:find('NOGROUP', 1, true) then return claimed end
 if claimed.err then redis.call('XGROUP', 'CREATE', stream, group, 0, 'MKSTREAM') end
@@ -13,7 +13,7 @@ if claimed.err then redis.call('XGROUP', 'CREATE', stream, group, 0, 'MKSTREAM')
 drop_expired_windows(now, math.max(4, (#ARGV - 4) / 4))
 
 local function record(key, entry, id, chat, sender, url, opened, expires)
-  -- Names the entry, which reading "the next one" would not. LASTID marks it as delivered.
+  -- XREADGROUP would assign the next undelivered entry, which may be another one. LASTID marks this one as delivered.
   redis.call('XCLAIM', stream, group, replica, 0, entry, 'FORCE', 'JUSTID', 'LASTID', entry)
   if chat == '' then
     redis.call('HSET', key, 'owner', token, 'entry', entry, 'until', claim)
@@ -24,7 +24,7 @@ local function record(key, entry, id, chat, sender, url, opened, expires)
   list_window(id, chat, opened, expires, now)
 end
 
--- Returns 1 or 0, or nothing and the error that stopped it.
+-- Returns 1 or 0, or nil and an error.
 local function admit(id, received, message, chat, ...)
   local key = message_key(id)
   local owner, claimed_until = unpack(redis.call('HMGET', key, 'owner', 'until'))
@@ -34,7 +34,7 @@ local function admit(id, received, message, chat, ...)
   local entry = redis.call('XADD', stream, '*', 'id', id, 'chat', chat, 'received', received, 'message', message)
   local done, failure = pcall(record, key, entry, id, chat, ...)
   if done then return 1 end
-  -- Redis rolls nothing back, and a user may be denied any one command.
+  -- Redis has no rollback, and the user may lack the permission for any one of the commands.
   redis.pcall('XACK', stream, group, entry)
   redis.pcall('XDEL', stream, entry)
   redis.pcall('DEL', key)

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Claims the window of one message, or the newest one of the first chat that has an open one. The same call sent again
--- finds its own holder. ARGV: holder, owner, id, spare_of, now, then chats. `owner` is the token of a message that the
--- caller has in progress: once another replica took it over, the window is not the caller's.
+-- Claims the window of a message, or the newest one of the first chat that has an open window. A repeated call finds
+-- its own holder. ARGV: holder, owner, id, spare_of, now, then the chats. `owner` is the token of the message if the
+-- caller has it in progress; if another replica has taken the message over since, its window is not claimed.
 local holder, owner, id, spare_of, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local chats = {unpack(ARGV, 6)}
 
--- How many windows of a chat are looked at, so that no chat can keep Redis busy.
+-- Limit of the windows examined per chat, so that no chat can keep Redis busy.
 local most = 1000
 
 local function claim(candidate, of_chat)
@@ -18,7 +18,7 @@ local function claimed(candidate, chat)
   return answer(candidate, chat, unpack(fields))
 end
 
--- Returns the one of the chats that a window with these fields belongs to.
+-- Returns the requested chat to which a window with these fields belongs; nil if there is none.
 local function chat_of(of_chat, sender)
   for _, chat in ipairs(chats) do
     if is_of_chat(chat, of_chat, sender) then return chat end
@@ -41,20 +41,20 @@ if id ~= '' then
   return answer()
 end
 
--- Only this finds a repeat: which window is the newest may have changed meanwhile.
+-- A repeated call must find its window by the note, because another window may be the newest by now.
 if note then
   local held_by, of_chat, sender = unpack(redis.call('HMGET', message_key(note), 'holder', 'chat', 'sender'))
   local chat = chat_of(of_chat, sender)
   if held_by == holder and chat then return claimed(note, chat) end
 end
 
--- Claims the newest window of `chat` among those listed under `listed`, and returns it.
+-- Claims the newest window of `chat` in the sorted set of `listed`, and returns its message id.
 local function newest(chat, listed)
   for _, candidate in ipairs(redis.call('ZREVRANGE', chat_key(listed), 0, most - 1)) do
     local window, of_chat, sender, expires, owned_by =
       unpack(redis.call('HMGET', message_key(candidate), 'window', 'chat', 'sender', 'expires', 'owner'))
     if of_chat and of_chat ~= listed then
-      -- The same id came again in another chat.
+      -- The message id was admitted again in another chat.
       redis.call('ZREM', chat_key(listed), candidate)
     elseif window ~= 'open' then
       unlist_window(candidate, listed)

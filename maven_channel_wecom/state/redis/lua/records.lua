@@ -1,32 +1,30 @@
--- Put before every script: the keys of one channel, and what more than one script does with them.
--- All keys share the hash tag {channel}, so a channel lives in one slot. Only the stream is passed in KEYS; the others
--- are derived from what is read, which is allowed because they are in the same slot.
+-- Precedes every script: the keys of a channel, and the functions that several scripts use.
+-- All keys share the hash tag {channel}, so a channel is in one slot. Only the stream is passed in KEYS; the other keys
+-- are derived from data, which Redis allows because they are in the same slot.
 --
--- message:<id>   hash: until (the claim's end); in progress: owner (token of the admission or take-over), entry; with a
---                window: window (open, claimed, spent), holder (token of the claim), chat, sender, url, opened,
---                expires, repeated
--- unfinished     stream with the group `replicas`: the callbacks in progress (id, chat, received, message), each
---                pending at the replica that works on it
--- chat:<chat>    sorted set: the open windows of a chat, newest last
--- windows        sorted set: all open windows by their end, to count them and to drop expired ones a few at a time
--- pulse          hash: when any replica was last heard (last), and since when without a gap (since), in ms
--- note:<token>   what the step with this token did, for a repeat of it: the id of the window it claimed as a string,
---                empty when that claim was abandoned; the stream entries it took over as a list
+-- message:<id>   hash: until (end of the claim); if in progress: owner (token of the admission or take-over), entry; if
+-- it has a window: window (open, claimed, spent), holder (token of the claim), chat, sender, url, opened, expires,
+-- repeated unfinished     stream with the group `replicas`: the callbacks in progress (id, chat, received, message),
+-- each pending at its replica chat:<chat>    sorted set: the open windows of a chat, newest last windows        sorted
+-- set: all open windows by expiry, to count them and to remove expired ones a few at a time pulse          hash: time
+-- of the last heartbeat of any replica (last), and since when there was no gap (since), in ms note:<token>   result of
+-- the script call with this token, for a repeat of it: for a claim a string, the id whose window was claimed, empty if
+-- the claim was abandoned; for a take-over a list of stream entries
 --
--- A chat is a chat key, single:<id> or group:<id>. Versions before chat keys wrote the id alone, in the record and in
--- chat:<id>: such a window is a single chat's if the id is its sender's, and otherwise a group's. It is claimed from
--- there, so nothing is migrated. A stream entry has a `chat` only because those versions read it.
+-- A chat is a chat key, single:<id> or group:<id>. Versions before chat keys stored the bare id, in the record and in
+-- chat:<id>: such a window belongs to a single chat if the id is that of its sender, otherwise to a group. It is
+-- claimed as it is, without a migration. A stream entry has the field `chat` only because those versions read it.
 local stream, group = KEYS[1], 'replicas'
 local prefix = stream:sub(1, -#'unfinished' - 1)
 local windows = prefix .. 'windows'
 
--- Keys outlive what they hold by this much: expiry is decided by the caller's clock, Redis only tidies up.
+-- Keys outlive their contents by this time: the caller's clock decides what has expired, and Redis only cleans up.
 local margin_ms = 60000
 
--- Longer than any caller repeats a step.
+-- Longer than any caller retries a script.
 local note_ms = 600000
 
--- An idle time that marks what was given up; no replica can be silent for that long (a hundred days).
+-- Idle time that marks an entry as given up. It is longer than any replica can be silent (a hundred days).
 local given_up_ms = 8640000000
 
 local function message_key(id) return prefix .. 'message:' .. id end
@@ -47,13 +45,13 @@ local function is_of_chat(chat, of_chat, sender)
   return id ~= nil and of_chat == id and (kind == 'single') == (sender == id)
 end
 
--- Returns what a pcall failed of: a text, or a table that holds it, as the version of Redis has it.
+-- Returns the text of a pcall's error, which is a string or a table, depending on the version of Redis.
 local function text_of(failure) return type(failure) == 'table' and failure.err or failure end
 
--- How many windows a script found expired and unspent.
+-- Number of windows that the script found expired and unspent.
 local expired_windows = 0
 
--- Lists a window among those to claim; one that is over counts as expired instead.
+-- Adds a window to the open ones, or counts it as expired if it is.
 local function list_window(id, chat, opened, expires, now)
   if tonumber(expires) <= now then
     expired_windows = expired_windows + 1
@@ -62,10 +60,10 @@ local function list_window(id, chat, opened, expires, now)
   redis.call('ZADD', chat_key(chat), opened, id)
   redis.call('ZADD', windows, expires, id)
   local ends_in_ms = math.ceil((tonumber(expires) - now) * 1000) + margin_ms
-  -- About once a minute, and not with every window of the chat.
+  -- Because of the second margin, this runs about once a minute and not for every window of the chat.
   if redis.call('PTTL', chat_key(chat)) < ends_in_ms then
     redis.call('PEXPIRE', chat_key(chat), ends_in_ms + margin_ms)
-    -- Windows live equally long: those opened a lifetime before this one have expired.
+    -- All windows have the same lifetime: those opened one lifetime before this one have expired.
     redis.call('ZREMRANGEBYSCORE', chat_key(chat), '-inf', 2 * tonumber(opened) - tonumber(expires))
   end
 end
@@ -80,7 +78,7 @@ local function drop_expired_windows(now, most)
   if #expired > 0 then expired_windows = expired_windows + redis.call('ZREM', windows, unpack(expired)) end
 end
 
--- What every script answers with: how many windows are open, how many it found expired, then its own results.
+-- Returns the answer of a script: the number of open windows, the number it found expired, then its own results.
 local function answer(...) return {redis.call('ZCARD', windows), expired_windows, ...} end
 
 local function drop_entry(entry)
@@ -88,7 +86,7 @@ local function drop_entry(entry)
   redis.call('XDEL', stream, entry)
 end
 
--- Leaves of a message its claim, and a window that a reply may still go through. All but the first two arguments are
+-- Ends a message: only its claim remains, and its window while a reply may still be sent. The arguments after `now` are
 -- fields of its record.
 local function finish(key, now, entry, claim, window, expires)
   if entry then drop_entry(entry) end
@@ -106,10 +104,10 @@ local function finish(key, now, entry, claim, window, expires)
   end
 end
 
--- Records a sign of life; returns whether replicas were heard without a gap for `silent_ms`. When Redis itself was
--- frozen, cut off or had its clock set, no replica could show that it lives: all get that long to show it before any
--- counts as dead. A script that was sent before a freeze and runs after it finds the gap too, and takes nothing over.
-local function steady_pulse(silent_ms)
+-- Records a heartbeat. Returns whether heartbeats have arrived without a gap for `silent_ms`. If Redis was frozen, cut
+-- off or had its clock changed, no replica could send heartbeats, so all of them get that long before any counts as
+-- dead. A script that was sent before a freeze and runs after it finds the gap too, and takes nothing over.
+local function record_heartbeat(silent_ms)
   local time = redis.call('TIME')
   local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
   local last, since = unpack(redis.call('HMGET', prefix .. 'pulse', 'last', 'since'))

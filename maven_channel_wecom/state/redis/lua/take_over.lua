@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Takes over the callbacks of replicas that are silent or gave them up, oldest first, and opens the windows again that
--- those were answering through. Answers with id, received and message of each. The same call sent again finds in its
--- note what it took.
+-- Takes over the callbacks of replicas that are silent or gave them up, oldest first, and opens the windows that these
+-- replicas had claimed. Returns id, received and message of each callback. A repeated call finds its entries in its
+-- note. ARGV: replica, token, silent_ms, the most callbacks to take over, now, end of the claims.
 local replica, token, silent_ms, most, now, claim =
   ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 
@@ -24,14 +24,14 @@ end
 if #taken > 0 then return answer(unpack(taken)) end
 
 drop_expired_windows(now, 500)
--- Without a steady pulse only what was given up.
-local idle_ms = steady_pulse(silent_ms) and silent_ms or given_up_ms
+-- After a gap in the heartbeats, only entries that were given up are taken over.
+local idle_ms = record_heartbeat(silent_ms) and silent_ms or given_up_ms
 local pending = redis.pcall('XPENDING', stream, group, 'IDLE', idle_ms, '-', '+', most)
 if pending.err and not pending.err:find('NOGROUP', 1, true) then return pending end
 if pending.err then return answer() end
 
--- Returns whether the message is still to be worked on. `before` is the replica that had it.
-local function take(id, entry, before)
+-- Returns whether the message still has to be worked on. `previous` is the replica that had it.
+local function take(id, entry, previous)
   local key = message_key(id)
   local owned_entry, window, holder, chat, opened, expires, claimed_until =
     unpack(redis.call('HMGET', key, 'entry', 'window', 'holder', 'chat', 'opened', 'expires', 'until'))
@@ -43,7 +43,7 @@ local function take(id, entry, before)
     finish(key, now, owned_entry, claimed_until, window, expires)
     return false
   end
-  if window == 'claimed' and holder:sub(1, #before + 1) == before .. ':' then
+  if window == 'claimed' and holder:sub(1, #previous + 1) == previous .. ':' then
     redis.call('HSET', key, 'window', 'open', 'repeated', 1)
     redis.call('HDEL', key, 'holder')
     list_window(id, chat, opened, expires, now)
@@ -51,22 +51,22 @@ local function take(id, entry, before)
   redis.call('XCLAIM', stream, group, replica, 0, entry, 'JUSTID')
   redis.call('HSET', key, 'owner', token)
   if not owned_entry then
-    -- Redis evicted the record, which it was not to do; the callback is still there, without its window.
+    -- Redis evicted the record, contrary to the required policy. The callback is still there, without its window.
     redis.call('HSET', key, 'entry', entry, 'until', claim)
   end
   return true
 end
 
--- What is taken is bounded in bytes as well: an answer too large to arrive in time would take nothing over.
+-- The answer is limited in bytes as well: one that is too large to arrive in time would be lost again and again.
 local bytes_left = 262144
 
 local entries = {}
 for _, waiting in ipairs(pending) do
-  local entry, before = waiting[1], waiting[2]
+  local entry, previous = waiting[1], waiting[2]
   local callback = read(entry)
   if not callback then
     redis.call('XACK', stream, group, entry)
-  elseif take(callback.id, entry, before) then
+  elseif take(callback.id, entry, previous) then
     add(callback)
     entries[#entries + 1] = entry
     bytes_left = bytes_left - #callback.message
@@ -78,7 +78,7 @@ if #entries > 0 then
   redis.call('PEXPIRE', note_key(token), note_ms)
 end
 
--- Consumers of processes long dead; one that lives comes back with its next message.
+-- Removes the consumers of dead processes. Should one be alive, its next message creates it again.
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
   if consumer[4] == 0 and consumer[6] > 10 * silent_ms then
     redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer[2])

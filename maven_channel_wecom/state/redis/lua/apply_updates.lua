@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Records what is over, in order. ARGV: of each step what it does, its token, a message id and now.
--- Any of them may run twice, and changes nothing once another replica has taken the message over.
+-- Applies updates in order. ARGV: for each update its kind, a token, a message id and now.
+-- An update may run twice. Except for `spend`, it changes nothing once another replica has taken the message over.
 
-local function settle(token, id, released, now)
+local function finish_or_release(token, id, released, now)
   local key = message_key(id)
   local owner, entry, claim, window, expires, chat =
     unpack(redis.call('HMGET', key, 'owner', 'entry', 'until', 'window', 'expires', 'chat'))
@@ -16,7 +16,7 @@ local function settle(token, id, released, now)
   end
 end
 
--- A spent window is a fact, whoever reports it.
+-- A window is spent regardless of which replica reports it.
 local function spend(id, now)
   local key = message_key(id)
   local window, chat, expires, owner, entry, claim =
@@ -28,7 +28,7 @@ local function spend(id, now)
   if not owner then finish(key, now, entry, claim, 'spent', expires) end
 end
 
--- Only the claim that holds a window opens it again.
+-- Only the claim that holds a window can open it again.
 local function restore(holder, id, now)
   local key = message_key(id)
   local window, held_by, chat, opened, expires =
@@ -39,7 +39,7 @@ local function restore(holder, id, now)
   list_window(id, chat, opened, expires, now)
 end
 
--- Undoes a claim whose answer nobody has. Should the claim itself arrive only now, it finds the empty note.
+-- Undoes a claim whose answer was lost. If the claim itself arrives only later, it finds the empty note.
 local function abandon(holder, id, now)
   local note = note_key(holder)
   if id == '' then id = redis.call('GET', note) or '' end
@@ -47,7 +47,7 @@ local function abandon(holder, id, now)
   redis.call('SET', note, '', 'PX', note_ms)
 end
 
--- Lets a message be taken over at once that nobody works on: the answer to its admission was lost.
+-- Lets a message be taken over at once because the answer to its admission was lost and no replica works on it.
 local function give_up(token, id)
   local owner, entry = unpack(redis.call('HMGET', message_key(id), 'owner', 'entry'))
   if owner ~= token then return end
@@ -55,21 +55,21 @@ local function give_up(token, id)
   redis.call('XCLAIM', stream, group, replica, 0, entry, 'IDLE', given_up_ms, 'JUSTID')
 end
 
-local function run(step, token, id, now)
-  if step == 'finish' then settle(token, id, false, now)
-  elseif step == 'release' then settle(token, id, true, now)
-  elseif step == 'spend' then spend(id, now)
-  elseif step == 'restore' then restore(token, id, now)
-  elseif step == 'abandon' then abandon(token, id, now)
-  elseif step == 'give_up' then give_up(token, id)
+local function apply(kind, token, id, now)
+  if kind == 'finish' then finish_or_release(token, id, false, now)
+  elseif kind == 'release' then finish_or_release(token, id, true, now)
+  elseif kind == 'spend' then spend(id, now)
+  elseif kind == 'restore' then restore(token, id, now)
+  elseif kind == 'abandon' then abandon(token, id, now)
+  elseif kind == 'give_up' then give_up(token, id)
   end
 end
 
 for i = 1, #ARGV, 4 do
-  local done, failure = pcall(run, ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]))
+  local done, failure = pcall(apply, ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]))
   if not done then
     local text = text_of(failure)
-    -- A record that somebody damaged by hand must not keep all others from being settled.
+    -- A record damaged by hand must not prevent the other updates.
     if not text:find('^WRONGTYPE') and not text:find('^user_script') then return redis.error_reply(text) end
   end
 end

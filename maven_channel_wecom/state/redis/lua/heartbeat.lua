@@ -1,13 +1,14 @@
 #!lua flags=allow-oom
--- Shows that a replica lives and works on the messages named (id, token, ...), those that are still its own.
--- ARGV: replica, silent_ms, whether it gives them up instead, to be taken over at once (1 or 0), then the messages.
+-- Records a heartbeat of a replica, and confirms those of the given messages that it still owns.
+-- ARGV: replica, silent_ms, whether to give the messages up instead, to be taken over at once (1 or 0), then the id and
+-- the token of each message.
 local replica, silent_ms, idle_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1' and given_up_ms or 0
 
--- A key of another type would refuse every admission, and nothing would report it before the next one.
+-- A key of another type makes every admission fail. Without this check, only the next admission would report it.
 local kind = redis.call('TYPE', stream).ok
 if kind ~= 'stream' and kind ~= 'none' then return redis.error_reply('WRONGTYPE the stream is a ' .. kind) end
 
-steady_pulse(silent_ms)
+record_heartbeat(silent_ms)
 for i = 4, #ARGV, 2 do
   local owner, entry = unpack(redis.call('HMGET', message_key(ARGV[i]), 'owner', 'entry'))
   if owner == ARGV[i + 1] then

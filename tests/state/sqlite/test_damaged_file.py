@@ -8,7 +8,7 @@ import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.backends import open_state
-from tests.state import damage
+from tests.state import damaged_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 async def test_a_damaged_file_gives_what_was_written_or_is_refused(tmp_path: Path) -> None:
     """Whether bits were flipped, pages overwritten or ends cut off, in the file or in its WAL."""
-    await damage.write(tmp_path)
-    outcomes = await damage.examine(tmp_path, tmp_path, range(60))
+    await damaged_files.write(tmp_path)
+    outcomes = await damaged_files.examine(tmp_path, tmp_path, range(60))
     assert outcomes.total() == 60
     assert outcomes["refused"]
     assert outcomes["opened"]
@@ -27,7 +27,7 @@ async def test_a_damaged_file_gives_what_was_written_or_is_refused(tmp_path: Pat
 @pytest.mark.parametrize("content", [b"text-0 ", b"https://x/m0", b"group:chat0"], ids=["message", "url", "chat"])
 async def test_one_changed_letter_is_noticed(tmp_path: Path, content: bytes) -> None:
     """By the checksums: SQLite has none for its pages."""
-    await damage.write(tmp_path)
+    await damaged_files.write(tmp_path)
     path = tmp_path / "closed.db"
     sound = path.read_bytes()
     assert content in sound

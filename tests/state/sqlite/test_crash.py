@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.state.backends import open_state
-from tests.state.admitted import CHAT, admission, stored, take_over_all, window
+from tests.state.messages import CHAT, admission, stored, take_over_all, window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 async def admitted_before_kill(path: Path, prefix: str, lines: int) -> list[str]:
@@ -22,7 +22,7 @@ async def admitted_before_kill(path: Path, prefix: str, lines: int) -> list[str]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.state.admitting",
+        "tests.state.admit_until_killed",
         str(path),
         prefix,
         cwd=ROOT,

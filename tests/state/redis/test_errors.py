@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis import exceptions
 
-from maven_channel_wecom.state.redis.failures import ServerTooOld, is_lost_answer, unavailable
+from maven_channel_wecom.state.redis.errors import ServerTooOld, is_lost_answer, to_unavailable
 
 
 @pytest.mark.parametrize(
@@ -13,35 +13,35 @@ from maven_channel_wecom.state.redis.failures import ServerTooOld, is_lost_answe
     [
         (exceptions.BusyLoadingError("canary"), "loading"),
         (exceptions.ReadOnlyError("canary"), "read-only"),
-        (exceptions.NoPermissionError("canary"), "may not do"),
+        (exceptions.NoPermissionError("canary"), "lacks permissions"),
         (exceptions.MovedError("1234 canary:6379"), "cluster node"),
         (exceptions.AskError("1234 canary:6379"), "Cluster"),
         (exceptions.ClusterDownError("canary"), "is down"),
         (exceptions.MasterDownError("canary"), "lost its primary"),
         (exceptions.AuthenticationError("canary"), "refuses"),
-        (exceptions.AuthenticationError("Authentication required."), "wants a password"),
+        (exceptions.AuthenticationError("Authentication required."), "requires a password"),
         (exceptions.ResponseError("BUSY canary"), "busy"),
         (exceptions.ResponseError("MISCONF canary"), "save"),
         (exceptions.ResponseError("NOREPLICAS canary"), "too few replicas"),
-        (exceptions.ResponseError("WRONGTYPE canary"), "refused a step"),
+        (exceptions.ResponseError("WRONGTYPE canary"), "refused a command"),
         (exceptions.ConnectionError("canary:6379"), "cannot be reached"),
         (OSError("canary"), "cannot be reached"),
         (exceptions.TimeoutError("canary:6379"), "in time"),
         (TimeoutError("canary"), "in time"),
         (ServerTooOld(), "too old"),
-        (ValueError("canary"), "refused a step"),
+        (ValueError("canary"), "refused a command"),
     ],
 )
 def test_each_error_has_its_sentence(error: Exception, sentence: str) -> None:
     """Redis' own texts may hold addresses and keys."""
-    told = unavailable(error)
-    assert sentence in str(told)
-    assert told.reason == "state"
-    assert "canary" not in str(told)
+    failure = to_unavailable(error)
+    assert sentence in str(failure)
+    assert failure.reason == "state"
+    assert "canary" not in str(failure)
 
 
 def test_a_full_redis_has_a_reason_of_its_own() -> None:
-    assert unavailable(exceptions.OutOfMemoryError("canary")).reason == "state_full"
+    assert to_unavailable(exceptions.OutOfMemoryError("canary")).reason == "state_full"
 
 
 def test_only_a_lost_answer_is_asked_for_again() -> None:

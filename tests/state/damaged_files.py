@@ -17,7 +17,7 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow, chat_key
 from maven_channel_wecom.state.backends import open_state
 from maven_channel_wecom.state.store import Admission, StoredCallback
-from tests.state.admitted import take_over_all
+from tests.state.messages import take_over_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

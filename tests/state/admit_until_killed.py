@@ -1,6 +1,6 @@
 """A process that admits messages to a state file, in batches of eight, and prints the id of each admitted message.
 
-`python -m tests.state.admitting PATH PREFIX`; it goes on until it is killed.
+`python -m tests.state.admit_until_killed PATH PREFIX`; it goes on until it is killed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import time
 
 from maven_channel_wecom.state.backends import open_state
-from tests.state.admitted import admission
+from tests.state.messages import admission
 
 BATCH = 8
 

@@ -1,0 +1,89 @@
+"""Classification of the errors of Redis and redis-py, and the sentences that explain them to an operator.
+
+The original messages are never shown, because they may contain addresses, keys and user names.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+from redis import exceptions
+
+from maven_channel_wecom.errors import StateUnavailable
+
+_UNREACHABLE: Final = "the state's Redis cannot be reached: start it, or correct the address"
+_TIMED_OUT: Final = "the state's Redis does not answer in time"
+_REFUSED: Final = "the state's Redis refused a command: see its log"
+
+_BY_CODE: Final = {
+    "WRONGPASS": "the state's Redis refuses the user or the password: correct the address",
+    "NOAUTH": "the state's Redis requires a password: add it to the address",
+    "NOPERM": "the user of the state's Redis lacks permissions: give it +@all ~maven-wecom:*",
+    "LOADING": "the state's Redis is loading its data: wait until it has finished",
+    "BUSY": "the state's Redis is busy with a long script of another client",
+    "READONLY": "the state's Redis is a read-only replica: name the primary, or wait for the failover",
+    "MASTERDOWN": "the state's Redis has lost its primary: wait for the failover",
+    "NOREPLICAS": "the state's Redis has too few replicas to accept writes",
+    "MISCONF": "the state's Redis cannot save to its disk and accepts no writes: see its log",
+    "CLUSTERDOWN": "the state's Redis Cluster is down",
+    "MOVED": "the state's Redis is a cluster node without this channel: name an endpoint outside a cluster",
+    "ASK": "the state's Redis Cluster is moving this channel: name an endpoint outside a cluster",
+    "OOM": "the state's Redis is full: raise its maxmemory",
+}
+
+# For errors with a class of their own, redis-py removes the code from the message. Subclasses come before their bases.
+_CODES_BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (exceptions.OutOfMemoryError, "OOM"),
+    (exceptions.BusyLoadingError, "LOADING"),
+    (exceptions.ReadOnlyError, "READONLY"),
+    (exceptions.NoPermissionError, "NOPERM"),
+    (exceptions.MovedError, "MOVED"),
+    (exceptions.AskError, "ASK"),
+    (exceptions.MasterDownError, "MASTERDOWN"),
+    (exceptions.ClusterDownError, "CLUSTERDOWN"),
+)
+
+
+class ServerTooOld(Exception):
+    """The server is older than Redis 7.0, which the scripts need."""
+
+
+def to_unavailable(error: BaseException) -> StateUnavailable:
+    """Return the StateUnavailable for an error of Redis, redis-py or the network."""
+    code = _code(error)
+    if code in _BY_CODE:
+        return StateUnavailable(_BY_CODE[code], reason="state_full" if code == "OOM" else None)
+    if isinstance(error, ServerTooOld):
+        return StateUnavailable("the state's Redis is too old: 7.0 or newer is required")
+    if isinstance(error, (TimeoutError, exceptions.TimeoutError)):
+        return StateUnavailable(_TIMED_OUT)
+    if isinstance(error.__context__, ssl.SSLError):
+        return StateUnavailable("the state's Redis has no trusted certificate, or does not use TLS")
+    if isinstance(error, (OSError, exceptions.ConnectionError)):
+        return StateUnavailable(_UNREACHABLE)
+    return StateUnavailable(_REFUSED)
+
+
+def is_lost_answer(error: BaseException) -> bool:
+    """Return whether the answer to a command was lost, so that it may succeed immediately on a new connection."""
+    return isinstance(
+        error, (OSError, TimeoutError, exceptions.ConnectionError, exceptions.TimeoutError)
+    ) and not isinstance(error, (exceptions.AuthenticationError, exceptions.BusyLoadingError))
+
+
+def is_server_error(error: BaseException) -> bool:
+    """Return whether an error answer concerns the whole server and not a single command.
+
+    A full Redis is not such an error, since commands that need no memory still succeed.
+    """
+    return _code(error) in _BY_CODE and not isinstance(error, exceptions.OutOfMemoryError)
+
+
+def _code(error: BaseException) -> str:
+    if isinstance(error, exceptions.AuthenticationError):
+        return "NOAUTH" if "required" in str(error).lower() else "WRONGPASS"
+    for class_, code in _CODES_BY_CLASS:
+        if isinstance(error, class_):
+            return code
+    return str(error).partition(" ")[0] if isinstance(error, exceptions.ResponseError) else ""
