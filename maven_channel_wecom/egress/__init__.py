@@ -1,1 +1,1 @@
-"""The one guarded way out: addresses, resolver, proxies, reply POST and media download, on aiohttp's public surface."""
+"""Outgoing HTTP, on aiohttp's public API: reply POSTs and media downloads, to allowed addresses only."""

@@ -1,6 +1,6 @@
-"""Which addresses and host names an outgoing request may reach: the public internet, and nothing else.
+"""The addresses and host names that an outgoing request may reach: the public internet, and nothing else.
 
-The table is ours because `ipaddress.is_global` differs between patch releases of Python.
+The table is our own, because `ipaddress.is_global` differs between patch releases of Python.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _FORBIDDEN_IPV6: Final = tuple(
     )
 )
 
-# RFC 6052. An IPv6-only network reaches the IPv4 internet through it.
+# RFC 6052. An IPv6-only network reaches the IPv4 internet through this prefix.
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
-# RFC 6761, and suffixes of local networks: no public name ends like this. The last two are metadata services of clouds.
+# RFC 6761, and suffixes of local networks: no public name has one. The last two are metadata services of clouds.
 _FORBIDDEN_SUFFIXES: Final = (
     "localhost",
     "localdomain",
@@ -78,7 +78,7 @@ _ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)", re.ASCII
 
 
 def is_forbidden(address: str) -> bool:
-    """Tell whether a connection to this literal address is refused. So is any text but an address without a zone."""
+    """Return whether a literal address is refused. Any text but an address without a zone is refused too."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -89,19 +89,19 @@ def is_forbidden(address: str) -> bool:
 
 
 def is_forbidden_host(host: str) -> bool:
-    """Tell whether a proxy that resolves names itself may be asked for this host.
+    """Return whether a proxy that resolves names itself must not be asked for this host.
 
-    A name is refused when it belongs to a local network, and so is every spelling that a lenient resolver might read as
-    an address: short, octal, hexadecimal and integer forms. The proxy must enforce where a public name leads.
+    Refused are names of local networks, and every spelling that a lenient resolver might read as an address: short,
+    octal, hexadecimal and integer forms. Only the proxy can check the address that a public name resolves to.
     """
-    plain = unicodedata.normalize("NFKC", host).replace("。", ".").lower().removesuffix(".")
-    if plain.startswith("[") and plain.endswith("]"):
-        plain = plain[1:-1]
-    if ":" in plain or _ENDS_IN_NUMBER.fullmatch(plain):
-        return is_forbidden(plain)
-    if not _NAME.fullmatch(plain):
+    normalized = unicodedata.normalize("NFKC", host).replace("。", ".").lower().removesuffix(".")
+    if normalized.startswith("[") and normalized.endswith("]"):
+        normalized = normalized[1:-1]
+    if ":" in normalized or _ENDS_IN_NUMBER.fullmatch(normalized):
+        return is_forbidden(normalized)
+    if not _NAME.fullmatch(normalized):
         return True
-    return any(f".{plain}".endswith(f".{suffix}") for suffix in _FORBIDDEN_SUFFIXES)
+    return any(f".{normalized}".endswith(f".{suffix}") for suffix in _FORBIDDEN_SUFFIXES)
 
 
 def _is_forbidden_ipv4(address: IPv4Address) -> bool:

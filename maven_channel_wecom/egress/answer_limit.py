@@ -1,7 +1,7 @@
-"""A connector whose connections are closed when a server sends answer after answer to one request.
+"""A connector that aborts a connection when its server sends too many answers to one request.
 
-A server may send informational answers (1xx, RFC 9110 15.2) before the answer. aiohttp parses all that one read brings,
-which can be ten thousand of them in 50 ms, and has no limit for their number.
+A server may send informational answers (1xx, RFC 9110 15.2) before the final one. aiohttp parses everything that one
+read returns, which can be ten thousand of them in 50 ms, and does not limit their number.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 UNREAD_ANSWERS: Final = 16
-"""How many answers may wait to be read. Lower: a proxy that sends informational answers of its own, one or two, could
-be hung up on. Higher: a hostile host takes more of the event loop's time."""
+"""Maximum number of answers that wait to be read. Lower: connections through a proxy that adds one or two informational
+answers could be aborted. Higher: a hostile host takes more of the event loop's time."""
 
 PIECE_BYTES: Final = 2 * 1024
-"""How much is parsed before the answers are counted; it holds 120 of the shortest. Lower: downloads cost more. Higher:
+"""Number of bytes parsed before the answers are counted again: 120 of the shortest. Lower: downloads cost more. Higher:
 a hostile host takes more of the event loop's time."""
 
 
 class AnswerLimitConnector(aiohttp.BaseConnector):
-    """Puts an AnswerLimit before the protocol of each connection that it returns."""
+    """Wraps the protocol of each connection that it returns in an AnswerLimit."""
 
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - they are aiohttp's
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - aiohttp's options
         super().__init__(**options)
         self._open: set[AnswerLimit] = set()
 
     async def abort_all(self) -> None:
-        """Abort every connection that is still open: one with TLS waits for the other side to close it as well."""
+        """Abort every open connection: closing one with TLS would wait until the other side closes it as well."""
         for limit in list(self._open):
             limit.transport.abort()
-        while self._open:  # noqa: ASYNC110 - each ends within an iteration or two, and tells nobody else
+        while self._open:  # noqa: ASYNC110 - each closes within two loop iterations, and aiohttp has no event for it
             await asyncio.sleep(0)
 
     async def connect(
@@ -56,7 +56,7 @@ class AnswerLimitConnector(aiohttp.BaseConnector):
 
 
 class AnswerLimit(asyncio.Protocol):
-    """Passes everything on to aiohttp's protocol, what was received in pieces, and aborts after too many answers."""
+    """Forwards everything to aiohttp's protocol, received data in pieces, and aborts after too many answers."""
 
     def __init__(
         self, protocol: ResponseHandler, transport: asyncio.Transport, *, closed: Callable[[AnswerLimit], object]

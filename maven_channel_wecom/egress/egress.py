@@ -1,6 +1,7 @@
-"""The one way out: every reply and every download is sent here, so no request can avoid the rules.
+"""Sends every reply and every download, so that no request can bypass the rules.
 
-Never to an address that is not public, never past the configured proxy, never after a redirect, never twice.
+Unless private networks are allowed, no request reaches an address that is not public. None bypasses the configured
+proxy, follows a redirect or is sent twice.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ if TYPE_CHECKING:
     from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 
 CONNECT_SECONDS: Final = 5.0
-"""For name, connection, proxy and TLS together. WeCom's hosts answer in milliseconds or not at all. Lower: a slow proxy
-is given up. Higher: a reply waits longer for its next attempt."""
+"""Maximum time for name lookup, connection, proxy and TLS together. WeCom's hosts answer in milliseconds or not at all.
+Lower: requests through a slow proxy fail. Higher: a reply waits longer for its next attempt."""
 
 ANSWER_BYTES: Final = 64 * 1024
-"""How much of the answer to a POST is read. WeCom's own is below 1 KiB; a longer one is some proxy's page."""
+"""Maximum number of bytes read from the answer to a POST. WeCom's is below 1 KiB; a longer one is a proxy's page."""
 
-# A backslash is a slash to some parsers, so a proxy might read another host than we do.
+# Some parsers read a backslash as a slash, so a proxy could see another host than aiohttp does.
 _PLAIN_URL: Final = re.compile(r"[!-\[\]-~]+")
 
-# aiohttp would put `close` into the CONNECT to a proxy too, and a literal-minded one would close the tunnel.
+# aiohttp would also put `close` into a CONNECT request, and a proxy that takes it literally would close the tunnel.
 _CONNECT_HEADERS: Final = {"Connection": "keep-alive"}
 
 _Answer = TypeVar("_Answer")
@@ -49,24 +50,24 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(slots=True)
 class SendProgress:
-    """How far one request came. `left` is True once it may have left this machine: from then on it has a connection."""
+    """How far one request got. `left` is True once it has a connection, and thus may have left this machine."""
 
     left: bool = False
 
 
 class Egress:
-    """Sends requests under one set of rules, each on a connection of its own.
+    """Sends requests under one set of rules, each on its own connection.
 
-    A connection is not kept: bytes that a server sent unasked could be read as the answer to the next request, and a
-    request on a connection that the server just closed would count as lost.
+    Connections are not reused: bytes that a server sent unasked could be read as the answer to the next request, and a
+    request on a connection that the server has just closed would count as lost.
 
     Args:
-        proxy: URL of an http, https, socks5 or socks5h proxy, with user and password if it wants them.
-        allow_private_network: lets requests reach addresses that are not public.
-        resolver: looks up names; the system's lookup, in a thread, by default.
-        socket_factory: makes the socket for each connection that is not to a SOCKS proxy.
-        tls: which authorities to trust, for hosts and https proxies alike; the system's by default.
-        connect_seconds: limit for making a connection.
+        proxy: URL of an http, https, socks5 or socks5h proxy, with user and password if it requires them.
+        allow_private_network: whether requests may reach addresses that are not public.
+        resolver: resolves names; by default the system's resolver, in a thread.
+        socket_factory: creates the socket of each connection, except to a SOCKS proxy.
+        tls: the trusted authorities, for hosts and https proxies alike; by default the system's.
+        connect_seconds: maximum time to make a connection.
 
     Raises:
         ConfigError: the proxy is not usable.
@@ -94,7 +95,7 @@ class Egress:
         self._closed = False
         self._socks_connector: type[SocksConnector] | None = None
         if is_socks:
-            # It needs an extra, and takes 30 ms to import: at the start, not while the first answer waits.
+            # Needs an extra. Imported at start because that takes 30 ms, which would delay the first reply.
             from maven_channel_wecom.egress.socks import SocksConnector  # noqa: PLC0415 - see above
 
             self._socks_connector = SocksConnector
@@ -105,14 +106,14 @@ class Egress:
         """POST JSON once, and return the HTTP status and at most 64 KiB of the answer.
 
         Args:
-            url: asked for without changing a byte.
+            url: requested without changing a byte.
             body: the JSON.
-            timeout_seconds: limit for everything.
-            progress: tells whether the request left, also when the call is canceled.
+            timeout_seconds: maximum time for the whole request.
+            progress: records whether the request left, even if the call is canceled.
 
         Raises:
             RequestNotSent: nothing of the request left this machine.
-            AnswerLost: it left, or may have left, and the answer did not come in full.
+            AnswerLost: the request left, or may have left, and no complete answer arrived.
         """
 
         async def read(response: aiohttp.ClientResponse) -> tuple[int, bytes]:
@@ -130,7 +131,7 @@ class Egress:
     async def get(
         self, url: str, *, read: Callable[[aiohttp.ClientResponse], Awaitable[_Answer]], timeout_seconds: float
     ) -> _Answer:
-        """GET once, and return what `read` makes of the answer; a WeComError that it raises comes out as it is.
+        """GET once, and return what `read` returns for the answer. A WeComError that it raises is passed on unchanged.
 
         Raises:
             RequestNotSent, AnswerLost: as from `post`.
@@ -138,7 +139,7 @@ class Egress:
         return await self._request("GET", url, read=read, timeout_seconds=timeout_seconds, progress=SendProgress())
 
     async def close(self) -> None:
-        """Close every connection. Later requests are not sent."""
+        """Close every connection. Later requests raise RequestNotSent."""
         self._closed = True
         if self._session is not None:
             connector = self._session.connector
@@ -156,8 +157,8 @@ class Egress:
         progress: SendProgress,
         body: bytes | None = None,
     ) -> _Answer:
-        target = self._judge(url)
-        session = self._open()
+        target = self._check_url(url)
+        session = self._get_session()
         try:
             async with (
                 asyncio.timeout(timeout_seconds),
@@ -175,49 +176,49 @@ class Egress:
                 return await read(response)
         except WeComError:
             raise
-        except _FailedOnce as failed:
-            failure = self._failure(failed.__cause__ or failed, progress)
-        except Exception as error:  # noqa: BLE001 - aiohttp passes on whatever asyncio and ssl raise, AttributeError too
-            failure = self._failure(error, progress)
-        # Outside of `except`: the error's context would be aiohttp's error, which holds the URL.
+        except _NotRetriedError as failed:
+            failure = self._error_for(failed.__cause__ or failed, progress)
+        except Exception as error:  # noqa: BLE001 - aiohttp passes on what asyncio and ssl raise, even AttributeError
+            failure = self._error_for(error, progress)
+        # Raised outside `except`, where its context would be aiohttp's error, which contains the URL.
         raise failure
 
-    def _judge(self, url: str) -> URL:
-        """Return the URL as aiohttp takes it.
+    def _check_url(self, url: str) -> URL:
+        """Return the URL for aiohttp, if it may be requested.
 
         Raises:
-            RequestNotSent: it is not a plain URL, or a proxy must not be asked for it.
+            RequestNotSent: the URL is not plain, or the proxy must not be asked for its host.
         """
-        target = _read_url(url)
+        target = _parse_plain_url(url)
         if target is None:
             raise not_sent(reason="bad_url")
         if self._proxy is None or self._allow_private_network:
-            # Without a proxy every address is judged when its socket is made, which sees more than any name tells.
+            # Without a proxy, the address itself is checked when its socket is created, which is stricter.
             return target
         if addresses.is_forbidden_host(target.raw_host or ""):
             raise not_sent(reason="forbidden_address")
         return target
 
-    def _failure(self, error: BaseException, progress: SendProgress) -> RequestNotSent | AnswerLost:
+    def _error_for(self, error: BaseException, progress: SendProgress) -> RequestNotSent | AnswerLost:
         if progress.left:
             return lost("timeout" if isinstance(error, TimeoutError) else "reset")
         proxy = self._http_proxy
-        where = (proxy.raw_host or "", proxy.port or 0) if proxy is not None else None
-        return not_sent(not_sent_reason(error, http_proxy=where))
+        proxy_address = (proxy.raw_host or "", proxy.port or 0) if proxy is not None else None
+        return not_sent(not_sent_reason(error, http_proxy=proxy_address))
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _get_session(self) -> aiohttp.ClientSession:
         if self._closed:
             raise not_sent(reason="connect")
         if self._session is None:
             trace = aiohttp.TraceConfig()
-            trace.on_connection_create_end.append(_note_connection)
+            trace.on_connection_create_end.append(_record_connection)
             self._session = aiohttp.ClientSession(
                 connector=self._new_connector(),
                 timeout=self._timeout,
                 headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                middlewares=(_fail_once,),
+                middlewares=(_prevent_retry,),
                 trace_configs=[trace],
                 trust_env=False,
             )
@@ -236,7 +237,7 @@ class Egress:
         return self._socket_factory(address)
 
     def _is_forbidden(self, address: str) -> bool:
-        # With an http proxy the only address we connect to is the proxy's, which the operator chose.
+        # With an http proxy, we connect only to the proxy's address, which the operator chose.
         if self._allow_private_network or self._http_proxy is not None:
             return False
         return addresses.is_forbidden(address)
@@ -247,25 +248,25 @@ class _DirectConnector(AnswerLimitConnector, aiohttp.TCPConnector):
 
 
 async def read_up_to(limit_bytes: int, response: aiohttp.ClientResponse) -> bytes:
-    """Return the beginning of an answer's body."""
+    """Return at most `limit_bytes` from the beginning of an answer's body."""
     body = b""
     while len(body) < limit_bytes and (chunk := await response.content.read(limit_bytes - len(body))):
         body += chunk
     return body
 
 
-class _FailedOnce(Exception):
-    """Carries a failure, as its cause, past aiohttp, which would repeat a GET after some failures."""
+class _NotRetriedError(Exception):
+    """Wraps an error, its cause, because aiohttp would otherwise repeat a GET after some errors."""
 
 
-async def _fail_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+async def _prevent_retry(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     try:
         return await handler(request)
     except Exception as error:
-        raise _FailedOnce from error
+        raise _NotRetriedError from error
 
 
-async def _note_connection(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+async def _record_connection(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
     context.trace_request_ctx.left = True
 
 
@@ -274,14 +275,14 @@ def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     return socket.socket(family, kind, protocol)
 
 
-def _read_url(url: str) -> URL | None:
-    """Read an http or https URL without changing a byte, as its signature covers them; None when it is not plain."""
+def _parse_plain_url(url: str) -> URL | None:
+    """Parse an http or https URL without changing a byte that its signature covers. Return None if it is not plain."""
     if not _PLAIN_URL.fullmatch(url):
         return None
     try:
         target = URL(url, encoded=True)
-        # yarl reads the parts only when they are asked for, and raises an IndexError for `[::1]@`.
-        named = target.raw_host and target.port and "@" not in target.raw_authority
+        # yarl parses the parts lazily, and raises an IndexError for `[::1]@`.
+        plain = target.raw_host and target.port and "@" not in target.raw_authority
     except (ValueError, IndexError):
         return None
-    return target if named and target.scheme in {"http", "https"} else None
+    return target if plain and target.scheme in {"http", "https"} else None

@@ -1,4 +1,4 @@
-"""Downloads one media item within limits of size and time. What its bytes mean, and where they go, is for others."""
+"""Downloads media items within limits of size and time, and writes their bytes to a sink without interpreting them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from maven_channel_wecom.errors import DownloadFailure
 
 RETRY_DELAYS_SECONDS: Final = (0.25, 1.0)
-"""Between the attempts, of which there is one more. WeCom's storage answers 503 and resets connections now and then.
-Fewer: such an item is lost. More: a message waits longer for an item that is not there."""
+"""Delays between attempts, of which there is one more. WeCom's storage occasionally answers 503 or resets a connection.
+Fewer: such an item is lost. More: a message waits longer for an item that does not exist."""
 
 SENTENCES: Final[dict[DownloadFailure, str]] = {
-    "forbidden_address": "the media lies at an address that is not public; set allowPrivateNetwork if it is meant",
+    "forbidden_address": "the media is at an address that is not public; set allowPrivateNetwork if that is intended",
     "connect": "no connection to the media storage could be made",
-    "timeout": "the download did not end in time",
+    "timeout": "the download did not finish in time",
     "reset": "the connection broke during the download",
     "http_status": "the media storage refused the download",
     "too_large": "the media is larger than the limit",
@@ -32,8 +32,8 @@ SENTENCES: Final[dict[DownloadFailure, str]] = {
 }
 
 _CHUNK_BYTES: Final = 64 * 1024
-# Every other reason of a RequestNotSent is a connection that could not be made.
-_NOT_WORTH_CONNECTING: Final[dict[str, DownloadFailure]] = {
+# For all other reasons of a RequestNotSent, the connection could not be made.
+_NOT_TRIED_REASONS: Final[dict[str, DownloadFailure]] = {
     "forbidden_address": "forbidden_address",
     "bad_url": "bad_url",
 }
@@ -44,10 +44,10 @@ class _Transient(MediaUnavailable):
 
 
 class Sink(Protocol):
-    """Takes the bytes as they come, and raises nothing but MediaUnavailable."""
+    """Receives the bytes of a download as they arrive. Raises no exception but MediaUnavailable."""
 
     def write(self, content: bytes, /) -> object:
-        """Take the next bytes: 64 KiB at most, in a small part of a millisecond."""
+        """Write the next bytes, at most 64 KiB, in a fraction of a millisecond."""
         ...
 
 
@@ -56,14 +56,14 @@ _Sink = TypeVar("_Sink", bound=Sink)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Download(Generic[_Sink]):
-    """The sink that has the bytes, and the header `Content-Disposition` as sent, empty when there was none."""
+    """The sink that received the bytes, and the `Content-Disposition` header as sent, empty if there was none."""
 
     sink: _Sink
     content_disposition: str
 
 
 class MediaClient:
-    """Downloads through `egress`, in up to three attempts; `sleep` waits the given seconds between them."""
+    """Downloads through `egress` in up to three attempts. `sleep` waits the given number of seconds between them."""
 
     def __init__(self, egress: Egress, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._egress = egress
@@ -73,12 +73,12 @@ class MediaClient:
     async def get(
         self, url: str, new_sink: Callable[[], _Sink], *, limit_bytes: int, timeout_seconds: float
     ) -> Download[_Sink]:
-        """Download at most `limit_bytes`, in at most `timeout_seconds` for all attempts and delays together.
+        """Download at most `limit_bytes`, in at most `timeout_seconds` including all attempts and delays.
 
-        Each attempt writes into a new sink; the sink that got everything is returned.
+        Each attempt writes to a new sink. The sink of the successful attempt is returned.
 
         Raises:
-            MediaUnavailable: the reason is a DownloadFailure; or the sink raised it.
+            MediaUnavailable: with a DownloadFailure as its reason, unless the sink raised it.
         """
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -102,7 +102,7 @@ class MediaClient:
         try:
             return await self._egress.get(url, read=read, timeout_seconds=timeout_seconds)
         except RequestNotSent as error:
-            reason = _NOT_WORTH_CONNECTING.get(error.reason, "connect")
+            reason = _NOT_TRIED_REASONS.get(error.reason, "connect")
         except AnswerLost as error:
             reason = "timeout" if error.reason == "timeout" else "reset"
         raise _unavailable(reason=reason, transient=reason in {"connect", "reset"})
@@ -117,7 +117,7 @@ class MediaClient:
             received_bytes += len(chunk)
             if received_bytes > limit_bytes:
                 raise _unavailable(reason="too_large")
-            # One chunk of all downloads in each loop iteration, however many there are and however fast they come.
+            # All downloads together write one chunk per loop iteration, however many and however fast they are.
             async with self._one_write_per_iteration:
                 sink.write(chunk)
                 await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The setting `proxy` and what may be wrong with it. Nothing here connects, or needs the extra `socks`."""
+"""Checks the setting `proxy`, without connecting to the proxy and without the extra `socks`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _CREDENTIAL_BYTES: Final = 255  # RFC 1929
 
 
 def proxy_problem(proxy: str) -> str | None:
-    """Return what is wrong with a proxy's URL, the rest of a sentence that begins with its key; None if it is usable.
+    """Return what is wrong with a proxy's URL, to be appended to the name of its key, or None if the URL is usable.
 
-    The sentence never holds any part of the URL.
+    The text contains no part of the URL.
     """
     try:
         url = URL(proxy)
@@ -29,10 +29,10 @@ def proxy_problem(proxy: str) -> str | None:
 
 
 def read_proxy(proxy: str) -> URL:
-    """Return the proxy's URL, with its credentials.
+    """Return the parsed URL of a proxy, with its credentials.
 
     Raises:
-        ConfigError: it is not usable.
+        ConfigError: the proxy is not usable.
     """
     problem = proxy_problem(proxy)
     if problem is not None:
@@ -58,7 +58,7 @@ def _socks_problem(url: URL) -> str | None:
     if url.scheme not in SOCKS_SCHEMES:
         return None
     if bool(url.user) != bool(url.password):
-        return "has a user without a password, or the reverse; SOCKS takes both or neither"
+        return "has a user without a password, or the reverse; SOCKS requires both or neither"
     if find_spec("aiohttp_socks") is None:
         return "is a SOCKS proxy, which needs one more package: pip install 'maven-channel-wecom[socks]'"
     return None

@@ -1,4 +1,4 @@
-"""What a failed request means: surely not sent, or sent with the answer lost; and the sentence for each reason."""
+"""The errors for failed requests: surely not sent, or sent with the answer lost. Each reason has a sentence."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ NOT_SENT: Final[dict[NotSentReason, str]] = {
     "connect": "the connection could not be made",
     "connect_timeout": "the connection was not made in time",
     "dns": "the name of the host could not be resolved",
-    "tls": "the host could not prove who it is, or the TLS handshake failed",
-    "proxy": "the proxy could not be reached, or refused; check its address, certificate, user and password",
-    "forbidden_address": "the address is not public; set allowPrivateNetwork if it is meant",
+    "tls": "the certificate of the host could not be verified, or the TLS handshake failed",
+    "proxy": "the proxy refused or could not be reached; check its address, certificate, user and password",
+    "forbidden_address": "the address is not public; set allowPrivateNetwork if that is intended",
     "bad_url": "the URL is not a plain http or https URL",
 }
 LOST: Final[dict[LostReason, str]] = {
-    "timeout": "no complete answer came in time",
+    "timeout": "no complete answer arrived in time",
     "reset": "the connection broke before the answer was complete",
 }
 
 
 class ForbiddenAddress(OSError):
-    """An address that is not public. It has an errno because aiohttp would report `[None]` without one."""
+    """Raised for an address that is not public. It has an errno because aiohttp would report `[None]` without one."""
 
     def __init__(self) -> None:
         super().__init__(errno.EACCES, "the address is not public")
 
 
 class NameUnresolved(OSError):
-    """The resolver found no address for a name."""
+    """Raised when the resolver finds no address for a name."""
 
     def __init__(self) -> None:
         super().__init__(errno.EADDRNOTAVAIL, "the name could not be resolved")
 
 
 class ProxyUnusable(OSError):
-    """The SOCKS proxy cannot be reached, or refuses."""
+    """Raised when the SOCKS proxy cannot be reached, or refuses."""
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNREFUSED, "the proxy could not be used")
@@ -60,11 +60,11 @@ def lost(reason: LostReason) -> AnswerLost:
 
 
 def not_sent_reason(error: BaseException, *, http_proxy: tuple[str, int] | None) -> NotSentReason:
-    """Tell which step failed before there was a connection.
+    """Return the reason why no connection was made.
 
     Args:
         error: what aiohttp or the standard library raised.
-        http_proxy: host and port of the http or https proxy, to tell its failures from those of the host behind it.
+        http_proxy: host and port of the http or https proxy, to distinguish its failures from those of the host.
     """
     if isinstance(error, ssl.SSLError | aiohttp.ClientSSLError):
         at_proxy = isinstance(error, aiohttp.ClientSSLError) and (error.host, error.port) == http_proxy

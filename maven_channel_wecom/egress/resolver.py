@@ -1,4 +1,4 @@
-"""Name lookup without forbidden answers. Literal addresses never come here: aiohttp asks no resolver for them."""
+"""A resolver that removes forbidden addresses. It never sees literal addresses: aiohttp resolves only names."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 class FilteringResolver(AbstractResolver):
-    """Looks names up with `names` and returns the answers that are not forbidden."""
+    """Resolves names with another resolver, and returns the addresses that are not forbidden."""
 
-    def __init__(self, names: AbstractResolver, is_forbidden: Callable[[str], bool]) -> None:
-        self._names = names
+    def __init__(self, resolver: AbstractResolver, is_forbidden: Callable[[str], bool]) -> None:
+        self._resolver = resolver
         self._is_forbidden = is_forbidden
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Look up a name.
+        """Resolve a name.
 
         Raises:
-            NameUnresolved: there is no answer.
-            ForbiddenAddress: there are only forbidden answers.
+            NameUnresolved: the name has no address.
+            ForbiddenAddress: every address of the name is forbidden.
         """
         try:
-            answers = await self._names.resolve(host, port, family)
+            answers = await self._resolver.resolve(host, port, family)
         except (OSError, UnicodeError):
             answers = []
         if not answers:
@@ -43,5 +43,5 @@ class FilteringResolver(AbstractResolver):
         return allowed
 
     async def close(self) -> None:
-        """Close `names`."""
-        await self._names.close()
+        """Close the other resolver."""
+        await self._resolver.close()

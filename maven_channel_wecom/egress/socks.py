@@ -1,7 +1,8 @@
-"""Connections through a SOCKS5 proxy, to a checked address or to a name. Needs the `socks` extra; imported only then.
+"""Connections through a SOCKS5 proxy, to a checked address or to a name. Needs the `socks` extra; imported when used.
 
-This is the one override of a private method: neither aiohttp nor aiohttp-socks has a public place for it. aiohttp-socks
-brings its own resolver, ignores a socket factory, and expects a certificate for the address that the tunnel leads to.
+This is the only override of a private method, as neither aiohttp nor aiohttp-socks has a public hook for it.
+aiohttp-socks brings its own resolver, ignores a socket factory, and expects a certificate for the address that the
+tunnel leads to.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from aiohttp.abc import AbstractResolver
     from yarl import URL
 
-# python-socks lets its stream's errors through when the proxy hangs up or the host does not fit the protocol.
+# python-socks does not wrap the errors raised when the proxy hangs up or the host does not fit the protocol.
 _PROXY_FAILURES = (
     python_socks.ProxyError,
     python_socks.ProxyConnectionError,
@@ -39,9 +40,9 @@ class SocksConnector(AnswerLimitConnector, aiohttp_socks.ProxyConnector):
     """Opens a connection through a SOCKS5 proxy for each request.
 
     Args:
-        proxy: URL of the proxy, with user and password if it wants them.
-        resolver: finds the address that the proxy is asked for; without one, the proxy is asked for the name.
-        ssl: which authorities to trust.
+        proxy: URL of the proxy, with user and password if it requires them.
+        resolver: resolves the host to an address, which the proxy is asked for; if None, it is asked for the name.
+        ssl: the trusted authorities.
     """
 
     def __init__(self, proxy: URL, *, resolver: AbstractResolver | None, ssl: tls.SSLContext | bool) -> None:
@@ -54,7 +55,7 @@ class SocksConnector(AnswerLimitConnector, aiohttp_socks.ProxyConnector):
             ssl=ssl,
             force_close=True,
         )
-        self._names = resolver
+        self._destination_resolver = resolver
 
     async def _connect_via_proxy(
         self,
@@ -79,9 +80,9 @@ class SocksConnector(AnswerLimitConnector, aiohttp_socks.ProxyConnector):
         return tls_transport, handler
 
     async def _destinations(self, host: str, port: int) -> list[str]:
-        if self._names is None or _is_address(host):
+        if self._destination_resolver is None or _is_address(host):
             return [host]
-        return [answer["host"] for answer in await self._names.resolve(host, port)]
+        return [answer["host"] for answer in await self._destination_resolver.resolve(host, port)]
 
     async def _open_tunnel(
         self, destinations: list[str], port: int, timeout_seconds: float | None
@@ -95,7 +96,7 @@ class SocksConnector(AnswerLimitConnector, aiohttp_socks.ProxyConnector):
 
 
 class _TlsHandler(ResponseHandler):
-    """Speaks HTTP inside TLS. It keeps the tunnel's handler alive, which closes the tunnel when it is collected."""
+    """Handles HTTP inside TLS. Keeps a reference to the tunnel's handler, which closes the tunnel when collected."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tunnel: ResponseHandler) -> None:
         super().__init__(loop)

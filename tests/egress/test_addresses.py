@@ -1,4 +1,4 @@
-"""Which addresses and names are not public."""
+"""The addresses and names that are public, and those that are not."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ NOT_ADDRESSES += ["128.0.0.1\x00"]
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_allowed(address: str) -> None:
-    """Among them the last address before and the first after each forbidden network."""
+    """The cases include the last address before and the first after each forbidden network."""
     assert not is_forbidden(address)
 
 
 @pytest.mark.parametrize("address", FORBIDDEN)
 def test_addresses_that_are_not_public_are_forbidden(address: str) -> None:
-    """The first and the last address of each network, and IPv4 addresses inside IPv6 addresses."""
+    """The cases are the first and last address of each network, and IPv4 addresses inside IPv6 addresses."""
     assert is_forbidden(address)
 
 
 @pytest.mark.parametrize("text", NOT_ADDRESSES)
-def test_what_is_not_an_address_is_forbidden(text: str) -> None:
-    """An address with a zone is valid on one machine only."""
+def test_text_that_is_not_an_address_is_forbidden(text: str) -> None:
+    """The cases include addresses with a zone, which are valid on one machine only."""
     assert is_forbidden(text)
 
 
 @given(st.ip_addresses(v=4))
 def test_an_embedded_ipv4_address_is_judged_as_itself(address: IPv4Address) -> None:
-    """Mapped addresses and those of the well-known NAT64 prefix lead to the IPv4 address inside."""
+    """Mapped addresses and those with the well-known NAT64 prefix lead to the embedded IPv4 address."""
     inside = int(address)
     mapped = IPv6Address((0xFFFF << 32) | inside)
     translated = IPv6Address((0x64FF9B << 96) | inside)
@@ -70,8 +70,8 @@ def test_an_embedded_ipv4_address_is_judged_as_itself(address: IPv4Address) -> N
 
 
 @given(st.ip_addresses())
-def test_every_allowed_address_is_global_to_python_too(address: IPv4Address | IPv6Address) -> None:
-    """Our table is never looser than that of `ipaddress`."""
+def test_every_allowed_address_is_global_according_to_python(address: IPv4Address | IPv6Address) -> None:
+    """Our table never allows more than that of `ipaddress`."""
     assert is_forbidden(str(address)) or address.is_global
 
 
@@ -95,7 +95,7 @@ def test_every_allowed_address_is_global_to_python_too(address: IPv4Address | IP
     ],
 )
 def test_a_proxy_may_be_asked_for_public_names_and_addresses(host: str) -> None:
-    """Names that merely look like local ones are fine."""
+    """The cases include names that only resemble local ones."""
     assert not is_forbidden_host(host)
 
 
@@ -145,8 +145,8 @@ def test_a_proxy_may_be_asked_for_public_names_and_addresses(host: str) -> None:
         "[::1",
     ],
 )
-def test_a_proxy_is_not_asked_for_local_names_or_odd_spellings_of_addresses(host: str) -> None:
-    """A lenient resolver behind the proxy might take them for an address nearby."""
+def test_a_proxy_is_not_asked_for_local_names_or_unusual_spellings_of_addresses(host: str) -> None:
+    """A lenient resolver behind the proxy might read them as a local address."""
     assert is_forbidden_host(host)
 
 

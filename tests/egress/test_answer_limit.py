@@ -1,4 +1,4 @@
-"""How many of a server's answers are parsed."""
+"""The limit on how many of a server's answers are parsed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from maven_channel_wecom.egress.answer_limit import PIECE_BYTES, AnswerLimit
 INFORMATIONAL = b"HTTP/1.1 100 \r\n\r\n"
 
 
-class Line(asyncio.Transport):
-    """A connection that only knows whether it was aborted."""
+class FakeTransport(asyncio.Transport):
+    """A transport that only records whether it was aborted."""
 
     aborted = False
 
@@ -26,10 +26,10 @@ class Line(asyncio.Transport):
 
 @pytest.mark.parametrize("body", [0, 2_000], ids=["no-body", "body"])
 @pytest.mark.parametrize("framing", ["none", "length", "chunks"])
-async def test_of_ten_thousand_informational_answers_few_are_parsed(body: int, framing: str) -> None:
-    """The same holds behind an answer, wherever its body ends."""
-    handler, line = ResponseHandler(asyncio.get_running_loop()), Line()
-    handler.connection_made(line)
+async def test_few_of_ten_thousand_informational_answers_are_parsed(body: int, framing: str) -> None:
+    """This includes informational answers after a complete answer, wherever its body ends."""
+    handler, transport = ResponseHandler(asyncio.get_running_loop()), FakeTransport()
+    handler.connection_made(transport)
     handler.set_response_params(read_until_eof=True, auto_decompress=False)
     answer = b""
     if framing == "length":
@@ -37,16 +37,16 @@ async def test_of_ten_thousand_informational_answers_few_are_parsed(body: int, f
     elif framing == "chunks":
         chunk = b"%x\r\n" % body + b"x" * body + b"\r\n" if body else b""
         answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk + b"0\r\n\r\n"
-    AnswerLimit(handler, line, closed=lambda _: None).data_received(answer + INFORMATIONAL * 10_000)
-    assert line.aborted
+    AnswerLimit(handler, transport, closed=lambda _: None).data_received(answer + INFORMATIONAL * 10_000)
+    assert transport.aborted
     assert len(handler) <= 2 + PIECE_BYTES // len(INFORMATIONAL)
 
 
-async def test_what_came_after_a_close_is_not_parsed() -> None:
-    handler, line = ResponseHandler(asyncio.get_running_loop()), Line()
-    handler.connection_made(line)
+async def test_data_received_after_a_close_is_not_parsed() -> None:
+    handler, transport = ResponseHandler(asyncio.get_running_loop()), FakeTransport()
+    handler.connection_made(transport)
     handler.set_response_params(read_until_eof=True, auto_decompress=False)
-    limit = AnswerLimit(handler, line, closed=lambda _: None)
-    line.abort()
+    limit = AnswerLimit(handler, transport, closed=lambda _: None)
+    transport.abort()
     limit.data_received(INFORMATIONAL * 10_000)
     assert len(handler) <= 1 + PIECE_BYTES // len(INFORMATIONAL)

@@ -1,4 +1,4 @@
-"""One POST: what is sent, what is returned, and whether the request left when it failed."""
+"""A POST: what is sent and returned, and whether the request left this machine if it failed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from maven_channel_wecom.egress.egress import Egress, SendProgress
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
-from tests.fakes.sites import LoopbackServer, Site, announce, answer, hang_up, in_turn, reset, silence
+from tests.fakes.sites import LoopbackServer, Site, answer, hang_up, in_turn, reset, send_informational_answers, silence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,15 +38,15 @@ async def closing(egress: Egress) -> AsyncIterator[Egress]:
         await egress.close()
 
 
-class Mute(LoopbackServer):
-    """Accepts connections and sends nothing, so that no TLS handshake ends."""
+class SilentServer(LoopbackServer):
+    """Accepts connections and sends nothing, so that no TLS handshake completes."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
 
-class Strict(Names):
-    """Raises a UnicodeError for a name that IDNA does not allow, as Python's own lookup does."""
+class IdnaNames(Names):
+    """Raises a UnicodeError for a name that IDNA does not allow, as Python's own resolver does."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -55,8 +55,8 @@ class Strict(Names):
         return await super().resolve(host, port, family)
 
 
-class Plain(LoopbackServer):
-    """Greets in plain text, as a server without TLS does."""
+class PlainTextServer(LoopbackServer):
+    """Answers in plain text, as a server without TLS does."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -64,7 +64,7 @@ class Plain(LoopbackServer):
         await hang_up(writer)
 
 
-async def test_the_body_arrives_as_given_and_the_answer_comes_back() -> None:
+async def test_the_body_arrives_unchanged_and_the_answer_is_returned() -> None:
     """The request is plain JSON, uncompressed, without cookies, and asks for the URL as written."""
     body = '{"msgtype":"markdown","markdown":{"content":"你好"}}'.encode()
     path = "/cgi-bin/aibot/response?response_code=a%2Fb%3d+c&x=%E4%BD%A0"
@@ -86,8 +86,8 @@ async def test_the_body_arrives_as_given_and_the_answer_comes_back() -> None:
         assert "cookie" not in asked.headers
 
 
-def test_another_resolver_in_the_environment_changes_nothing() -> None:
-    """Aiohttp would use an installed aiodns, which does not find every name that the system finds."""
+def test_an_installed_aiodns_is_not_used() -> None:
+    """By default aiohttp uses aiodns if it is installed, which does not find every name that the system finds."""
     program = """
 import asyncio, sys, types
 
@@ -114,7 +114,7 @@ asyncio.run(main())
     assert done.stdout == "forbidden_address\n"
 
 
-async def test_replies_to_two_hosts_at_once_carry_the_right_host() -> None:
+async def test_simultaneous_replies_to_two_hosts_have_the_right_host_header() -> None:
     async with (
         Site(answer(b"first")) as first,
         Site(answer(b"second")) as second,
@@ -125,9 +125,9 @@ async def test_replies_to_two_hosts_at_once_carry_the_right_host() -> None:
         assert [request.headers["host"] for request in site.requests] == [f"127.0.0.1:{site.port}"]
 
 
-async def test_bytes_that_came_unasked_are_no_answer_to_the_next_request() -> None:
-    """A server that gives up on an idle connection may say so with a 408 (RFC 9110 15.5.9)."""
-    first_read, said = asyncio.Event(), asyncio.Event()
+async def test_bytes_that_were_sent_unasked_are_not_the_answer_to_the_next_request() -> None:
+    """A server that closes an idle connection may send a 408 first (RFC 9110 15.5.9)."""
+    first_read, sent = asyncio.Event(), asyncio.Event()
 
     async def speak_twice(writer: asyncio.StreamWriter) -> None:
         await answer(b"first")(writer)
@@ -135,7 +135,7 @@ async def test_bytes_that_came_unasked_are_no_answer_to_the_next_request() -> No
         try:
             await answer(b"unasked", status="408 Request Timeout")(writer)
         finally:
-            said.set()
+            sent.set()
 
     async with (
         Site(in_turn(speak_twice, answer(b"second"))) as site,
@@ -144,13 +144,13 @@ async def test_bytes_that_came_unasked_are_no_answer_to_the_next_request() -> No
     ):
         assert await egress.post(site.url, b"{}", timeout_seconds=5) == (200, b"first")
         first_read.set()
-        await said.wait()
-        # The event loop looks at every open connection meanwhile.
+        await sent.wait()
+        # Meanwhile the event loop polls every open connection.
         await egress.post(elsewhere.url, b"{}", timeout_seconds=5)
         assert await egress.post(site.url, b"{}", timeout_seconds=5) == (200, b"second")
 
 
-async def test_an_informational_answer_is_not_the_answer() -> None:
+async def test_an_informational_answer_is_skipped() -> None:
     """A proxy may send a 103 (RFC 8297) before the answer."""
 
     async def hint_first(writer: asyncio.StreamWriter) -> None:
@@ -161,9 +161,9 @@ async def test_an_informational_answer_is_not_the_answer() -> None:
         assert await egress.post(site.url, b"{}", timeout_seconds=5) == (200, b'{"errcode":0}')
 
 
-async def test_a_server_that_only_sends_informational_answers_is_hung_up_on() -> None:
-    """Parsing all of them would take the event loop's time until the request times out."""
-    async with Site(announce) as site, closing(Egress(allow_private_network=True)) as egress:
+async def test_a_connection_with_only_informational_answers_is_aborted() -> None:
+    """Parsing all of them would occupy the event loop until the request times out."""
+    async with Site(send_informational_answers) as site, closing(Egress(allow_private_network=True)) as egress:
         with pytest.raises(AnswerLost) as caught:
             await egress.post(site.url, b"{}", timeout_seconds=5)
     assert caught.value.reason == "reset"
@@ -179,26 +179,26 @@ async def test_an_answer_with_a_long_head_and_a_long_body_is_read() -> None:
 
 
 @pytest.mark.parametrize("left", [False, True], ids=["connecting", "sent"])
-async def test_a_canceled_post_tells_whether_the_request_left(*, left: bool) -> None:
+async def test_a_canceled_post_records_whether_the_request_left(*, left: bool) -> None:
     """Only a request that never left may be sent again."""
-    came = asyncio.Event()
+    received = asyncio.Event()
 
-    async def come(writer: asyncio.StreamWriter) -> None:
-        came.set()
+    async def receive(writer: asyncio.StreamWriter) -> None:
+        received.set()
         await silence(writer)
 
-    class Handshaking(Mute):
+    class HandshakeServer(SilentServer):
         async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await come(writer)
+            await receive(writer)
 
     async with (
-        Site(come) if left else Handshaking() as server,
+        Site(receive) if left else HandshakeServer() as server,
         closing(Egress(allow_private_network=True)) as egress,
     ):
         progress = SendProgress()
         url = f"{'http' if left else 'https'}://127.0.0.1:{server.port}/"
         posting = asyncio.create_task(egress.post(url, b"{}", timeout_seconds=5, progress=progress))
-        await came.wait()
+        await received.wait()
         posting.cancel()
         await asyncio.gather(posting, return_exceptions=True)
         assert posting.cancelled()
@@ -216,7 +216,7 @@ async def test_any_status_is_returned_and_no_redirect_followed(status: str) -> N
 
 
 async def test_a_page_of_html_is_returned_as_it_is() -> None:
-    """The policy decides that a gateway's page with status 200 is no success."""
+    """The policy, not this module, decides that a gateway's page with status 200 is not a success."""
     async with (
         Site(answer(b"<html>welcome</html>", headers="Content-Type: text/html\r\n")) as site,
         closing(Egress(allow_private_network=True)) as egress,
@@ -224,14 +224,13 @@ async def test_a_page_of_html_is_returned_as_it_is() -> None:
         assert await egress.post(site.url, b"{}", timeout_seconds=5) == (200, b"<html>welcome</html>")
 
 
-async def test_of_a_long_answer_64_kib_are_read() -> None:
+async def test_64_kib_of_a_long_answer_are_read() -> None:
     async with Site(answer(b"x" * 300_000)) as site, closing(Egress(allow_private_network=True)) as egress:
         status, content = await egress.post(site.url, b"{}", timeout_seconds=5)
     assert (status, len(content)) == (200, 65_536)
 
 
-async def test_an_endless_answer_ends() -> None:
-
+async def test_reading_an_endless_answer_ends() -> None:
     async def endless(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
@@ -248,7 +247,7 @@ async def unresolvable(authority: Authority) -> AsyncIterator[tuple[Egress, str]
 
 
 async def overlong_name(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
-    yield Egress(resolver=Strict({}), socket_factory=Diversion()), f"http://{'a' * 64}.example/"
+    yield Egress(resolver=IdnaNames({}), socket_factory=Diversion()), f"http://{'a' * 64}.example/"
 
 
 async def no_answers(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
@@ -257,7 +256,7 @@ async def no_answers(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
 
 async def refused(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
     with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets the port either
+        bound.bind(("127.0.0.1", 0))  # bound and not listening, so that no other process gets the port
         yield Egress(allow_private_network=True), f"http://127.0.0.1:{bound.getsockname()[1]}/"
 
 
@@ -276,15 +275,15 @@ async def another_name(authority: Authority) -> AsyncIterator[tuple[Egress, str]
         yield egress, "https://files.example/"
 
 
-async def no_tls_there(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
-    async with Plain() as plain:
+async def no_tls(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
+    async with PlainTextServer() as plain:
         yield Egress(allow_private_network=True, tls=authority.trust), f"https://127.0.0.1:{plain.port}/"
 
 
 async def slow_to_connect(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
-    async with Mute() as mute:
+    async with SilentServer() as silent:
         egress = Egress(allow_private_network=True, tls=authority.trust, connect_seconds=0.05)
-        yield egress, f"https://127.0.0.1:{mute.port}/"
+        yield egress, f"https://127.0.0.1:{silent.port}/"
 
 
 async def not_http(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
@@ -304,29 +303,29 @@ async def forbidden(authority: Authority) -> AsyncIterator[tuple[Egress, str]]:
         (refused, "connect"),
         (unknown_authority, "tls"),
         (another_name, "tls"),
-        (no_tls_there, "tls"),
+        (no_tls, "tls"),
         (slow_to_connect, "connect_timeout"),
         (not_http, "bad_url"),
         (forbidden, "forbidden_address"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
-async def test_without_a_connection_the_request_was_surely_not_sent(
+async def test_a_failure_before_the_connection_means_not_sent(
     situation: Callable[[Authority], AsyncIterator[tuple[Egress, str]]],
     reason: str,
     authority: Authority,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Each step before the request has its reason, and the error does not show the URL."""
+    """Each cause has its own reason, and the error does not contain the URL."""
     caplog.set_level(logging.DEBUG)
     async for egress, url in situation(authority):
         async with closing(egress):
-            # The limit for everything is far away: connecting must end by its own limit.
+            # The limit of the whole request is long, so connecting must end by its own limit.
             with pytest.raises(RequestNotSent) as caught:
                 async with asyncio.timeout(10):
                     await egress.post(f"{url}?response_code={CANARY}", b"{}", timeout_seconds=60)
         assert caught.value.reason == reason
-        assert_tells_nothing(caught.value, caplog)
+        assert_url_not_exposed(caught.value, caplog)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +344,7 @@ async def test_without_a_connection_the_request_was_surely_not_sent(
     ],
 )
 async def test_a_url_that_is_not_plain_is_not_used(rest: str) -> None:
-    """It has credentials, blanks, or characters that two parsers read differently; no name is looked up."""
+    """The URLs have credentials, blanks, or characters that parsers read differently. No name is resolved."""
     names = Names({"*": [["93.184.216.34"]]})
     async with closing(Egress(resolver=names, socket_factory=Diversion())) as egress:
         with pytest.raises(RequestNotSent) as caught:
@@ -354,11 +353,11 @@ async def test_a_url_that_is_not_plain_is_not_used(rest: str) -> None:
     assert CANARY not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_total_timeout_while_connecting_is_not_sent(authority: Authority) -> None:
-    """The limit for everything may be shorter than the limit for connecting."""
-    async with Mute() as mute, closing(Egress(allow_private_network=True, tls=authority.trust)) as egress:
+async def test_a_total_timeout_while_connecting_means_not_sent(authority: Authority) -> None:
+    """The limit of the whole request may be shorter than the limit for connecting."""
+    async with SilentServer() as silent, closing(Egress(allow_private_network=True, tls=authority.trust)) as egress:
         with pytest.raises(RequestNotSent) as caught:
-            await egress.post(f"https://127.0.0.1:{mute.port}/", b"{}", timeout_seconds=0.05)
+            await egress.post(f"https://127.0.0.1:{silent.port}/", b"{}", timeout_seconds=0.05)
     assert caught.value.reason == "connect_timeout"
 
 
@@ -402,12 +401,12 @@ async def not_a_web_server(writer: asyncio.StreamWriter) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
-async def test_after_the_request_left_a_failure_means_the_answer_is_lost(
+async def test_a_failure_after_the_request_left_means_the_answer_is_lost(
     script: Callable[[asyncio.StreamWriter], Awaitable[None]],
     reason: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It may have arrived, so it is not repeated."""
+    """The request may have arrived, so it is not repeated."""
     caplog.set_level(logging.DEBUG)
     async with Site(script) as site, closing(Egress(allow_private_network=True)) as egress:
         with pytest.raises(AnswerLost) as caught:
@@ -416,11 +415,11 @@ async def test_after_the_request_left_a_failure_means_the_answer_is_lost(
             )
     assert caught.value.reason == reason
     assert len(site.requests) == 1
-    assert_tells_nothing(caught.value, caplog)
+    assert_url_not_exposed(caught.value, caplog)
 
 
-async def test_after_closing_nothing_is_sent_and_nothing_is_left_open() -> None:
-    """Closing twice is fine; warnings about open connections would fail this test."""
+async def test_after_closing_nothing_is_sent_and_no_connection_is_left_open() -> None:
+    """Closing twice is allowed. Warnings about open connections would fail this test."""
     egress = Egress(allow_private_network=True)
     async with Site(answer(b"{}")) as site:
         await egress.post(site.url, b"{}", timeout_seconds=5)
@@ -434,7 +433,7 @@ async def test_after_closing_nothing_is_sent_and_nothing_is_left_open() -> None:
     gc.collect()
 
 
-async def test_a_canceled_post_stays_cancelled() -> None:
+async def test_a_canceled_post_raises_cancelled_error() -> None:
     asked = asyncio.Event()
 
     async def script(writer: asyncio.StreamWriter) -> None:
@@ -450,10 +449,10 @@ async def test_a_canceled_post_stays_cancelled() -> None:
             await post
 
 
-def assert_tells_nothing(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the text, nor the traceback with everything chained to it, nor a log line shows the URL."""
-    shown = "".join(traceback.format_exception(error)) + repr(error) + caplog.text
-    assert CANARY not in shown
+def assert_url_not_exposed(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    """Assert that the URL is not in the error, in its traceback with all chained errors, or in the log."""
+    rendered = "".join(traceback.format_exception(error)) + repr(error) + caplog.text
+    assert CANARY not in rendered
     assert "127.0.0.1" not in str(error)
     assert error.__context__ is None
     assert error.__cause__ is None

@@ -1,4 +1,4 @@
-"""Nothing reaches an address that is not public, on any way out. No test here can send anything beyond 127.0.0.1."""
+"""No request reaches an address that is not public, directly or through a proxy. All sockets here lead to 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.fakes.certificates import Authority
 
-WAYS = ["direct", "http", "https", "socks5", "socks5h"]
+ROUTES = ["direct", "http", "https", "socks5", "socks5h"]
 URLS = [
     line
     for line in (Path(__file__).parent.parent / "vectors" / "forbidden_urls.txt").read_text("utf-8").splitlines()
@@ -34,8 +34,8 @@ URLS = [
 ]
 
 
-class Way:
-    """One way out, everything on it that could notice a request, and a site behind it that would answer."""
+class Route:
+    """An Egress, the socket factory and proxy that record its requests, and a site behind them that would answer."""
 
     def __init__(self, egress: Egress, site: Site, diversion: Diversion, proxy: HttpProxy | SocksProxy | None) -> None:
         self.egress = egress
@@ -45,14 +45,14 @@ class Way:
 
     @property
     def reached(self) -> list[object]:
-        """What was asked for beyond this machine."""
+        """The destinations that were asked for, and the requests that arrived."""
         if self.proxy is None:
             return [*self._diversion.wanted, *self.site.requests]
         return [*self.proxy.asked, *self.site.requests]
 
 
 @asynccontextmanager
-async def way_out(kind: str, names: Names, authority: Authority) -> AsyncIterator[Way]:
+async def open_route(kind: str, names: Names, authority: Authority) -> AsyncIterator[Route]:
     async with AsyncExitStack() as stack:
         site = await stack.enter_async_context(Site(answer(b"ok")))
         proxy: HttpProxy | SocksProxy | None = None
@@ -69,66 +69,66 @@ async def way_out(kind: str, names: Names, authority: Authority) -> AsyncIterato
             tls=authority.trust,
         )
         stack.push_async_callback(egress.close)
-        yield Way(egress, site, diversion, proxy)
+        yield Route(egress, site, diversion, proxy)
 
 
-def test_the_table_is_long() -> None:
-    """A table that was not read would forbid nothing and pass."""
+def test_the_table_has_at_least_120_urls() -> None:
+    """With an empty table the other tests would pass without testing anything."""
     assert len(URLS) >= 120
 
 
-@pytest.mark.parametrize("kind", WAYS)
+@pytest.mark.parametrize("kind", ROUTES)
 async def test_no_reply_reaches_a_forbidden_address(kind: str, authority: Authority) -> None:
     """Every URL of the table is refused before anything leaves, though every name resolves to this machine."""
-    async with way_out(kind, Names({"*": [["127.0.0.1", "::1"]]}), authority) as way:
+    async with open_route(kind, Names({"*": [["127.0.0.1", "::1"]]}), authority) as route:
         for url in URLS:
             with pytest.raises(RequestNotSent) as caught:
-                await way.egress.post(url, b"{}", timeout_seconds=5)
+                await route.egress.post(url, b"{}", timeout_seconds=5)
             assert (url, caught.value.reason) in {(url, "forbidden_address"), (url, "bad_url")}
-            assert (url, way.reached) == (url, [])
+            assert (url, route.reached) == (url, [])
 
 
-@pytest.mark.parametrize("kind", WAYS)
+@pytest.mark.parametrize("kind", ROUTES)
 async def test_no_download_reaches_a_forbidden_address(kind: str, authority: Authority) -> None:
-    """No attempt is repeated."""
-    waits: list[float] = []
+    """Failed downloads are not retried."""
+    delays: list[float] = []
 
     async def sleep(seconds: float) -> None:
-        waits.append(seconds)
+        delays.append(seconds)
 
-    async with way_out(kind, Names({"*": [["127.0.0.1", "::1"]]}), authority) as way:
-        media = MediaClient(way.egress, sleep=sleep)
+    async with open_route(kind, Names({"*": [["127.0.0.1", "::1"]]}), authority) as route:
+        media = MediaClient(route.egress, sleep=sleep)
         for url in URLS:
             with pytest.raises(MediaUnavailable) as caught:
                 await media.get(url, io.BytesIO, limit_bytes=100, timeout_seconds=5)
             assert (url, caught.value.reason) in {(url, "forbidden_address"), (url, "bad_url")}
-            assert (url, way.reached) == (url, [])
-    assert waits == []
+            assert (url, route.reached) == (url, [])
+    assert delays == []
 
 
-@pytest.mark.parametrize("kind", WAYS)
-async def test_a_public_host_is_reached_on_every_way(kind: str, authority: Authority) -> None:
-    """The table would prove nothing if an allowed request did not arrive either."""
-    async with way_out(kind, Names({"files.example": [["93.184.216.34"]]}), authority) as way:
-        assert await way.egress.post("http://files.example/", b"{}", timeout_seconds=5) == (200, b"ok")
+@pytest.mark.parametrize("kind", ROUTES)
+async def test_a_public_host_is_reached_on_every_route(kind: str, authority: Authority) -> None:
+    """The tests of the table would prove nothing if allowed requests did not arrive either."""
+    async with open_route(kind, Names({"files.example": [["93.184.216.34"]]}), authority) as route:
+        assert await route.egress.post("http://files.example/", b"{}", timeout_seconds=5) == (200, b"ok")
         wanted = {"direct": ("93.184.216.34", 80), "socks5": ("93.184.216.34", 80), "socks5h": ("files.example", 80)}
-        assert way.reached[0] == wanted.get(kind, "files.example")
+        assert route.reached[0] == wanted.get(kind, "files.example")
 
 
-@pytest.mark.parametrize("kind", WAYS)
-async def test_a_public_literal_is_reached_on_every_way(kind: str, authority: Authority) -> None:
-    """No resolver is asked."""
+@pytest.mark.parametrize("kind", ROUTES)
+async def test_a_public_literal_address_is_reached_on_every_route(kind: str, authority: Authority) -> None:
+    """No name is resolved."""
     names = Names({})
-    async with way_out(kind, names, authority) as way:
-        assert await way.egress.post("http://[2606:4700::1]/", b"{}", timeout_seconds=5) == (200, b"ok")
+    async with open_route(kind, names, authority) as route:
+        assert await route.egress.post("http://[2606:4700::1]/", b"{}", timeout_seconds=5) == (200, b"ok")
     assert names.asked == []
 
 
-@pytest.mark.parametrize("kind", WAYS)
+@pytest.mark.parametrize("kind", ROUTES)
 async def test_an_operator_may_allow_private_networks(kind: str, authority: Authority) -> None:
-    """A simulator, or an installation in-house, has such an address."""
-    async with way_out(kind, Names({"localhost": [["127.0.0.1"]]}), authority) as way:
-        proxy = way.proxy
+    """The simulator and on-premises installations have such addresses."""
+    async with open_route(kind, Names({"localhost": [["127.0.0.1"]]}), authority) as route:
+        proxy = route.proxy
         egress = Egress(
             proxy=f"{kind}://127.0.0.1:{proxy.port}" if proxy else None,
             allow_private_network=True,
@@ -136,7 +136,7 @@ async def test_an_operator_may_allow_private_networks(kind: str, authority: Auth
             tls=authority.trust,
         )
         for host in ("localhost", "127.0.0.1"):
-            url = f"http://{host}:{way.site.port}/"
+            url = f"http://{host}:{route.site.port}/"
             assert await egress.post(url, b"{}", timeout_seconds=5) == (200, b"ok")
         await egress.close()
 
@@ -150,12 +150,12 @@ async def test_an_operator_may_allow_private_networks(kind: str, authority: Auth
 async def test_a_name_with_only_forbidden_answers_is_refused(
     kind: str, answers: list[str], authority: Authority
 ) -> None:
-    async with way_out(kind, Names({"files.example": [answers]}), authority) as way:
+    async with open_route(kind, Names({"files.example": [answers]}), authority) as route:
         for _ in range(2):
             with pytest.raises(RequestNotSent) as caught:
-                await way.egress.post("http://files.example/", b"{}", timeout_seconds=5)
+                await route.egress.post("http://files.example/", b"{}", timeout_seconds=5)
             assert caught.value.reason == "forbidden_address"
-        assert way.reached == []
+        assert route.reached == []
 
 
 @pytest.mark.parametrize("kind", ["direct", "socks5"])
@@ -164,17 +164,17 @@ async def test_a_name_with_only_forbidden_answers_is_refused(
     [["127.0.0.1", "93.184.216.34"], ["93.184.216.34", "::1", "10.0.0.1"], ["fd00::1", "10.0.0.1", "93.184.216.34"]],
     ids=" ".join,
 )
-async def test_of_mixed_answers_only_the_public_ones_are_tried(
+async def test_only_the_public_addresses_of_a_name_are_tried(
     kind: str, answers: list[str], authority: Authority
 ) -> None:
-    """The public one may come last, and two connections may race."""
-    async with way_out(kind, Names({"files.example": [answers]}), authority) as way:
-        assert await way.egress.post("http://files.example/", b"{}", timeout_seconds=5) == (200, b"ok")
-        assert [asked for asked in way.reached if isinstance(asked, tuple)] == [("93.184.216.34", 80)]
+    """The public address may be the last one, and two connections may race."""
+    async with open_route(kind, Names({"files.example": [answers]}), authority) as route:
+        assert await route.egress.post("http://files.example/", b"{}", timeout_seconds=5) == (200, b"ok")
+        assert [asked for asked in route.reached if isinstance(asked, tuple)] == [("93.184.216.34", 80)]
 
 
-async def test_mixed_answers_of_which_the_public_one_refuses_are_a_failed_connection() -> None:
-    """The host was tried, so the reason is not its address."""
+async def test_if_the_only_public_address_refuses_the_reason_is_connect() -> None:
+    """The host was tried, so the reason is not a forbidden address."""
     diversion = Diversion()
     egress = Egress(
         resolver=Names({"files.example": [["93.184.216.34", "127.0.0.1", "::1"]]}), socket_factory=diversion
@@ -187,25 +187,25 @@ async def test_mixed_answers_of_which_the_public_one_refuses_are_a_failed_connec
 
 
 @pytest.mark.parametrize("kind", ["direct", "socks5"])
-async def test_a_rebinding_name_gains_nothing(kind: str, authority: Authority) -> None:
-    """The resolver alternates between public and private answers; the address that is judged is connected to."""
+async def test_dns_rebinding_does_not_reach_a_private_address(kind: str, authority: Authority) -> None:
+    """The resolver alternates between public and private addresses; the address that is checked is connected to."""
     names = Names({"files.example": [["93.184.216.34"], ["127.0.0.1"], ["93.184.216.34", "10.0.0.1"], ["::1"]]})
-    async with way_out(kind, names, authority) as way:
+    async with open_route(kind, names, authority) as route:
         outcomes: list[str] = []
-        # Each has a port of its own, so that no cached address is used.
+        # Each request has its own port, so that no cached address is used.
         for port in range(2000, 3000):
             try:
-                await way.egress.post(f"http://files.example:{port}/", b"{}", timeout_seconds=5)
+                await route.egress.post(f"http://files.example:{port}/", b"{}", timeout_seconds=5)
             except RequestNotSent as error:
                 outcomes.append(error.reason)
             else:
                 outcomes.append("sent")
         assert outcomes == ["sent", "forbidden_address"] * 500
-        assert {asked[0] for asked in way.reached if isinstance(asked, tuple)} == {"93.184.216.34"}
+        assert {asked[0] for asked in route.reached if isinstance(asked, tuple)} == {"93.184.216.34"}
 
 
-async def test_a_literal_address_is_judged_when_its_socket_is_made() -> None:
-    """No resolver is asked for it, so a guard in the resolver alone would let it pass."""
+async def test_a_literal_address_is_checked_when_its_socket_is_created() -> None:
+    """A literal address is not resolved, so a check in the resolver alone would let it pass."""
     diversion = Diversion()
     names = Names({})
     egress = Egress(resolver=names, socket_factory=diversion)
@@ -225,7 +225,7 @@ async def test_a_literal_address_is_judged_when_its_socket_is_made() -> None:
 )
 @settings(deadline=None)
 async def test_any_text_in_place_of_a_url_is_refused_with_a_reason(text: str) -> None:
-    """There is no connection to an address that is not public either."""
+    """No connection to an address that is not public is attempted either."""
     diversion = Diversion()
     egress = Egress(resolver=Names({"*": [["93.184.216.34"]]}), socket_factory=diversion)
     with pytest.raises(RequestNotSent) as caught:

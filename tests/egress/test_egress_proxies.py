@@ -1,4 +1,4 @@
-"""A configured proxy is the only way out: it is used with its credentials, or nothing is sent."""
+"""A configured proxy is always used, with its credentials; if that fails, nothing is sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
 from tests.fakes.proxies import HttpProxy, SocksProxy
-from tests.fakes.sites import Site, announce, answer, hang_up, in_turn, reset, silence
+from tests.fakes.sites import Site, answer, hang_up, in_turn, reset, send_informational_answers, silence
 
 if TYPE_CHECKING:
     import ssl
@@ -35,8 +35,10 @@ def names() -> Names:
     return Names({"files.example": [[ADDRESS]], "localhost": [["127.0.0.1"]]})
 
 
-def via(proxy: str, *, resolver: Names | None = None, tls: ssl.SSLContext | None = None, connect: float = 5) -> Egress:
-    """Go out through `proxy`; sockets that went around it would end at its port all the same, or nowhere."""
+def egress_via(
+    proxy: str, *, resolver: Names | None = None, tls: ssl.SSLContext | None = None, connect: float = 5
+) -> Egress:
+    """Return an Egress that uses `proxy`. Sockets that bypass it lead to its port anyway, or nowhere."""
     url = URL(proxy)
     diversion = Diversion(url.port if url.host == "127.0.0.1" else None)
     return Egress(proxy=proxy, resolver=resolver or names(), socket_factory=diversion, tls=tls, connect_seconds=connect)
@@ -54,8 +56,8 @@ async def failure(egress: Egress, url: str, timeout_seconds: float = 5) -> Reque
     with pytest.raises((RequestNotSent, AnswerLost)) as caught:
         await egress.post(url, b"{}", timeout_seconds=timeout_seconds)
     await egress.close()
-    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(egress)
-    assert "canary" not in shown
+    rendered = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(egress)
+    assert "canary" not in rendered
     assert isinstance(caught.value, RequestNotSent | AnswerLost)
     return caught.value
 
@@ -65,18 +67,18 @@ async def failure(egress: Egress, url: str, timeout_seconds: float = 5) -> Reque
 async def test_a_request_goes_through_the_proxy_with_its_credentials(
     scheme: str, target: str, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The host proves its own name inside the tunnel, though socks5 was given its address."""
+    """Inside the tunnel the certificate is checked for the host's name, even if socks5 was asked for its address."""
     caplog.set_level(logging.DEBUG)
     async with AsyncExitStack() as stack:
         tls = authority.server("files.example") if target == "https" else None
         site = await stack.enter_async_context(Site(answer(b"ok"), tls=tls))
         proxy = new_proxy(scheme, site.port, authority)
         await stack.enter_async_context(proxy)
-        egress = via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
+        egress = egress_via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
         for _ in range(2):
             url = f"{target}://files.example:8443/a%2Fb?c=canary"
             assert await egress.post(url, b"{}", timeout_seconds=5) == (200, b"ok")
-            gc.collect()  # nothing that keeps the tunnel open may be collected
+            gc.collect()  # objects that keep the tunnel open must not be collected
         await egress.close()
     asked = (ADDRESS if scheme == "socks5" else "files.example", 8443)
     assert proxy.asked == ([asked] if scheme.startswith("socks") else ["files.example:8443"]) * 2
@@ -88,7 +90,7 @@ async def test_a_request_goes_through_the_proxy_with_its_credentials(
 
 @pytest.mark.parametrize("target", ["http", "https"])
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_a_dead_proxy_is_never_gone_around(scheme: str, target: str, authority: Authority) -> None:
+async def test_an_unreachable_proxy_is_never_bypassed(scheme: str, target: str, authority: Authority) -> None:
     async with Site(answer(b"ok"), tls=authority.server() if target == "https" else None) as site:
         with socket.socket() as bound:
             bound.bind(("127.0.0.1", 0))
@@ -101,30 +103,30 @@ async def test_a_dead_proxy_is_never_gone_around(scheme: str, target: str, autho
     assert site.accepted == 0
 
 
-@pytest.mark.parametrize("ours", [False, True], ids=["direct", "proxied"])
+@pytest.mark.parametrize("configured", [False, True], ids=["direct", "proxied"])
 @pytest.mark.parametrize("variable", ["http_proxy", "no_proxy"])
-async def test_settings_of_the_environment_are_not_looked_at(
-    monkeypatch: pytest.MonkeyPatch, variable: str, *, ours: bool
+async def test_proxy_settings_in_the_environment_are_ignored(
+    monkeypatch: pytest.MonkeyPatch, variable: str, *, configured: bool
 ) -> None:
-    """A proxy in the environment is neither used nor able to switch ours off."""
+    """A proxy in the environment is not used, and cannot disable the configured one."""
     async with HttpProxy() as other, Site(answer(b"ok")) as site, HttpProxy(site.port) as proxy:
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.setenv(variable, f"http://127.0.0.1:{other.port}" if variable == "http_proxy" else "*")
-        egress = Egress(proxy=f"http://127.0.0.1:{proxy.port}" if ours else None, allow_private_network=True)
+        egress = Egress(proxy=f"http://127.0.0.1:{proxy.port}" if configured else None, allow_private_network=True)
         assert await egress.post(site.url, b"{}", timeout_seconds=5) == (200, b"ok")
         await egress.close()
-    assert (other.accepted, proxy.accepted, len(site.requests)) == (0, int(ours), 1)
+    assert (other.accepted, proxy.accepted, len(site.requests)) == (0, int(configured), 1)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("case", ["wrong password", "refuses"])
-async def test_a_proxy_that_refuses_means_not_sent(scheme: str, case: str, authority: Authority) -> None:
+async def test_if_the_proxy_refuses_the_request_was_not_sent(scheme: str, case: str, authority: Authority) -> None:
     async with Site(answer(b"ok"), tls=authority.server("files.example")) as site:
         password = "another" if case == "wrong password" else PASSWORD
         to_port = None if case == "refuses" else site.port
         async with new_proxy(scheme, to_port, authority, password) as proxy:
-            egress = via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
+            egress = egress_via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
             error = await failure(egress, "https://files.example/?canary")
     assert (type(error), error.reason) == (RequestNotSent, "proxy")
     assert site.requests == []
@@ -134,35 +136,37 @@ async def test_a_proxy_that_refuses_means_not_sent(scheme: str, case: str, autho
     "refusal",
     [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n"],
 )
-async def test_an_http_proxy_that_talks_nonsense_means_not_sent(refusal: bytes) -> None:
-    """The request cannot leave before the tunnel is open."""
+async def test_after_an_invalid_answer_of_an_http_proxy_the_request_was_not_sent(refusal: bytes) -> None:
+    """The request is not sent before the tunnel is open."""
     async with HttpProxy(refusal=refusal) as proxy:
-        error = await failure(via(f"http://127.0.0.1:{proxy.port}"), "https://files.example/?canary")
+        error = await failure(egress_via(f"http://127.0.0.1:{proxy.port}"), "https://files.example/?canary")
     assert (type(error), error.reason) == (RequestNotSent, "proxy")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_an_unresolvable_proxy_is_the_proxys_failure(scheme: str, authority: Authority) -> None:
-    """It is not reported as the host's name."""
-    error = await failure(via(f"{scheme}://proxy.example:3128", resolver=Names({})), "https://files.example/")
+async def test_an_unresolvable_proxy_has_the_reason_proxy(scheme: str, authority: Authority) -> None:
+    """The failure is not reported as one of the host's name."""
+    error = await failure(egress_via(f"{scheme}://proxy.example:3128", resolver=Names({})), "https://files.example/")
     assert (type(error), error.reason) == (RequestNotSent, "proxy")
 
 
-async def test_an_untrusted_https_proxy_is_the_proxys_failure(authority: Authority) -> None:
-    """Its credentials are not sent either."""
+async def test_an_untrusted_https_proxy_has_the_reason_proxy(authority: Authority) -> None:
+    """The credentials are not sent to it either."""
     async with HttpProxy(tls=authority.server()) as proxy:
-        error = await failure(via(f"https://bot:{QUOTED}@127.0.0.1:{proxy.port}"), "https://files.example/?canary")
+        error = await failure(
+            egress_via(f"https://bot:{QUOTED}@127.0.0.1:{proxy.port}"), "https://files.example/?canary"
+        )
     assert (type(error), error.reason, proxy.asked) == (RequestNotSent, "proxy", [])
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_a_host_with_another_name_is_refused_behind_a_proxy_too(scheme: str, authority: Authority) -> None:
-    """The tunnel opened, and led to another host."""
+    """The tunnel opens, but leads to another host."""
     async with Site(answer(b"ok"), tls=authority.server("elsewhere.example")) as site:
         async with new_proxy(scheme, site.port, authority) as proxy:
-            egress = via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
+            egress = egress_via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
             error = await failure(egress, "https://files.example/?canary")
-        # asyncio of Python 3.11.7 fails at a refused certificate inside of TLS to the proxy without saying why.
+        # asyncio of Python 3.11.7 does not report why a certificate was refused inside a TLS connection to the proxy.
         reasons = {"tls", "proxy"} if scheme == "https" else {"tls"}
         assert isinstance(error, RequestNotSent)
         assert error.reason in reasons
@@ -172,8 +176,8 @@ async def test_a_host_with_another_name_is_refused_behind_a_proxy_too(scheme: st
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_a_proxy_that_never_answers_is_a_connect_timeout(scheme: str, authority: Authority) -> None:
     """Connecting through a proxy has the same limit as connecting directly."""
-    async with Site(silence) as mute:
-        egress = via(f"{scheme}://127.0.0.1:{mute.port}", tls=authority.trust, connect=0.05)
+    async with Site(silence) as silent:
+        egress = egress_via(f"{scheme}://127.0.0.1:{silent.port}", tls=authority.trust, connect=0.05)
         async with asyncio.timeout(10):
             error = await failure(egress, "https://128.0.0.1/?canary", timeout_seconds=60)
     assert (type(error), error.reason) == (RequestNotSent, "connect_timeout")
@@ -181,25 +185,25 @@ async def test_a_proxy_that_never_answers_is_a_connect_timeout(scheme: str, auth
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize(("script", "reason"), [(reset, "reset"), (hang_up, "reset"), (silence, "timeout")])
-async def test_after_the_tunnel_opened_a_failure_means_lost(
+async def test_a_failure_after_the_tunnel_opened_means_the_answer_is_lost(
     scheme: str, script: type, reason: str, authority: Authority
 ) -> None:
-    """The request is past the proxy, and may have arrived."""
+    """The request has passed the proxy, and may have arrived."""
     async with Site(script, tls=authority.server("files.example")) as site:
         async with new_proxy(scheme, site.port, authority) as proxy:
-            egress = via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
+            egress = egress_via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
             error = await failure(egress, "https://files.example/?canary", 0.5 if reason == "timeout" else 5)
         assert (type(error), error.reason, len(site.requests)) == (AnswerLost, reason, 1)
 
 
 @pytest.mark.parametrize("target", ["http", "https"])
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_a_host_that_only_sends_informational_answers_is_hung_up_on_behind_a_proxy_too(
+async def test_a_connection_with_only_informational_answers_is_aborted_behind_a_proxy_too(
     scheme: str, target: str, authority: Authority
 ) -> None:
     tls = authority.server("files.example") if target == "https" else None
-    async with Site(announce, tls=tls) as site, new_proxy(scheme, site.port, authority) as proxy:
-        egress = via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
+    async with Site(send_informational_answers, tls=tls) as site, new_proxy(scheme, site.port, authority) as proxy:
+        egress = egress_via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
         error = await failure(egress, f"{target}://files.example/?canary")
     assert (type(error), error.reason) == (AnswerLost, "reset")
 
@@ -208,7 +212,7 @@ async def test_a_host_that_only_sends_informational_answers_is_hung_up_on_behind
 async def test_a_redirect_is_not_followed_through_a_proxy_either(status: str, authority: Authority) -> None:
     moved = answer(b"", status=status, headers="Location: http://other.example/\r\n")
     async with Site(in_turn(moved, answer(b"no"))) as site, HttpProxy(site.port) as proxy:
-        egress = via(f"http://127.0.0.1:{proxy.port}")
+        egress = egress_via(f"http://127.0.0.1:{proxy.port}")
         assert (await egress.post("http://files.example/", b"{}", timeout_seconds=5))[0] == int(status[:3])
         await egress.close()
     assert proxy.asked == ["files.example"]

@@ -1,4 +1,4 @@
-"""A download is complete and within its limits, or fails with a reason."""
+"""Downloads: they are complete and within their limits, or fail with a reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CANARY = "canary-signature"
 
 
-class Waits:
+class RecordedSleep:
     """A `sleep` that records its arguments and returns at once."""
 
     def __init__(self) -> None:
@@ -42,11 +42,11 @@ class Waits:
 
 
 @asynccontextmanager
-async def storage(script: Script, waits: Waits | None = None) -> AsyncIterator[tuple[Site, MediaClient]]:
+async def storage(script: Script, recorded: RecordedSleep | None = None) -> AsyncIterator[tuple[Site, MediaClient]]:
     egress = Egress(allow_private_network=True)
     async with Site(script) as site:
         try:
-            yield site, MediaClient(egress, sleep=waits or Waits())
+            yield site, MediaClient(egress, sleep=recorded or RecordedSleep())
         finally:
             await egress.close()
 
@@ -62,8 +62,8 @@ async def content(site: Site, media: MediaClient, *, limit_bytes: int = 1_000) -
     return (await fetch(site, media, limit_bytes=limit_bytes)).sink.getvalue()
 
 
-async def test_a_download_holds_the_bytes_and_the_name_header() -> None:
-    """The URL is asked for verbatim, as its signature covers every byte of it."""
+async def test_a_download_has_the_bytes_and_the_content_disposition() -> None:
+    """The URL is requested verbatim, as its signature covers every byte of it."""
     header = "attachment; filename*=UTF-8''%E4%BD%A0.png"
     script = answer(b"\x00cipher", headers=f"Content-Disposition: {header}\r\n")
     async with storage(script) as (site, media):
@@ -75,7 +75,7 @@ async def test_a_download_holds_the_bytes_and_the_name_header() -> None:
     assert "filename" not in repr(download)
 
 
-async def test_a_download_without_a_name_header_has_an_empty_one() -> None:
+async def test_without_the_header_the_content_disposition_is_empty() -> None:
     async with storage(answer(b"")) as (site, media):
         download = await fetch(site, media)
     assert (download.sink.getvalue(), download.content_disposition) == (b"", "")
@@ -87,7 +87,7 @@ async def test_a_download_of_exactly_the_limit_passes() -> None:
 
 
 async def announced(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n")  # and no body: refused before reading
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n")  # no body: refused before reading
     await silence(writer)
 
 
@@ -105,13 +105,13 @@ async def endless(writer: asyncio.StreamWriter) -> None:
 
 @pytest.mark.parametrize("script", [announced, unannounced, endless])
 async def test_a_download_past_the_limit_is_refused(script: Script) -> None:
-    """Its size may be announced, unannounced or endless. It is not retried."""
-    waits = Waits()
-    async with storage(script, waits) as (site, media):
+    """The size may be announced, unannounced or endless. The download is not retried."""
+    recorded = RecordedSleep()
+    async with storage(script, recorded) as (site, media):
         with pytest.raises(MediaUnavailable) as caught:
             await fetch(site, media)
     assert caught.value.reason == "too_large"
-    assert (len(site.requests), waits.seconds) == (1, [])
+    assert (len(site.requests), recorded.seconds) == (1, [])
 
 
 def in_chunks(body: bytes) -> Script:
@@ -127,7 +127,7 @@ def in_chunks(body: bytes) -> Script:
 
 
 async def test_a_download_without_a_length_may_have_exactly_the_limit() -> None:
-    """One byte more is too many, though it comes long after the first."""
+    """One byte more is too much, even if it arrives long after the first."""
     async with storage(in_turn(in_chunks(b"x" * 200_000), in_chunks(b"x" * 200_001))) as (site, media):
         assert len(await content(site, media, limit_bytes=200_000)) == 200_000
         with pytest.raises(MediaUnavailable) as caught:
@@ -135,56 +135,56 @@ async def test_a_download_without_a_length_may_have_exactly_the_limit() -> None:
     assert caught.value.reason == "too_large"
 
 
-async def test_an_answer_longer_than_announced_is_a_broken_one() -> None:
-    """It is retried: the next answer may be right."""
+async def test_an_answer_longer_than_announced_is_retried() -> None:
     async with storage(in_turn(answer(b"whole and more", length=5), answer(b"whole"))) as (site, media):
         assert await content(site, media) == b"whole"
     assert len(site.requests) == 2
 
 
-async def test_a_large_download_comes_in_small_parts() -> None:
-    """Decrypting a larger part would hold up the event loop."""
+async def test_a_large_download_is_written_in_small_parts() -> None:
+    """Decrypting a larger part would block the event loop."""
     sizes = []
 
-    class Parts(io.BytesIO):
+    class RecordingSink(io.BytesIO):
         def write(self, part: bytes, /) -> int:  # type: ignore[override]
             sizes.append(len(part))
             return super().write(part)
 
     async with storage(answer(b"x" * 1_000_000)) as (site, media):
-        download = await media.get(site.url, Parts, limit_bytes=1_000_000, timeout_seconds=5)
+        download = await media.get(site.url, RecordingSink, limit_bytes=1_000_000, timeout_seconds=5)
     assert len(download.sink.getvalue()) == sum(sizes) == 1_000_000
     assert max(sizes) <= 64 * 1024
 
 
-async def test_downloads_take_turns_however_fast_they_come() -> None:
-    """Between two parts of any download, everything else that is ready runs."""
+async def test_downloads_write_one_part_per_loop_iteration() -> None:
+    """Between two parts of any downloads, all other tasks that are ready run."""
     order = []
 
-    class Parts(io.BytesIO):
+    class RecordingSink(io.BytesIO):
         def write(self, part: bytes, /) -> int:  # type: ignore[override]
             order.append("part")
             return super().write(part)
 
-    async def everything_else() -> None:
+    async def other_task() -> None:
         while True:
-            order.append("turn")
+            order.append("others")
             await asyncio.sleep(0)
 
     async with storage(answer(b"x" * 1_000_000)) as (site, media):
-        others = asyncio.create_task(everything_else())
-        await asyncio.gather(*(media.get(site.url, Parts, limit_bytes=1_000_000, timeout_seconds=5) for _ in range(4)))
+        others = asyncio.create_task(other_task())
+        await asyncio.gather(
+            *(media.get(site.url, RecordingSink, limit_bytes=1_000_000, timeout_seconds=5) for _ in range(4))
+        )
         others.cancel()
     assert ("part", "part") not in set(pairwise(order))
 
 
-async def test_a_canceled_download_leaves_nothing_behind() -> None:
-    """Its bytes are freed and its connection is closed."""
+async def test_a_canceled_download_frees_its_bytes_and_closes_its_connection() -> None:
     closed = asyncio.Event()
-    sinks: list[weakref.ref[Arriving]] = []
+    sinks: list[weakref.ref[ReportingSink]] = []
     arrived = asyncio.Event()
 
-    class Arriving(io.BytesIO):
+    class ReportingSink(io.BytesIO):
         def __init__(self) -> None:
             super().__init__()
             sinks.append(weakref.ref(self))
@@ -193,15 +193,15 @@ async def test_a_canceled_download_leaves_nothing_behind() -> None:
             arrived.set()
             return super().write(part)
 
-    async def on_and_on(writer: asyncio.StreamWriter) -> None:
+    async def endless_until_closed(writer: asyncio.StreamWriter) -> None:
         try:
             await endless(writer)
         except ConnectionError:
             closed.set()
             raise
 
-    async with storage(on_and_on) as (site, media):
-        downloading = asyncio.create_task(media.get(site.url, Arriving, limit_bytes=10**9, timeout_seconds=5))
+    async with storage(endless_until_closed) as (site, media):
+        downloading = asyncio.create_task(media.get(site.url, ReportingSink, limit_bytes=10**9, timeout_seconds=5))
         async with asyncio.timeout(5):
             await arrived.wait()
             downloading.cancel()
@@ -212,8 +212,8 @@ async def test_a_canceled_download_leaves_nothing_behind() -> None:
         assert [sink() for sink in sinks] == [None]
 
 
-async def test_a_compressed_answer_is_not_unpacked() -> None:
-    """We did not ask for compression, and a few bytes stay a few bytes."""
+async def test_a_compressed_answer_is_not_decompressed() -> None:
+    """Compression was not requested, and a small answer must not expand in memory."""
     bomb = gzip.compress(bytes(1_000_000))
     async with storage(answer(bomb, headers="Content-Encoding: gzip\r\n")) as (site, media):
         assert await content(site, media, limit_bytes=len(bomb)) == bomb
@@ -239,13 +239,13 @@ async def stalled(writer: asyncio.StreamWriter) -> None:
     [reset, hang_up, cut, torn, answer(b"", status="503 Busy")],
     ids=["reset", "hang_up", "cut", "torn", "503"],
 )
-async def test_a_transient_failure_is_tried_three_times_in_all(broken: Script) -> None:
-    """Each attempt is one request, without a retry of aiohttp's own, and starts with a new sink."""
-    waits = Waits()
-    async with storage(in_turn(broken, broken, answer(b"whole")), waits) as (site, media):
+async def test_after_a_transient_failure_there_are_three_attempts_in_all(broken: Script) -> None:
+    """Each attempt is one request, which aiohttp does not retry, and has a new sink."""
+    recorded = RecordedSleep()
+    async with storage(in_turn(broken, broken, answer(b"whole")), recorded) as (site, media):
         assert await content(site, media) == b"whole"
     assert len(site.requests) == 3
-    assert waits.seconds == [0.25, 1.0]
+    assert recorded.seconds == [0.25, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -265,14 +265,14 @@ async def test_a_transient_failure_is_tried_three_times_in_all(broken: Script) -
     ],
     ids=["reset", "hang_up", "cut", "503", "500", "403", "204", "206", "302", "silence", "stalled"],
 )
-async def test_a_lasting_failure_has_its_reason(script: Script, reason: DownloadFailure, requests: int) -> None:
-    """The error shows neither the URL nor its signature."""
+async def test_a_permanent_failure_has_its_reason(script: Script, reason: DownloadFailure, requests: int) -> None:
+    """The error contains neither the URL nor its signature."""
     async with storage(script) as (site, media):
         with pytest.raises(MediaUnavailable) as caught:
             await fetch(site, media, timeout_seconds=0.2 if reason == "timeout" else 5)
     assert (caught.value.reason, len(site.requests)) == (reason, requests)
     assert str(caught.value) == SENTENCES[reason]
-    assert_tells_nothing(caught.value)
+    assert_url_not_exposed(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -284,18 +284,18 @@ async def test_a_lasting_failure_has_its_reason(script: Script, reason: Download
         (f"http://10.0.0.1/{CANARY}", "forbidden_address", 0),
     ],
 )
-async def test_without_a_connection_a_download_has_its_reason_too(url: str, reason: str, attempts: int) -> None:
+async def test_a_download_that_made_no_connection_has_its_reason(url: str, reason: str, attempts: int) -> None:
     names = Names({})
     egress = Egress(resolver=names, socket_factory=Diversion())
     with pytest.raises(MediaUnavailable) as caught:
-        await MediaClient(egress, sleep=Waits()).get(url, io.BytesIO, limit_bytes=1, timeout_seconds=5)
+        await MediaClient(egress, sleep=RecordedSleep()).get(url, io.BytesIO, limit_bytes=1, timeout_seconds=5)
     await egress.close()
     assert (caught.value.reason, len(names.asked)) == (reason, attempts)
-    assert_tells_nothing(caught.value)
+    assert_url_not_exposed(caught.value)
 
 
-async def test_the_delays_count_towards_the_time() -> None:
-    """A delay that outlasts the limit ends the download."""
+async def test_the_time_limit_includes_the_delays_between_attempts() -> None:
+    """A delay that exceeds the limit ends the download."""
 
     async def forever(seconds: float) -> None:
         await asyncio.Event().wait()
@@ -308,7 +308,7 @@ async def test_the_delays_count_towards_the_time() -> None:
     assert (caught.value.reason, len(site.requests)) == ("timeout", 1)
 
 
-def assert_tells_nothing(error: BaseException) -> None:
-    shown = "".join(traceback.format_exception(error)) + repr(error)
-    assert CANARY not in shown
+def assert_url_not_exposed(error: BaseException) -> None:
+    rendered = "".join(traceback.format_exception(error)) + repr(error)
+    assert CANARY not in rendered
     assert "127.0.0.1" not in str(error)

@@ -1,4 +1,4 @@
-"""Which values of the setting `proxy` are usable, and what is said about the others."""
+"""The usable values of the setting `proxy`, and the problems reported for the others."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_usable_proxy_has_no_problem(proxy: str) -> None:
     ],
 )
 def test_an_unusable_proxy_is_explained_without_showing_it(proxy: str, words: str) -> None:
-    """The sentence continues the name of the key; an Egress refuses the same proxy with it."""
+    """An Egress raises a ConfigError with the same text after the name of the key."""
     problem = proxy_problem(proxy)
     assert problem is not None
     assert words in problem
@@ -64,7 +64,7 @@ def test_an_unusable_proxy_is_explained_without_showing_it(proxy: str, words: st
 
 
 def test_a_socks_proxy_without_the_extra_names_the_command_that_installs_it() -> None:
-    """Other proxies work without it."""
+    """Other proxies work without the extra."""
     program = (
         "import sys; sys.modules['aiohttp_socks'] = None\n"
         "from maven_channel_wecom.egress.egress import Egress\n"

@@ -1,4 +1,4 @@
-"""Every reason has its sentence."""
+"""Every reason of a failed request or download has a sentence."""
 
 from __future__ import annotations
 

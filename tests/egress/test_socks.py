@@ -1,4 +1,4 @@
-"""What only a SOCKS proxy has; `test_egress_proxies.py` holds what all proxies have in common."""
+"""Behavior specific to SOCKS proxies; `test_egress_proxies.py` tests what all proxies have in common."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ async def failure(egress: Egress, url: str) -> RequestNotSent:
     return caught.value
 
 
-async def test_a_socks_proxy_that_hangs_up_in_its_handshake_means_not_sent() -> None:
+async def test_if_a_socks_proxy_hangs_up_in_its_handshake_the_request_was_not_sent() -> None:
     async with SocksProxy(mute=True) as proxy:
         error = await failure(Egress(proxy=f"socks5h://127.0.0.1:{proxy.port}"), "https://files.example/")
     assert error.reason == "proxy"
 
 
-async def test_a_name_too_long_for_a_socks_proxy_means_not_sent() -> None:
-    """SOCKS5 counts the name in one byte."""
+async def test_a_name_too_long_for_a_socks_proxy_is_not_sent() -> None:
+    """SOCKS5 encodes the length of a name in one byte."""
     async with SocksProxy() as proxy:
         url = f"https://{'.'.join(['a' * 60] * 5)}/"
         error = await failure(Egress(proxy=f"socks5h://127.0.0.1:{proxy.port}"), url)
     assert (error.reason, proxy.asked) == ("proxy", [])
 
 
-async def test_an_unresolvable_host_behind_socks5_is_the_names_failure() -> None:
-    """Only for this kind of proxy do we look up the host's name."""
+async def test_an_unresolvable_host_behind_socks5_has_the_reason_dns() -> None:
+    """Behind socks5, unlike other proxies, we resolve the name of the host ourselves."""
     async with SocksProxy() as proxy:
         egress = Egress(proxy=f"socks5://127.0.0.1:{proxy.port}", resolver=Names({}))
         error = await failure(egress, "https://files.example/")
@@ -52,8 +52,8 @@ async def test_socks5_tries_the_next_address_when_the_proxy_cannot_reach_one() -
     assert proxy.asked == [(ADDRESS, 443), ("2606:4700::1", 443)]
 
 
-def test_a_socks_proxy_is_ready_before_the_first_request() -> None:
-    """Its client is imported at the start, as that takes longer than a reply should wait."""
+def test_the_socks_client_is_imported_before_the_first_request() -> None:
+    """Importing it takes too long to do while a reply waits."""
     program = (
         "import sys\n"
         "from maven_channel_wecom.egress.egress import Egress\n"

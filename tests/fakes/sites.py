@@ -120,8 +120,8 @@ async def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-async def announce(writer: asyncio.StreamWriter) -> None:
-    """Say a thousand times that the answer will come, and bring none."""
+async def send_informational_answers(writer: asyncio.StreamWriter) -> None:
+    """Send a thousand informational answers, and no final one."""
     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
     await silence(writer)
 
