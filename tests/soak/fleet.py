@@ -1,4 +1,4 @@
-"""Real gateways as processes of their own, to be killed, drained and started again."""
+"""Runs gateways as processes that can be killed, drained and restarted."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _POLL_SECONDS = 0.02
 
 
 class Gateway:
-    """One replica. Its ports and its configuration stay the same over restarts; without `agent_url` it echoes.
+    """One gateway process. Ports and configuration stay the same when it is restarted.
 
-    `settings` are further keys of its channel.
+    It uses the echo agent if `agent_url` is empty. `settings` are further keys of its channel.
     """
 
     def __init__(
@@ -75,22 +75,22 @@ class Gateway:
 
     @property
     def target(self) -> str:
-        """Where Prometheus scrapes it."""
+        """The host and port that Prometheus scrapes."""
         return f"127.0.0.1:{self._status_port}"
 
     @property
     def status_url(self) -> str:
-        """The base of its pages for operators."""
+        """The base URL of the status server."""
         return f"http://{self.target}"
 
     @property
     def pid(self) -> int:
-        """The process that runs now."""
+        """The id of the current process."""
         assert self._process is not None
         return self._process.pid
 
     async def start(self, *, ready: bool = True) -> None:
-        """Start it, and wait until it is ready, or only until it listens."""
+        """Start the process and wait until it is ready or, with `ready=False`, until it answers on the status port."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "maven_channel_wecom", "gateway", "--config", str(self._config)),
@@ -99,19 +99,19 @@ class Gateway:
                 stderr=log,
             )
         async with asyncio.timeout(READY_SECONDS), aiohttp.ClientSession() as session:
-            while not await self._answers(session, 200 if ready else 503):
+            while not await self._answers_with(session, 200 if ready else 503):
                 if self._process.returncode is not None:
                     message = f"the gateway ended with {self._process.returncode}: see {self.log}"
                     raise RuntimeError(message)
                 await asyncio.sleep(_POLL_SECONDS)
 
     async def kill(self) -> None:
-        """End it the way a power cut does."""
+        """Kill the process, as a power failure would."""
         assert self._process is not None
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
-        self._show_log()
+        self._check_log()
 
     async def drain(self) -> int:
         """Send SIGTERM and return the exit code."""
@@ -119,32 +119,32 @@ class Gateway:
         self._process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(STOP_SECONDS):
             code = await self._process.wait()
-        self._show_log()
+        self._check_log()
         return code
 
-    def _show_log(self) -> None:
+    def _check_log(self) -> None:
         shown("the log of a gateway", self.log.read_text(encoding="utf-8"))
 
     def resident_bytes(self) -> int:
-        """Return the memory it has."""
+        """Return the resident memory of the process."""
         assert self._process is not None
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * 4096
 
     async def samples(self) -> dict[str, float]:
-        """Return every sample of `/metrics` by its series, as it is written there."""
+        """Return every sample of `/metrics` by its series, in the notation of `/metrics`."""
         pairs = (line.rsplit(" ", 1) for line in (await self.metrics()).splitlines() if not line.startswith("#"))
         return {series: float(value) for series, value in pairs}
 
     async def metrics(self) -> str:
-        """Return what a Prometheus would be told."""
+        """Return the text of `/metrics`."""
         async with aiohttp.ClientSession() as session, session.get(f"{self.status_url}/metrics") as response:
             return shown("/metrics", await response.text())
 
-    async def _answers(self, session: aiohttp.ClientSession, lowest: int) -> bool:
+    async def _answers_with(self, session: aiohttp.ClientSession, status: int) -> bool:
         try:
             async with session.get(f"{self.status_url}/readyz") as response:
-                return response.status in {200, lowest}
+                return response.status in {200, status}
         except aiohttp.ClientError:
             return False
 
@@ -153,7 +153,7 @@ class Gateway:
 async def lone_gateway(
     folder: Path, *, settings: Mapping[str, object] | None = None, log_level: str = "error"
 ) -> AsyncIterator[tuple[SimulatedWeCom, Gateway]]:
-    """Run one gateway on a SQLite file, with people to write to it and an agent that takes up to 0.3 s."""
+    """Run one gateway with its state in SQLite, a simulated WeCom, and an agent that takes up to 0.3 s."""
     token, key = new_token(), new_encoding_aes_key()
     async with (
         SimulatedWeCom(token=token, encoding_aes_key=key) as wecom,
@@ -181,7 +181,10 @@ async def lone_gateway(
 async def plain_gateway(
     folder: Path, *, agent_url: str = "", settings: Mapping[str, object] | None = None
 ) -> AsyncIterator[tuple[Credentials, Gateway]]:
-    """Run one gateway as it is by default, with its state in memory; it echoes without an agent."""
+    """Run one gateway with its state in memory and default settings, except for `settings`.
+
+    It uses the echo agent if `agent_url` is empty.
+    """
     token, key = new_token(), new_encoding_aes_key()
     gateway = Gateway(
         folder, 1, token=token, encoding_aes_key=key, agent_url=agent_url, state="memory:", settings=settings

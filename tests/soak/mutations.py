@@ -1,6 +1,6 @@
-"""Callbacks gone wrong at every level, from the JSON inside to the segments outside, each named by seed and number.
+"""Generates mutated callbacks at every layer, from the inner JSON to TCP segments, each determined by seed and number.
 
-What is inside the signature is signed rightly, so that the mutation gets as far as it can.
+Mutations inside the envelope are signed correctly, so that they reach the code behind the signature check.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.protocol.envelope import Credentials
 
-GUEST: Final = "guest"
-"""The only sender of a mutated message to let in. There are no media in it: a URL with a bit flipped leads anywhere."""
+ALLOWED_SENDER: Final = "guest"
+"""The only sender of mutated messages on the allow-list. Its messages have no media, because a mutated URL could lead
+anywhere."""
 
 _TIMESTAMP: Final = "1700000000"
 _MEBIBYTE: Final = 1024 * 1024
@@ -34,7 +35,7 @@ _HEADERS: Final = (
     (b"Content-Type", b"application/json"),
 )
 
-# Where one stands for a value, a key or a character, it has broken something somewhere.
+# Values, keys and characters that have caused bugs in other parsers.
 _ODD_JSON: Final = (
     b"null",
     b"true",
@@ -168,9 +169,9 @@ _NONSENSE: Final = (
 
 
 class Mutation(msgspec.Struct, frozen=True):
-    """What is sent, and at least how many `answers` it gets.
+    """The segments to send, and the minimum number of `answers`.
 
-    `good` says that the first of them must be 200, `whole` that all of it is HTTP, so that the connection stays usable.
+    `good` means that the first answer must be 200; `whole` that everything is HTTP, so the connection stays usable.
     """
 
     layer: str
@@ -181,7 +182,7 @@ class Mutation(msgspec.Struct, frozen=True):
 
 
 class _Draft(msgspec.Struct):
-    """A request in its parts, each of which can go wrong."""
+    """A request in parts that can be mutated separately."""
 
     query: list[tuple[bytes, bytes]]
     body: bytes
@@ -201,129 +202,127 @@ class _Draft(msgspec.Struct):
 
 
 def mutate(seed: int, number: int, credentials: Credentials) -> Mutation:
-    """Return one mutation: the same for the same seed, number and credentials."""
-    mutant = _Mutant(random.Random((seed << 40) + number), credentials)  # noqa: S311 - repeatable is the point
-    layer = mutant.chance.choices(tuple(_LAYERS), _WEIGHTS)[0]
-    return mutant.transported(layer, _LAYERS[layer](mutant))
+    """Return the mutation with this number, which depends only on seed, number and credentials."""
+    builder = _MutationBuilder(random.Random((seed << 40) + number), credentials)  # noqa: S311 - repeatable is the point
+    layer = builder.rng.choices(tuple(_LAYERS), _WEIGHTS)[0]
+    return builder.transport(layer, _LAYERS[layer](builder))
 
 
-class _Mutant:
-    """One mutation in the making."""
+class _MutationBuilder:
+    """Builds one mutation."""
 
-    def __init__(self, chance: random.Random, credentials: Credentials) -> None:
-        self.chance = chance
+    def __init__(self, rng: random.Random, credentials: Credentials) -> None:
+        self.rng = rng
         self._token = credentials.token
         self._key = credentials.key
 
-    # From the inside outwards.
+    # One method for each layer, from the inside out.
 
     def plaintext(self) -> bytes:
-        chance, message = self.chance, self._message()
-        for _ in range(chance.randint(1, 3)):
-            message = chance.choice((_with_odd_value, _with_odd_value, _with_odd_bytes, _damaged, _with_many_keys))(
-                chance, message
+        rng, message = self.rng, self._message()
+        for _ in range(rng.randint(1, 3)):
+            message = rng.choice((_with_odd_value, _with_odd_value, _with_odd_bytes, _damaged, _with_many_keys))(
+                rng, message
             )
-        if chance.random() < 0.02:
-            message = chance.choice((b"", b"null", b"[]", chance.randbytes(100), b"\xff\xfe" + message, b"[" * 100_000))
+        if rng.random() < 0.02:
+            message = rng.choice((b"", b"null", b"[]", rng.randbytes(100), b"\xff\xfe" + message, b"[" * 100_000))
         return self._sealed(self._framed(message)).encode()
 
     def frame(self) -> bytes:
-        chance = self.chance
+        rng = self.rng
         message = self._message()
-        how = chance.randrange(8)
-        if how == 0:
-            lie = chance.choice((0, 1, len(message) - 1, len(message) + 1, 2**31, 2**32 - 1))
+        variant = rng.randrange(8)
+        if variant == 0:
+            lie = rng.choice((0, 1, len(message) - 1, len(message) + 1, 2**31, 2**32 - 1))
             return self._sealed(bytes(16) + struct.pack(">I", lie) + message).encode()
-        if how == 1:
-            return self._sealed(chance.randbytes(chance.randint(0, 80))).encode()
-        if how == 2:
-            return self._sealed(self._framed(message) + chance.choice((b"other", b"\xff\xfe", bytes(5000)))).encode()
-        if how == 3:
+        if variant == 1:
+            return self._sealed(rng.randbytes(rng.randint(0, 80))).encode()
+        if variant == 2:
+            return self._sealed(self._framed(message) + rng.choice((b"other", b"\xff\xfe", bytes(5000)))).encode()
+        if variant == 3:
             return self._sealed(self._framed(message[:-1] + b"\xff")).encode()
-        encrypted = cipher.encrypt(self._key if how != 4 else bytes(32), self._framed(message))
-        if how == 5:
-            encrypted = encrypted[: chance.randrange(len(encrypted))]
-        elif how == 6:
-            encrypted = chance.randbytes(chance.choice((0, 16, 32, 64, 4096)))
-        elif how == 7:
-            encrypted = _damaged(chance, encrypted)
+        encrypted = cipher.encrypt(self._key if variant != 4 else bytes(32), self._framed(message))
+        if variant == 5:
+            encrypted = encrypted[: rng.randrange(len(encrypted))]
+        elif variant == 6:
+            encrypted = rng.randbytes(rng.choice((0, 16, 32, 64, 4096)))
+        elif variant == 7:
+            encrypted = _damaged(rng, encrypted)
         return self._signed(base64.b64encode(encrypted)).encode()
 
     def ciphertext(self) -> bytes:
-        chance = self.chance
+        rng = self.rng
         text = base64.b64encode(cipher.encrypt(self._key, self._framed(self._message())))
-        how = chance.randrange(7)
-        if how == 0:
-            text = chance.choice((b"", b"=", b"====", b"A", b"AAAA", b"A" * 100_001, b"\xe6\xb1\x89", text * 50))
-        elif how == 1:
+        variant = rng.randrange(7)
+        if variant == 0:
+            text = rng.choice((b"", b"=", b"====", b"A", b"AAAA", b"A" * 100_001, b"\xe6\xb1\x89", text * 50))
+        elif variant == 1:
             text = text.replace(b"+", b"-").replace(b"/", b"_")
-        elif how == 2:
-            text = text.rstrip(b"=") + b"=" * chance.randint(0, 4)
-        elif how == 3:
-            text = chance.choice((b"\n", b" ", b"\r\n", b"\t")).join((text[:40], text[40:]))
-        elif how == 4:
+        elif variant == 2:
+            text = text.rstrip(b"=") + b"=" * rng.randint(0, 4)
+        elif variant == 3:
+            text = rng.choice((b"\n", b" ", b"\r\n", b"\t")).join((text[:40], text[40:]))
+        elif variant == 4:
             text = base64.b85encode(text)
         else:
-            text = _damaged(chance, text)
+            text = _damaged(rng, text)
         return self._signed(text).encode()
 
     def body(self) -> bytes:
-        chance, draft = self.chance, self._callback()
-        how = chance.randrange(8)
-        if how == 0:
-            draft.body = _with_odd_value(chance, draft.body)
-        elif how == 1:
-            draft.body = _damaged(chance, draft.body)
-        elif how == 2:
-            draft.body = _with_odd_bytes(chance, draft.body)
-        elif how == 3:
-            draft.body = chance.choice((b'{"encrypt":1,', b'{"encrypt":"x",', b'{"Encrypt":null,')) + draft.body[1:]
-        elif how == 4:
-            draft.body = _with_many_keys(chance, draft.body)
-        elif how == 5:
-            wrap = chance.choice(
-                (b"[%s]", b"\xef\xbb\xbf%s", b"%s%s", b"%s garbage", b'"%s"', b"<xml>%s</xml>", b"a=%s")
-            )
+        rng, draft = self.rng, self._callback()
+        variant = rng.randrange(8)
+        if variant == 0:
+            draft.body = _with_odd_value(rng, draft.body)
+        elif variant == 1:
+            draft.body = _damaged(rng, draft.body)
+        elif variant == 2:
+            draft.body = _with_odd_bytes(rng, draft.body)
+        elif variant == 3:
+            draft.body = rng.choice((b'{"encrypt":1,', b'{"encrypt":"x",', b'{"Encrypt":null,')) + draft.body[1:]
+        elif variant == 4:
+            draft.body = _with_many_keys(rng, draft.body)
+        elif variant == 5:
+            wrap = rng.choice((b"[%s]", b"\xef\xbb\xbf%s", b"%s%s", b"%s garbage", b'"%s"', b"<xml>%s</xml>", b"a=%s"))
             draft.body = wrap.replace(b"%s", draft.body)
-        elif how == 6:
-            draft.body = draft.body.decode("latin-1").encode(chance.choice(("utf-16", "utf-32", "utf-7", "cp037")))
+        elif variant == 6:
+            draft.body = draft.body.decode("latin-1").encode(rng.choice(("utf-16", "utf-32", "utf-7", "cp037")))
         else:
-            draft.body = chance.choice((b"", b" ", chance.randbytes(300), b"[" * 50_000, b'{"a":' * 9000, *_ODD_JSON))
+            draft.body = rng.choice((b"", b" ", rng.randbytes(300), b"[" * 50_000, b'{"a":' * 9000, *_ODD_JSON))
         return draft.encode()
 
     def query(self) -> bytes:
-        chance, draft = self.chance, self._callback()
-        if chance.random() < 0.2:
+        rng, draft = self.rng, self._callback()
+        if rng.random() < 0.2:
             draft = self._url_check()
-        at = chance.randrange(len(draft.query))
-        how = chance.randrange(8)
-        if how == 0:
+        at = rng.randrange(len(draft.query))
+        variant = rng.randrange(8)
+        if variant == 0:
             del draft.query[at]
-        elif how == 1:
+        elif variant == 1:
             name, value = draft.query[at]
-            draft.query.insert(chance.randrange(4), (name, chance.choice((b"", b"x", value))))
-        elif how == 2:
+            draft.query.insert(rng.randrange(4), (name, rng.choice((b"", b"x", value))))
+        elif variant == 2:
             values = [value for _, value in draft.query]
-            chance.shuffle(values)
+            rng.shuffle(values)
             draft.query = [(name, value) for (name, _), value in zip(draft.query, values, strict=True)]
-        elif how == 3:
-            draft.query += [(b"a%d" % number, b"b") for number in range(chance.choice((10, 300, 900)))]
-        elif how == 4:
+        elif variant == 3:
+            draft.query += [(b"a%d" % number, b"b") for number in range(rng.choice((10, 300, 900)))]
+        elif variant == 4:
             draft.target = b"/wecom/bot?" + b";".join(b"%s=%s" % pair for pair in draft.query)
             draft.query = []
         else:
-            draft.query[at] = _odd_parameter(chance, *draft.query[at])
+            draft.query[at] = _odd_parameter(rng, *draft.query[at])
         return draft.encode()
 
     def request_line(self) -> bytes:
-        chance, draft = self.chance, self._callback()
-        how = chance.randrange(6)
-        if how == 0:
-            draft.method = chance.choice(_METHODS)
-        elif how == 1:
-            draft.version = chance.choice(_VERSIONS)
-        elif how == 2:
-            draft.target = chance.choice(
+        rng, draft = self.rng, self._callback()
+        variant = rng.randrange(6)
+        if variant == 0:
+            draft.method = rng.choice(_METHODS)
+        elif variant == 1:
+            draft.version = rng.choice(_VERSIONS)
+        elif variant == 2:
+            draft.target = rng.choice(
                 (
                     *(b"http://127.0.0.1/wecom/bot", b"https://elsewhere.example/wecom/bot", b"*", b"", b"wecom/bot"),
                     *(
@@ -352,56 +351,54 @@ class _Mutant:
                     ),
                 )
             )
-        elif how == 3:
+        elif variant == 3:
             draft.target, draft.method = b"127.0.0.1:443", b"CONNECT"
-        elif how == 4:
-            draft.target = _with_odd_bytes(chance, draft.target)
+        elif variant == 4:
+            draft.target = _with_odd_bytes(rng, draft.target)
         else:
             data = draft.encode()
             end = data.index(b"\r\n")
-            return _damaged(chance, data[:end]) + data[end:]
+            return _damaged(rng, data[:end]) + data[end:]
         return draft.encode()
 
     def headers(self) -> bytes:
-        chance, draft = self.chance, self._callback()
-        how = chance.randrange(5)
-        if how == 0:
-            draft.headers += [(b"X-%d" % number, b"y" * 20) for number in range(chance.choice((20, 90, 200, 1000)))]
-        elif how == 1:
-            del draft.headers[chance.randrange(len(draft.headers))]
-        elif how == 2:
+        rng, draft = self.rng, self._callback()
+        variant = rng.randrange(5)
+        if variant == 0:
+            draft.headers += [(b"X-%d" % number, b"y" * 20) for number in range(rng.choice((20, 90, 200, 1000)))]
+        elif variant == 1:
+            del draft.headers[rng.randrange(len(draft.headers))]
+        elif variant == 2:
             data = draft.encode()
             start, end = data.index(b"\r\n") + 2, data.index(b"\r\n\r\n")
-            return data[:start] + _damaged(chance, data[start:end]) + data[end:]
+            return data[:start] + _damaged(rng, data[start:end]) + data[end:]
         else:
-            for _ in range(how - 2):
-                draft.headers.insert(chance.randint(0, len(draft.headers)), chance.choice(_ODD_HEADERS))
+            for _ in range(variant - 2):
+                draft.headers.insert(rng.randint(0, len(draft.headers)), rng.choice(_ODD_HEADERS))
         return draft.encode()
 
     def framing(self) -> bytes:
-        chance, draft = self.chance, self._callback()
-        how = chance.randrange(9)
-        if how == 0:
-            draft.length = chance.choice(_ODD_NUMBERS)
-        elif how == 1:
-            draft.length = b"%d" % max(0, len(draft.body) + chance.choice((-200, -1, 1, 1000)))
-        elif how == 2:
-            draft.headers += [(b"Content-Length", b"%d" % (len(draft.body) + chance.choice((0, 1))))]
-        elif how in {3, 4}:
+        rng, draft = self.rng, self._callback()
+        variant = rng.randrange(9)
+        if variant == 0:
+            draft.length = rng.choice(_ODD_NUMBERS)
+        elif variant == 1:
+            draft.length = b"%d" % max(0, len(draft.body) + rng.choice((-200, -1, 1, 1000)))
+        elif variant == 2:
+            draft.headers += [(b"Content-Length", b"%d" % (len(draft.body) + rng.choice((0, 1))))]
+        elif variant in {3, 4}:
             draft.headers += [(b"Transfer-Encoding", b"chunked")]
-            draft.framed = how == 3 or chance.random() < 0.7
+            draft.framed = variant == 3 or rng.random() < 0.7
             draft.body = self._chunked(draft.body)
-        elif how == 5:
-            draft.headers += [(b"Content-Encoding", chance.choice((b"gzip", b"deflate")))]
-            draft.body = chance.choice(
-                (_gzip(draft.body), zlib.compress(draft.body), draft.body, _gzip(draft.body)[:-9])
-            )
-        elif how == 6 and chance.random() < 0.01:
+        elif variant == 5:
+            draft.headers += [(b"Content-Encoding", rng.choice((b"gzip", b"deflate")))]
+            draft.body = rng.choice((_gzip(draft.body), zlib.compress(draft.body), draft.body, _gzip(draft.body)[:-9]))
+        elif variant == 6 and rng.random() < 0.01:
             draft.headers += [(b"Content-Encoding", b"gzip")]
             draft.body = _gzip(bytes(20 * _MEBIBYTE))
-        elif how == 6 and chance.random() < 0.02:
+        elif variant == 6 and rng.random() < 0.02:
             draft.body += bytes(_MEBIBYTE)
-        elif how == 7:
+        elif variant == 7:
             draft.framed = True
         else:
             draft.headers.insert(0, (b"Expect", b"100-continue"))
@@ -409,63 +406,63 @@ class _Mutant:
 
     def anywhere(self) -> bytes:
         data = self._callback().encode()
-        for _ in range(self.chance.randint(1, 4)):
-            data = _damaged(self.chance, data)
+        for _ in range(self.rng.randint(1, 4)):
+            data = _damaged(self.rng, data)
         return data
 
     def nonsense(self) -> bytes:
-        chance = self.chance
-        return chance.choice((*_NONSENSE, chance.randbytes(chance.randint(1, 3000)))) or b"\x00"
+        rng = self.rng
+        return rng.choice((*_NONSENSE, rng.randbytes(rng.randint(1, 3000)))) or b"\x00"
 
-    def untouched(self) -> bytes:
-        """Return a good one: what is done to its segments is enough."""
+    def unmodified(self) -> bytes:
+        """Return a genuine request, of which only the segments are mutated."""
         return self._callback().encode()
 
-    def transported(self, layer: str, data: bytes) -> Mutation:
-        """Send others before or after it, break it off, cut it into segments."""
-        chance = self.chance
+    def transport(self, layer: str, data: bytes) -> Mutation:
+        """Return the request with others before or after it, truncated, or cut into segments."""
+        rng = self.rng
         whole = layer in _WHOLE
-        answers, good = int(whole), layer == "untouched"
-        how = chance.random()
-        if how < 0.05:
-            more = chance.randint(1, 4)
+        answers, good = int(whole), layer == "unmodified"
+        variant = rng.random()
+        if variant < 0.05:
+            more = rng.randint(1, 4)
             data += b"".join(self._callback().encode() for _ in range(more))
             answers += more if whole else 0
-        elif how < 0.10:
-            # A server may give up on all that comes in one segment when some of it is no HTTP.
+        elif variant < 0.10:
+            # A server may drop a whole segment if part of it is not HTTP.
             data, answers = self._callback().encode() + data, answers + 1
-        elif how < 0.12:
-            data, answers, good, whole = data[: chance.randrange(len(data))] or b"P", 0, False, False
-        cuts = 0 if chance.random() < 0.7 else chance.randint(1, 5)
-        places = [0, *sorted(chance.randrange(len(data) + 1) for _ in range(cuts)), len(data)]
+        elif variant < 0.12:
+            data, answers, good, whole = data[: rng.randrange(len(data))] or b"P", 0, False, False
+        cuts = 0 if rng.random() < 0.7 else rng.randint(1, 5)
+        places = [0, *sorted(rng.randrange(len(data) + 1) for _ in range(cuts)), len(data)]
         pieces = (data[start:end] for start, end in itertools.pairwise(places))
         return Mutation(layer, tuple(piece for piece in pieces if piece), answers, good, whole)
 
-    # What mutations start from.
+    # Genuine requests and their parts.
 
     def _message(self) -> bytes:
-        chance = self.chance
-        content, number = {"content": chance.choice(("hello", "@bot 汉字", "a\tb", "```"))}, chance.getrandbits(64)
+        rng = self.rng
+        content, number = {"content": rng.choice(("hello", "@bot 汉字", "a\tb", "```"))}, rng.getrandbits(64)
         media = {"url": "http://127.0.0.1:1/a?b "}
         fields: dict[str, Any] = {
             "msgid": f"m{number}",
             "aibotid": "aib1",
-            "chattype": chance.choice(("single", "group")),
+            "chattype": rng.choice(("single", "group")),
         }
-        guest = chance.random() < 0.05
-        fields |= {"chatid": "chat", "from": {"userid": GUEST if guest else "stranger"}}
+        allowed = rng.random() < 0.05
+        fields |= {"chatid": "chat", "from": {"userid": ALLOWED_SENDER if allowed else "stranger"}}
         types = ("text", "voice", "event", "stream", "news")
-        type_ = chance.choice(types if guest else (*types, "text", "image", "file", "video", "mixed"))
+        type_ = rng.choice(types if allowed else (*types, "text", "image", "file", "video", "mixed"))
         parts = [{"msgtype": "text", "text": content}, {"msgtype": "image", "image": media}]
         event = {"eventtype": "feedback_event", "feedback_event": {"id": "f", "type": 2, "inaccurate_reason_list": [1]}}
         payloads = {"text": content, "voice": content, "mixed": {"msg_item": parts}, "event": event}
-        fields |= {"msgtype": type_, type_: payloads.get(type_, {} if guest else media)}
-        if chance.random() < 0.2:
+        fields |= {"msgtype": type_, type_: payloads.get(type_, {} if allowed else media)}
+        if rng.random() < 0.2:
             fields["quote"] = {"msgtype": "text", "text": content}
         return msgspec.json.encode(fields)
 
     def _framed(self, message: bytes) -> bytes:
-        return self.chance.randbytes(16) + struct.pack(">I", len(message)) + message
+        return self.rng.randbytes(16) + struct.pack(">I", len(message)) + message
 
     def _sealed(self, frame: bytes) -> _Draft:
         return self._signed(base64.b64encode(cipher.encrypt(self._key, frame)))
@@ -483,97 +480,97 @@ class _Mutant:
         return _Draft(query, b"", list(_HEADERS), method=b"GET")
 
     def _query(self, ciphertext: str) -> list[tuple[bytes, bytes]]:
-        nonce = str(self.chance.getrandbits(32))
+        nonce = str(self.rng.getrandbits(32))
         signed = signature.sign(self._token, _TIMESTAMP, nonce, ciphertext)
         return [(b"msg_signature", signed.encode()), (b"timestamp", _TIMESTAMP.encode()), (b"nonce", nonce.encode())]
 
     def _chunked(self, body: bytes) -> bytes:
-        chance = self.chance
-        size = chance.choice((1, 7, 100, 5000))
+        rng = self.rng
+        size = rng.choice((1, 7, 100, 5000))
         pieces = [body[at : at + size] for at in range(0, len(body), size)]
-        ending = chance.choice((b"0\r\n\r\n",) * 4 + (b"0\r\nX: y\r\n\r\n", b"0\r\n", b"-1\r\n\r\n", b"00\n\n", b""))
+        ending = rng.choice((b"0\r\n\r\n",) * 4 + (b"0\r\nX: y\r\n\r\n", b"0\r\n", b"-1\r\n\r\n", b"00\n\n", b""))
         return b"".join(self._chunk(piece) for piece in pieces) + ending
 
     def _chunk(self, piece: bytes) -> bytes:
-        if self.chance.random() > 0.01:
+        if self.rng.random() > 0.01:
             return b"%x\r\n%s\r\n" % (len(piece), piece)
-        size = self.chance.choice(
+        size = self.rng.choice(
             (b"-%x", b"0x%x", b"%x;ext=1", b"%x;" + b"e" * 3000, b"ffffffffffffffff%x", b" %x", b"%x\n")
         )
-        return size % len(piece) + b"\r\n" + piece + self.chance.choice((b"\r\n", b"\n", b""))
+        return size % len(piece) + b"\r\n" + piece + self.rng.choice((b"\r\n", b"\n", b""))
 
 
-_LAYERS: Final[dict[str, Callable[[_Mutant], bytes]]] = {
-    "plaintext": _Mutant.plaintext,
-    "frame": _Mutant.frame,
-    "ciphertext": _Mutant.ciphertext,
-    "body": _Mutant.body,
-    "query": _Mutant.query,
-    "request line": _Mutant.request_line,
-    "headers": _Mutant.headers,
-    "framing": _Mutant.framing,
-    "anywhere": _Mutant.anywhere,
-    "nonsense": _Mutant.nonsense,
-    "untouched": _Mutant.untouched,
+_LAYERS: Final[dict[str, Callable[[_MutationBuilder], bytes]]] = {
+    "plaintext": _MutationBuilder.plaintext,
+    "frame": _MutationBuilder.frame,
+    "ciphertext": _MutationBuilder.ciphertext,
+    "body": _MutationBuilder.body,
+    "query": _MutationBuilder.query,
+    "request line": _MutationBuilder.request_line,
+    "headers": _MutationBuilder.headers,
+    "framing": _MutationBuilder.framing,
+    "anywhere": _MutationBuilder.anywhere,
+    "nonsense": _MutationBuilder.nonsense,
+    "unmodified": _MutationBuilder.unmodified,
 }
 _WEIGHTS: Final = (20, 8, 7, 12, 14, 8, 9, 9, 8, 2, 3)
-# Whole HTTP, whatever is inside, so that there must be an answer.
-_WHOLE: Final = frozenset({"plaintext", "frame", "ciphertext", "body", "untouched"})
+# These layers stay valid HTTP, so there must be an answer.
+_WHOLE: Final = frozenset({"plaintext", "frame", "ciphertext", "body", "unmodified"})
 
 
-def _damaged(chance: random.Random, data: bytes) -> bytes:
-    """Return bytes with one flipped, taken out, put in, or a stretch of them doubled or gone."""
+def _damaged(rng: random.Random, data: bytes) -> bytes:
+    """Return the bytes with a bit flipped, or with some bytes removed, inserted, repeated or replaced."""
     if not data:
-        return chance.choice(_ODD_BYTES)
-    at = chance.randrange(len(data))
-    end = min(len(data), at + chance.choice((1, 1, 4, 30)))
-    how = chance.randrange(5)
-    if how == 0:
-        return data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
-    if how == 1:
+        return rng.choice(_ODD_BYTES)
+    at = rng.randrange(len(data))
+    end = min(len(data), at + rng.choice((1, 1, 4, 30)))
+    variant = rng.randrange(5)
+    if variant == 0:
+        return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
+    if variant == 1:
         return data[:at] + data[end:]
-    if how == 2:
-        return data[:at] + chance.choice(_ODD_BYTES) + data[at:]
-    if how == 3:
+    if variant == 2:
+        return data[:at] + rng.choice(_ODD_BYTES) + data[at:]
+    if variant == 3:
         return data[:end] + data[at:]
-    return data[:at] + chance.randbytes(end - at) + data[end:]
+    return data[:at] + rng.randbytes(end - at) + data[end:]
 
 
-def _odd_parameter(chance: random.Random, name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """Return a parameter of a query in another spelling, or with another value."""
-    how = chance.randrange(5)
-    if how == 0:
+def _odd_parameter(rng: random.Random, name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """Return a query parameter with another encoding or value."""
+    variant = rng.randrange(5)
+    if variant == 0:
         return b"".join(b"%%%02X" % byte for byte in name), b"".join(b"%%%02x" % byte for byte in value)
-    if how == 1:
-        return name, quote_from_bytes(chance.choice(_ODD_DIGITS).encode()).encode()
-    if how == 2:
+    if variant == 1:
+        return name, quote_from_bytes(rng.choice(_ODD_DIGITS).encode()).encode()
+    if variant == 2:
         return name, value.upper()
-    if how == 3:
-        return name, chance.choice((b"a" * 129, b"a" * 5000, b"%ff%fe", b"%", b"%e6%b1", b"\xe6\xb1\x89", b""))
-    return name, b"+".join(_damaged(chance, value).split())
+    if variant == 3:
+        return name, rng.choice((b"a" * 129, b"a" * 5000, b"%ff%fe", b"%", b"%e6%b1", b"\xe6\xb1\x89", b""))
+    return name, b"+".join(_damaged(rng, value).split())
 
 
-def _with_odd_bytes(chance: random.Random, data: bytes) -> bytes:
-    at = chance.randint(0, len(data))
-    return data[:at] + chance.choice(_ODD_BYTES) + data[at:]
+def _with_odd_bytes(rng: random.Random, data: bytes) -> bytes:
+    at = rng.randint(0, len(data))
+    return data[:at] + rng.choice(_ODD_BYTES) + data[at:]
 
 
-def _with_odd_value(chance: random.Random, document: bytes) -> bytes:
-    """Return a JSON text with something else behind one of its colons."""
+def _with_odd_value(rng: random.Random, document: bytes) -> bytes:
+    """Return a JSON text with another value after one of its colons."""
     colons = [at for at, byte in enumerate(document) if byte == ord(":")]
     if not colons:
-        return chance.choice(_ODD_JSON)
-    at = chance.choice(colons) + 1
+        return rng.choice(_ODD_JSON)
+    at = rng.choice(colons) + 1
     ends = [end for end in (document.find(b",", at), document.find(b"}", at)) if end > 0]
-    return document[:at] + chance.choice(_ODD_JSON) + document[min(ends, default=len(document)) :]
+    return document[:at] + rng.choice(_ODD_JSON) + document[min(ends, default=len(document)) :]
 
 
-def _with_many_keys(chance: random.Random, document: bytes) -> bytes:
-    key = chance.choice((b'"k%d":%d,', b'"msgid":"%d%d",', b'"%d":{"%d":[]},'))
-    many = b"".join(key % (number, number) for number in range(chance.choice((1, 20, 300))))
+def _with_many_keys(rng: random.Random, document: bytes) -> bytes:
+    key = rng.choice((b'"k%d":%d,', b'"msgid":"%d%d",', b'"%d":{"%d":[]},'))
+    many = b"".join(key % (number, number) for number in range(rng.choice((1, 20, 300))))
     return document[:1] + many + document[1:]
 
 
 def _gzip(data: bytes) -> bytes:
-    packer = zlib.compressobj(wbits=31)
-    return packer.compress(data) + packer.flush()
+    compressor = zlib.compressobj(wbits=31)
+    return compressor.compress(data) + compressor.flush()

@@ -1,4 +1,4 @@
-"""Very many people write to a bot, each from a group of their own: the metrics of the gateway gain no series by it.
+"""Have very many users write to a bot, half of them each in a separate group: `/metrics` must gain no series.
 
 python -m tests.soak.series --people 100000
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.soak.agent import counting_agent
-from tests.soak.calling import Line, sealed_text
+from tests.soak.callers import Connection, sealed_text
 from tests.soak.fleet import plain_gateway
 
 if TYPE_CHECKING:
@@ -27,60 +27,60 @@ if TYPE_CHECKING:
 MAX_SERIES = 300
 MAX_SCRAPE_SECONDS = 0.05
 
-_LINES = 8
+_CONNECTIONS = 8
 _SCRAPES = 20
 _POLL_SECONDS = 0.05
-_SETTLING_SECONDS = 60.0
+_REPLY_WAIT_SECONDS = 60.0
 _DELIVERED = 'maven_wecom_replies_total{channel="wecom",outcome="delivered",reason="ok"}'
 
 
 @dataclass(kw_only=True)
 class Findings:
-    """What the metrics held at the end. `series` counts every line a Prometheus would keep, buckets among them."""
+    """The metrics at the end of a run. `series` counts every time series, including those of histogram buckets."""
 
-    people: int
+    users: int
     answered: int = 0
     series: int = 0
     new: set[str] = field(default_factory=set)
     scrape_seconds: float = 0.0
 
     @property
-    def held(self) -> bool:
-        """Whether every promise was kept."""
-        few = self.series <= MAX_SERIES and self.scrape_seconds <= MAX_SCRAPE_SECONDS
-        return few and self.answered == self.people and not self.new
+    def passed(self) -> bool:
+        """Whether every limit was kept."""
+        within_limits = self.series <= MAX_SERIES and self.scrape_seconds <= MAX_SCRAPE_SECONDS
+        return within_limits and self.answered == self.users and not self.new
 
     def __str__(self) -> str:
         return (
-            f"{self.people} people, {self.answered} answered: {self.series} series, {len(self.new)} of them new; "
+            f"{self.users} users, {self.answered} answered: {self.series} series, {len(self.new)} of them new; "
             f"{self.scrape_seconds * 1000:.1f} ms a scrape"
         )
 
 
-async def run(folder: Path, *, people: int) -> Findings:
-    """Have each person write once, wait for all answers, and look at the metrics."""
-    found = Findings(people=people)
+async def run(folder: Path, *, users: int) -> Findings:
+    """Have each user write once, wait for all answers, and read the metrics."""
+    findings = Findings(users=users)
     async with counting_agent() as replies, plain_gateway(folder) as (credentials, gateway):
         before = (await gateway.samples()).keys()
-        numbers = iter(range(people))
+        numbers = iter(range(users))
         urls = gateway.callback_url, replies.reply_url
-        await asyncio.gather(*(_write(credentials, *urls, numbers) for _ in range(_LINES)))
-        async with asyncio.timeout(_SETTLING_SECONDS):
-            while (samples := await gateway.samples())[_DELIVERED] < people:  # noqa: ASYNC110 - metrics announce nothing
+        await asyncio.gather(*(_send_messages(credentials, *urls, numbers) for _ in range(_CONNECTIONS)))
+        async with asyncio.timeout(_REPLY_WAIT_SECONDS):
+            while (samples := await gateway.samples())[_DELIVERED] < users:  # noqa: ASYNC110 - metrics have no event
                 await asyncio.sleep(_POLL_SECONDS)
-        found.answered = int(samples[_DELIVERED])
-        found.series, found.new = len(samples), samples.keys() - before
-        took = []
+        findings.answered = int(samples[_DELIVERED])
+        findings.series, findings.new = len(samples), samples.keys() - before
+        scrape_seconds = []
         for _ in range(_SCRAPES):
-            began = time.perf_counter()
+            started = time.perf_counter()
             await gateway.metrics()
-            took.append(time.perf_counter() - began)
-        found.scrape_seconds = statistics.median(took)
-    return found
+            scrape_seconds.append(time.perf_counter() - started)
+        findings.scrape_seconds = statistics.median(scrape_seconds)
+    return findings
 
 
-async def _write(credentials: Credentials, url: str, reply_url: str, numbers: Iterator[int]) -> None:
-    line = await Line.open(url)
+async def _send_messages(credentials: Credentials, url: str, reply_url: str, numbers: Iterator[int]) -> None:
+    connection = await Connection.open(url)
     for number in numbers:
         request = sealed_text(
             credentials,
@@ -91,22 +91,22 @@ async def _write(credentials: Credentials, url: str, reply_url: str, numbers: It
             user=f"user-{number}",
             group=f"group-{number}" if number % 2 else "",
         )
-        head = await line.call(request)
+        head = await connection.call(request)
         if not head.startswith(b"HTTP/1.1 200"):
             message = f"a callback was answered {head[:20]!r}"
             raise RuntimeError(message)
-    line.close()
+    connection.close()
 
 
 def main() -> int:
-    """Run the long form, print what was found, return 0 when every promise held."""
+    """Run the long form, print the result, and return 0 if every limit was kept."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=100_000)
-    people: int = parser.parse_args().people
+    users: int = parser.parse_args().people
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(run(Path(folder), people=people))
-    sys.stdout.write(f"{found}\n")
-    return 0 if found.held else 1
+        findings = asyncio.run(run(Path(folder), users=users))
+    sys.stdout.write(f"{findings}\n")
+    return 0 if findings.passed else 1
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""The short form of the slow connections."""
+"""The short form of `make proof-slow`."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.soak.calling import GoodCallers
+from tests.soak.callers import GoodCallers
 from tests.soak.fleet import plain_gateway
-from tests.soak.slow import be_slow
+from tests.soak.slow import hold_slow_connections
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,8 @@ async def test_slow_connections_are_closed_and_good_callers_never_fail(tmp_path:
     async with plain_gateway(tmp_path) as (credentials, gateway):
         callers = GoodCallers(credentials, gateway.callback_url)
         slow, good = await asyncio.gather(
-            be_slow(gateway.callback_url, connections=60, seconds=1), callers.call(seconds=2, per_second=50)
+            hold_slow_connections(gateway.callback_url, connections=60, seconds=1),
+            callers.call(seconds=2, per_second=50),
         )
         callers.close()
         dropped = (await gateway.samples())['maven_wecom_connections_dropped_total{channel="wecom",reason="slow"}']

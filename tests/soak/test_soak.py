@@ -1,4 +1,4 @@
-"""The short form of the soak runs: the same scenarios, a few repetitions."""
+"""The short forms of the soak programs: the same scenarios with few repetitions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ import aiohttp
 from yarl import URL
 
 from tests.soak.agent import counting_agent
-from tests.soak.drain import stop_again_and_again
+from tests.soak.drain import stop_repeatedly
 from tests.soak.hostile import MAX_LINES_PER_BATCH
 from tests.soak.hostile import run as run_hostile
-from tests.soak.kill import kill_again_and_again
+from tests.soak.kill import kill_repeatedly
 from tests.soak.overload import run as run_overload
-from tests.soak.replicas import deliver_each_three_times, durable_redis, go_without, roll, stage
+from tests.soak.replicas import (
+    deliver_each_three_times,
+    durable_redis,
+    interrupt_redis,
+    rolling_restart,
+    running_replicas,
+)
 from tests.soak.series import MAX_SERIES
 from tests.soak.series import run as run_series
 
@@ -25,18 +31,17 @@ if TYPE_CHECKING:
     import pytest
 
 
-async def test_killed_gateways_lose_nothing_and_answer_nobody_twice(tmp_path: Path) -> None:
-    """Every acknowledged message is answered by whoever comes up next."""
-    found = await kill_again_and_again(tmp_path, kills=4)
-    assert found.acknowledged > 0
-    assert found.lost == []
-    assert found.answered_twice == []
+async def test_a_killed_gateway_loses_no_message_and_answers_none_twice(tmp_path: Path) -> None:
+    result = await kill_repeatedly(tmp_path, kills=4)
+    assert result.acknowledged > 0
+    assert result.lost == []
+    assert result.answered_twice == []
 
 
-async def test_a_gateway_that_is_killed_while_it_asks_leaves_the_agent_without_a_word(
+async def test_the_agent_logs_nothing_when_a_gateway_is_killed_within_a_request(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What a soak run prints is about the gateways, not about the agent that it put behind them."""
+    """The output of a soak program is about its gateways, not about the agent."""
     async with counting_agent() as agent, aiohttp.ClientSession() as session:
         url = URL(agent.url)
         _, writer = await asyncio.open_connection(url.host, url.port)
@@ -50,22 +55,21 @@ async def test_a_gateway_that_is_killed_while_it_asks_leaves_the_agent_without_a
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_stopped_gateways_drain_and_lose_nothing(tmp_path: Path) -> None:
-    """Each ends by itself with exit code 0."""
-    found = await stop_again_and_again(tmp_path, stops=4)
-    assert found.exit_codes == [0] * 4
-    assert found.messages.acknowledged > 0
-    assert found.messages.lost == []
-    assert found.messages.answered_twice == []
+async def test_a_stopped_gateway_exits_with_0_and_loses_no_message(tmp_path: Path) -> None:
+    result = await stop_repeatedly(tmp_path, stops=4)
+    assert result.exit_codes == [0] * 4
+    assert result.messages.acknowledged > 0
+    assert result.messages.lost == []
+    assert result.messages.answered_twice == []
 
 
 async def test_replicas_give_each_message_one_turn(tmp_path: Path) -> None:
-    """Delivered three times to whichever; and a rolling restart changes nothing about it."""
+    """Each message is delivered three times to random replicas, and then all replicas are restarted under traffic."""
     with durable_redis() as redis:
-        async with stage(tmp_path, redis.address(), slowest_seconds=0.1) as on:
-            delivered = await deliver_each_three_times(on, messages=90)
-            rolled = await roll(on)
-            turns = on.agent.turns
+        async with running_replicas(tmp_path, redis.address(), slowest_seconds=0.1) as replicas:
+            delivered = await deliver_each_three_times(replicas, messages=90)
+            rolled = await rolling_restart(replicas)
+            turns = replicas.agent.turns
     assert delivered.acknowledged == delivered.answered == 90
     assert rolled.acknowledged > 90
     assert rolled.lost == []
@@ -73,45 +77,43 @@ async def test_replicas_give_each_message_one_turn(tmp_path: Path) -> None:
     assert sum(turns.values()) == rolled.acknowledged
 
 
-async def test_a_redis_that_goes_away_costs_nothing_acknowledged(tmp_path: Path) -> None:
-    """Callbacks get 503 meanwhile, and 200 again when it is back."""
+async def test_an_unavailable_redis_loses_no_acknowledged_message(tmp_path: Path) -> None:
+    """Callbacks get 503 until Redis is available again."""
     with durable_redis() as redis:
-        async with stage(tmp_path, redis.address(), replicas=2) as on:
-            outage = await go_without(on, redis.stop, redis.restart, seconds=1.5)
+        async with running_replicas(tmp_path, redis.address(), count=2) as replicas:
+            outage = await interrupt_redis(replicas, redis.stop, redis.restart, seconds=1.5)
     assert set(outage.statuses) <= {200, 503}
     assert 503 in outage.statuses
     assert outage.messages.lost == []
     assert outage.messages.answered_twice == []
 
 
-async def test_mutated_requests_get_no_server_error_and_cost_nobody_a_message(tmp_path: Path) -> None:
-    """No traceback either, and hardly a line in the log."""
-    found = await run_hostile(tmp_path, seed=5, requests=10_000)
-    assert found.requests == 10_000
-    assert found.failures == []
-    assert {status for status in found.statuses if status >= 500} <= {503}
-    assert found.tracebacks == 0
-    assert found.most_lines <= MAX_LINES_PER_BATCH
-    assert found.messages
-    assert found.messages.acknowledged > 0
-    assert found.messages.lost == []
-    assert found.messages.answered_twice == []
+async def test_mutated_requests_cause_no_server_error_and_no_lost_message(tmp_path: Path) -> None:
+    result = await run_hostile(tmp_path, seed=5, requests=10_000)
+    assert result.requests == 10_000
+    assert result.failures == []
+    assert {status for status in result.statuses if status >= 500} <= {503}
+    assert result.tracebacks == 0
+    assert result.most_lines <= MAX_LINES_PER_BATCH
+    assert result.messages
+    assert result.messages.acknowledged > 0
+    assert result.messages.lost == []
+    assert result.messages.answered_twice == []
 
 
-async def test_people_leave_no_series_behind(tmp_path: Path) -> None:
-    """However many they are, in however many groups; there are few to begin with, those of the process among them."""
-    found = await run_series(tmp_path, people=300)
-    assert found.answered == 300
-    assert found.new == set()
-    assert found.series <= MAX_SERIES
+async def test_users_and_groups_add_no_series(tmp_path: Path) -> None:
+    result = await run_series(tmp_path, users=300)
+    assert result.answered == 300
+    assert result.new == set()
+    assert result.series <= MAX_SERIES
 
 
-async def test_ten_times_the_load_is_refused_and_loses_nothing(tmp_path: Path) -> None:
-    """Each refusal says when to come again, and soon after it callers are taken as ever."""
-    found = await run_overload(tmp_path, seconds=1, settings={"inboxLimit": 100})
-    assert found.unanswered == 0
-    assert set(found.statuses) == {200, 503}
-    assert found.without_retry_after == 0
-    assert found.lost == []
-    assert found.after
-    assert found.after.failed == 0
+async def test_ten_times_the_load_is_refused_without_losing_a_message(tmp_path: Path) -> None:
+    """Each refusal has a Retry-After header, and soon afterwards callbacks are admitted again."""
+    result = await run_overload(tmp_path, seconds=1, settings={"inboxLimit": 100})
+    assert result.unanswered == 0
+    assert set(result.statuses) == {200, 503}
+    assert result.without_retry_after == 0
+    assert result.lost == []
+    assert result.after
+    assert result.after.failed == 0

@@ -1,16 +1,16 @@
-"""The short form of the stranger: `make soak-stranger` also measures what good callers wait."""
+"""The short form of `make soak-stranger`, which also checks response times and memory."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.soak.stranger import KINDS, run
+from tests.soak.stranger import ATTACKS, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-async def test_no_good_caller_is_refused_beside_a_stranger(tmp_path: Path) -> None:
-    found = await run(tmp_path, seconds=0.3)
-    assert len(found.beside) == 2 * len(KINDS)
-    assert {which: calls.failed for which, calls in found.beside.items() if calls.failed} == {}
+async def test_no_good_caller_is_refused_during_an_attack(tmp_path: Path) -> None:
+    result = await run(tmp_path, seconds=0.3)
+    assert len(result.attacked) == 2 * len(ATTACKS)
+    assert {attack: calls.failed for attack, calls in result.attacked.items() if calls.failed} == {}

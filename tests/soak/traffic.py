@@ -1,4 +1,4 @@
-"""People writing to the bot all the time, and the count of what became of it."""
+"""Generates steady traffic of users, and counts the outcomes of the messages."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from maven_channel_wecom.simulator.sent import SentCallback
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
-# The UNDOCUMENTED spacing of WeCom's repeats is taken to be short: that is the harder case.
+# WeCom does not document the delay before it repeats a callback. A short delay is the harder case.
 _REPEAT_SECONDS = 0.3
 _REPEATS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What became of the messages. The ids make a failure worth reading."""
+    """Outcomes of the messages; `lost` and `answered_twice` are message ids."""
 
     acknowledged: int
     answered: int
@@ -41,17 +41,18 @@ class Tally:
 
 
 class Traffic:
-    """Sends numbered texts at a steady rate to a replica chosen at random, and repeats what was not acknowledged.
+    """Context manager that sends numbered texts at a steady rate to random replicas.
 
-    Use as a context manager: leaving it stops sending and waits for the deliveries under way.
+    A callback that was not acknowledged is repeated, like WeCom does. At the end it stops sending, and waits for the
+    deliveries in progress.
     """
 
     def __init__(self, wecom: SimulatedWeCom, urls: Callable[[], Sequence[str]], *, per_second: float) -> None:
         self.sent: list[tuple[float, SentCallback]] = []
-        """Each callback with the moment its answer came, on the clock of the event loop."""
+        """Each callback with the time of its answer, on the clock of the event loop."""
         self._wecom = wecom
         self._urls = urls
-        self._pause = 1 / per_second
+        self._interval_seconds = 1 / per_second
         self._deliveries: set[asyncio.Task[None]] = set()
         self._sending: asyncio.Task[None] | None = None
 
@@ -70,32 +71,32 @@ class Traffic:
             delivery = asyncio.create_task(self._deliver(f"message {number}", f"user{number % 50}"))
             self._deliveries.add(delivery)
             delivery.add_done_callback(self._deliveries.discard)
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(self._interval_seconds)
 
     async def _deliver(self, text: str, user: str) -> None:
         sent = await self._wecom.send(Text(text), user=user, at=self._any_url())
-        self._note(sent)
+        self._record(sent)
         for _ in range(_REPEATS):
             if sent.acknowledged:
                 return
             await asyncio.sleep(_REPEAT_SECONDS)
             sent = await self._wecom.redeliver(sent, at=self._any_url())
-            self._note(sent)
+            self._record(sent)
 
-    def _note(self, sent: SentCallback) -> None:
+    def _record(self, sent: SentCallback) -> None:
         self.sent.append((asyncio.get_running_loop().time(), sent))
 
     def _any_url(self) -> str:
-        return random.choice(self._urls())  # noqa: S311 - a balancer, not a secret
+        return random.choice(self._urls())  # noqa: S311 - load balancing, not a secret
 
 
 async def tally(wecom: SimulatedWeCom, *, within_seconds: float) -> Tally:
-    """Wait until every acknowledged message is answered, or the time is over, and count."""
+    """Wait until every acknowledged message is answered or `within_seconds` have passed, then count the outcomes."""
     recorded = wecom.recorded
     deadline = asyncio.get_running_loop().time() + within_seconds
     answered = {reply.message_id for reply in recorded.replies}
     while recorded.acknowledged_ids - answered and asyncio.get_running_loop().time() < deadline:
-        # Nobody announces the last one: more may be acknowledged meanwhile.
+        # There is no event to wait for: more messages may be acknowledged at any time.
         await asyncio.sleep(0.1)
         answered = {reply.message_id for reply in recorded.replies}
     accepted = [reply.message_id for reply in recorded.replies]

@@ -1,4 +1,4 @@
-"""Good callers, close to the wire: a sealed text, a connection, the time an acknowledgement takes."""
+"""Clients that send genuine callbacks over plain connections and measure the time to the acknowledgement."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from maven_channel_wecom.protocol.envelope import Credentials
 
 WECOM_TIMEOUT_SECONDS = 5.0
-"""How long WeCom waits for an acknowledgement."""
+"""Maximum time that WeCom waits for an acknowledgement."""
 
 _SEGMENT_DELAY_SECONDS = 0.002
-"""Between two segments of one request. Lower: both may be read at once. Higher: hides how long the server takes."""
+"""Delay between two segments of one request. Lower: the server may read both at once. Higher: the delay hides the time
+that the server takes."""
 
-_KEPT_CONNECTIONS = 8
+_MAX_IDLE_CONNECTIONS = 8
 
 
 def sealed_text(
@@ -37,7 +38,7 @@ def sealed_text(
     user: str = "",
     group: str = "",
 ) -> bytes:
-    """Return the whole HTTP request of one text message; a blank one has an agent say nothing."""
+    """Return the complete HTTP request of one text message. The echo agent gives a blank text no answer."""
     parts = urlsplit(url)
     message = {"msgid": message_id, "aibotid": "aib1", "from": {"userid": user or message_id[-3:]}}
     message |= {"chattype": "group", "chatid": group} if group else {"chattype": "single"}
@@ -52,25 +53,25 @@ def sealed_text(
     return head.encode() + sealed.body
 
 
-class Line:
-    """One connection to a gateway; closes with `close`."""
+class Connection:
+    """One TCP connection to a gateway."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
     @classmethod
-    async def open(cls, url: str) -> Line:
+    async def open(cls, url: str) -> Connection:
         parts = urlsplit(url)
         return cls(*await asyncio.open_connection(parts.hostname, parts.port))
 
     @property
     def closed(self) -> bool:
-        """Whether the gateway closed it, as it may while nothing is asked. HTTP clients look before they reuse one."""
+        """Whether the gateway closed the connection, as it may while idle. HTTP clients check this before reuse."""
         return self._reader.at_eof() or self._writer.is_closing()
 
     async def call(self, request: bytes, *, segments: int = 1) -> bytes:
-        """Send a request in that many segments and return the head of its answer. TimeoutError or OSError."""
+        """Send a request in `segments` parts and return the head of its answer. Raises TimeoutError or OSError."""
         size = -(-len(request) // segments)
         async with asyncio.timeout(WECOM_TIMEOUT_SECONDS):
             self._writer.write(request[:size])
@@ -89,16 +90,12 @@ class Line:
 
 
 @dataclass(kw_only=True)
-class Calls:
-    """How long each acknowledgement took, how many callbacks got none, and how many were sent on another connection."""
+class CallStats:
+    """The time of each call, and the numbers of failed calls and of calls repeated on another connection."""
 
     seconds: list[float] = field(default_factory=list)
     failed: int = 0
     repeated: int = 0
-
-    @property
-    def p90_seconds(self) -> float:
-        return self._quantile(0.90)
 
     @property
     def p99_seconds(self) -> float:
@@ -113,79 +110,79 @@ class Calls:
         return max(self.seconds, default=math.inf)
 
     def _quantile(self, share: float) -> float:
-        """Return the time that this share of the calls stayed below; infinity when there were none."""
+        """Return the time within which this share of the calls ended; infinity if there were no calls."""
         if len(self.seconds) < 2:
             return self.longest_seconds
         return statistics.quantiles(self.seconds, n=1000, method="inclusive")[round(share * 1000) - 1]
 
 
 class GoodCallers:
-    """Call at a steady rate: every other time on a connection of its own, else on one that is kept.
+    """Clients that call at a steady rate, half of the time on a new connection, else on an idle one if there is one.
 
-    Each request comes in so many `segments`.
+    Each request is sent in `segments` parts.
     """
 
     def __init__(self, credentials: Credentials, url: str, *, segments: int = 1) -> None:
         self._credentials = credentials
         self._url = url
         self._segments = segments
-        self._kept: list[Line] = []
+        self._idle: list[Connection] = []
 
-    async def call(self, *, seconds: float, per_second: float) -> Calls:
-        """Call for that long."""
-        calls, loop = Calls(), asyncio.get_running_loop()
-        began = loop.time()
+    async def call(self, *, seconds: float, per_second: float) -> CallStats:
+        """Call for `seconds`."""
+        calls, loop = CallStats(), asyncio.get_running_loop()
+        started = loop.time()
         async with asyncio.TaskGroup() as group:
             for number in range(int(seconds * per_second)):
-                await asyncio.sleep(max(0.0, began + number / per_second - loop.time()))
-                group.create_task(self._call_once(calls, keep=number % 2 == 0))
+                await asyncio.sleep(max(0.0, started + number / per_second - loop.time()))
+                group.create_task(self._call_once(calls, reuse=number % 2 == 0))
         return calls
 
     def close(self) -> None:
-        for line in self._kept:
-            line.close()
+        for connection in self._idle:
+            connection.close()
 
-    def _pop_kept(self) -> Line | None:
-        while self._kept:
-            line = self._kept.pop(0)
-            if not line.closed:
-                return line
-            line.close()
+    def _pop_idle(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop(0)
+            if not connection.closed:
+                return connection
+            connection.close()
         return None
 
-    async def _call_once(self, calls: Calls, *, keep: bool) -> None:
+    async def _call_once(self, calls: CallStats, *, reuse: bool) -> None:
         request = sealed_text(self._credentials, self._url, message_id=os.urandom(12).hex(), text=" ")
-        began = time.perf_counter()
+        started = time.perf_counter()
         try:
-            line, head = await self._exchange(calls, request, self._pop_kept() if keep else None)
+            connection, head = await self._send(calls, request, self._pop_idle() if reuse else None)
         except (TimeoutError, OSError):
             calls.failed += 1
             return
-        calls.seconds.append(time.perf_counter() - began)
+        calls.seconds.append(time.perf_counter() - started)
         calls.failed += not head.startswith(b"HTTP/1.1 200 ")
-        if keep and len(self._kept) < _KEPT_CONNECTIONS:
-            self._kept.append(line)
+        if reuse and len(self._idle) < _MAX_IDLE_CONNECTIONS:
+            self._idle.append(connection)
         else:
-            line.close()
+            connection.close()
 
-    async def _exchange(self, calls: Calls, request: bytes, kept: Line | None) -> tuple[Line, bytes]:
-        """Return the head of the answer and the connection it came on.
+    async def _send(self, calls: CallStats, request: bytes, idle: Connection | None) -> tuple[Connection, bytes]:
+        """Return the connection that was used and the head of the answer.
 
-        A kept connection that is closed before any of the answer came may have been closed while it was idle. The
-        request is repeated once then (RFC 9112 9.3.1): a callback that comes twice is admitted once.
+        The gateway may have closed an idle connection before the request reached it. In that case the request is sent
+        once more on a new connection (RFC 9112 9.3.1). A callback that arrives twice is admitted once.
         """
-        if kept is not None:
+        if idle is not None:
             try:
-                return kept, await kept.call(request, segments=self._segments)
+                return idle, await idle.call(request, segments=self._segments)
             except TimeoutError:
-                kept.close()
+                idle.close()
                 raise
             except OSError:
-                kept.close()
+                idle.close()
                 calls.repeated += 1
-        line = await Line.open(self._url)
+        connection = await Connection.open(self._url)
         try:
-            return line, await line.call(request, segments=self._segments)
+            return connection, await connection.call(request, segments=self._segments)
         except OSError:
-            line.close()
+            connection.close()
             raise
