@@ -1,4 +1,4 @@
-"""Messages in progress: order, bounds, failures, draining, recovering."""
+"""Tests for the inbox: order, limits, failures, draining and recovery of messages in progress."""
 
 from __future__ import annotations
 
@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 5
 
 
-class Desk:
-    """An inbox with a host behind it whose pace the test sets."""
+class InboxHarness:
+    """An inbox with a host whose speed and failures a test controls.
+
+    The mappings and `empty` are keyed by message id: `media_gates` and `turn_gates` are set to let normalization or the
+    agent's turn end, `normalize_failures` and `media_loaders` run during normalization, and `empty` messages normalize
+    to None.
+    """
 
     def __init__(self, *, limit: int = 10, state: MemoryStateStore | None = None) -> None:
         self.clock = FakeClock()
@@ -37,11 +42,11 @@ class Desk:
         self.state = state or MemoryStateStore()
         self.published: list[str] = []
         self.finished_turns: list[str] = []
-        self.fetching: dict[str, asyncio.Event] = {}
-        self.turns: dict[str, asyncio.Event] = {}
-        self.failing: dict[str, Callable[[], Awaitable[None]]] = {}
-        self.bringing: dict[str, Callable[[MediaUse], Awaitable[None]]] = {}
-        self.silent: set[str] = set()
+        self.media_gates: dict[str, asyncio.Event] = {}
+        self.turn_gates: dict[str, asyncio.Event] = {}
+        self.normalize_failures: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.media_loaders: dict[str, Callable[[MediaUse], Awaitable[None]]] = {}
+        self.empty: set[str] = set()
         self.changed = asyncio.Condition()
         self.media_budget = MediaBudget(10 * BLOCK_BYTES)
         self.inbox = Inbox(
@@ -65,29 +70,29 @@ class Desk:
         callback = Callback(message_id=message_id, type=type_, is_group=is_group, chat_id=chat_id, sender_id="a")
         self.inbox.put(AdmittedCallback(callback, self.clock.now()))
 
-    async def until(self, holds: Callable[[], bool]) -> None:
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(WAIT_SECONDS), self.changed:
-            await self.changed.wait_for(holds)
+            await self.changed.wait_for(condition)
 
-    async def settle(self) -> None:
-        """Wait until everything that can be done is done."""
+    async def wait_for_tasks(self) -> None:
+        """Wait until no message is in progress."""
         while tasks := list(self.inbox._tasks.values()):
             done, _ = await asyncio.wait(tasks, timeout=WAIT_SECONDS)
             assert done
 
     def ends(self) -> list[tuple[str, str, str]]:
-        """Return message, outcome and reason of every end."""
+        """Return the message id, outcome and reason of each message that ended."""
         return [(event.message_id, event.outcome, event.reason) for event in self.recorder.of(events.MessageEnded)]
 
     async def _normalize(self, admitted: AdmittedCallback) -> InboundMessage | None:
         message_id = admitted.callback.message_id
-        if message_id in self.fetching:
-            await self.fetching[message_id].wait()
-        if message_id in self.bringing:
-            await self.bringing[message_id](admitted.media_use)
-        if message_id in self.failing:
-            await self.failing[message_id]()
-        if message_id in self.silent:
+        if message_id in self.media_gates:
+            await self.media_gates[message_id].wait()
+        if message_id in self.media_loaders:
+            await self.media_loaders[message_id](admitted.media_use)
+        if message_id in self.normalize_failures:
+            await self.normalize_failures[message_id]()
+        if message_id in self.empty:
             return None
         return InboundMessage(
             channel="wecom",
@@ -102,341 +107,331 @@ class Desk:
         async with self.changed:
             self.published.append(message.message_id)
             self.changed.notify_all()
-        if message.message_id in self.turns:
-            await self.turns[message.message_id].wait()
+        if message.message_id in self.turn_gates:
+            await self.turn_gates[message.message_id].wait()
         async with self.changed:
             self.finished_turns.append(message.message_id)
             self.changed.notify_all()
 
 
-async def failure() -> None:
+async def fail() -> None:
     message = "canary"
     raise RuntimeError(message)
 
 
 async def test_a_message_is_published_and_finished() -> None:
-    """Afterwards it is in nobody's hand, and counted."""
-    desk = Desk()
-    await desk.put("m1")
-    await desk.settle()
-    assert desk.published == ["m1"]
-    assert desk.ends() == [("m1", "published", "")]
+    harness = InboxHarness()
+    await harness.put("m1")
+    await harness.wait_for_tasks()
+    assert harness.published == ["m1"]
+    assert harness.ends() == [("m1", "published", "")]
 
 
-async def test_messages_of_one_chat_are_published_in_the_order_they_came() -> None:
-    """However long the media of the first one take."""
-    desk = Desk()
-    desk.fetching["m1"] = asyncio.Event()
+async def test_messages_of_one_chat_are_published_in_order_even_if_the_first_one_has_slow_media() -> None:
+    harness = InboxHarness()
+    harness.media_gates["m1"] = asyncio.Event()
     for message_id in ("m1", "m2", "m3"):
-        await desk.put(message_id)
-    await desk.put("other", chat_id="another")
-    await desk.until(lambda: desk.published == ["other"])
-    desk.fetching["m1"].set()
-    await desk.settle()
-    assert desk.published == ["other", "m1", "m2", "m3"]
+        await harness.put(message_id)
+    await harness.put("other", chat_id="another")
+    await harness.wait_until(lambda: harness.published == ["other"])
+    harness.media_gates["m1"].set()
+    await harness.wait_for_tasks()
+    assert harness.published == ["other", "m1", "m2", "m3"]
 
 
-async def test_turns_of_one_chat_run_side_by_side() -> None:
-    """The second person in a group does not wait for the first one's answer."""
-    desk = Desk()
-    desk.turns["m1"] = asyncio.Event()
-    await desk.put("m1")
-    await desk.put("m2")
-    await desk.until(lambda: desk.finished_turns == ["m2"])
-    desk.turns["m1"].set()
-    await desk.settle()
-    assert desk.finished_turns == ["m2", "m1"]
+async def test_turns_of_one_chat_run_concurrently() -> None:
+    """In a group, one person does not wait for the answer to another."""
+    harness = InboxHarness()
+    harness.turn_gates["m1"] = asyncio.Event()
+    await harness.put("m1")
+    await harness.put("m2")
+    await harness.wait_until(lambda: harness.finished_turns == ["m2"])
+    harness.turn_gates["m1"].set()
+    await harness.wait_for_tasks()
+    assert harness.finished_turns == ["m2", "m1"]
 
 
-async def test_a_failing_message_costs_nobody_else_and_is_released() -> None:
-    """A repeat of it is new again; what the failure said is not reported."""
-    desk = Desk()
-    desk.failing["m1"] = failure
-    await desk.put("m1")
-    await desk.put("m2")
-    await desk.settle()
-    assert desk.published == ["m2"]
-    assert ("m1", "failed", "RuntimeError") in desk.ends()
-    assert await desk.admit("m1")
-    assert not await desk.admit("m2")
+async def test_a_failed_message_is_released_and_does_not_affect_the_next_one() -> None:
+    """A released message is new when WeCom repeats it. The text of the exception is not reported."""
+    harness = InboxHarness()
+    harness.normalize_failures["m1"] = fail
+    await harness.put("m1")
+    await harness.put("m2")
+    await harness.wait_for_tasks()
+    assert harness.published == ["m2"]
+    assert ("m1", "failed", "RuntimeError") in harness.ends()
+    assert await harness.admit("m1")
+    assert not await harness.admit("m2")
 
 
-async def test_a_message_with_nothing_to_say_is_finished_without_the_host() -> None:
-    """It is counted as unsupported, and the next one goes on."""
-    desk = Desk()
-    desk.silent.add("m1")
-    await desk.put("m1")
-    await desk.put("m2")
-    await desk.settle()
-    assert desk.published == ["m2"]
-    assert ("m1", "unsupported", "") in desk.ends()
+async def test_a_message_that_normalizes_to_nothing_ends_as_unsupported() -> None:
+    harness = InboxHarness()
+    harness.empty.add("m1")
+    await harness.put("m1")
+    await harness.put("m2")
+    await harness.wait_for_tasks()
+    assert harness.published == ["m2"]
+    assert ("m1", "unsupported", "") in harness.ends()
 
 
-async def test_places_are_limited_and_come_back() -> None:
-    """Reserved ones and those in hand count together."""
-    desk = Desk(limit=2)
-    desk.turns["m1"] = asyncio.Event()
-    await desk.put("m1")
-    full = [desk.inbox.is_full]
-    for step in (desk.inbox.hold_place, desk.inbox.release_place, desk.inbox.hold_place):
-        step()
-        full.append(desk.inbox.is_full)
-    desk.turns["m1"].set()
-    await desk.settle()
-    full.append(desk.inbox.is_full)
+async def test_messages_in_progress_and_held_places_count_towards_the_limit() -> None:
+    harness = InboxHarness(limit=2)
+    harness.turn_gates["m1"] = asyncio.Event()
+    await harness.put("m1")
+    full = [harness.inbox.is_full]
+    for change in (harness.inbox.hold_place, harness.inbox.release_place, harness.inbox.hold_place):
+        change()
+        full.append(harness.inbox.is_full)
+    harness.turn_gates["m1"].set()
+    await harness.wait_for_tasks()
+    full.append(harness.inbox.is_full)
     assert full == [False, True, False, True, False]
 
 
-async def test_the_age_is_that_of_the_oldest_message() -> None:
-    """Zero when there is none."""
-    desk = Desk()
-    assert desk.inbox.oldest_seconds() == 0
-    desk.turns["m1"] = asyncio.Event()
-    await desk.put("m1")
-    desk.clock.time += 5
-    await desk.put("m2")
-    await desk.until(lambda: "m2" in desk.finished_turns)
-    desk.clock.time += 1
-    assert desk.inbox.oldest_seconds() == 6
-    desk.turns["m1"].set()
-    await desk.settle()
-    assert desk.inbox.oldest_seconds() == 0
+async def test_the_age_is_that_of_the_oldest_message_and_zero_if_there_is_none() -> None:
+    harness = InboxHarness()
+    assert harness.inbox.oldest_seconds() == 0
+    harness.turn_gates["m1"] = asyncio.Event()
+    await harness.put("m1")
+    harness.clock.time += 5
+    await harness.put("m2")
+    await harness.wait_until(lambda: "m2" in harness.finished_turns)
+    harness.clock.time += 1
+    assert harness.inbox.oldest_seconds() == 6
+    harness.turn_gates["m1"].set()
+    await harness.wait_for_tasks()
+    assert harness.inbox.oldest_seconds() == 0
 
 
-async def test_a_message_taken_over_late_may_be_the_oldest() -> None:
-    """It was received by a process that is gone, before those that are in hand here."""
-    desk = Desk()
-    desk.turns["m1"] = desk.turns["m2"] = asyncio.Event()
-    await desk.put("m1")
-    desk.clock.time -= 100
-    await desk.put("m2")
-    desk.clock.time += 100
-    assert desk.inbox.oldest_seconds() == 100
-    desk.turns["m1"].set()
-    await desk.settle()
+async def test_a_recovered_message_can_be_older_than_one_put_in_before_it() -> None:
+    harness = InboxHarness()
+    harness.turn_gates["m1"] = harness.turn_gates["m2"] = asyncio.Event()
+    await harness.put("m1")
+    harness.clock.time -= 100
+    await harness.put("m2")
+    harness.clock.time += 100
+    assert harness.inbox.oldest_seconds() == 100
+    harness.turn_gates["m1"].set()
+    await harness.wait_for_tasks()
 
 
-async def test_draining_waits_for_work_and_ends_the_rest() -> None:
-    """What is ended is not finished: it stays in the state for the next start."""
-    desk = Desk()
-    desk.turns["m1"] = asyncio.Event()
-    desk.turns["m2"] = asyncio.Event()
-    await desk.put("m1")
-    await desk.put("m2")
-    await desk.until(lambda: len(desk.published) == 2)
-    desk.turns["m1"].set()
-    assert await desk.inbox.drain(0.05) == 1
-    assert desk.finished_turns == ["m1"]
-    assert len(desk.inbox) == 0
-    assert not await desk.admit("m2")
+async def test_draining_waits_for_messages_and_cancels_the_rest_after_its_timeout() -> None:
+    """A cancelled message is not finished: it stays in the state to be recovered."""
+    harness = InboxHarness()
+    harness.turn_gates["m1"] = asyncio.Event()
+    harness.turn_gates["m2"] = asyncio.Event()
+    await harness.put("m1")
+    await harness.put("m2")
+    await harness.wait_until(lambda: len(harness.published) == 2)
+    harness.turn_gates["m1"].set()
+    assert await harness.inbox.drain(0.05) == 1
+    assert harness.finished_turns == ["m1"]
+    assert len(harness.inbox) == 0
+    assert not await harness.admit("m2")
 
 
-async def test_draining_an_empty_inbox_returns_at_once() -> None:
-    """There is nothing to wait for."""
-    assert await Desk().inbox.drain(1000) == 0
+async def test_draining_an_empty_inbox_returns_immediately() -> None:
+    assert await InboxHarness().inbox.drain(1000) == 0
 
 
-async def test_a_state_that_fails_at_the_end_costs_no_task() -> None:
-    """The message was dealt with; that it could not be recorded is reported."""
-
-    class Failing(MemoryStateStore):
+async def test_an_end_that_the_state_cannot_record_is_reported() -> None:
+    class FailingState(MemoryStateStore):
         async def finish(self, message_id: str, now: float) -> None:
             raise StateUnavailable(reason="state")
 
         async def release(self, message_id: str, now: float) -> None:
             raise StateUnavailable(reason="state")
 
-    desk = Desk(state=Failing())
-    desk.failing["m2"] = failure
-    await desk.put("m1")
-    await desk.put("m2")
-    await desk.settle()
-    assert desk.published == ["m1"]
-    assert ("m2", "failed", "RuntimeError") in desk.ends()
-    assert {event.message_id for event in desk.recorder.of(events.MessageNotRecorded)} == {"m1", "m2"}
+    harness = InboxHarness(state=FailingState())
+    harness.normalize_failures["m2"] = fail
+    await harness.put("m1")
+    await harness.put("m2")
+    await harness.wait_for_tasks()
+    assert harness.published == ["m1"]
+    assert ("m2", "failed", "RuntimeError") in harness.ends()
+    assert {event.message_id for event in harness.recorder.of(events.MessageNotRecorded)} == {"m1", "m2"}
 
 
-async def test_a_failing_message_does_not_let_others_overtake() -> None:
-    """Those behind it still wait for the ones before it."""
-    desk = Desk()
-    desk.fetching["m1"] = asyncio.Event()
-    desk.failing["m2"] = failure
+async def test_messages_behind_a_failed_one_still_wait_for_those_before_it() -> None:
+    harness = InboxHarness()
+    harness.media_gates["m1"] = asyncio.Event()
+    harness.normalize_failures["m2"] = fail
     for message_id in ("m1", "m2", "m3"):
-        await desk.put(message_id)
+        await harness.put(message_id)
     for _ in range(20):
         await asyncio.sleep(0)
-    assert desk.published == []
-    desk.fetching["m1"].set()
-    await desk.settle()
-    assert desk.published == ["m1", "m3"]
+    assert harness.published == []
+    harness.media_gates["m1"].set()
+    await harness.wait_for_tasks()
+    assert harness.published == ["m1", "m3"]
 
 
-async def test_a_cancellation_that_comes_out_of_a_host_is_a_failure_like_any_other() -> None:
-    """Nobody cancelled the message itself: it is counted and released."""
+async def test_a_cancelled_error_raised_by_the_host_is_a_failure_of_the_message() -> None:
+    """The task of the message was not cancelled, so the message ends and is released."""
 
-    async def cancelled() -> None:
+    async def raise_cancelled() -> None:
         raise asyncio.CancelledError
 
-    desk = Desk()
-    desk.failing["m1"] = cancelled
-    await desk.put("m1")
-    await desk.settle()
-    assert desk.ends() == [("m1", "failed", "CancelledError")]
-    assert await desk.admit("m1")
+    harness = InboxHarness()
+    harness.normalize_failures["m1"] = raise_cancelled
+    await harness.put("m1")
+    await harness.wait_for_tasks()
+    assert harness.ends() == [("m1", "failed", "CancelledError")]
+    assert await harness.admit("m1")
 
 
-async def test_draining_waits_for_a_message_that_is_just_being_admitted() -> None:
-    """It may be in the state already, and then it was acknowledged."""
-    desk = Desk()
-    desk.inbox.hold_place()
-    draining = asyncio.create_task(desk.inbox.drain(WAIT_SECONDS))
+async def test_draining_waits_for_a_message_that_is_being_admitted() -> None:
+    """The message may already be in the state and will then be acknowledged."""
+    harness = InboxHarness()
+    harness.inbox.hold_place()
+    draining = asyncio.create_task(harness.inbox.drain(WAIT_SECONDS))
     await asyncio.sleep(0)
-    await desk.put("m1")
-    desk.inbox.release_place()
+    await harness.put("m1")
+    harness.inbox.release_place()
     assert await draining == 0
-    assert desk.finished_turns == ["m1"]
+    assert harness.finished_turns == ["m1"]
 
 
-async def test_a_message_that_is_admitted_after_a_drain_is_not_begun() -> None:
-    """The state was too slow; it has the message, and keeps it for the next start."""
-    desk = Desk()
-    desk.inbox.hold_place()
-    assert await desk.inbox.drain(0) == 0
-    desk.inbox.release_place()
-    await desk.put("m1")
-    await desk.settle()
-    assert desk.published == []
+async def test_a_message_that_is_admitted_after_a_drain_is_not_processed() -> None:
+    """It stays in the state to be recovered."""
+    harness = InboxHarness()
+    harness.inbox.hold_place()
+    assert await harness.inbox.drain(0) == 0
+    harness.inbox.release_place()
+    await harness.put("m1")
+    await harness.wait_for_tasks()
+    assert harness.published == []
 
 
-@pytest.mark.parametrize("end", ["finished", "failed", "silent", "ended"])
-async def test_a_message_releases_what_its_media_use(end: str) -> None:
-    """Once the host has dealt with it, or there is nothing to deal with any more."""
-    desk = Desk()
-    arrived, turn = asyncio.Event(), asyncio.Event()
+@pytest.mark.parametrize("end", ["finished", "failed", "empty", "cancelled"])
+async def test_a_message_releases_its_media_bytes_however_it_ends(end: str) -> None:
+    harness = InboxHarness()
+    loaded, resume = asyncio.Event(), asyncio.Event()
 
-    async def bring_media(use: MediaUse) -> None:
-        await desk.media_budget.reserve(use)
-        desk.media_budget.charge(use, 1_000)
-        arrived.set()
-        await turn.wait()
+    async def load_media(use: MediaUse) -> None:
+        await harness.media_budget.reserve(use)
+        harness.media_budget.charge(use, 1_000)
+        loaded.set()
+        await resume.wait()
         if end == "failed":
-            await failure()
+            await fail()
 
-    desk.bringing["m1"] = bring_media
-    if end == "silent":
-        desk.silent.add("m1")
-    await desk.put("m1")
-    await arrived.wait()
-    assert desk.media_budget.used_bytes == 1_000
-    if end == "ended":
-        assert await desk.inbox.drain(0) == 1
-    turn.set()
-    await desk.settle()
-    assert desk.media_budget.used_bytes == 0
+    harness.media_loaders["m1"] = load_media
+    if end == "empty":
+        harness.empty.add("m1")
+    await harness.put("m1")
+    await loaded.wait()
+    assert harness.media_budget.used_bytes == 1_000
+    if end == "cancelled":
+        assert await harness.inbox.drain(0) == 1
+    resume.set()
+    await harness.wait_for_tasks()
+    assert harness.media_budget.used_bytes == 0
 
 
 async def test_media_stay_charged_until_the_host_has_dealt_with_their_message() -> None:
-    """An agent that hangs keeps them in memory."""
-    desk = Desk()
+    harness = InboxHarness()
 
-    async def bring_media(use: MediaUse) -> None:
-        await desk.media_budget.reserve(use)
-        desk.media_budget.charge(use, 1_000)
+    async def load_media(use: MediaUse) -> None:
+        await harness.media_budget.reserve(use)
+        harness.media_budget.charge(use, 1_000)
 
-    desk.bringing["m1"] = bring_media
-    desk.turns["m1"] = asyncio.Event()
-    await desk.put("m1")
-    await desk.until(lambda: desk.published == ["m1"])
-    assert desk.media_budget.used_bytes == 1_000
-    desk.turns["m1"].set()
-    await desk.settle()
-    assert desk.media_budget.used_bytes == 0
+    harness.media_loaders["m1"] = load_media
+    harness.turn_gates["m1"] = asyncio.Event()
+    await harness.put("m1")
+    await harness.wait_until(lambda: harness.published == ["m1"])
+    assert harness.media_budget.used_bytes == 1_000
+    harness.turn_gates["m1"].set()
+    await harness.wait_for_tasks()
+    assert harness.media_budget.used_bytes == 0
 
 
-async def test_a_late_message_is_reported_once() -> None:
-    """The oldest one alone, of those that came at once the first; the next when that is gone, if it is late too."""
-    desk = Desk()
-    desk.turns = {f"m{number}": asyncio.Event() for number in range(1, 9)}
-    for message_id in desk.turns:
-        await desk.put(message_id, chat_id=message_id)
+async def test_only_the_oldest_late_message_is_reported_and_only_once() -> None:
+    """Of equally old messages the first counts as the oldest. When it has ended, the next one is reported."""
+    harness = InboxHarness()
+    harness.turn_gates = {f"m{number}": asyncio.Event() for number in range(1, 9)}
+    for message_id in harness.turn_gates:
+        await harness.put(message_id, chat_id=message_id)
 
     def reported() -> list[str]:
-        desk.inbox.report_late()
-        return [event.message_id for event in desk.recorder.of(events.MessageLate)]
+        harness.inbox.report_late()
+        return [event.message_id for event in harness.recorder.of(events.MessageLate)]
 
     assert reported() == []
-    desk.clock.time += LATE_SECONDS
+    harness.clock.time += LATE_SECONDS
     assert reported() == reported() == ["m1"]
-    desk.turns["m1"].set()
-    await desk.until(lambda: len(desk.inbox) == len(desk.turns) - 1)
+    harness.turn_gates["m1"].set()
+    await harness.wait_until(lambda: len(harness.inbox) == len(harness.turn_gates) - 1)
     assert reported() == ["m1", "m2"]
-    for turn in desk.turns.values():
+    for turn in harness.turn_gates.values():
         turn.set()
-    await desk.settle()
+    await harness.wait_for_tasks()
 
 
-async def test_a_group_that_is_called_like_a_person_has_an_order_of_its_own() -> None:
-    desk = Desk()
-    desk.fetching["m1"] = asyncio.Event()
-    await desk.put("m1", chat_id="alice", is_group=True)
-    await desk.put("m2", chat_id="alice", is_group=False)
-    await desk.until(lambda: desk.published == ["m2"])
-    desk.fetching["m1"].set()
-    await desk.settle()
+async def test_a_group_with_the_same_id_as_a_person_is_another_chat() -> None:
+    harness = InboxHarness()
+    harness.media_gates["m1"] = asyncio.Event()
+    await harness.put("m1", chat_id="alice", is_group=True)
+    await harness.put("m2", chat_id="alice", is_group=False)
+    await harness.wait_until(lambda: harness.published == ["m2"])
+    harness.media_gates["m1"].set()
+    await harness.wait_for_tasks()
 
 
 async def test_an_event_between_two_messages_does_not_change_their_order() -> None:
-    desk = Desk()
-    desk.fetching["m1"] = asyncio.Event()
-    await desk.put("m1")
-    await desk.put("e1", type_="event")
-    await desk.put("m2")
+    harness = InboxHarness()
+    harness.media_gates["m1"] = asyncio.Event()
+    await harness.put("m1")
+    await harness.put("e1", type_="event")
+    await harness.put("m2")
     for _ in range(20):
         await asyncio.sleep(0)
-    assert desk.published == []
-    desk.fetching["m1"].set()
-    await desk.settle()
-    assert desk.published == ["m1", "m2"]
+    assert harness.published == []
+    harness.media_gates["m1"].set()
+    await harness.wait_for_tasks()
+    assert harness.published == ["m1", "m2"]
 
 
-async def test_a_failed_message_that_cannot_be_released_yet_does_not_hold_up_its_chat() -> None:
-    class Away(MemoryStateStore):
-        back = asyncio.Event()
+async def test_a_failed_message_that_cannot_be_released_yet_does_not_block_its_chat() -> None:
+    class HangingState(MemoryStateStore):
+        resume = asyncio.Event()
 
         async def release(self, message_id: str, now: float) -> None:
-            await self.back.wait()
+            await self.resume.wait()
             await super().release(message_id, now)
 
-    state = Away()
-    desk = Desk(state=state)
-    desk.failing["m1"] = failure
-    await desk.put("m1")
-    await desk.put("m2")
-    await desk.until(lambda: desk.published == ["m2"])
-    state.back.set()
-    await desk.settle()
+    state = HangingState()
+    harness = InboxHarness(state=state)
+    harness.normalize_failures["m1"] = fail
+    await harness.put("m1")
+    await harness.put("m2")
+    await harness.wait_until(lambda: harness.published == ["m2"])
+    state.resume.set()
+    await harness.wait_for_tasks()
 
 
-async def test_an_end_that_could_not_be_recorded_is_recorded_at_a_later_look() -> None:
-    class Away(MemoryStateStore):
-        away = True
+async def test_an_end_that_could_not_be_recorded_is_recorded_by_a_later_recovery() -> None:
+    class UnavailableState(MemoryStateStore):
+        unavailable = True
         finished: ClassVar[list[str]] = []
 
         async def finish(self, message_id: str, now: float) -> None:
-            if self.away:
+            if self.unavailable:
                 raise StateUnavailable
             self.finished.append(message_id)
 
-    state = Away()
-    desk = Desk(state=state)
-    await desk.put("m1")
-    await desk.settle()
-    assert desk.recorder.of(events.MessageNotRecorded) == [events.MessageNotRecorded(message_id="m1", reason="state")]
+    state = UnavailableState()
+    harness = InboxHarness(state=state)
+    await harness.put("m1")
+    await harness.wait_for_tasks()
+    assert harness.recorder.of(events.MessageNotRecorded) == [
+        events.MessageNotRecorded(message_id="m1", reason="state")
+    ]
     with pytest.raises(StateUnavailable):
-        await desk.inbox.recover()
-    state.away = False
-    await desk.inbox.recover()
-    await desk.inbox.recover()
+        await harness.inbox.recover()
+    state.unavailable = False
+    await harness.inbox.recover()
+    await harness.inbox.recover()
     assert state.finished == ["m1"]
 
 
@@ -446,8 +441,8 @@ def stored(message_id: str, received_at: float, type_: str = "text") -> StoredCa
     return StoredCallback(message_id, received_at, json.dumps(message).encode())
 
 
-class LeftBehind(MemoryStateStore):
-    """A state in which a process that died left callbacks."""
+class StateWithLeftovers(MemoryStateStore):
+    """A state with unfinished callbacks of a process that died. It cannot finish the message `unfinishable`."""
 
     def __init__(self, *left: StoredCallback, unfinishable: str = "") -> None:
         super().__init__()
@@ -465,46 +460,45 @@ class LeftBehind(MemoryStateStore):
         self.finished.append(message_id)
 
 
-async def test_what_a_dead_process_left_is_recovered() -> None:
-    """Messages go to the host; events, what cannot be read and what cannot be answered any more are over."""
-    state = LeftBehind(
+async def test_recovery_publishes_messages_and_finishes_the_other_callbacks() -> None:
+    """The others are an event, a callback that cannot be read, and a message too old to be answered."""
+    state = StateWithLeftovers(
         stored("m1", 1_699_999_000.0),
         stored("e1", 1_699_999_001.0, "event"),
         StoredCallback("x1", 1_699_999_002.0, b"from another version"),
         stored("o1", 1_699_990_000.0),
     )
-    desk = Desk(state=state)
-    await desk.inbox.recover()
-    await desk.settle()
-    assert desk.published == ["m1"]
+    harness = InboxHarness(state=state)
+    await harness.inbox.recover()
+    await harness.wait_for_tasks()
+    assert harness.published == ["m1"]
     assert sorted(state.finished) == ["e1", "m1", "o1", "x1"]
-    assert desk.recorder.of(events.MessageRecovered) == [events.MessageRecovered(message_id="m1", type="text")]
-    assert desk.recorder.of(events.MessagesRecovered) == [events.MessagesRecovered(messages=1, over=3)]
+    assert harness.recorder.of(events.MessageRecovered) == [events.MessageRecovered(message_id="m1", type="text")]
+    assert harness.recorder.of(events.MessagesRecovered) == [events.MessagesRecovered(messages=1, over=3)]
 
 
 async def test_recovered_messages_leave_half_of_the_places_to_new_ones() -> None:
-    """A backlog is worked off bit by bit, and nobody new is turned away for it."""
-    state = LeftBehind(*(stored(f"m{number}", 1_699_999_000.0) for number in range(12)))
-    desk = Desk(state=state)
-    await desk.inbox.recover()
-    assert len(desk.inbox) == 5
-    await desk.put("new")
-    await desk.settle()
+    state = StateWithLeftovers(*(stored(f"m{number}", 1_699_999_000.0) for number in range(12)))
+    harness = InboxHarness(state=state)
+    await harness.inbox.recover()
+    assert len(harness.inbox) == 5
+    await harness.put("new")
+    await harness.wait_for_tasks()
     while state.left:
-        await desk.inbox.recover()
-        await desk.settle()
-    assert len(desk.published) == 13
+        await harness.inbox.recover()
+        await harness.wait_for_tasks()
+    assert len(harness.published) == 13
 
 
-async def test_one_that_cannot_be_finished_does_not_hold_up_the_others() -> None:
-    """They were taken over together, so nobody else would come for them."""
-    state = LeftBehind(
+async def test_a_callback_that_cannot_be_finished_does_not_block_those_recovered_with_it() -> None:
+    """They were taken over together, so no other replica would process them."""
+    state = StateWithLeftovers(
         StoredCallback("x1", 1_699_999_000.0, b"from another version"),
         stored("m1", 1_699_999_001.0),
         unfinishable="x1",
     )
-    desk = Desk(state=state)
+    harness = InboxHarness(state=state)
     with pytest.raises(StateUnavailable):
-        await desk.inbox.recover()
-    await desk.settle()
-    assert desk.published == ["m1"]
+        await harness.inbox.recover()
+    await harness.wait_for_tasks()
+    assert harness.published == ["m1"]
