@@ -1,4 +1,4 @@
-"""A channel plugin without a network: what is sent through it stays in a list."""
+"""A channel plugin without a network, which records the messages that are sent through it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def message(text: str = "hello", *, channel: str = "fake", message_id: str = "m1") -> InboundMessage:
-    """Return a message of a user to a fake channel."""
+    """Return a user's message on a fake channel."""
     return InboundMessage(
         channel=channel,
         sender_id="user",
@@ -37,12 +37,12 @@ def message(text: str = "hello", *, channel: str = "fake", message_id: str = "m1
 
 
 class FakeChannel:
-    """A channel that is as healthy as it is told to be."""
+    """A channel with scripted health."""
 
     def __init__(self, name: str, host: HostServices) -> None:
         self.name = name
         self.host = host
-        self.health_now = Health(ready=True)
+        self.current_health = Health(ready=True)
         self.health_error: Exception | None = None
         self.health_gate: asyncio.Event | None = None
 
@@ -51,24 +51,24 @@ class FakeChannel:
             raise self.health_error
         if self.health_gate is not None:
             await self.health_gate.wait()
-        return self.health_now
+        return self.current_health
 
 
 class FakePlugin:
-    """Answers for entries of type `fake`. Its attributes script it; its lists hold what the host did."""
+    """Handles entries of type `fake`. Its attributes script its behavior; its lists record what the host did."""
 
     def __init__(self, *, reactive_only: bool = True) -> None:
         self.started: dict[str, FakeChannel] = {}
         self.stopped: list[str] = []
         self.sent: list[OutboundMessage] = []
-        self.sent_one = asyncio.Event()
+        self.sent_any = asyncio.Event()
         self.receipt = Receipt(outcome="delivered", attempts=1)
         self.reactive_only = reactive_only
         self.start_gate: asyncio.Event | None = None
         self.stop_gate: asyncio.Event | None = None
         self.starting = asyncio.Event()
         self.stopping = asyncio.Event()
-        self.leftovers: list[asyncio.Task[None]] = []
+        self.publishing: list[asyncio.Task[None]] = []
 
     @hookimpl
     def maven_channel_problems(self, name: str, config: Mapping[str, Any]) -> list[str] | None:
@@ -80,14 +80,14 @@ class FakePlugin:
     async def maven_channel_start(self, name: str, config: Mapping[str, Any], host: HostServices) -> Channel:
         self.starting.set()
         channel = FakeChannel(name, host)
-        if "leftover" in config:
-            self.leftovers.append(asyncio.create_task(host.publish(message(config["leftover"], channel=name))))
+        if "publishes" in config:
+            self.publishing.append(asyncio.create_task(host.publish(message(config["publishes"], channel=name))))
         if self.start_gate is not None:
             await self.start_gate.wait()
-        if "refuses" in config:
-            raise ChannelStartError(config["refuses"])
-        if "breaks" in config:
-            raise ValueError(config["breaks"])
+        if "start_error" in config:
+            raise ChannelStartError(config["start_error"])
+        if "start_bug" in config:
+            raise ValueError(config["start_bug"])
         self.started[name] = channel
         return channel
 
@@ -95,7 +95,7 @@ class FakePlugin:
     async def maven_outbound_send(self, channel: Channel, message: OutboundMessage) -> Receipt:
         assert channel is self.started[message.channel]
         self.sent.append(message)
-        self.sent_one.set()
+        self.sent_any.set()
         return self.receipt
 
     @hookimpl
@@ -112,7 +112,7 @@ class FakePlugin:
 
 
 def manager_with(plugin: object) -> pluggy.PluginManager:
-    """Return a plugin manager with one plugin, named `fake`."""
+    """Return a plugin manager whose only plugin is `plugin`, named `fake`."""
     manager = plugin_manager()
     manager.register(plugin, name="fake")
     return manager

@@ -1,4 +1,4 @@
-"""Runs the command `gateway` in a process of its own, with the fake channel as its only plugin."""
+"""Runs the `gateway` command as a program, with the fake channel as its only plugin."""
 
 import argparse
 import asyncio
@@ -9,7 +9,7 @@ from tests.host.fake_channel import FakePlugin, manager_with
 
 
 def main() -> int:
-    """Run it; with `--never-starts` or `--never-drains` the channel waits for something that does not come."""
+    """Run the gateway. With `--never-starts` or `--never-drains`, its channel waits forever at start or stop."""
     parser = argparse.ArgumentParser()
     gateway.add_arguments(parser)
     parser.add_argument("--never-drains", action="store_true")

@@ -1,4 +1,4 @@
-"""The Responses API on 127.0.0.1: it records requests and answers as it is told."""
+"""A fake Responses API on 127.0.0.1, which records requests and sends scripted answers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def sse(*events: Mapping[str, Any]) -> bytes:
-    """Return events as they go over the wire."""
+    """Return events in wire format."""
     return b"".join(
         f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode() for event in events
     )
 
 
 def delta(text: str, output_index: int = 0) -> dict[str, Any]:
-    """Return an event that adds text."""
+    """Return an event that appends text to the answer."""
     return {"type": "response.output_text.delta", "output_index": output_index, "delta": text}
 
 
@@ -29,7 +29,10 @@ COMPLETED: dict[str, Any] = {"type": "response.completed", "response": {"status"
 
 
 class FakeResponses:
-    """Answers every POST with `status`, `content_type` and `chunks`; `hold` keeps the end of the answer back."""
+    """Answers every POST with `status`, `content_type` and `chunks`.
+
+    The answer does not end before `hold` is set. With `resets`, its connection is aborted instead.
+    """
 
     def __init__(self) -> None:
         self.url = ""
@@ -38,12 +41,12 @@ class FakeResponses:
         self.headers: dict[str, str] = {}
         self.chunks: Iterable[bytes] = ()
         self.hold: asyncio.Event | None = None
-        self.cuts = False
+        self.resets = False
         self.requests: list[tuple[Mapping[str, str], Any]] = []
         self.asked = asyncio.Event()
 
     def json(self, value: object, status: int = 200) -> None:
-        """Answer with one JSON value."""
+        """Set the answer to one JSON value."""
         self.status, self.content_type, self.chunks = status, "application/json", (json.dumps(value).encode(),)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -56,14 +59,14 @@ class FakeResponses:
             await response.write(chunk)
         if self.hold is not None:
             await self.hold.wait()
-        if self.cuts and request.transport is not None:
+        if self.resets and request.transport is not None:
             request.transport.abort()
         return response
 
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[FakeResponses]:
-    """Serve until the block ends, then let go of every held answer."""
+    """Serve until the block ends, then release every answer that is held."""
     fake = FakeResponses()
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/responses", fake.handle)

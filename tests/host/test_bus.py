@@ -1,4 +1,4 @@
-"""From a published message to an answer on its way."""
+"""The bus: from a published message to the answer that is sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUSY = Failure("http_429", "The agent is busy.")
 
 
 class ScriptedAgent:
-    """Says or raises what it was given; with a gate, only when it opens."""
+    """Returns or raises what it was given, once the gate, if any, is open."""
 
     def __init__(self, answer: str | Exception, gate: asyncio.Event | None = None) -> None:
         self.script = answer
@@ -57,15 +57,14 @@ def bus_with(agent: Agent, plugin: object, *, turns: int = 64, attach: bool = Tr
     return bus
 
 
-async def test_an_answer_goes_back_to_its_message() -> None:
-    """`reply_to` is the id of the message it answers."""
+async def test_an_answer_replies_to_its_message() -> None:
     plugin = FakePlugin()
     await bus_with(EchoAgent(), plugin).publish(message("hello", message_id="m7"))
     assert plugin.sent == [OutboundMessage(channel="fake", chat_id="chat", content="hello", reply_to="m7")]
 
 
 @pytest.mark.parametrize(
-    ("error", "said", "reason"),
+    ("error", "sentence", "reason"),
     [
         (AgentError(BUSY), BUSY.sentence, "http_429"),
         (AgentError(BUSY, partial="half"), f"half\n\n(The answer breaks off here. {BUSY.sentence})", "http_429"),
@@ -73,21 +72,19 @@ async def test_an_answer_goes_back_to_its_message() -> None:
     ],
     ids=["failure", "half an answer", "bug"],
 )
-async def test_the_user_hears_when_the_agent_fails(
-    caplog: pytest.LogCaptureFixture, error: Exception, said: str, reason: str
+async def test_a_failing_agent_is_reported_to_the_user_and_logged_without_any_text(
+    caplog: pytest.LogCaptureFixture, error: Exception, sentence: str, reason: str
 ) -> None:
-    """One sentence to the user, one line with a reason to the log, and neither what was asked nor what was said."""
     plugin = FakePlugin()
     await bus_with(ScriptedAgent(error), plugin).publish(message(CANARY))
-    assert [sent.content for sent in plugin.sent] == [said]
+    assert [sent.content for sent in plugin.sent] == [sentence]
     (record,) = [record for record in caplog.records if record.message == "agent failed"]
     fields = vars(record)["fields"]
     assert fields == {"channel": "fake", "message_id": "m1", "reason": reason}
     assert (record.exc_info is not None) is (reason == "fault")
 
 
-async def test_blank_answers_are_the_channels_to_count(caplog: pytest.LogCaptureFixture) -> None:
-    """It does not send them; that somebody is left without an answer is a warning."""
+async def test_a_blank_answer_is_sent_and_logged_as_not_delivered(caplog: pytest.LogCaptureFixture) -> None:
     plugin = FakePlugin()
     plugin.receipt = Receipt(outcome="undeliverable", reason="empty")
     await bus_with(ScriptedAgent(" \n"), plugin).publish(message())
@@ -95,8 +92,7 @@ async def test_blank_answers_are_the_channels_to_count(caplog: pytest.LogCapture
     assert [record.message for record in caplog.records] == ["answer not delivered"]
 
 
-async def test_an_answer_that_did_not_arrive_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """With outcome and reason, and without text."""
+async def test_an_undelivered_answer_is_logged_as_a_warning_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
     plugin = FakePlugin()
     plugin.receipt = Receipt(outcome="undeliverable", reason="no_reply_window")
     await bus_with(EchoAgent(), plugin).publish(message(CANARY))
@@ -111,8 +107,7 @@ async def test_an_answer_that_did_not_arrive_is_a_warning(caplog: pytest.LogCapt
     assert CANARY not in str(vars(record))
 
 
-async def test_turns_run_side_by_side_up_to_a_limit() -> None:
-    """The third of three waits for the first two, and they are taken in the order they came."""
+async def test_turns_are_concurrent_up_to_a_limit_and_start_in_order() -> None:
     gate = asyncio.Event()
     agent = ScriptedAgent("ok", gate)
     plugin = FakePlugin()
@@ -122,15 +117,14 @@ async def test_turns_run_side_by_side_up_to_a_limit() -> None:
             group.create_task(bus.publish(message(message_id=str(number))))
         await agent.turns.acquire()
         await agent.turns.acquire()
-        # All three tasks have had their first step by now; the third is waiting for a turn.
+        # All three tasks have started by now, and the third waits for a turn.
         assert agent.asked == ["0", "1"]
         gate.set()
     assert agent.asked == ["0", "1", "2"]
     assert len(plugin.sent) == 3
 
 
-async def test_what_is_published_before_its_channel_has_started_is_answered_after() -> None:
-    """A channel may hand over what an earlier run left before the host holds its handle."""
+async def test_a_message_published_before_its_channel_is_attached_is_answered_afterwards() -> None:
     plugin = FakePlugin()
     agent = ScriptedAgent("ok")
     bus = bus_with(agent, plugin, attach=False)
@@ -144,26 +138,22 @@ async def test_what_is_published_before_its_channel_has_started_is_answered_afte
     assert len(plugin.sent) == 1
 
 
-async def test_a_message_of_an_unknown_channel_is_a_bug() -> None:
-    """Nobody waits for a channel that will never start."""
+async def test_a_message_of_an_unknown_channel_raises_an_error() -> None:
     with pytest.raises(LookupError):
         await bus_with(EchoAgent(), FakePlugin()).publish(message(channel="other"))
 
 
-async def test_a_channel_that_nobody_sends_for_is_a_bug() -> None:
-    """The hand-over fails, so that the channel can keep the message."""
-
-    class Mute:
+async def test_publishing_for_a_channel_without_a_sending_plugin_raises_an_error() -> None:
+    class NoSender:
         @hookimpl
         def maven_outbound_send(self) -> None:
             return None
 
     with pytest.raises(LookupError, match="no plugin sends for channel fake"):
-        await bus_with(EchoAgent(), Mute()).publish(message())
+        await bus_with(EchoAgent(), NoSender()).publish(message())
 
 
-async def test_a_wrapper_sees_every_answer() -> None:
-    """Another plugin can change what goes out."""
+async def test_a_hook_wrapper_sees_every_answer() -> None:
     plugin = FakePlugin()
     manager = manager_with(plugin)
 
@@ -193,8 +183,8 @@ async def test_a_wrapper_sees_every_answer() -> None:
         pytest.param(ScriptedAgent(RuntimeError()), "failed", id="fault"),
     ],
 )
-async def test_turns_of_the_agent_are_counted_by_how_they_ended(agent: Agent, outcome: str) -> None:
-    """An agent that is away looks like a delivered answer to everybody else: the apology arrives."""
+async def test_agent_turns_are_counted_by_outcome(agent: Agent, outcome: str) -> None:
+    """This counter alone shows that an agent fails: the user's apology counts as a delivered answer."""
     bus = bus_with(agent, FakePlugin())
     counts = {name: bus.metrics.get_sample_value("maven_agent_turns_total", {"outcome": name}) for name in TURNS}
     assert counts == dict.fromkeys(TURNS, 0)

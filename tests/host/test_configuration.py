@@ -1,4 +1,4 @@
-"""The configuration file: what it may say, and what an operator is told when it says something else."""
+"""The host's configuration: what it may contain, and the sentences about what is wrong."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ def problems_of(document: object, **environment: str) -> list[str]:
     return interpret(document, environment)[1]
 
 
-def test_an_empty_object_is_a_good_configuration() -> None:
-    """Everything has a default; the status server shows itself to this machine only."""
+def test_an_empty_object_is_a_valid_configuration() -> None:
     configuration, problems = interpret({}, {})
     assert problems == []
     assert configuration.gateway == Gateway(host="127.0.0.1", port=18790)
@@ -37,14 +36,13 @@ def test_an_empty_object_is_a_good_configuration() -> None:
     assert (configuration.cron, configuration.channels) == ((), {})
 
 
-def test_the_file_may_name_its_schema() -> None:
-    """So that an editor completes the keys; it is no key of a section, though."""
+def test_schema_is_a_key_of_the_file_but_not_of_a_section() -> None:
+    """Editors find the schema of a file by its key `$schema`."""
     assert problems_of({"$schema": "./wecom.schema.json"}) == []
     assert len(problems_of({"gateway": {"$schema": "./wecom.schema.json"}})) == 1
 
 
 def test_a_full_configuration_is_read() -> None:
-    """Every key arrives where it belongs."""
     configuration, problems = interpret(
         {
             "gateway": {"host": "0.0.0.0", "port": 1},
@@ -176,8 +174,7 @@ def test_a_full_configuration_is_read() -> None:
         ({"cron": [JOB, JOB]}, "cron[1].name is also the name of another job"),
     ],
 )
-def test_a_wrong_key_is_named(document: object, problem: str) -> None:
-    """One wrong key is one sentence, which starts with the key and never repeats a value."""
+def test_a_problem_starts_with_its_key_and_repeats_no_secret(document: object, problem: str) -> None:
     problems = problems_of(document, BLANK=" ")
     assert problems[0] == problem
     assert CANARY not in str(problems)
@@ -194,28 +191,25 @@ def test_a_wrong_key_is_named(document: object, problem: str) -> None:
     ],
     ids=lambda value: value[:20],
 )
-def test_a_wrong_schedule_is_explained(schedule: str, problem: str) -> None:
-    """A wrong field of a cron expression is named."""
+def test_a_wrong_cron_expression_is_explained(schedule: str, problem: str) -> None:
     job = {"name": "report", "schedule": schedule, "message": "report"}
     assert problems_of({"cron": [job]}) == [f"cron[0].schedule {problem}"]
 
 
-def test_the_keys_of_another_agent_are_not_read_by_the_echo() -> None:
+def test_the_echo_agent_ignores_the_keys_of_another_agent() -> None:
     agent = {"type": "echo", "url": 5, "apiKey": {"env": "NOT_SET"}}
     configuration, problems = interpret({"agent": agent}, {})
     assert (configuration.agent, problems) == (Echo(), [])
 
 
-def test_delivery_needs_an_address() -> None:
-    """With `deliver`, both `channel` and `to` are required."""
+def test_delivery_requires_a_channel_and_a_chat() -> None:
     assert problems_of({"cron": [JOB | {"deliver": True}]}) == [
         "cron[0].channel is required when cron[0].deliver is true",
         "cron[0].to is required when cron[0].deliver is true",
     ]
 
 
-def test_all_problems_come_at_once() -> None:
-    """A wrong section does not hide the next one."""
+def test_all_problems_are_reported_at_once() -> None:
     problems = problems_of({"gateway": {"port": -1}, "agent": {"type": "responses"}, "cron": [{}], "loging": {}})
     assert [each.split()[0] for each in problems] == [
         "loging",
@@ -228,8 +222,8 @@ def test_all_problems_come_at_once() -> None:
     ]
 
 
-def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
-    """The line end that editors add to a file is no part of the secret."""
+def test_a_secret_is_read_from_the_environment_or_a_file(tmp_path: Path) -> None:
+    """The line end that editors add to a file is not part of the secret."""
     (tmp_path / "key").write_text("from-file\n", encoding="utf-8")
     for source, expected in (({"env": "KEY"}, "from-env"), ({"file": str(tmp_path / "key")}, "from-file")):
         configuration, problems = interpret({"agent": RESPONSES | {"apiKey": source}}, {"KEY": "from-env"})
@@ -238,8 +232,7 @@ def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
         assert configuration.agent.api_key == expected
 
 
-def test_a_secret_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
-    """Bytes that are not UTF-8 cost a sentence, no traceback."""
+def test_a_secret_file_that_is_not_utf_8_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"\xff\xfe")
     problems = problems_of({"agent": RESPONSES | {"apiKey": {"file": str(tmp_path / "key")}}})
     assert problems == [
@@ -247,8 +240,7 @@ def test_a_secret_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
     ]
 
 
-def test_no_repr_shows_a_secret() -> None:
-    """What ends up in a log by accident holds neither key nor channel token nor cron message."""
+def test_no_repr_shows_a_secret_or_a_cron_message() -> None:
     configuration, _ = interpret(
         {
             "agent": RESPONSES | {"apiKey": CANARY},

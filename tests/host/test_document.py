@@ -1,4 +1,4 @@
-"""The configuration file as a JSON value, and why a file is none."""
+"""Reading the configuration file as JSON, and the sentences about files that are not JSON."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ HINT = "; look there and just before it for a missing or extra comma or quote"
     ],
     ids=["syntax", "empty", "bytes", "depth", "digits", "nan", "half", "half-a-name", "repeated"],
 )
-def test_a_file_that_is_not_json_is_one_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
-    """The sentence names the file and, where there is one, the place."""
+def test_a_file_that_is_not_json_is_reported_in_one_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(content)
     with pytest.raises(UnreadableConfiguration) as caught:
@@ -43,16 +42,14 @@ def test_a_file_that_is_not_json_is_one_sentence(tmp_path: Path, content: bytes,
     assert str(caught.value).removesuffix(HINT) == f"the configuration {path} {reason}"
 
 
-def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
-    """As is a folder in its place."""
+def test_a_missing_file_or_a_folder_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UnreadableConfiguration, match=r"cannot be read: No such file or directory$"):
         read_document(tmp_path / "none.json")
     with pytest.raises(UnreadableConfiguration, match=r"cannot be read: Is a directory$"):
         read_document(tmp_path)
 
 
-def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
-    """Some editors write one."""
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     document: dict[str, Any] = {"channels": {}}
     path = tmp_path / "config.json"
     path.write_text(json.dumps(document), encoding="utf-8-sig")

@@ -1,4 +1,4 @@
-"""The command `gateway` in a process of its own: sentences, exit codes, signals."""
+"""The `gateway` command in a separate process: messages, exit codes, signals."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 CANARY = "canary-4711"
 INSTALLED = ["-m", "maven_channel_wecom", "gateway"]
-FAKE = ["-m", "tests.host.fake_gateway"]
+WITH_FAKE_CHANNEL = ["-m", "tests.host.fake_gateway"]
 GOOD: dict[str, Any] = {"gateway": {"port": 0}, "channels": {"fake": {"token": CANARY}}}
 
 
 @asynccontextmanager
 async def started(command: list[str], path: Path, *more: str, **environment: str) -> AsyncIterator[Process]:
-    """Run a gateway for a while; a test that fails leaves none behind."""
+    """Start a gateway, and kill it at the end of the block if it still runs."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
@@ -52,7 +52,7 @@ async def started(command: list[str], path: Path, *more: str, **environment: str
 
 
 async def run(command: list[str], path: Path, **environment: str) -> tuple[int | None, str]:
-    """Run to the end; return exit code and everything printed."""
+    """Run a gateway to its end; return its exit code and everything it printed."""
     async with started(command, path, **environment) as process, asyncio.timeout(30):
         out, err = await process.communicate()
     assert out == b""
@@ -66,7 +66,7 @@ def written(folder: Path, document: object) -> Path:
 
 
 async def until(process: Process, event: str) -> str:
-    """Read log lines up to one that holds an event; return them all."""
+    """Read log lines up to one that contains `event`, and return them all."""
     assert process.stderr is not None
     lines = []
     async with asyncio.timeout(30):
@@ -78,7 +78,6 @@ async def until(process: Process, event: str) -> str:
 
 
 async def test_a_missing_file_exits_2_with_one_sentence(tmp_path: Path) -> None:
-    """No traceback, one line."""
     code, printed = await run(INSTALLED, tmp_path / "none.json")
     assert code == 2
     assert printed == (
@@ -86,8 +85,7 @@ async def test_a_missing_file_exits_2_with_one_sentence(tmp_path: Path) -> None:
     )
 
 
-async def test_broken_json_exits_2_and_names_the_place(tmp_path: Path) -> None:
-    """Line and column, and nothing of the content."""
+async def test_broken_json_exits_2_and_names_the_place_without_its_content(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(f'{{\n "token": "{CANARY}",\n}}', encoding="utf-8")
     code, printed = await run(INSTALLED, path)
@@ -96,8 +94,7 @@ async def test_broken_json_exits_2_and_names_the_place(tmp_path: Path) -> None:
     assert CANARY not in printed
 
 
-async def test_all_problems_of_host_and_channels_exit_2_at_once(tmp_path: Path) -> None:
-    """Each on a line, control characters escaped."""
+async def test_all_problems_of_host_and_channels_are_escaped_and_printed_at_once(tmp_path: Path) -> None:
     document = {
         "gateway": {"port": 70000},
         "agent": {"type": "responses", "apiKey": CANARY},
@@ -105,7 +102,7 @@ async def test_all_problems_of_host_and_channels_exit_2_at_once(tmp_path: Path) 
         "cron": [{"name": "a", "every": "1s", "message": "m", "channel": "x"}],
     }
     path = written(tmp_path, document)
-    code, printed = await run(FAKE, path)
+    code, printed = await run(WITH_FAKE_CHANNEL, path)
     assert code == 2
     assert printed.splitlines() == [
         f"maven-wecom: {path} has 6 problems:",
@@ -122,12 +119,11 @@ async def test_all_problems_of_host_and_channels_exit_2_at_once(tmp_path: Path) 
 
 
 async def test_a_port_in_use_exits_1_with_one_sentence(tmp_path: Path) -> None:
-    """It names the address and the key to change."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        code, printed = await run(FAKE, written(tmp_path, GOOD | {"gateway": {"port": port}}))
+        code, printed = await run(WITH_FAKE_CHANNEL, written(tmp_path, GOOD | {"gateway": {"port": port}}))
     assert code == 1
     assert printed == (
         f"maven-wecom: the status server cannot listen on 127.0.0.1:{port}: the port is in use; "
@@ -136,27 +132,25 @@ async def test_a_port_in_use_exits_1_with_one_sentence(tmp_path: Path) -> None:
 
 
 async def test_a_channel_that_cannot_start_exits_1_with_its_sentence(tmp_path: Path) -> None:
-    """The host adds nothing to it."""
-    channel = {"token": CANARY, "refuses": "channels.fake.port: 9886 is in use"}
-    code, printed = await run(FAKE, written(tmp_path, GOOD | {"channels": {"fake": channel}}))
+    channel = {"token": CANARY, "start_error": "channels.fake.port: 9886 is in use"}
+    code, printed = await run(WITH_FAKE_CHANNEL, written(tmp_path, GOOD | {"channels": {"fake": channel}}))
     assert code == 1
     assert printed.endswith("maven-wecom: channels.fake.port: 9886 is in use\n")
     assert "Traceback" not in printed
     assert CANARY not in printed
 
 
-async def test_a_bug_in_a_channel_exits_1_and_shows_where(tmp_path: Path) -> None:
-    """The log has the place, and not the text of the exception, which may hold anything."""
-    channel = {"token": "t", "breaks": CANARY}
-    code, printed = await run(FAKE, written(tmp_path, GOOD | {"channels": {"fake": channel}}))
+async def test_a_bug_in_a_channel_exits_1_and_logs_its_place(tmp_path: Path) -> None:
+    """The text of the exception is left out, as it may contain anything."""
+    channel = {"token": "t", "start_bug": CANARY}
+    code, printed = await run(WITH_FAKE_CHANNEL, written(tmp_path, GOOD | {"channels": {"fake": channel}}))
     assert code == 1
     assert re.search(r"fake_channel\.py:\d+ in maven_channel_start", printed)
     assert printed.endswith("maven-wecom: a part of the gateway failed to start with ValueError; the log shows where\n")
     assert CANARY not in printed
 
 
-async def test_a_plugin_that_does_not_load_exits_1(tmp_path: Path) -> None:
-    """Found by its entry point, named with its reason."""
+async def test_a_plugin_that_does_not_load_exits_1_and_is_named(tmp_path: Path) -> None:
     info = tmp_path / "broken-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n", encoding="utf-8")
@@ -170,9 +164,9 @@ async def test_a_plugin_that_does_not_load_exits_1(tmp_path: Path) -> None:
     assert "Traceback" not in printed
 
 
-async def test_a_signal_while_starting_exits_0(tmp_path: Path) -> None:
-    """A channel that waits for its state does not hold up a stop."""
-    async with started(FAKE, written(tmp_path, GOOD), "--never-starts") as process:
+async def test_a_signal_during_the_start_exits_0(tmp_path: Path) -> None:
+    """A channel that waits for its state does not delay a stop."""
+    async with started(WITH_FAKE_CHANNEL, written(tmp_path, GOOD), "--never-starts") as process:
         await until(process, "gateway status server listening")
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(30):
@@ -182,8 +176,8 @@ async def test_a_signal_while_starting_exits_0(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains_and_exits_0(tmp_path: Path, number: signal.Signals) -> None:
-    """With log lines as the original prints them."""
-    async with started(FAKE, written(tmp_path, GOOD)) as process:
+    """The log lines look like those of the original gateway."""
+    async with started(WITH_FAKE_CHANNEL, written(tmp_path, GOOD)) as process:
         printed = await until(process, "gateway channels started")
         assert re.search(
             r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d INFO gateway channels started channels=\[fake\]$", printed, re.MULTILINE
@@ -197,15 +191,14 @@ async def test_a_signal_drains_and_exits_0(tmp_path: Path, number: signal.Signal
         assert CANARY not in printed + rest.decode()
 
 
-async def test_a_second_signal_exits_1_at_once(tmp_path: Path) -> None:
-    """A channel that never finishes can be left."""
-    async with started(FAKE, written(tmp_path, GOOD), "--never-drains") as process:
+async def test_a_second_signal_exits_1_without_waiting_for_the_drain(tmp_path: Path) -> None:
+    async with started(WITH_FAKE_CHANNEL, written(tmp_path, GOOD), "--never-drains") as process:
         await until(process, "gateway channels started")
         process.send_signal(signal.SIGTERM)
         await until(process, "gateway draining")
         ended = asyncio.create_task(process.communicate())
         async with asyncio.timeout(30):
-            # Within a moment a second one counts as the first.
+            # A signal too soon after the first counts as a repeat of it.
             while not ended.done():
                 process.send_signal(signal.SIGTERM)
                 await asyncio.wait({ended}, timeout=0.1)
@@ -214,9 +207,9 @@ async def test_a_second_signal_exits_1_at_once(tmp_path: Path) -> None:
         assert b"gateway stopped without draining" in rest
 
 
-async def test_the_same_signal_twice_within_a_moment_is_one(tmp_path: Path) -> None:
-    """Make passes on what its whole group was sent already; the gateway drains all the same."""
-    async with started(FAKE, written(tmp_path, GOOD)) as process:
+async def test_signals_in_quick_succession_count_as_one(tmp_path: Path) -> None:
+    """`make` forwards a signal that its whole process group has received already."""
+    async with started(WITH_FAKE_CHANNEL, written(tmp_path, GOOD)) as process:
         await until(process, "gateway channels started")
         for _ in range(3):
             process.send_signal(signal.SIGTERM)
@@ -226,26 +219,25 @@ async def test_the_same_signal_twice_within_a_moment_is_one(tmp_path: Path) -> N
         assert b"gateway stopped" in rest
 
 
-async def test_a_signal_that_comes_late_changes_nothing(tmp_path: Path) -> None:
-    """It said that it stopped, and so it did; threads of libraries that are still there hear signals too."""
-    async with started(FAKE, written(tmp_path, GOOD)) as process:
+async def test_a_signal_after_the_stop_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    """Threads of libraries that still run receive signals too."""
+    async with started(WITH_FAKE_CHANNEL, written(tmp_path, GOOD)) as process:
         await until(process, "gateway channels started")
         process.send_signal(signal.SIGTERM)
         await until(process, "gateway stopped")
         async with asyncio.timeout(30):
             while process.returncode is None:
                 for number in (signal.SIGTERM, signal.SIGINT):
-                    # Not by the process object, which would take the exit code away from whoever waits for it.
+                    # Not process.send_signal, which would reap the process, so that its exit code would be lost.
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(process.pid, number)
                 await asyncio.sleep(0)
         assert process.returncode == 0
 
 
-async def test_a_gateway_without_channels_says_so(tmp_path: Path) -> None:
-    """An operator who switched everything off gets a warning, not a crash loop."""
+async def test_a_gateway_without_channels_logs_a_warning_and_runs(tmp_path: Path) -> None:
     document = {"gateway": {"port": 0}, "channels": {"fake": {"enabled": False}}, "logging": {"format": "json"}}
-    async with started(FAKE, written(tmp_path, document)) as process:
+    async with started(WITH_FAKE_CHANNEL, written(tmp_path, document)) as process:
         lines = [json.loads(line) for line in (await until(process, "gateway channels started")).splitlines()]
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(30):

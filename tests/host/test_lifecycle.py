@@ -1,4 +1,4 @@
-"""A host from start to drain, with its status server on a real port."""
+"""A host from start to stop, with its status server on a real port."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 KEY = "canary-key-4711"
-WORDS = "canary-words-4711"
+TEXT = "canary-words-4711"
 
 
 def configuration(**channels: dict[str, Any]) -> Configuration:
@@ -49,8 +49,7 @@ async def get(host: Host, path: str) -> tuple[int, str]:
         return response.status, shown(path, await response.text())
 
 
-async def test_a_host_answers_and_stops() -> None:
-    """A message published by a channel comes back through it; at the end the channel is stopped."""
+async def test_a_host_answers_messages_and_stops_its_channels() -> None:
     plugin = FakePlugin()
     async with running(plugin):
         await plugin.started["fake"].host.publish(message("hello"))
@@ -58,8 +57,7 @@ async def test_a_host_answers_and_stops() -> None:
     assert plugin.stopped == ["fake"]
 
 
-async def test_the_agent_of_the_configuration_is_asked() -> None:
-    """`responses` speaks to its address."""
+async def test_the_configured_agent_is_asked() -> None:
     plugin = FakePlugin()
     async with serving() as fake:
         fake.chunks = (sse(delta("from afar"), COMPLETED),)
@@ -71,37 +69,37 @@ async def test_the_agent_of_the_configuration_is_asked() -> None:
     assert plugin.sent[0].content == "from afar"
 
 
-async def test_neither_key_nor_words_reach_a_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Not even when the agent repeats both in its error."""
+async def test_neither_the_key_nor_a_users_text_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The agent repeats both in its error."""
     caplog.set_level("DEBUG")
     plugin = FakePlugin()
     async with serving() as fake:
-        fake.json({"error": {"code": "bad_key", "message": f"{KEY} asked {WORDS}"}}, 401)
+        fake.json({"error": {"code": "bad_key", "message": f"{KEY} asked {TEXT}"}}, 401)
         agent = Responses(url=f"{fake.url}?{KEY}", model="maven", api_key=KEY)
         settings = Configuration(gateway=Gateway(port=0), channels={"fake": {}}, agent=agent)
         async with running(plugin, settings):
-            await plugin.started["fake"].host.publish(message(WORDS))
-            fake.json({"output_text": WORDS})
-            await plugin.started["fake"].host.publish(message(WORDS))
+            await plugin.started["fake"].host.publish(message(TEXT))
+            fake.json({"output_text": TEXT})
+            await plugin.started["fake"].host.publish(message(TEXT))
     logged = str([vars(record) for record in caplog.records])
     assert "bad_key" in logged
     assert KEY not in logged
-    assert WORDS not in logged
-    assert [WORDS in sent.content for sent in plugin.sent] == [False, True]
+    assert TEXT not in logged
+    assert [TEXT in sent.content for sent in plugin.sent] == [False, True]
 
 
-async def test_leftovers_published_while_starting_are_answered() -> None:
-    """What an earlier run left is answered as soon as the channel is there."""
+async def test_a_message_published_during_the_start_is_answered() -> None:
+    """Channels publish recovered messages while they start."""
     plugin = FakePlugin()
     plugin.start_gate = asyncio.Event()
     plugin.start_gate.set()
-    async with running(plugin, configuration(fake={"leftover": "from before"})):
-        await asyncio.gather(*plugin.leftovers)
+    async with running(plugin, configuration(fake={"publishes": "from before"})):
+        await asyncio.gather(*plugin.publishing)
     assert [sent.content for sent in plugin.sent] == ["from before"]
 
 
-async def test_the_start_is_logged_as_the_original_does(caplog: pytest.LogCaptureFixture) -> None:
-    """Event and fields are fixed: people search for them."""
+async def test_the_start_is_logged_as_by_the_original_gateway(caplog: pytest.LogCaptureFixture) -> None:
+    """Operators search for these events and fields."""
     caplog.set_level("INFO")
     async with running(FakePlugin(), configuration(fake={}, second={"type": "fake"})) as host:
         port = host.port
@@ -110,16 +108,14 @@ async def test_the_start_is_logged_as_the_original_does(caplog: pytest.LogCaptur
     assert ("gateway channels started", {"channels": ["fake", "second"]}) in events
 
 
-async def test_metrics_show_every_channel_from_the_start() -> None:
-    """Zero is visible before the first skip."""
+async def test_metrics_show_every_channel_before_the_first_skip() -> None:
     async with running(FakePlugin()) as host:
         status, text = await get(host, "/metrics")
     assert status == 200
     assert 'maven_wecom_proactive_skips_total{channel="fake"} 0.0' in text
 
 
-async def test_metrics_do_not_fail_on_odd_requests() -> None:
-    """Whatever a client says it accepts, it gets the text format."""
+async def test_metrics_have_one_format_whatever_a_client_accepts() -> None:
     async with running(FakePlugin()) as host, aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{host.port}/metrics"
         async with session.get(url, headers={"Accept": "text/plain; version=x"}) as response:
@@ -127,34 +123,32 @@ async def test_metrics_do_not_fail_on_odd_requests() -> None:
             assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
-async def test_health_and_readiness() -> None:
-    """Alive is one thing, able to take messages another."""
+async def test_a_host_is_alive_while_a_channel_is_not_ready() -> None:
     plugin = FakePlugin()
     async with running(plugin) as host:
         assert await get(host, "/healthz") == (200, '{"status": "ok", "reasons": []}')
         assert await get(host, "/readyz") == (200, '{"ready": true, "reasons": []}')
-        plugin.started["fake"].health_now = Health(ready=False, reasons=("the state is full",))
+        plugin.started["fake"].current_health = Health(ready=False, reasons=("the state is full",))
         assert await get(host, "/readyz") == (503, '{"ready": false, "reasons": ["fake: the state is full"]}')
-        plugin.started["fake"].health_now = Health(ready=False)
+        plugin.started["fake"].current_health = Health(ready=False)
         assert await get(host, "/readyz") == (503, '{"ready": false, "reasons": ["fake: not ready"]}')
         assert (await get(host, "/healthz"))[0] == 200
         assert (await get(host, "/other"))[0] == 404
 
 
-async def test_a_channel_that_fails_its_health_is_not_ready() -> None:
-    """A bug in a channel is no bug of the probe."""
+async def test_a_channel_whose_health_check_fails_or_hangs_is_not_ready() -> None:
     plugin = FakePlugin()
     async with running(plugin) as host:
         plugin.started["fake"].health_error = ValueError()
         assert await get(host, "/readyz") == (503, '{"ready": false, "reasons": ["fake: could not report its health"]}')
         plugin.started["fake"].health_error = None
         plugin.started["fake"].health_gate = asyncio.Event()
-        late = '{"ready": false, "reasons": ["fake: did not report its health in time"]}'
-        assert await get(host, "/readyz") == (503, late)
+        timed_out = '{"ready": false, "reasons": ["fake: did not report its health in time"]}'
+        assert await get(host, "/readyz") == (503, timed_out)
 
 
 async def test_a_host_is_not_ready_while_it_starts_and_while_it_drains() -> None:
-    """The status server comes first and goes last."""
+    """The status server starts first and stops last."""
     plugin = FakePlugin()
     plugin.start_gate = asyncio.Event()
     plugin.stop_gate = asyncio.Event()
@@ -174,10 +168,9 @@ async def test_a_host_is_not_ready_while_it_starts_and_while_it_drains() -> None
             await get(host, "/readyz")
 
 
-async def test_a_channel_that_cannot_start_stops_those_that_did() -> None:
-    """And its sentence goes up as it is."""
+async def test_a_channel_that_cannot_start_stops_the_started_ones() -> None:
     plugin = FakePlugin()
-    host = Host(configuration(first={"type": "fake"}, fake={"refuses": "the port is in use"}), manager_with(plugin))
+    host = Host(configuration(first={"type": "fake"}, fake={"start_error": "the port is in use"}), manager_with(plugin))
     with pytest.raises(ChannelStartError, match="the port is in use"):
         await host.start()
     assert plugin.stopped == ["first"]
@@ -185,20 +178,17 @@ async def test_a_channel_that_cannot_start_stops_those_that_did() -> None:
         await get(host, "/healthz")
 
 
-async def test_a_channel_that_nobody_starts_is_an_error() -> None:
-    """Its plugin found no problem with it and does not start it."""
-
-    class Checker:
+async def test_a_channel_that_no_plugin_starts_is_an_error() -> None:
+    class ChecksOnly:
         @hookimpl
         def maven_channel_problems(self) -> list[str]:
             return []
 
     with pytest.raises(ChannelStartError, match=r"channels\.fake cannot start"):
-        await Host(configuration(), manager_with(Checker())).start()
+        await Host(configuration(), manager_with(ChecksOnly())).start()
 
 
-async def test_a_start_can_be_given_up() -> None:
-    """A channel that waits for its state does not hold up a stop."""
+async def test_a_start_can_be_cancelled() -> None:
     plugin = FakePlugin()
     plugin.start_gate = asyncio.Event()
     host = Host(configuration(), manager_with(plugin))
@@ -212,8 +202,7 @@ async def test_a_start_can_be_given_up() -> None:
         await get(host, "/healthz")
 
 
-async def test_a_status_port_in_use_is_one_sentence() -> None:
-    """It names the address and the key to change, and no channel has been started."""
+async def test_a_status_port_in_use_is_reported_before_any_channel_starts() -> None:
     plugin = FakePlugin()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -229,8 +218,7 @@ async def test_a_status_port_in_use_is_one_sentence() -> None:
     assert plugin.started == {}
 
 
-async def test_an_address_of_another_machine_is_one_sentence() -> None:
-    """It names the other key."""
+async def test_a_status_address_of_another_machine_is_reported() -> None:
     host = Host(Configuration(gateway=Gateway(host="2001:db8::1", port=0)), manager_with(FakePlugin()))
     with pytest.raises(StatusServerError) as caught:
         await host.start()
@@ -239,28 +227,27 @@ async def test_an_address_of_another_machine_is_one_sentence() -> None:
     )
 
 
-async def test_one_channel_that_fails_to_stop_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    """Every channel gets its stop."""
-
-    class Stubborn(FakePlugin):
+async def test_a_channel_that_fails_to_stop_does_not_keep_the_others_from_stopping(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class FailsToStop(FakePlugin):
         @hookimpl
         async def maven_channel_stop(self, channel: Any) -> None:  # noqa: ANN401 -- narrower than any channel is wrong
             if channel.name == "fake":
                 raise RuntimeError
             self.stopped.append(channel.name)
 
-    plugin = Stubborn()
+    plugin = FailsToStop()
     async with running(plugin, configuration(fake={}, second={"type": "fake"})):
         pass
     assert plugin.stopped == ["second"]
     assert "channel did not stop cleanly" in caplog.messages
 
 
-async def test_cron_runs_with_the_host() -> None:
-    """A job on its schedule reaches the agent and its channel."""
+async def test_cron_jobs_run_while_the_host_runs() -> None:
     plugin = FakePlugin(reactive_only=False)
     job = Job(name="tick", schedule=Interval(1), message="tock", deliver=True, channel="fake", to="chat")
     settings = Configuration(gateway=Gateway(port=0), channels={"fake": {}}, cron=(job,))
     async with running(plugin, settings):
-        await plugin.sent_one.wait()
+        await plugin.sent_any.wait()
     assert plugin.sent[0].content == "tock"

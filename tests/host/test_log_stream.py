@@ -1,4 +1,4 @@
-"""Lines reach the stream in order, together where that is cheaper, and at once where it matters."""
+"""Log lines reach the stream in order: together in one write, or at once if they are urgent."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import threading
 from maven_channel_wecom.host.log_stream import LogStream
 
 
-class Counting(io.StringIO):
-    """Counts the writes."""
+class CountingStream(io.StringIO):
+    """A stream that counts its writes."""
 
     writes = 0
 
@@ -20,16 +20,15 @@ class Counting(io.StringIO):
         return super().write(text)
 
 
-def a_logger(stream: io.StringIO) -> logging.Logger:
-    logger = logging.Logger("alone", logging.DEBUG)  # noqa: LOG001 - nothing else is to hear it
+def logger_to(stream: io.StringIO) -> logging.Logger:
+    logger = logging.Logger("alone", logging.DEBUG)  # noqa: LOG001 - other loggers must not receive its records
     logger.addHandler(LogStream(stream))
     return logger
 
 
-async def test_lines_of_one_turn_of_the_loop_are_one_write() -> None:
-    """And they are there before the next turn is over."""
-    stream = Counting()
-    logger = a_logger(stream)
+async def test_lines_of_one_loop_iteration_are_one_write_in_the_next() -> None:
+    stream = CountingStream()
+    logger = logger_to(stream)
     for number in range(3):
         logger.info("line %d", number)
     assert stream.getvalue() == ""
@@ -41,19 +40,18 @@ async def test_lines_of_one_turn_of_the_loop_are_one_write() -> None:
     assert stream.getvalue().endswith("line 3\n")
 
 
-async def test_a_warning_goes_out_at_once_and_behind_what_came_before() -> None:
-    """A process may die of what it warns of."""
-    stream = Counting()
-    logger = a_logger(stream)
+async def test_a_warning_is_written_at_once_after_the_waiting_lines() -> None:
+    """A process may die from what it warns about."""
+    stream = CountingStream()
+    logger = logger_to(stream)
     logger.info("before")
     logger.warning("trouble")
     assert stream.getvalue() == "before\ntrouble\n"
 
 
-def test_without_a_loop_every_line_goes_out_at_once() -> None:
-    """As in a thread, or before the start and after the end."""
-    stream = Counting()
-    logger = a_logger(stream)
+def test_without_a_loop_every_line_is_written_at_once() -> None:
+    stream = CountingStream()
+    logger = logger_to(stream)
     logger.info("first")
     assert stream.getvalue() == "first\n"
     thread = threading.Thread(target=logger.info, args=("second",))
@@ -62,32 +60,30 @@ def test_without_a_loop_every_line_goes_out_at_once() -> None:
     assert stream.getvalue() == "first\nsecond\n"
 
 
-def test_a_line_left_by_a_loop_that_ended_goes_out_with_the_next() -> None:
-    """Or when the process ends: logging flushes its handlers then."""
-    stream = Counting()
-    logger = a_logger(stream)
+def test_lines_left_by_a_closed_loop_are_written_with_the_next() -> None:
+    """At the end of the process, `logging` flushes its handlers."""
+    stream = CountingStream()
+    logger = logger_to(stream)
 
-    async def say(what: str) -> None:
-        logger.info(what)
+    async def log(text: str) -> None:
+        logger.info(text)
 
-    asyncio.run(say("first"))
-    asyncio.run(say("second"))
+    asyncio.run(log("first"))
+    asyncio.run(log("second"))
     logger.handlers[0].flush()
     assert stream.getvalue() == "first\nsecond\n"
 
 
-async def test_a_stream_that_is_gone_stops_nothing() -> None:
-    """There is nowhere left to say so."""
-    stream = Counting()
-    logger = a_logger(stream)
+async def test_a_closed_stream_raises_no_error() -> None:
+    stream = CountingStream()
+    logger = logger_to(stream)
     stream.close()
     logger.error("trouble")
 
 
-async def test_a_line_that_cannot_be_made_leaves_the_others_alone() -> None:
-    """It is reported where Python reports such things, and the rest goes on."""
-    stream = Counting()
-    logger = a_logger(stream)
+async def test_a_record_that_cannot_be_formatted_does_not_affect_others() -> None:
+    stream = CountingStream()
+    logger = logger_to(stream)
     logging.raiseExceptions, before = False, logging.raiseExceptions
     try:
         logger.info("%d", "no number")

@@ -1,4 +1,4 @@
-"""Log lines: what an operator, a log collector and an attacker can make of them."""
+"""The format of log lines, for operators and log collectors, and with fields that an attacker chose."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CANARY = "canary-4711"
 
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
-    """The root logger, put back as it was."""
+    """The root logger, restored after the test."""
     logger = logging.getLogger()
     handlers, level = logger.handlers[:], logger.level
     yield logger
@@ -46,14 +46,14 @@ def printed(style: logs.LogFormat, message: str, fields: dict[str, object] | Non
 @pytest.mark.usefixtures("root")
 class TestText:
     def test_a_line_is_time_level_event_and_fields(self) -> None:
-        """The line of the original, to the letter."""
+        """The original gateway prints exactly this."""
         line = printed("text", "wecom callback server listening", {"port": 9886})
         assert re.fullmatch(
             r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d INFO wecom callback server listening port=9886\n", line, re.ASCII
         )
 
     @pytest.mark.parametrize(
-        ("value", "shown"),
+        ("value", "expected"),
         [
             (["wecom"], "[wecom]"),
             (("a", "b"), '"[a b]"'),
@@ -73,31 +73,29 @@ class TestText:
         ],
         ids=repr,
     )
-    def test_values_look_as_in_go_and_stay_on_their_line(self, value: object, shown: str) -> None:
-        """Lists in brackets, quotes where a reader would stumble, escapes for whatever could forge a line."""
-        assert printed("text", "event", {"key": value}).endswith(f" INFO event key={shown}\n")
+    def test_values_are_formatted_as_in_go_and_stay_on_their_line(self, value: object, expected: str) -> None:
+        assert printed("text", "event", {"key": value}).endswith(f" INFO event key={expected}\n")
 
-    def test_lines_of_libraries_keep_their_first_line_only(self) -> None:
+    def test_a_message_of_several_lines_keeps_only_the_first(self) -> None:
         """The event loop puts the text of exceptions on further lines."""
         assert printed("text", f"Task exception was never retrieved\nfuture: {CANARY}").count("\n") == 1
 
-    def test_a_bug_shows_where_it_happened_but_not_what_was_said(self) -> None:
-        """A traceback without the text of its exceptions, which may hold a user's words."""
+    def test_a_trace_shows_places_but_no_text_of_exceptions(self) -> None:
+        """That text may contain a user's words."""
         stream = io.StringIO()
         logs.configure("info", "text", stream)
         try:
             fail_twice()
         except KeyError:
             logging.getLogger("test").exception("agent failed")
-        shown = stream.getvalue()
-        assert CANARY not in shown
-        assert re.search(r"ValueError\n.*test_logs\.py:\d+ in .*\n.*KeyError\n", shown)
+        trace = stream.getvalue()
+        assert CANARY not in trace
+        assert re.search(r"ValueError\n.*test_logs\.py:\d+ in .*\n.*KeyError\n", trace)
 
 
 @pytest.mark.usefixtures("root")
 class TestJson:
-    def test_a_line_is_one_object(self) -> None:
-        """Fields stand beside time, level, message and logger, and lists stay lists."""
+    def test_a_line_is_one_object_whose_own_keys_win(self) -> None:
         line = printed("json", "gateway channels started", {"channels": ["wecom", "客服"], "level": "forged"})
         value = json.loads(line)
         assert line.count("\n") == 1
@@ -110,13 +108,12 @@ class TestJson:
         }
 
     def test_line_separators_are_escaped(self) -> None:
-        """JSON allows U+2028 and U+0085 in a string; readers of lines do not."""
+        """JSON allows U+2028 and U+0085 in a string; programs that read lines do not."""
         line = printed("json", "event", {"key": "a\u2028b\u0085c\U000e0001"})
         assert line.isascii()
         assert json.loads(line)["key"] == "a\u2028b\u0085c\U000e0001"
 
-    def test_a_bug_has_a_trace(self) -> None:
-        """The trace is a list of lines, and holds no text of an exception."""
+    def test_a_trace_is_a_list_without_the_text_of_exceptions(self) -> None:
         stream = io.StringIO()
         logs.configure("info", "json", stream)
         try:
@@ -130,8 +127,7 @@ class TestJson:
 @pytest.mark.usefixtures("root")
 @pytest.mark.parametrize("style", ["text", "json"])
 @pytest.mark.parametrize("user_ids", [False, True])
-def test_people_go_by_their_ids_only_where_that_was_asked_for(style: logs.LogFormat, user_ids: bool) -> None:  # noqa: FBT001
-    """The line is the same otherwise."""
+def test_ids_of_users_are_shown_only_if_configured(style: logs.LogFormat, user_ids: bool) -> None:  # noqa: FBT001
     stream = io.StringIO()
     logs.configure("info", style, stream, user_ids=user_ids)
     logging.getLogger("test").info("admitted", extra={"fields": {"sender": Pseudonym("#4711", CANARY), "type": "text"}})
@@ -139,8 +135,7 @@ def test_people_go_by_their_ids_only_where_that_was_asked_for(style: logs.LogFor
     assert ("#4711" in stream.getvalue()) != user_ids
 
 
-def test_the_level_decides_what_is_printed(root: logging.Logger) -> None:
-    """Below the level nothing is printed."""
+def test_records_below_the_level_are_not_printed(root: logging.Logger) -> None:
     stream = io.StringIO()
     logs.configure("warning", "text", stream)
     logging.getLogger("test").info("quiet")

@@ -1,4 +1,4 @@
-"""Finding plugins by entry point, and asking them about a configuration."""
+"""Finding plugins by entry point, and having them check a configuration."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ GROUP = "maven-of-these-tests"
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **modules: str) -> None:
     """Install a distribution with one plugin for each module."""
-    info = folder / "stranger-1.0.dist-info"
+    info = folder / "sample-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n", encoding="utf-8")
-    entries = "".join(f"{name} = stranger_{name}\n" for name in modules)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sample\nVersion: 1.0\n", encoding="utf-8")
+    entries = "".join(f"{name} = sample_{name}\n" for name in modules)
     (info / "entry_points.txt").write_text(f"[{GROUP}]\n{entries}", encoding="utf-8")
     for name, source in modules.items():
-        (folder / f"stranger_{name}.py").write_text(source, encoding="utf-8")
-        monkeypatch.delitem(sys.modules, f"stranger_{name}", raising=False)
+        (folder / f"sample_{name}.py").write_text(source, encoding="utf-8")
+        monkeypatch.delitem(sys.modules, f"sample_{name}", raising=False)
     monkeypatch.syspath_prepend(str(folder))
     importlib.invalidate_caches()
 
@@ -48,7 +48,6 @@ def maven_channel_problems(name, config):
 
 
 def test_a_plugin_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a stranger would be: the host knows nothing but the group."""
     install(tmp_path, monkeypatch, good=GOOD)
     manager = load_plugins(GROUP)
     assert manager.has_plugin("good")
@@ -56,7 +55,6 @@ def test_a_plugin_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytes
 
 
 def test_every_plugin_that_does_not_load_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One sentence each, whatever its import raises."""
     install(tmp_path, monkeypatch, good=GOOD, gone="import not_there", odd="raise ValueError('x\\ny')", bad="1 +")
     with pytest.raises(PluginProblems) as caught:
         load_plugins(GROUP)
@@ -68,27 +66,25 @@ def test_every_plugin_that_does_not_load_is_named(tmp_path: Path, monkeypatch: p
     assert odd == "plugin odd cannot be loaded: ValueError: x; repair or uninstall it"
 
 
-def test_an_unknown_hook_names_plugin_and_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A typo in a plugin is an error at load, not silence."""
+def test_a_plugin_with_an_unknown_hook_is_named_with_the_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, typo=GOOD.replace("problems", "promblems"))
     with pytest.raises(PluginProblems, match=r"^plugin typo implements maven_channel_promblems, which this host"):
         load_plugins(GROUP)
 
 
 def test_an_optional_hook_may_be_unknown() -> None:
-    """A plugin can be ready for a later host."""
+    """A plugin may implement hooks of later hosts."""
 
-    class Ahead:
+    class Newer:
         @hookimpl(optionalhook=True)
-        def maven_of_tomorrow(self) -> None: ...
+        def maven_later_hook(self) -> None: ...
 
     manager = plugin_manager()
-    manager.register(Ahead(), name="ahead")
+    manager.register(Newer(), name="newer")
     assert unknown_hooks(manager) == []
 
 
-def test_no_plugins_is_no_error() -> None:
-    """What is missing shows when a channel needs it."""
+def test_no_installed_plugins_is_not_an_error() -> None:
     assert load_plugins("a-group-nobody-uses").list_name_plugin() == []
 
 
@@ -107,23 +103,22 @@ def test_no_plugins_is_no_error() -> None:
             ],
         ),
     ],
-    ids=["good", "two wrong", "nobody"],
+    ids=["good", "two wrong", "no plugin"],
 )
-async def test_every_channel_is_checked(channels: dict[str, dict[str, Any]], problems: list[str]) -> None:
-    """The problems of all entries come at once, and an entry that nobody answers for is one."""
+async def test_every_channel_is_checked_and_needs_a_plugin(
+    channels: dict[str, dict[str, Any]], problems: list[str]
+) -> None:
     assert channel_problems(manager_with(FakePlugin()), channels) == problems
 
 
-def test_a_plugin_that_fails_to_check_is_a_problem(caplog: pytest.LogCaptureFixture) -> None:
-    """The others are checked all the same, and the log shows where it failed."""
-
-    class Broken:
+def test_a_plugin_that_raises_in_its_check_is_a_problem(caplog: pytest.LogCaptureFixture) -> None:
+    class RaisesForA:
         @hookimpl
         def maven_channel_problems(self, name: str) -> list[str]:
             if name == "a":
                 raise TypeError
             return []
 
-    problems = channel_problems(manager_with(Broken()), {"a": {}, "b": {}})
+    problems = channel_problems(manager_with(RaisesForA()), {"a": {}, "b": {}})
     assert problems == ["channels.a could not be checked: a plugin failed with TypeError"]
     assert "channel check failed" in caplog.messages

@@ -1,4 +1,4 @@
-"""What a host asks of its process."""
+"""The process-wide settings of a host."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import resource
 import subprocess
 import sys
 
-# Whether a module can be imported is decided before anything else is, so each in a process of its own.
-ASK = "import sys; {}; from maven_channel_wecom.host import process; print(process.event_loop())"
+# In a separate process, because whether uvloop can be imported must be decided before the first import.
+PRINT_EVENT_LOOP = "import sys; {}; from maven_channel_wecom.host import process; print(process.event_loop())"
 
-TUNED = """
+CHECK_GARBAGE_COLLECTION = """
 import gc
 from maven_channel_wecom.host.process import tune_garbage_collection
 
@@ -22,23 +22,20 @@ assert gc.get_threshold()[1] * gc.get_threshold()[2] > by_default[1] * by_defaul
 """
 
 
-def answer(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
-    return done.stdout.strip()
+def output_of(code: str) -> str:
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own code
+    return process.stdout.strip()
 
 
-def test_the_fast_event_loop_is_used_where_it_is_installed() -> None:
-    """Installing it is all there is to do."""
-    assert "new_event_loop" in answer(ASK.format("pass"))
+def test_uvloop_is_used_if_it_is_installed() -> None:
+    assert "new_event_loop" in output_of(PRINT_EVENT_LOOP.format("pass"))
 
 
-def test_without_it_asyncio_does() -> None:
-    """The extra is one."""
-    assert answer(ASK.format("sys.modules['uvloop'] = None")) == "None"
+def test_asyncios_event_loop_is_used_without_uvloop() -> None:
+    assert output_of(PRINT_EVENT_LOOP.format("sys.modules['uvloop'] = None")) == "None"
 
 
-def test_more_files_may_be_open_than_the_system_begins_with() -> None:
-    """As many as wanted, or as the process may have."""
+def test_the_limit_of_open_files_is_raised_as_far_as_allowed() -> None:
     code = (
         "import resource; from maven_channel_wecom.host import process; "
         "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]; "
@@ -46,8 +43,8 @@ def test_more_files_may_be_open_than_the_system_begins_with() -> None:
         "process.allow_open_files(); print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     )
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    assert int(answer(code)) == (65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536))
+    assert int(output_of(code)) == (65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536))
 
 
-def test_a_full_collection_leaves_what_was_imported_alone_and_comes_rarely() -> None:
-    assert answer(TUNED) == ""
+def test_full_collections_are_rarer_and_skip_imported_objects() -> None:
+    assert output_of(CHECK_GARBAGE_COLLECTION) == ""

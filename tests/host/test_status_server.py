@@ -1,4 +1,4 @@
-"""The status server and clients that mean no good: whatever they send, its connections end by themselves."""
+"""The status server under bad and slow clients: every connection ends, and callbacks are not delayed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def listening(registry: CollectorRegistry, **limits: float) -> AsyncIterat
 
 
 async def exchange(server: StatusServer, request: bytes) -> bytes:
-    """Send bytes, and return what comes until the server hangs up."""
+    """Send bytes, and return what arrives until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(request)
     async with asyncio.timeout(30):
@@ -63,10 +63,9 @@ async def exchange(server: StatusServer, request: bytes) -> bytes:
     ],
     ids=["post", "delete", "propfind", "connect", "star", "up", "nul", "url", "header", "headers", "tls"],
 )
-async def test_what_is_no_question_of_ours_is_refused(
+async def test_an_invalid_request_gets_an_error_status_and_no_log_line(
     request_bytes: bytes, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With the status for it, never with a 5xx, never with a traceback, and no log line."""
     caplog.set_level("DEBUG")
     async with listening(CollectorRegistry()) as server:
         answer = await exchange(server, request_bytes)
@@ -90,14 +89,13 @@ async def test_what_is_no_question_of_ours_is_refused(
     ],
     ids=["nothing", "line", "header", "body", "chunk", "expect", "idle"],
 )
-async def test_a_client_that_dawdles_is_hung_up_on(beginning: bytes) -> None:
-    """Wherever in a request it stops, or after it."""
+async def test_a_client_that_stops_sending_is_disconnected(beginning: bytes) -> None:
     async with listening(CollectorRegistry(), timeout_seconds=0.05) as server:
         await exchange(server, beginning)
 
 
-async def test_a_reader_who_takes_nothing_is_hung_up_on() -> None:
-    """Else every such connection would keep its answer in memory, for as long as it likes."""
+async def test_a_client_that_does_not_read_is_disconnected() -> None:
+    """The server would keep the answer in memory until then."""
     registry = CollectorRegistry()
     Gauge("long", "more than the buffers between two sockets hold " * 500_000, registry=registry)
     async with listening(registry, timeout_seconds=0.05) as server:
@@ -109,8 +107,8 @@ async def test_a_reader_who_takes_nothing_is_hung_up_on() -> None:
             idle.connect(("127.0.0.1", server.port))
             idle.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
             async with asyncio.timeout(30):
-                for held in (True, False):
-                    while bool(aiohttp_server.connections) != held:  # noqa: ASYNC110 - it announces nothing
+                for expected in (True, False):
+                    while bool(aiohttp_server.connections) != expected:  # noqa: ASYNC110 - there is no event to wait for
                         await asyncio.sleep(0)
 
 
@@ -125,8 +123,9 @@ async def test_a_reader_who_takes_nothing_is_hung_up_on() -> None:
         (b"Transfer-Encoding: chunked", 413),
     ],
 )
-async def test_a_coded_or_large_body_is_refused_by_its_head(target: bytes, headers: bytes, status: int) -> None:
-    """Nothing of the body has come when the answer does, and the connection is closed behind it."""
+async def test_an_encoded_or_large_body_is_refused_before_it_is_sent(
+    target: bytes, headers: bytes, status: int
+) -> None:
     async with listening(CollectorRegistry()) as server:
         answer = await exchange(server, b"POST " + target + b" HTTP/1.1\r\nHost: a\r\n" + headers + b"\r\n\r\n")
     assert answer.split(b" ", 2)[1] == str(status).encode()
@@ -140,32 +139,32 @@ async def test_a_small_body_is_ignored(body: bytes) -> None:
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
-async def test_nothing_is_decompressed() -> None:
-    """A body of some kilobytes may stand for gigabytes, and nobody else is answered meanwhile."""
+async def test_a_compressed_body_is_not_decompressed() -> None:
+    """A few kilobytes may expand to gigabytes, and decompressing them would block the event loop."""
     bomb = gzip.compress(bytes(1024 * 1024))
     head = b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
-    behind = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    next_request = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
     called: set[str] = set()
 
-    def note(_frame: FrameType, event: str, argument: object) -> None:
+    def record_call(_frame: FrameType, event: str, argument: object) -> None:
         if event == "c_call":
             called.add(getattr(argument, "__name__", ""))
 
     async with listening(CollectorRegistry()) as server:
-        sys.setprofile(note)
+        sys.setprofile(record_call)
         try:
-            answers = await exchange(server, head + bomb + behind)
+            answers = await exchange(server, head + bomb + next_request)
         finally:
             sys.setprofile(None)
     assert answers.startswith(b"HTTP/1.1 415 ")
-    # No request is answered behind it.
+    # The request after it is not answered.
     assert answers.count(b"HTTP/1.1 ") == 1
     assert "recv" in called
     assert "decompress" not in called
 
 
-async def test_connections_are_limited() -> None:
-    """The files of the process are for the callback port; those that are open already go on."""
+async def test_connections_above_the_limit_are_aborted() -> None:
+    """The callback port needs the open files of the process."""
     async with listening(CollectorRegistry()) as server, asyncio.timeout(30):
         request = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
         silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(MAX_STATUS_CONNECTIONS)]
@@ -183,26 +182,25 @@ async def exchange_or_nothing(server: StatusServer, request: bytes) -> bytes:
         return b""
 
 
-async def test_other_work_goes_on_between_scrapes() -> None:
-    """Each takes some milliseconds: all of one moment together would stop the callbacks."""
+async def test_concurrent_scrapes_leave_the_event_loop_to_other_tasks() -> None:
     registry = CollectorRegistry()
     scrapes = 0
 
-    class Slow:
+    class CountingCollector:
         def collect(self) -> list[Metric]:
             nonlocal scrapes
             scrapes += 1
             return []
 
-    registry.register(cast("Collector", Slow()))
+    registry.register(cast("Collector", CountingCollector()))
     most_between = 0
     async with listening(registry) as server:
         request = b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-        asking = [asyncio.create_task(exchange(server, request)) for _ in range(30)]
-        while not all(task.done() for task in asking):
+        scrapes_under_way = [asyncio.create_task(exchange(server, request)) for _ in range(30)]
+        while not all(task.done() for task in scrapes_under_way):
             before = scrapes
             await asyncio.sleep(0)
             most_between = max(most_between, scrapes - before)
-        assert all(task.result().startswith(b"HTTP/1.1 200") for task in asking)
+        assert all(task.result().startswith(b"HTTP/1.1 200") for task in scrapes_under_way)
     assert scrapes >= 30
     assert most_between == 1

@@ -1,4 +1,4 @@
-"""The agent that says what it heard."""
+"""The agent that repeats each message."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ def b64(size: int) -> str:
     ],
     ids=["text", "image", "padded", "empty", "file", "nameless", "unavailable", "quote", "no blocks"],
 )
-async def test_each_block_is_a_line(blocks: tuple[ContentBlock, ...], answer: str) -> None:
-    """Text comes back as it is, everything else as one line, quotes marked and apart."""
-    heard = msgspec.structs.replace(message("content"), content_blocks=blocks)
+async def test_text_is_repeated_and_every_other_block_becomes_one_line(
+    blocks: tuple[ContentBlock, ...], answer: str
+) -> None:
+    incoming = msgspec.structs.replace(message("content"), content_blocks=blocks)
     agent = EchoAgent()
-    assert await agent.answer(heard) == answer
+    assert await agent.answer(incoming) == answer
     await agent.close()

@@ -1,4 +1,4 @@
-"""The parser of server-sent events against the standard's rules, and against chunks cut anywhere."""
+"""The parser of server-sent events: the rules of the HTML standard, and chunks cut anywhere."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ def parsed(*chunks: bytes) -> list[tuple[str, str]]:
     ],
     ids=range(16),
 )
-def test_the_rules_of_the_standard(stream: bytes, events: list[tuple[str, str]]) -> None:
-    """Line ends, fields, comments, the byte order mark and the event that never ended."""
+def test_a_stream_is_parsed_as_the_standard_specifies(stream: bytes, events: list[tuple[str, str]]) -> None:
     assert parsed(stream) == events
 
 
@@ -47,27 +46,23 @@ STREAM = "event: x\r\ndata: 企业微信\r\ndata: 😀\r\n\r\n: c\rdata: b\r\rda
 EVENTS = [("x", "企业微信\n😀"), ("message", "b"), ("message", "c")]
 
 
-def test_a_stream_byte_by_byte_is_the_same_stream() -> None:
-    """Cuts inside a character and between CR and LF change nothing."""
+def test_a_stream_cut_into_bytes_has_the_same_events() -> None:
     assert parsed(*(STREAM[index : index + 1] for index in range(len(STREAM)))) == EVENTS
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=8))
-def test_cuts_change_nothing(cuts: list[int]) -> None:
-    """Wherever the network cuts, the events are the same."""
+def test_cuts_anywhere_do_not_change_the_events(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(STREAM)]
     assert parsed(*(STREAM[a:b] for a, b in pairwise(edges))) == EVENTS
 
 
 @given(st.lists(st.binary(max_size=50)))
-def test_no_bytes_make_it_fail(chunks: list[bytes]) -> None:
-    """Garbage is passed over."""
+def test_arbitrary_bytes_raise_no_error(chunks: list[bytes]) -> None:
     parsed(*chunks)
 
 
 @pytest.mark.parametrize("stream", [b"data: " + b"a" * 20, b"data: aaaaaa\n" * 3], ids=["one line", "many lines"])
-def test_an_endless_event_is_refused(stream: bytes) -> None:
-    """A parser keeps no more than it was allowed to."""
+def test_an_event_above_the_limit_is_refused(stream: bytes) -> None:
     parser = EventParser(max_event_bytes=16)
     for index in range(16):
         parser.feed(stream[index : index + 1])
@@ -75,12 +70,10 @@ def test_an_endless_event_is_refused(stream: bytes) -> None:
         parser.feed(stream[16:])
 
 
-def test_the_limit_is_for_one_event_not_for_the_stream() -> None:
-    """Events that fit go on for as long as they like."""
+def test_the_limit_applies_to_one_event_and_not_to_the_stream() -> None:
     parser = EventParser(max_event_bytes=16)
     assert sum(len(parser.feed(b"data: abc\n\n")) for _ in range(100)) == 100
 
 
-def test_an_event_does_not_show_its_data() -> None:
-    """What an agent said stays out of logs."""
+def test_the_repr_of_an_event_does_not_show_its_data() -> None:
     assert "secret" not in repr(ServerSentEvent("message", "secret"))

@@ -1,0 +1,30 @@
+"""The failures of an agent behind HTTP."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from maven_channel_wecom.host.agents import agent_failures
+from maven_channel_wecom.host.agents.agent import Failure
+
+FAILURES = [each for each in vars(agent_failures).values() if isinstance(each, Failure)]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429])
+def test_statuses_with_a_known_cause_have_a_sentence_of_their_own(status: int) -> None:
+    failure = agent_failures.for_status(status)
+    assert failure.reason == f"http_{status}"
+    assert failure.sentence != agent_failures.FAILED.sentence
+
+
+@pytest.mark.parametrize("status", [302, 418, 500, 503])
+def test_other_statuses_have_the_general_sentence(status: int) -> None:
+    assert agent_failures.for_status(status) == Failure(f"http_{status}", agent_failures.FAILED.sentence)
+
+
+def test_each_reason_is_one_word_and_occurs_once() -> None:
+    reasons = [failure.reason for failure in FAILURES]
+    assert len(set(reasons)) == len(reasons) > 1
+    assert all(re.fullmatch("[a-z_]+", reason) for reason in reasons)
