@@ -1,9 +1,9 @@
-"""Measure everything, or some parts, and keep the figures as JSON; with --page the table and picture are made anew.
+"""Run all benchmarks or some of them, store the figures as JSON, and with --page regenerate the tables and the picture.
 
 python -m tests.benchmarks callbacks --rounds 3 --messages 5000
 
-A machine that does something else at the same time tells nothing about speed: look at the spread of the rounds, which
-is printed with each median.
+Figures from a machine that is busy with other work are meaningless: check the spread of the rounds, which is printed
+after each median.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import callbacks, calm, codec, delivery, media, page, picture, state
-from tests.benchmarks.figures import read_result, taken, write_result
+from tests.benchmarks.figures import measurement, read_result, write_result
 from tests.benchmarks.scale import Scale
 
 if TYPE_CHECKING:
@@ -32,29 +32,29 @@ PARTS = {
 
 
 def main() -> int:
-    """Measure, print a table for each part, and keep the figures."""
+    """Run the benchmarks, print a table for each part, and store the figures."""
     ordinary = Scale()
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"out of {', '.join(PARTS)}; all of them by default")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}; default: all of them")
     parser.add_argument("--rounds", type=int, default=ordinary.rounds)
     parser.add_argument("--messages", type=int, default=ordinary.messages, help="in one round")
-    parser.add_argument("--entries", type=int, default=ordinary.entries, help="live at once in the state")
-    parser.add_argument("--seconds", type=float, default=ordinary.seconds, help="of the steady load")
-    parser.add_argument("--json", type=Path, help="where the figures are kept; parts not measured stay as they are")
-    parser.add_argument("--page", type=Path, help="a page to put the figures of --json on; its picture lies beside it")
-    parser.add_argument("--redraw", action="store_true", help="measure nothing: make the page anew from --json")
+    parser.add_argument("--entries", type=int, default=ordinary.entries, help="number of live entries in the state")
+    parser.add_argument("--seconds", type=float, default=ordinary.seconds, help="duration of the steady load")
+    parser.add_argument("--json", type=Path, help="file for the figures; parts that are not measured keep theirs")
+    parser.add_argument("--page", type=Path, help="page to write the figures of --json into, and its .svg picture")
+    parser.add_argument("--redraw", action="store_true", help="measure nothing, only regenerate the page from --json")
     arguments = parser.parse_args()
     scale = Scale(
         messages=arguments.messages,
         rounds=arguments.rounds,
         entries=arguments.entries,
         seconds=arguments.seconds,
-        tell=_tell,
+        report=_print_progress,
     )
     if arguments.page and not arguments.json:
-        parser.error("--page shows what --json holds: give both")
+        parser.error("--page needs --json, which holds the figures")
     parts = [] if arguments.redraw else arguments.parts or list(PARTS)
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
@@ -64,7 +64,9 @@ def main() -> int:
         sys.stdout.write(f"{name}\n{_lines(rows)}\n")
         sys.stdout.flush()
         if arguments.json:
-            write_result(arguments.json, read_result(arguments.json) | {name: taken(rows, load_before=load_before)})
+            write_result(
+                arguments.json, read_result(arguments.json) | {name: measurement(rows, load_before=load_before)}
+            )
     if arguments.page:
         result = read_result(arguments.json)
         page.rewrite(arguments.page, result)
@@ -72,8 +74,8 @@ def main() -> int:
     return 0
 
 
-def _tell(sentence: str) -> None:
-    """Show that something goes on, to a person only."""
+def _print_progress(sentence: str) -> None:
+    """Print progress if stderr is a terminal."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{sentence}")
         sys.stderr.flush()

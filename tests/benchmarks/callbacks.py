@@ -1,12 +1,12 @@
-"""Acknowledgements a second: our channel on each state, between two floors, through real sockets.
+"""Acknowledgements per second of the channel on each state backend and of two baselines, through real sockets.
 
-The servers are in `serving.py`: each one on the first core, the generator (and Redis) on the last. Every request is
-sealed before the clock runs, is a new message with a valid signature, and goes over one of 32 kept-alive connections,
-each of which waits for its answer. Rounds take all servers in turn, and a server is compared with the bare aiohttp
-application of the same round. A sample of the answers is opened and verified; at the end every acknowledged message
-must have reached the host.
+The servers in `serving.py` run on the first core, the load generator and Redis on the last. Every request is a new
+message with a valid signature, sealed before the measurement begins. Requests go over 32 keep-alive connections with
+one request at a time on each. Each round measures all servers in turn, and each server is compared with the bare
+aiohttp application of the same round. A sample of the answers is decrypted and verified, and at the end every
+acknowledged message must have reached the host.
 
-On a busy machine read the columns of CPU: they count what the server itself computed, whoever else was working.
+On a busy machine use the CPU columns, which count only the computing time of the server itself.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 AIOHTTP = "bare aiohttp application"
 PROTOCOL = "bare asyncio protocol"
 MAX_CPU = {"memory:": 1.1, "sqlite:": 2.0, "redis:": 2.0}
-"""The CPU of a callback, as a multiple of what the bare aiohttp application computes. The Go original needs 1.1."""
+"""Maximum CPU time of a callback, as a multiple of the bare aiohttp application's. The Go original needs 1.1."""
 
-_WARMING = 200
+_WARM_UP_MESSAGES = 200
 
 
 @dataclass
 class Rounds:
-    """What the rounds of one server gave."""
+    """The results of all rounds of one server."""
 
     per_second: list[float] = field(default_factory=list)
     p99_seconds: list[float] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Rounds:
 
 
 def servers(bot: Bot, folder: Path, redis: str) -> dict[str, Settings]:
-    """Return the servers by the names of their rows."""
+    """Return the servers, keyed by row label."""
     return {
         AIOHTTP: Settings(kind="aiohttp"),
         PROTOCOL: Settings(kind="protocol"),
@@ -60,7 +60,7 @@ def servers(bot: Bot, folder: Path, redis: str) -> dict[str, Settings]:
 
 
 def variants(bot: Bot) -> dict[str, Settings]:
-    """Return servers that explain the others' figures."""
+    """Return servers with other settings, which help to explain the figures, keyed by row label."""
     ours = Settings(kind="channel", entry=bot.entry(state="memory:"))
     found = {"memory:, logging warnings only": msgspec.structs.replace(ours, level="warning")}
     if find_spec("uvloop"):
@@ -70,7 +70,11 @@ def variants(bot: Bot) -> dict[str, Settings]:
 
 
 def measure(scale: Scale) -> Rows:
-    """Return the figures of each server; RuntimeError when an answer is wrong or a message did not reach the host."""
+    """Return the figures of each server.
+
+    Raises:
+        RuntimeError: an answer is wrong, or a message did not reach the host.
+    """
     bot = Bot()
     found: dict[str, Rounds] = {}
     with ExitStack() as stack:
@@ -80,9 +84,9 @@ def measure(scale: Scale) -> Rows:
         measured = servers(bot, folder, redis.address()) | (variants(bot) if scale.variants else {})
         started = {name: stack.enter_context(Server(settings)) for name, settings in measured.items()}
         stack.enter_context(pinned(load_core()))
-        warming = min(_WARMING, scale.messages)
+        warm_up = min(_WARM_UP_MESSAGES, scale.messages)
         for server in started.values():
-            put_under_load(server.port, [as_http(bot.seal()) for _ in range(warming)])
+            put_under_load(server.port, [as_http(bot.seal()) for _ in range(warm_up)])
         for number in range(scale.rounds):
             sealed = [bot.seal() for _ in range(scale.messages)]
             requests = [as_http(each) for each in sealed]
@@ -97,9 +101,9 @@ def measure(scale: Scale) -> Rows:
                 each.p99_seconds.append(load.p99_seconds)
                 each.busy.append(load.busy)
                 each.cpu_seconds.append(cpu_seconds)
-            scale.tell(f"round {number + 1} of {scale.rounds}")
+            scale.report(f"round {number + 1} of {scale.rounds}")
     for name, server in started.items():
-        sent = warming + scale.rounds * scale.messages
+        sent = warm_up + scale.rounds * scale.messages
         published = server.summary.published
         if published not in {None, sent}:
             message = f"{name}: of {sent} acknowledged messages {published} reached the host"
@@ -107,11 +111,11 @@ def measure(scale: Scale) -> Rows:
     return {name: _figures(name, each, found[AIOHTTP]) for name, each in found.items()}
 
 
-def _figures(name: str, rounds: Rounds, floor: Rounds) -> dict[str, Figure]:
+def _figures(name: str, rounds: Rounds, baseline: Rounds) -> dict[str, Figure]:
     return {
-        "of aiohttp": figure(ratios(rounds.per_second, floor.per_second), "x"),
+        "of aiohttp": figure(ratios(rounds.per_second, baseline.per_second), "x"),
         "per second": figure(rounds.per_second),
-        "CPU of aiohttp's": figure(ratios(rounds.cpu_seconds, floor.cpu_seconds), "x", at_most=MAX_CPU.get(name)),
+        "CPU of aiohttp's": figure(ratios(rounds.cpu_seconds, baseline.cpu_seconds), "x", at_most=MAX_CPU.get(name)),
         "p99": figure([seconds * 1000 for seconds in rounds.p99_seconds], "ms"),
         "CPU each": figure([seconds * 1e6 for seconds in rounds.cpu_seconds], "µs"),
         "generator busy": figure(rounds.busy),

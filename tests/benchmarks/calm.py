@@ -1,7 +1,7 @@
-"""Whether callers notice that the agent hangs and large pictures arrive: a steady load, each answer timed.
+"""Response times under a steady load while the agent hangs and large pictures arrive.
 
-Every caller comes at its own moment, whether or not those before it have their answer, and its time counts from that
-moment. The host never finishes a message, so all of them stay in progress. Once a second a picture comes.
+Each request has a scheduled time, independent of earlier answers, and its response time counts from then. The host
+never finishes a message, so all messages stay in progress. Once a second a picture arrives.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.figures import figure
-from tests.benchmarks.load import load_core, p99, pinned, put_under_pace
+from tests.benchmarks.load import load_core, p99, pinned, send_steadily
 from tests.benchmarks.sealing import Bot, as_http, check_answers
 from tests.benchmarks.servers import Server, Settings
 
@@ -22,10 +22,14 @@ _TEXTS_TO_A_PICTURE = 300
 
 
 def measure(scale: Scale) -> Rows:
-    """Return the figures; RuntimeError when a callback was not acknowledged."""
+    """Return the figures.
+
+    Raises:
+        RuntimeError: a callback was not acknowledged.
+    """
     bot = Bot()
     count = int(PER_SECOND * scale.seconds)
-    # Everything stays in progress: the point is what that does to those who come later, not when it is refused.
+    # The inbox has room for every message, because this measures slowdown, not refusals.
     entry = bot.entry(inboxLimit=count + 1, drainSeconds=0.5)
     pictures_settings = Settings(kind="pictures", entry=bot.entry(), picture_bytes=scale.picture_bytes)
     with (
@@ -39,13 +43,13 @@ def measure(scale: Scale) -> Rows:
             for number in range(count)
         ]
         requests = [as_http(each) for each in sealed]
-        scale.tell(f"{count} callbacks in {scale.seconds:g} s")
-        pace = put_under_pace(channel.port, requests, per_second=PER_SECOND)
-        check_answers(sealed, pace.sample)
+        scale.report(f"{count} callbacks in {scale.seconds:g} s")
+        result = send_steadily(channel.port, requests, per_second=PER_SECOND)
+        check_answers(sealed, result.sample)
     return {
         f"{PER_SECOND}/s, agent hangs, pictures arrive": {
-            "p99": figure([p99(pace.seconds) * 1000], "ms", at_most=20.0),
-            "longest": figure([max(pace.seconds) * 1000], "ms"),
+            "p99": figure([p99(result.seconds) * 1000], "ms", at_most=20.0),
+            "longest": figure([max(result.seconds) * 1000], "ms"),
             "longest stall": figure([channel.summary.stall_seconds * 1000], "ms", at_most=15.0),
             "longest stall, CPU": figure([channel.summary.stall_computed_seconds * 1000], "ms"),
         }

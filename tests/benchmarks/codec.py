@@ -1,4 +1,4 @@
-"""What each step of the codec costs, from the query of an ordinary callback to the sealed acknowledgement."""
+"""CPU time of each operation of the codec, from a callback's query string to the sealed acknowledgement."""
 
 from __future__ import annotations
 
@@ -27,27 +27,28 @@ WHOLE = "all of it, one after another"
 
 
 def measure(scale: Scale) -> Rows:
-    """Return microseconds of each step, and of all steps together."""
+    """Return the microseconds that each operation takes, and all of them together."""
     bot = Bot()
     rounds: dict[str, list[float]] = {}
     with pinned(server_core()):
         for number in range(scale.rounds):
             sealed = [bot.seal() for _ in range(scale.messages)]
-            for name, step, given in _steps(bot, sealed):
-                rounds.setdefault(name, []).append(_microseconds(step, given))
-            scale.tell(f"round {number + 1} of {scale.rounds}")
+            for name, operation, inputs in _operations(bot, sealed):
+                rounds.setdefault(name, []).append(_microseconds(operation, inputs))
+            scale.report(f"round {number + 1} of {scale.rounds}")
     return {name: {"CPU each": figure(found, "µs")} for name, found in rounds.items()}
 
 
-def _microseconds(step: Callable[..., object], given: Sequence[object]) -> float:
-    """Return what a step costs on average, the call itself included."""
+def _microseconds(operation: Callable[..., object], inputs: Sequence[object]) -> float:
+    """Return the average CPU time of an operation, including the function call."""
     began = time.thread_time()
-    for each in given:
-        step(each)
-    return (time.thread_time() - began) / len(given) * 1e6
+    for each in inputs:
+        operation(each)
+    return (time.thread_time() - began) / len(inputs) * 1e6
 
 
-def _steps(bot: Bot, sealed: Sequence[SealedRequest]) -> list[tuple[str, Callable[..., object], Sequence[object]]]:
+def _operations(bot: Bot, sealed: Sequence[SealedRequest]) -> list[tuple[str, Callable[..., object], Sequence[object]]]:
+    """Return each operation with its label and its inputs."""
     credentials = bot.credentials
     now = time.time()
     queries = [dict(parse_qsl(each.query)) for each in sealed]

@@ -1,4 +1,4 @@
-"""What the short form of the benchmarks does without."""
+"""Fixtures for the short form of the benchmarks."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _loop_never_blocks() -> None:
-    """Let the loop write to a file: the host measured here logs to one, as under a supervisor to its standard error."""
+    """Override the check for blocking calls, because the host measured here logs to a file on the event loop."""

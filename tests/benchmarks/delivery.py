@@ -1,9 +1,9 @@
-"""Answers delivered a second through a `response_url`, against a bare aiohttp session that POSTs the same bodies.
+"""Answers delivered per second through a `response_url`, compared with a bare aiohttp session that POSTs such bodies.
 
-Client and server have a core each, and one process runs the ways in turn. `maven_outbound_send` is the whole way out,
-from the hook to the receipt: rendered, its window claimed, POSTed, judged, recorded, counted and logged. The session is
-measured as it is by default and with a connection for each request, as a channel has it. The windows come from
-callbacks that the channel admitted before the clock runs.
+Client and server have a core each, and one process runs all methods in turn. `maven_outbound_send` is the whole
+outbound path from the hook to the receipt: render, claim the window, POST, judge the outcome, record, count and log.
+The bare session is measured with its default connection pool, and with a new connection for each request as in the
+channel. The reply windows come from callbacks that the channel admits before the measurement begins.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 SESSION = "bare aiohttp session"
 CONNECTION_EACH = "bare aiohttp session, a connection each"
 HOOK = "maven_outbound_send"
-REACH = {HOOK: 0.5}
+MIN_RATIO = {HOOK: 0.5}
+"""Targets for the deliveries per second, as a multiple of the bare session's."""
 
 _AT_ONCE = 16
 _ANSWER = "**会议室 B12**，三点开始。\n\n1. Minutes of last week\n2. Budget\n3. Anything else\n\n" * 6
@@ -54,7 +55,7 @@ class _Rounds:
 
 
 class _Host:
-    """Keeps what the channel hands over."""
+    """A host that stores the messages the channel publishes."""
 
     def __init__(self, hook: pluggy.HookRelay) -> None:
         self.hook = hook
@@ -66,7 +67,11 @@ class _Host:
 
 
 def measure(scale: Scale) -> Rows:
-    """Return deliveries a second of each way; RuntimeError when one was not delivered."""
+    """Return the figures of each method.
+
+    Raises:
+        RuntimeError: an answer was not delivered.
+    """
     with (
         Server(Settings(kind="wecom"), core=load_core()) as wecom,
         pinned(server_core()),
@@ -109,7 +114,7 @@ async def _measure(port: int, hook: pluggy.HookRelay, scale: Scale) -> dict[str,
                 text = f"not delivered: {receipt}"
                 raise RuntimeError(text)
 
-        # The first round warms up.
+        # The first round is a warm-up and does not count.
         for number in range(scale.rounds + 1):
             urls = [
                 f"http://127.0.0.1:{port}/cgi-bin/aibot/response?response_code={number:08x}{i:056x}"
@@ -121,39 +126,39 @@ async def _measure(port: int, hook: pluggy.HookRelay, scale: Scale) -> dict[str,
             if len(host.messages) != messages:
                 text = f"{len(host.messages)} of {messages} messages arrived"
                 raise RuntimeError(text)
-            ways = {
+            deliveries = {
                 SESSION: (post(session, url) for url in urls),
                 CONNECTION_EACH: (post(connection_each, url) for url in urls),
                 HOOK: (send(message) for message in host.messages),
             }
-            for name, steps in ways.items():
+            for name, awaitables in deliveries.items():
                 cpu_before, began = time.process_time(), time.perf_counter()
-                await _run(steps)
+                await _run(awaitables)
                 elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu_before
                 if number:
                     found[name].per_second.append(messages / elapsed)
                     found[name].cpu_seconds.append(cpu / messages)
-            scale.tell(f"round {number} of {scale.rounds}")
+            scale.report(f"round {number} of {scale.rounds}")
     return found
 
 
-async def _run(steps: Iterable[Awaitable[None]]) -> None:
-    """Take every step, a few at a time."""
-    remaining: Iterator[Awaitable[None]] = iter(steps)
+async def _run(awaitables: Iterable[Awaitable[None]]) -> None:
+    """Await all of them, `_AT_ONCE` at a time."""
+    remaining: Iterator[Awaitable[None]] = iter(awaitables)
 
-    async def one_after_another() -> None:
-        for step in remaining:
-            await step
+    async def worker() -> None:
+        for each in remaining:
+            await each
 
     async with asyncio.TaskGroup() as group:
         for _ in range(_AT_ONCE):
-            group.create_task(one_after_another())
+            group.create_task(worker())
 
 
-def _figures(name: str, rounds: _Rounds, floor: _Rounds) -> dict[str, Figure]:
+def _figures(name: str, rounds: _Rounds, baseline: _Rounds) -> dict[str, Figure]:
     return {
-        "of the session": figure(ratios(rounds.per_second, floor.per_second), "x", at_least=REACH.get(name)),
+        "of the session": figure(ratios(rounds.per_second, baseline.per_second), "x", at_least=MIN_RATIO.get(name)),
         "per second": figure(rounds.per_second),
-        "of the session by CPU": figure(ratios(floor.cpu_seconds, rounds.cpu_seconds), "x"),
+        "of the session by CPU": figure(ratios(baseline.cpu_seconds, rounds.cpu_seconds), "x"),
         "CPU each": figure([seconds * 1e6 for seconds in rounds.cpu_seconds], "µs"),
     }

@@ -1,4 +1,4 @@
-"""What was measured, by part, subject and measure: kept as JSON, from which page and picture can be made anew."""
+"""Measured figures by part, subject and measure, and their JSON file, from which page and picture are generated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGES = ("aiohttp", "cryptography", "httptools", "msgspec", "pybase64", "red
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One number: the median of its rounds, the lowest and the highest, and what is to be reached."""
+    """A measured number: the median, lowest and highest value of its rounds, and its target if it has one."""
 
     value: float
     low: float
@@ -30,35 +30,35 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def reached(self) -> bool | None:
-        """Whether the median reaches what it should; None when nothing is asked of it."""
+        """Whether the median meets the target; None if there is no target."""
         if self.at_least is not None:
             return self.value >= self.at_least
         return None if self.at_most is None else self.value <= self.at_most
 
 
 Rows = dict[str, dict[str, Figure]]
-"""The figures of one part: by subject, which is a row of its table, then by measure, which is a column."""
+"""The figures of one part, keyed by subject (a row of its table) and then by measure (a column)."""
 
 
-class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """One part as it was measured, and where: figures of other days on other machines are not comparable."""
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one part with the date, machine and packages. Figures of different machines are not comparable."""
 
     on: str
     machine: str
     load_before: float
-    """Load average over one minute when it began. Above some 0.5 somebody else was working too."""
+    """Load average over one minute before the measurement. Above about 0.5, other programs were running too."""
     packages: dict[str, str]
     rows: Rows
 
 
-Result = dict[str, Taken]
-"""What the JSON file holds: each part by its name."""
+Result = dict[str, Measurement]
+"""The content of the JSON file: all parts, keyed by name."""
 
 
 def figure(
     rounds: Iterable[float], unit: str = "", *, at_least: float | None = None, at_most: float | None = None
 ) -> Figure:
-    """Return the median of some rounds with their spread, to four digits."""
+    """Return the median and the spread of some rounds, rounded to four digits."""
     values = sorted(_rounded(value) for value in rounds)
     return Figure(
         value=_rounded(statistics.median(values)),
@@ -70,14 +70,14 @@ def figure(
     )
 
 
-def ratios(rounds: Sequence[float], floor: Sequence[float]) -> list[float]:
-    """Return each round as a multiple of the floor's in the same round: what the machine did meanwhile cancels out."""
-    return [value / base for value, base in zip(rounds, floor, strict=True)]
+def ratios(rounds: Sequence[float], baseline: Sequence[float]) -> list[float]:
+    """Return each round as a multiple of the baseline's in the same round, which cancels out other load."""
+    return [value / base for value, base in zip(rounds, baseline, strict=True)]
 
 
-def taken(rows: Rows, *, load_before: float) -> Taken:
-    """Return rows with where and when they were measured."""
-    return Taken(
+def measurement(rows: Rows, *, load_before: float) -> Measurement:
+    """Return rows with the current date, machine and package versions."""
+    return Measurement(
         on=time.strftime("%Y-%m-%d", time.gmtime()),
         machine=f"{len(os.sched_getaffinity(0))} cores, {_processor()}, Python {platform.python_version()}",
         load_before=round(load_before, 1),
@@ -87,12 +87,12 @@ def taken(rows: Rows, *, load_before: float) -> Taken:
 
 
 def read_result(path: Path) -> Result:
-    """Return what was measured before; nothing when there is no file."""
+    """Return the stored figures, or an empty result if there is no file."""
     return msgspec.json.decode(path.read_bytes(), type=Result) if path.exists() else {}
 
 
 def write_result(path: Path, result: Result) -> None:
-    """Keep figures in a form that people can compare line by line."""
+    """Store figures as indented JSON, which can be compared line by line."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
 
 

@@ -1,4 +1,7 @@
-"""A load generator that is not the bottleneck: keep-alive connections, one request at a time on each, no event loop."""
+"""A load generator fast enough not to be the bottleneck. It has no event loop.
+
+It uses keep-alive connections with one request at a time on each.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ _SILENT = f"no answer for {_SILENCE_SECONDS:.0f} s"
 
 @dataclass(frozen=True)
 class Load:
-    """How a server bore one round.
+    """The result of one round.
 
-    `busy` is the share of its core the generator needed: at 0.2 it could have made five times the load. `sample` holds
-    the bodies of some answers by the number of their request.
+    `busy` is the share of its core that the generator used: at 0.2 it could have generated five times the load.
+    `sample` holds the bodies of some answers, keyed by the number of the request.
     """
 
     per_second: float
@@ -45,18 +48,18 @@ class _Caller:
 
 
 def server_core() -> int:
-    """Return the core servers are put on."""
+    """Return the core for servers."""
     return min(os.sched_getaffinity(0))
 
 
 def load_core() -> int:
-    """Return the core everything else is put on: the same when there is only one."""
+    """Return the core for everything else, which is the servers' core if there is only one."""
     return max(os.sched_getaffinity(0))
 
 
 @contextmanager
 def pinned(core: int) -> Iterator[None]:
-    """Keep this thread, and every process it starts, on one core."""
+    """Pin this thread, and every process it starts, to one core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -68,10 +71,10 @@ def pinned(core: int) -> Iterator[None]:
 def put_under_load(
     port: int, requests: Sequence[bytes], *, connections: int = _CONNECTIONS, sample_every: int = 100
 ) -> Load:
-    """Send every request once, over a few connections, and wait for each answer.
+    """Send every request once, as fast as the server answers, over a few connections.
 
     Raises:
-        RuntimeError: an answer is not 200, or the server hung up or fell silent.
+        RuntimeError: an answer is not 200, or the server closed a connection or stopped answering.
     """
     with ExitStack() as stack:
         poll, callers = _connect(stack, port, min(connections, len(requests)))
@@ -79,7 +82,7 @@ def put_under_load(
 
 
 def _connect(stack: ExitStack, port: int, connections: int) -> tuple[select.epoll, dict[int, _Caller]]:
-    """Return a poll and the callers that wait in it, by file descriptor."""
+    """Return a poll object and its callers, keyed by file descriptor."""
     poll = stack.enter_context(select.epoll())
     callers = {}
     for _ in range(connections):
@@ -127,20 +130,20 @@ def _run(poll: select.epoll, callers: dict[int, _Caller], requests: Sequence[byt
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How a server bore a steady load: seconds from the moment each caller came to its answer, and some answers."""
+class SteadyLoad:
+    """The result of a steady load: seconds from each request's scheduled time to its answer, and sample answers."""
 
     seconds: list[float]
     sample: dict[int, bytes]
 
 
-def put_under_pace(
+def send_steadily(
     port: int, requests: Sequence[bytes], *, per_second: float, connections: int = _CONNECTIONS, sample_every: int = 100
-) -> Pace:
-    """Send the requests at a steady rate, each on the first free connection; waiting for one counts.
+) -> SteadyLoad:
+    """Send the requests at a steady rate, each on a free connection. Time spent waiting for a connection counts.
 
     Raises:
-        RuntimeError: as from `put_under_load`.
+        RuntimeError: an answer is not 200, or the server closed a connection or stopped answering.
     """
     seconds: list[float] = []
     sample: dict[int, bytes] = {}
@@ -152,12 +155,12 @@ def put_under_pace(
         while len(seconds) < len(requests):
             now = time.perf_counter()
             while idle and number < len(requests) and began + number / per_second <= now:
-                # In turn, as a server hangs up on whoever it never hears.
+                # Connections take turns, because servers close idle ones.
                 caller = idle.pop(0)
                 caller.number, caller.began = number, began + number / per_second
                 caller.connection.sendall(requests[number])
                 number += 1
-            # Without a free connection, or another request, only an answer helps.
+            # Without a free connection or a remaining request, only an answer can arrive.
             due = bool(idle) and number < len(requests)
             pause = max(0.0, began + number / per_second - time.perf_counter()) if due else _SILENCE_SECONDS
             ready = poll.poll(pause)
@@ -171,19 +174,19 @@ def put_under_pace(
                     idle.append(caller)
                     if caller.number % sample_every == 0:
                         sample[caller.number] = body
-    return Pace(seconds, sample)
+    return SteadyLoad(seconds, sample)
 
 
 def p99(seconds: Sequence[float]) -> float:
-    """Return what 99 of 100 stay below."""
+    """Return the 99th percentile."""
     return statistics.quantiles(seconds, n=100)[98] if len(seconds) > 1 else seconds[0]
 
 
 def _receive(caller: _Caller) -> bytes | None:
-    """Take what came; return the body once the answer is whole."""
+    """Read available data; return the body once the answer is complete, else None."""
     data = caller.connection.recv(_RECEIVE_BYTES)
     if not data:
-        message = "the server hung up"
+        message = "the server closed the connection"
         raise RuntimeError(message)
     if caller.received:
         data = caller.received + data

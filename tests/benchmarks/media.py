@@ -1,7 +1,6 @@
-"""Large encrypted pictures from their callbacks to the blocks in the host's hands: time, memory, stalls of the loop.
+"""Time, memory and event loop stalls while large encrypted pictures are fetched and decrypted for the host.
 
-Each round has a process of its own that has opened one small picture before, and nothing of an earlier large one left.
-The pictures come from a server on the other core.
+Each round runs in a new process, which has handled one small picture before. The other core serves the pictures.
 """
 
 from __future__ import annotations
@@ -24,7 +23,11 @@ _MANY = 16
 
 
 def measure(scale: Scale) -> Rows:
-    """Return the figures; RuntimeError when a picture did not arrive as a picture of its size."""
+    """Return the figures.
+
+    Raises:
+        RuntimeError: a picture arrived with the wrong size.
+    """
     bot = Bot()
     pictures_settings = Settings(kind="pictures", entry=bot.entry(), picture_bytes=scale.picture_bytes)
     what = f"of {scale.picture_bytes / 1024**2:g} MiB"
@@ -49,7 +52,7 @@ def _pictures(bot: Bot, pictures: Server, scale: Scale, count: int) -> dict[str,
             seconds.append(max(each.at for each in arrived) - began)
             stalls.append(max(each.stall_seconds for each in arrived))
             stalls_computed.append(max(each.stall_computed_seconds for each in arrived))
-        scale.tell(f"{count} at once, round {number + 1} of {scale.rounds}")
+        scale.report(f"{count} at once, round {number + 1} of {scale.rounds}")
     return {
         "time": figure([each * 1000 for each in seconds], "ms"),
         "CPU": figure([each * 1000 for each in computed], "ms"),

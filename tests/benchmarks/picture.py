@@ -1,4 +1,4 @@
-"""The figures as an SVG: callbacks beside floors and others, and each figure beside what it is to reach."""
+"""Draws the figures as an SVG: callbacks compared with baselines and other projects, and figures with their targets."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from tests.benchmarks.figures import Figure, Result
 
 OTHERS = {"the Go original": 1.28, "AstrBot": 0.12, "a Flask framework": 0.09, "LangBot": 0.03}
-"""Multiples of the bare aiohttp application, from side-by-side runs on one core before this project measured itself."""
+"""Throughput of other projects as a multiple of the bare aiohttp application's, from earlier side-by-side runs on one
+core."""
 
-_FLOORS = ("bare aiohttp application", "bare asyncio protocol")
+_BASELINES = ("bare aiohttp application", "bare asyncio protocol")
 _GREEN, _GREY, _PALE, _RED, _INK, _LINE = "#1f7a4d", "#5b6b7b", "#c3cad1", "#b4532a", "#1d2733", "#dde2e7"
 _LABEL_CHARACTERS = 58
 _WIDTH, _LEFT, _RIGHT, _ROW, _BAR = 980, 380, 120, 26, 16
@@ -35,7 +36,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Panel:
-    """Bars from `origin` on a logarithmic scale, as what is compared differs by hundreds."""
+    """Bars that begin at `origin` on a logarithmic scale, because the values span several orders of magnitude."""
 
     title: str
     rows: Sequence[_Row]
@@ -49,24 +50,24 @@ class _Panel:
         return 62 + _ROW * len(self.rows)
 
     def x(self, value: float) -> float:
-        """Return where a value stands; one beyond the scale stands at its end."""
+        """Return the x coordinate of a value, which is clamped to the scale."""
         within = min(max(value, self.lowest), self.highest)
         share = math.log(within / self.lowest) / math.log(self.highest / self.lowest)
         return round(_LEFT + share * (_WIDTH - _LEFT - _RIGHT), 1)
 
 
 def draw(result: Result) -> str:
-    """Return the picture of a result."""
+    """Return the SVG picture of a result."""
     panels = [
         _Panel(
-            "Callbacks acknowledged a second, one core: multiples of a bare aiohttp application",
+            "Callbacks acknowledged per second on one core, as multiples of a bare aiohttp application",
             sorted(_callbacks(result), key=lambda row: -row.value),
             *(0.02, 20.0, 0.02),
             (0.03, 0.1, 0.3, 1, 3, 10),
         ),
         _Panel(
-            "Every figure as a multiple of what it is to reach: to the right is better",
-            list(_reaches(result)),
+            "Every figure relative to its target: further right is better",
+            list(_target_rows(result)),
             *(1 / 16, 16.0, 1.0),
             (0.125, 0.25, 0.5, 1, 2, 4, 8),
         ),
@@ -88,27 +89,27 @@ def _callbacks(result: Result) -> Iterator[_Row]:
     taken = result.get("callbacks")
     for subject, measures in taken.rows.items() if taken else ():
         found = measures["of aiohttp"]
-        floor = subject.startswith(_FLOORS)
-        label = subject if floor else f"this channel, {subject}"
-        yield _Row(label, found.value, found.low, found.high, _GREY if floor else _GREEN, number(found.value))
+        baseline = subject.startswith(_BASELINES)
+        label = subject if baseline else f"this channel, {subject}"
+        yield _Row(label, found.value, found.low, found.high, _GREY if baseline else _GREEN, number(found.value))
     for name, value in OTHERS.items() if taken else ():
         yield _Row(f"{name} (measured earlier)", value, value, value, _PALE, number(value))
 
 
-def _reaches(result: Result) -> Iterator[_Row]:
+def _target_rows(result: Result) -> Iterator[_Row]:
     for part, taken in result.items():
         for subject, measures in taken.rows.items():
             for measure, found in measures.items():
                 if found.reached is not None:
-                    yield _reach(f"{part}: {subject}, {measure}", found)
+                    yield _target_row(f"{part}: {subject}, {measure}", found)
 
 
-def _reach(label: str, found: Figure) -> _Row:
+def _target_row(label: str, found: Figure) -> _Row:
     if found.at_least is not None:
         value, low, high = (each / found.at_least for each in (found.value, found.low, found.high))
     else:
         assert found.at_most is not None
-        # Less is better, and nothing at all is as good as can be drawn.
+        # Less is better. The minimum avoids a division by zero.
         value, high, low = (found.at_most / max(each, 1e-9) for each in (found.value, found.low, found.high))
     short = label if len(label) <= _LABEL_CHARACTERS else label[: _LABEL_CHARACTERS - 1] + "…"
     unit = " ×" if found.unit == "x" else f" {found.unit}"

@@ -1,27 +1,27 @@
-"""How much is measured: the long form by default, a few of everything in the suite."""
+"""The size of a benchmark: the long form by default, and small numbers in the test suite."""
 
 from __future__ import annotations
 
-from collections.abc import Callable  # noqa: TC003 - msgspec looks at it
+from collections.abc import Callable  # noqa: TC003 - msgspec evaluates the annotations
 
 import msgspec
 
 
-def _silent(_: str) -> None:
+def _ignore(_: str) -> None:
     pass
 
 
 class Scale(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts and times of a measurement. `tell` is told what goes on."""
+    """Counts and durations of a benchmark. `report` is called with progress messages."""
 
     messages: int = 10_000
-    """In one round of one server."""
+    """Messages in one round of one server."""
     rounds: int = 7
     entries: int = 1_000_000
-    """Live at once in the state."""
+    """Number of live entries in the state."""
     seconds: float = 30.0
-    """How long a steady load lasts."""
+    """Duration of a steady load."""
     variants: bool = True
-    """Also what only explains the figures: other settings, the event loop uvloop."""
+    """Whether to measure other settings and event loops too, which help to explain the figures."""
     picture_bytes: int = 10 * 1024 * 1024
-    tell: Callable[[str], None] = _silent
+    report: Callable[[str], None] = _ignore

@@ -1,4 +1,4 @@
-"""Callbacks sealed before the clock runs, and the check that their answers were made for them."""
+"""Callbacks that are sealed before a measurement begins, and a check of the acknowledgements to them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TEXT = "请问今天下午三点的会议在哪个会议室？ Please send me t
 
 
 class Bot:
-    """A token and a key, what a channel's entry says about them, and callbacks sealed with them."""
+    """A token and a key, the matching configuration of a channel, and callbacks sealed with them."""
 
     def __init__(self) -> None:
         self._token, self._encoding_aes_key = new_token(), new_encoding_aes_key()
@@ -43,7 +43,7 @@ class Bot:
         }
 
     def seal(self, *, picture_url: str = "", response_url: str = "") -> SealedRequest:
-        """Seal one new message: a text of some 400 bytes as JSON, or a picture."""
+        """Seal one new message: a text of about 400 bytes as JSON, or a picture."""
         self._sealed_before += 1
         number = self._sealed_before
         content: dict[str, Any] = {"msgtype": "text", "text": {"content": _TEXT}}
@@ -68,7 +68,7 @@ class Bot:
 
 
 def as_http(sealed: SealedRequest) -> bytes:
-    """Return a whole request. The host's name is the same for every server, so that all get the same bytes."""
+    """Return a complete HTTP request. The host name is constant, so that all servers receive the same bytes."""
     head = (
         f"POST {PATH}?{sealed.query} HTTP/1.1\r\nHost: wecom.example\r\nUser-Agent: Mozilla/4.0\r\nAccept: */*\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(sealed.body)}\r\n\r\n"
@@ -77,10 +77,10 @@ def as_http(sealed: SealedRequest) -> bytes:
 
 
 def check_answers(requests: Sequence[SealedRequest], sample: Mapping[int, bytes]) -> None:
-    """Open each answer of a sample as WeCom would: right signature, right nonce, and "success" inside.
+    """Verify the signature, the nonce and the decrypted "success" of each answer in a sample, as WeCom would.
 
     Raises:
-        RuntimeError: one is not the acknowledgement of its request.
+        RuntimeError: an answer is not the acknowledgement of its request.
     """
     for number, body in sample.items():
         found = read_acknowledgement(body, requests[number], "")

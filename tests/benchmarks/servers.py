@@ -1,4 +1,4 @@
-"""Server processes, each on a core of its own choice; what they do is in `serving.py`."""
+"""Starts and measures server processes, each pinned to a core; `serving.py` is the program that they run."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ _STOP_SECONDS = 60.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server process is told on its first line of input; `entry` is the channel's, as in a configuration."""
+    """The settings that a server process reads from its first line of input.
+
+    `entry` is the channel's entry in the configuration.
+    """
 
     kind: str
     entry: dict[str, Any] = {}
     level: str = "info"
     uvloop: bool = False
     hangs: bool = False
-    """The host never finishes with a message."""
+    """Whether the host never finishes a message."""
     announces: bool = False
-    """The host tells of each message as it comes."""
+    """Whether the host writes an `Announcement` for each message."""
     picture_bytes: int = 0
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
-    """A message handed over: when, on the clock all processes share, and the longest stall since the one before."""
+    """A message that was published: its time on the monotonic clock, and the longest stall since the previous one."""
 
     at: float
     data_characters: int
@@ -40,7 +43,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server says when it ends. The stall is the longest since the first message was handed over."""
+    """The last line that a server writes. The stall is the longest since the first message was published."""
 
     published: int | None = None
     stall_seconds: float = 0.0
@@ -48,7 +51,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Server:
-    """A server process. Use as a context manager; `summary` is known after it ended."""
+    """A server process. Use it as a context manager; `summary` is set when the process has ended."""
 
     def __init__(self, settings: Settings, *, core: int | None = None) -> None:
         self.summary = Summary()
@@ -57,7 +60,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        # Log lines go to a file, as under a supervisor.
+        # Log lines go to a file, which costs about as much as under a supervisor.
         with pinned(self._core), tempfile.TemporaryFile() as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.benchmarks.serving"],
@@ -77,25 +80,25 @@ class Server:
 
     @cached_property
     def port(self) -> int:
-        """Wait until it listens. Several can so be started side by side."""
+        """The port, available once the server listens. Reading it late lets several servers start in parallel."""
         return int(self._line())
 
     def announcement(self) -> Announcement:
-        """Wait until the next message is handed over."""
+        """Wait until the next message is published."""
         return msgspec.json.decode(self._line(), type=Announcement)
 
     def cpu_seconds(self) -> float:
-        """Return what the process has computed so far, all its threads together: no other program's work is in it."""
+        """Return the CPU time of all threads of the process so far."""
         tasks = Path(f"/proc/{self._pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
 
     def resident_bytes(self) -> int:
-        """Return the memory the process has, and let its peak begin there."""
+        """Return the resident memory of the process, and reset its peak."""
         Path(f"/proc/{self._pid}/clear_refs").write_text("5", encoding="ascii")
         return self._status_bytes("VmRSS")
 
     def peak_bytes(self) -> int:
-        """Return the most memory the process had since."""
+        """Return the peak of resident memory since `resident_bytes` was called."""
         return self._status_bytes("VmHWM")
 
     @property
@@ -112,6 +115,6 @@ class Server:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            message = f"the server {self._settings.kind} ended before its time"
+            message = f"the server {self._settings.kind} ended unexpectedly"
             raise RuntimeError(message)
         return line

@@ -1,11 +1,11 @@
-"""The servers that are compared, as programs: what each one does for a request.
+"""The program of a server process, which runs one of these kinds of servers.
 
-`aiohttp` is a bare aiohttp application with a constant answer, its access log off. `protocol` is a bare asyncio
-protocol that has httptools parse the request and writes a constant answer. `channel` is ours: the installed plugin
-found by its entry point, the channel started through `maven_channel_start` with a fresh metrics registry and the
-embedded host's logging and garbage collection, and a host whose `publish` takes each message, counts it and
-returns. `wecom` takes what is POSTed to a `response_url` and says that it is well. `pictures` serves a large encrypted
-picture.
+- `aiohttp`: a bare aiohttp application with a constant answer and without an access log.
+- `protocol`: a bare asyncio protocol that parses the request with httptools and writes a constant answer.
+- `channel`: the installed plugin, found by its entry point and started through `maven_channel_start` with a new metrics
+  registry and the embedded host's logging and garbage collection. The host's `publish` counts each message and returns.
+- `wecom`: accepts every POST to a `response_url`.
+- `pictures`: serves large encrypted pictures.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from maven_channel_wecom.host.process import tune_garbage_collection
 from maven_channel_wecom.protocol import cipher
 from tests.benchmarks.sealing import PATH
 from tests.benchmarks.servers import Announcement, Settings, Summary
-from tests.benchmarks.stalls import Stall, watched
+from tests.benchmarks.stalls import Stall, watch_stalls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Stop = Callable[[], Awaitable[Summary]]
 
 _ANSWER = b"x" * 200
-"""As long as a sealed acknowledgement."""
+"""An answer as long as a sealed acknowledgement."""
 
 _ACCEPTED = b'{"errcode":0,"errmsg":"ok"}'
 
@@ -48,7 +48,7 @@ _JPEG = b"\xff\xd8\xff\xe0"
 
 
 class _Host:
-    """Just enough of a host: a relay, a registry, and a hand-over that returns at once, or never."""
+    """A minimal host: a hook relay, a registry, and a `publish` that returns at once or never."""
 
     def __init__(self, hook: pluggy.HookRelay, settings: Settings, stall: Stall) -> None:
         self.hook = hook
@@ -60,7 +60,7 @@ class _Host:
     async def publish(self, message: InboundMessage) -> None:
         self.published += 1
         if self.published == 1:
-            self._stall.begin_anew()
+            self._stall.reset()
         if self._settings.announces:
             self._announce(message)
         if self._settings.hangs:
@@ -69,7 +69,7 @@ class _Host:
     def _announce(self, message: InboundMessage) -> None:
         characters = sum(len(block.data) for block in message.content_blocks if isinstance(block, ImageBlock))
         stall = self._stall
-        _say(
+        _write_line(
             Announcement(
                 at=time.monotonic(),
                 data_characters=characters,
@@ -77,7 +77,7 @@ class _Host:
                 stall_computed_seconds=stall.computed_seconds,
             )
         )
-        stall.begin_anew()
+        stall.reset()
 
 
 async def _serve_aiohttp(_: Settings) -> tuple[int, Stop]:
@@ -117,7 +117,7 @@ async def _run_application(app: web.Application) -> tuple[int, Stop]:
 
 
 class _BareProtocol(asyncio.Protocol):
-    """Has the request parsed, answers always the same, and does nothing else."""
+    """A protocol that parses requests and writes a constant answer."""
 
     def __init__(self, answer: bytes) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(answer)
@@ -150,8 +150,8 @@ async def _serve_channel(settings: Settings) -> tuple[int, Stop]:
     logs.configure(settings.level, "text")
     disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client left it out
     plugins = load_plugins()
-    # Looking costs, so nobody looks where speed is measured.
-    watching = watched() if settings.hangs or settings.announces else None
+    # Watching costs time, so it is off where speed is measured.
+    watching = watch_stalls() if settings.hangs or settings.announces else None
     stall = await watching.__aenter__() if watching else Stall()
     host = _Host(plugins.hook, settings, stall)
     channel: Any = await plugins.hook.maven_channel_start(name="wecom", config=settings.entry, host=host)
@@ -182,15 +182,15 @@ _KINDS = {
 
 async def _serve(settings: Settings) -> None:
     port, stop = await _KINDS[settings.kind](settings)
-    _say(port)
+    _write_line(port)
     ended = asyncio.Event()
-    # Whoever started this process keeps the other end open for as long as it needs the server.
+    # The parent process closes the other end when it no longer needs the server.
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
     await ended.wait()
-    _say(await stop())
+    _write_line(await stop())
 
 
-def _say(what: object) -> None:
+def _write_line(what: object) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(what) + b"\n")
     sys.stdout.buffer.flush()
 

@@ -1,4 +1,4 @@
-"""How long an event loop was away at the worst."""
+"""Measures the longest stall of an event loop."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _PAUSE_SECONDS = 0.001
 
 @dataclass
 class Stall:
-    """The longest time by which a wake-up was late, and the most that was computed before one, so far."""
+    """The longest delay of a wake-up so far, and the largest CPU time between two wake-ups."""
 
     longest_seconds: float = 0.0
     computed_seconds: float = 0.0
-    """By the loop's own thread: what is above it in the other, other programs had the core for."""
+    """CPU time of the loop's own thread. If `longest_seconds` is larger, other programs had the core meanwhile."""
 
-    def begin_anew(self) -> None:
-        """Forget what was found."""
+    def reset(self) -> None:
+        """Set both values to zero."""
         self.longest_seconds = self.computed_seconds = 0.0
 
 
 @asynccontextmanager
-async def watched() -> AsyncIterator[Stall]:
-    """Wake up every millisecond, and note how late that was, and what was computed meanwhile."""
+async def watch_stalls() -> AsyncIterator[Stall]:
+    """Wake up every millisecond and record the delay and the CPU time since the last wake-up."""
     stall = Stall()
 
     async def watch() -> None:

@@ -1,10 +1,9 @@
-"""Many live messages on each state: memory for each, pauses while they expire, and whether a message costs more.
+"""Many live messages on each state backend: memory per message, pauses while they expire, and CPU time of a message.
 
-Every measurement has a process of its own, which collects garbage as the embedded host's does. Memory is what that
-process has over the empty state; what the file of `sqlite:` and the server of `redis:` hold is not counted. The cost is
-that of a message's life in the state: admitted with its window, every other one answered, finished. On `memory:`, which
-holds at most MAX_CLAIMS, one hour's worth of messages is alive all the time, so that with each one that comes one
-expires.
+Every measurement runs in a new process with the garbage collection settings of the embedded host. Memory is the growth
+of that process over the empty state, without the file of `sqlite:` and the server of `redis:`. The CPU time is that of
+a message's life in the state: it is admitted with its window, answered (every other one) and finished. On `memory:`,
+which holds at most MAX_CLAIMS, the messages of one hour stay alive, so that for each new message an old one expires.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from maven_channel_wecom.state.memory import MAX_CLAIMS, MemoryStateStore
 from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission, StoredCallback, retry_while_unavailable
 from tests.benchmarks.figures import figure, ratios
 from tests.benchmarks.load import load_core, pinned, server_core
-from tests.benchmarks.stalls import watched
+from tests.benchmarks.stalls import watch_stalls
 from tests.soak.replicas import durable_redis
 
 if TYPE_CHECKING:
@@ -44,21 +43,21 @@ _T = TypeVar("_T")
 _START = 1_700_000_000.0
 _BATCH = 200
 _BATCH_WATCHED = 20
-"""Small, so that the pauses are the state's and not those of a large batch."""
+"""A small batch, so that pauses are not due to the batch itself."""
 _USERS = 500
 _FEW, _SOME = 1, 1_000
 _EXPIRIES = 3
-"""Rounds: on a shared machine, the longest pause of one may be another program's."""
+"""Number of rounds. On a shared machine, other programs may cause the longest pause of a single round."""
 
 
 def measure(scale: Scale) -> Rows:
-    """Return the figures of each state."""
-    scale.tell("memory:")
+    """Return the figures of each state backend."""
+    scale.report("memory:")
     entries = min(scale.entries, MAX_CLAIMS)
-    ids, ids_stalls = _alone(partial(_fill, "memory:", entries, with_windows=False, expiries=_EXPIRIES))
-    both, both_stalls = _alone(partial(_fill, "memory:", entries, with_windows=True, expiries=_EXPIRIES))
+    ids, ids_stalls = _in_new_process(partial(_fill, "memory:", entries, with_windows=False, expiries=_EXPIRIES))
+    both, both_stalls = _in_new_process(partial(_fill, "memory:", entries, with_windows=True, expiries=_EXPIRIES))
     stalls = [max(pair) for pair in zip(ids_stalls, both_stalls, strict=True)]
-    costs = _alone(partial(_costs, entries, scale.messages, scale.rounds))
+    costs = _in_new_process(partial(_costs, entries, scale.messages, scale.rounds))
     rows: Rows = {
         "memory:": {
             "bytes for an id": figure([ids], "B", at_most=400.0),
@@ -74,8 +73,8 @@ def measure(scale: Scale) -> Rows:
         with pinned(load_core()):
             redis = stack.enter_context(durable_redis())
         for name, address in (("sqlite:", f"sqlite:{Path(folder) / 'state.db'}"), ("redis:", redis.address())):
-            scale.tell(name)
-            grown, stalls = _alone(partial(_fill, address, scale.entries, with_windows=False))
+            scale.report(name)
+            grown, stalls = _in_new_process(partial(_fill, address, scale.entries, with_windows=False))
             rows[name] = {
                 "bytes for an id": figure([grown], "B"),
                 "longest pause while all expire": figure([stall * 1000 for stall in stalls], "ms"),
@@ -83,8 +82,8 @@ def measure(scale: Scale) -> Rows:
     return rows
 
 
-def _alone(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
-    """Run a measurement in a process of its own, on the servers' core."""
+def _in_new_process(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
+    """Run a measurement in a new process on the servers' core."""
     with (
         pinned(server_core()),
         ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool,
@@ -99,13 +98,13 @@ def _run(measurement: Callable[[], Coroutine[None, None, _T]]) -> _T:
 
 async def _open(address: str, entries: int) -> StateStore:
     if address == "memory:":
-        # Its own limit would end the measurement.
+        # The default limit would end the measurement.
         return MemoryStateStore(max_claims=4 * (entries + 10_000))
     return await open_state(address, channel="bench")
 
 
 async def _fill(address: str, entries: int, *, with_windows: bool, expiries: int = 1) -> tuple[float, list[float]]:
-    """Return the bytes for each of many entries, and the longest stall in seconds each time that they all expire."""
+    """Return the bytes per entry, and the longest stall in seconds of each round in which all entries expire."""
     state = await _open(address, entries)
     await _admit_all(state, 0, min(entries, 1_000), _START - 2 * CLAIM_SECONDS, with_windows=with_windows)
     gc.collect()
@@ -117,8 +116,8 @@ async def _fill(address: str, entries: int, *, with_windows: bool, expiries: int
         gc.collect()
         if not stalls:
             grown = _resident_bytes() - empty
-        # An hour later, while new messages come, fewer of them than of the old ones.
-        async with watched() as stall:
+        # An hour later new messages arrive, fewer than the old ones, which now expire.
+        async with watch_stalls() as stall:
             count = min(entries, 20_000) if address != "memory:" else entries // 3
             later = now + CLAIM_SECONDS + 1
             await _admit_all(state, first + entries, count, later, batch_size=_BATCH_WATCHED)
@@ -134,7 +133,7 @@ async def _admit_all(
     for start in range(first, first + count, batch_size):
         numbers = range(start, min(start + batch_size, first + count))
         batch = [_admission(number, now, with_window=with_windows) for number in numbers]
-        # As in a host: on a busy machine a state may be late once, and is asked again.
+        # On a busy machine an operation may time out; it is retried as in a host.
         await retry_while_unavailable(partial(state.admit, batch, now), clock)
         finishes = (partial(state.finish, admission.callback.message_id, now) for admission in batch)
         await asyncio.gather(*(retry_while_unavailable(finish, clock) for finish in finishes))
@@ -153,8 +152,8 @@ def _admission(number: int, now: float, *, with_window: bool = True) -> Admissio
     return Admission(StoredCallback(message_id, now, b"{}"), window if with_window else None)
 
 
-async def _live(state: StateStore, number: int, now: float) -> None:
-    """Take one message through its life; every other one is answered."""
+async def _process_message(state: StateStore, number: int, now: float) -> None:
+    """Admit and finish one message, and answer every other one."""
     admission = _admission(number, now)
     message_id, window = admission.callback.message_id, admission.window
     await state.admit([admission], now)
@@ -164,25 +163,26 @@ async def _live(state: StateStore, number: int, now: float) -> None:
 
 
 async def _costs(entries: int, messages: int, rounds: int) -> list[list[float]]:
-    """Return for each number of live entries, round by round, the seconds of computing that a message costs."""
+    """Return the CPU seconds of a message in each round, for each number of live entries."""
     levels = (_FEW, _SOME, entries)
     states = [await _open("memory:", entries) for _ in levels]
     numbers = [0, 0, 0]
 
-    async def go_on(which: int, count: int) -> float:
+    async def process_messages(which: int, count: int) -> float:
+        """Continue with this number of messages and return the CPU seconds of each."""
         state, pause = states[which], CLAIM_SECONDS / levels[which]
         began = time.thread_time()
         for number in range(numbers[which], numbers[which] + count):
-            await _live(state, number, _START + number * pause)
+            await _process_message(state, number, _START + number * pause)
         numbers[which] += count
         return (time.thread_time() - began) / count
 
     for which, level in enumerate(levels):
-        await go_on(which, level)
+        await process_messages(which, level)
     found: list[list[float]] = [[], [], []]
     for _ in range(rounds):
         for which in range(3):
-            found[which].append(await go_on(which, messages))
+            found[which].append(await process_messages(which, messages))
     return found
 
 
