@@ -1,5 +1,5 @@
-# `make demo` and `make test` set up everything they need in .venv; nothing outside this folder is changed, but for
-# Debian packages that are missing when make runs as root.
+# Targets install what they need in .venv. Nothing outside this folder changes, except that make as root also
+# installs missing Debian packages.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,10 +11,10 @@ TARGETS ?= envelope cipher callback media cutting
 
 .PHONY: demo test gateway simulator doctor lint format coverage reference dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
 
-demo: $(READY)  ## Play a conversation between a simulated WeCom and a real gateway.
+demo: $(READY)  ## Show a conversation between a simulated WeCom and a real gateway.
 	@exec $(BIN)/python -m maven_channel_wecom demo
 
-test: $(READY)  ## Run every test and every check.
+test: $(READY)  ## Run all tests, linters and type checks.
 	@.ci/servers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -24,10 +24,10 @@ test: $(READY)  ## Run every test and every check.
 gateway: $(READY)  ## Run the gateway: make gateway CONFIG=wecom.json
 	@exec $(BIN)/python -m maven_channel_wecom gateway --config "$(CONFIG)"
 
-simulator: $(READY)  ## Play WeCom against a running gateway; token and key from WECOM_TOKEN and WECOM_ENCODING_AES_KEY.
+simulator: $(READY)  ## Simulate WeCom for a running gateway; reads WECOM_TOKEN and WECOM_ENCODING_AES_KEY.
 	@exec $(BIN)/python -m maven_channel_wecom simulator --callback-url "$(URL)"
 
-doctor: $(READY)  ## Say what is wrong with a configuration: make doctor CONFIG=wecom.json PUBLIC_URL=https://…/wecom/bot
+doctor: $(READY)  ## Find problems in a configuration: make doctor CONFIG=wecom.json PUBLIC_URL=https://…/wecom/bot
 	@exec $(BIN)/python -m maven_channel_wecom doctor --config "$(CONFIG)" $(if $(PUBLIC_URL),--url "$(PUBLIC_URL)")
 
 lint: $(READY)
@@ -44,64 +44,64 @@ format: $(READY)
 coverage: $(READY)  ## Run the tests with branch coverage.
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
-reference: $(READY)  ## Write the keys of the configuration into README.md and plugin.toml, from their declarations.
+reference: $(READY)  ## Regenerate the configuration reference in README.md and plugin.toml.
 	@$(BIN)/python -m reference
 
-dashboards: $(READY)  ## Write the dashboards and rules anew: make dashboards RUNBOOK=https://…/runbook.md
+dashboards: $(READY)  ## Regenerate the dashboards and rules: make dashboards RUNBOOK=https://…/runbook.md
 	@$(BIN)/python -W ignore::DeprecationWarning -m dashboards $(if $(RUNBOOK),--runbook "$(RUNBOOK)")
 
-previews: $(READY)  ## Draw the pictures of the dashboards in docs/.
+previews: $(READY)  ## Redraw the previews of the dashboards in docs/.
 	@.ci/servers
 	@.ci/browser
 	@$(BIN)/python -W ignore::DeprecationWarning -m tests.dashboards.previews --into docs
 
-proof-dashboards: $(READY)  ## Everything that can go wrong, under a real Prometheus: every alert fires and clears.
+proof-dashboards: $(READY)  ## Cause every kind of trouble under a real Prometheus: every alert must fire and clear.
 	@.ci/servers
 	@$(BIN)/python -W ignore::DeprecationWarning -m tests.dashboards.scenario
 
-proof-kill: $(READY)  ## Kill a gateway 200 times while people write to it.
+proof-kill: $(READY)  ## Kill a gateway 200 times under load and check that no message is lost.
 	@$(BIN)/python -m tests.soak.kill --kills 200
 
-proof-drain: $(READY)  ## Stop a gateway 100 times while people write to it.
+proof-drain: $(READY)  ## Stop a gateway 100 times under load.
 	@$(BIN)/python -m tests.soak.drain --stops 100
 
-proof-replicas: $(READY)  ## Three replicas on one Redis, and everything that can break.
+proof-replicas: $(READY)  ## Break three replicas on one Redis in every way.
 	@.ci/servers
 	@$(BIN)/python -m tests.soak.replicas
 
-proof-hostile: $(READY)  ## Send a gateway a million mutated requests while people write to it.
+proof-hostile: $(READY)  ## Send a gateway a million mutated requests under load.
 	@$(BIN)/python -m tests.soak.hostile --requests 1000000
 
-proof-series: $(READY)  ## Have a hundred thousand people write to a gateway, and count the series they leave.
+proof-series: $(READY)  ## Send messages from 100,000 users and check that the number of metric series stays constant.
 	@$(BIN)/python -m tests.soak.series --people 100000
 
-proof-slow: $(READY)  ## Hold two thousand slow connections for a minute, and see what good callers notice.
+proof-slow: $(READY)  ## Hold 2,000 slow connections for a minute and measure the effect on genuine callbacks.
 	@$(BIN)/python -m tests.soak.slow --connections 2000 --seconds 60
 
-proof-overload: $(READY)  ## Send ten times what a gateway sustains for a minute.
+proof-overload: $(READY)  ## Send ten times the sustainable load for a minute.
 	@$(BIN)/python -m tests.soak.overload --seconds 60
 
 .PHONY: soak-stranger path
 
-soak-stranger: $(READY)  ## Have a stranger compress, hold back, replay and flood, and see what good callers notice.
+soak-stranger: $(READY)  ## Attack a gateway with compression, slow bodies, replays and floods; measure genuine callbacks.
 	@$(BIN)/python -m tests.soak.stranger --seconds 20
 
-path: $(READY)  ## List the files that one message enters, on its way in and on the way of its answer out.
+path: $(READY)  ## List the files that run while one message is received and answered.
 	@$(BIN)/python -m tests.house.main_path
 
-bench: $(READY)  ## Measure everything, and put it on docs/performance.md. Needs two cores with nothing else to do.
+bench: $(READY)  ## Run all benchmarks and update docs/performance.md. Needs two idle cores.
 	@.ci/servers
 	@$(BIN)/python -m tests.benchmarks --json docs/performance.json --page docs/performance.md
 
-bench-%: $(READY)  ## Measure one part and print it: make bench-callbacks, -calm, -delivery, -media, -codec, -state
+bench-%: $(READY)  ## Run one benchmark and print its figures: make bench-callbacks, -calm, -delivery, -media, -codec, -state
 	@.ci/servers
 	@$(BIN)/python -m tests.benchmarks $*
 
-fuzz: $(READY)  ## Fuzz what strangers can reach, guided by coverage: make fuzz SECONDS=600, for each target.
+fuzz: $(READY)  ## Fuzz the code that untrusted input reaches, SECONDS for each target: make fuzz SECONDS=600
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
 	@for target in $(TARGETS); do $(BIN)/python -m tests.fuzz.run $$target --seconds $(SECONDS) || exit 1; done
 
-mutants: $(READY)  ## Change protocol and policy in every small way, and see whether a test notices: docs/mutants.md
+mutants: $(READY)  ## Run mutation tests on protocol and policy: docs/mutants.md
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group mutants
 	@rm -rf mutants
 	@$(BIN)/mutmut run
