@@ -1,4 +1,4 @@
-"""The table of log events in the documents, and what is not as it says."""
+"""The table of log events in docs/operations.md, and the comparison of log records with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ALWAYS = {"channel", "trail"}
 
 
 class Documented(NamedTuple):
-    """One row of the table."""
+    """One row of the table. With `further_fields`, the event may have fields that the row does not name."""
 
     levels: set[str]
     limited: bool
@@ -23,7 +23,7 @@ class Documented(NamedTuple):
 
 
 def documented() -> dict[str, Documented]:
-    """Return the rows by event."""
+    """Return the rows of the table by event."""
     found = re.search(
         r"<!-- table: log events -->\n.*?\n\|[-|]+\|\n(.*?)<!-- end -->", _PAGE.read_text("utf-8"), re.DOTALL
     )
@@ -39,7 +39,7 @@ def documented() -> dict[str, Documented]:
 
 
 def difference(record: logging.LogRecord, table: dict[str, Documented]) -> str | None:
-    """Return what a record of ours has that the table does not say."""
+    """Return a description of how a log record of this package differs from the table, or None if it does not."""
     row = table.get(record.getMessage())
     if row is None:
         return f"the event {record.getMessage()!r}"

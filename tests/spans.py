@@ -1,4 +1,4 @@
-"""An OpenTelemetry SDK for the whole run, set up once, as an operator would; it keeps the spans that ended."""
+"""An OpenTelemetry SDK for the whole test run, configured as an operator would, which keeps the spans that ended."""
 
 from typing import Final
 

@@ -135,7 +135,7 @@ class MessagesRecovered(TelemetryEvent, frozen=True, kw_only=True):
 class RecoveryFailed(TelemetryEvent, frozen=True, kw_only=True):
     """An unexpected exception was raised while messages were being recovered. `error` is its class name.
 
-    An unavailable state does not cause this event; the StateStepEnded of `take_over` reports it.
+    An unavailable state does not cause this event; the StateOperationEnded of `take_over` reports it.
     """
 
     error: str
@@ -255,7 +255,7 @@ class ReplyNotRecorded(TelemetryEvent, frozen=True, kw_only=True):
     reason: StateFailure
 
 
-class StateStepEnded(TelemetryEvent, frozen=True, kw_only=True):
+class StateOperationEnded(TelemetryEvent, frozen=True, kw_only=True):
     """An operation of the state ended. `failure` is None if it succeeded or its caller was cancelled.
 
     An admission whose caller was cancelled counts as failed, because it exceeded its time limit.

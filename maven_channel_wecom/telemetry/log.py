@@ -83,7 +83,7 @@ class LogListener:
             else:
                 write(WARNING, "wecom state away", detail=event.trouble)
 
-        def state_step_ended(event: events.StateStepEnded) -> None:
+        def state_operation_ended(event: events.StateOperationEnded) -> None:
             if event.operation == "take_over" and event.failure is not None:
                 write(DEBUG, "wecom state unavailable", reason=event.failure)
 
@@ -91,7 +91,7 @@ class LogListener:
         listen(events.ChannelStopped, lambda e: write(INFO, "wecom channel stopped", unfinished=e.unfinished))
         listen(events.SettingObsolete, lambda e: write(WARNING, "wecom setting obsolete", key=e.key))
         listen(events.StateChanged, state_changed)
-        listen(events.StateStepEnded, state_step_ended)
+        listen(events.StateOperationEnded, state_operation_ended)
 
     def _listen_to_callbacks(self, listen: events.Listen) -> None:
         limited = self._write_limited

@@ -16,8 +16,8 @@ LINES_PER_PERIOD: Final = 5
 """Maximum lines of one kind per period. Lower: fewer examples of a problem. Higher: more lines in a flood."""
 
 MAX_LINES_PER_PERIOD: Final = 30
-"""Maximum lines of all kinds per period; the first line of each kind is written nonetheless. Lower: two problems at once
-suppress each other's lines. Higher: more lines in a mixed flood."""
+"""Maximum lines of all kinds per period; the first line of each kind is written in any case. Lower: two problems at
+once suppress each other's lines. Higher: more lines in a mixed flood."""
 
 
 class LogLimit:

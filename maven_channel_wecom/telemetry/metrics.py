@@ -361,7 +361,7 @@ class MetricsListener:
         expired = families.reply_windows_expired.labels(channel)
         expired_so_far = 0
 
-        def operation_ended(event: events.StateStepEnded) -> None:
+        def operation_ended(event: events.StateOperationEnded) -> None:
             seconds[event.operation].observe(event.seconds)
             if event.failure is not None:
                 failures[event.operation, event.failure].inc()
@@ -371,7 +371,7 @@ class MetricsListener:
             expired.inc(event.so_far - expired_so_far)
             expired_so_far = event.so_far
 
-        listen(events.StateStepEnded, operation_ended)
+        listen(events.StateOperationEnded, operation_ended)
         listen(events.WindowsExpired, windows_expired)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.store import StateStore
-from maven_channel_wecom.telemetry.events import StateStepEnded
+from maven_channel_wecom.telemetry.events import StateOperationEnded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 class TimedState(StateStore):
-    """A StateStore that forwards to another one and emits a StateStepEnded for each operation.
+    """A StateStore that forwards to another one and emits a StateOperationEnded for each operation.
 
     Args:
         state: the StateStore that performs the operations.
@@ -93,4 +93,4 @@ class TimedState(StateStore):
             raise
         finally:
             self.up = self.up and failure is None
-            self._emit(StateStepEnded(operation=operation, seconds=self._now() - started, failure=failure))
+            self._emit(StateOperationEnded(operation=operation, seconds=self._now() - started, failure=failure))

@@ -1,9 +1,10 @@
-"""Choose which inputs of a target are worth keeping.
+"""Minimize the corpus of a fuzz target.
 
 python -m tests.fuzz.keep envelope
 
-Goes through tests/fuzz/corpora and what fuzzing left under .fuzz, the smallest first, and keeps in tests/fuzz/corpora
-those that take the code from some line to another as no smaller one did, or more than once.
+Reads the inputs in tests/fuzz/corpora and those that fuzzing left in .fuzz, the smallest first. An input is kept in
+tests/fuzz/corpora if it covers an edge between two lines that no smaller input covers, or covers one repeatedly for the
+first time.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-_WATCHED = tuple(folder for package in (maven_channel_wecom, filetype) for folder in package.__path__)
+_TRACED = tuple(folder for package in (maven_channel_wecom, filetype) for folder in package.__path__)
 
-Step = tuple[str, int, int, bool]
+Edge = tuple[str, int, int, bool]
 
 
-def steps(target: Callable[[bytes], None], data: bytes) -> set[Step]:
-    """Return the steps from line to line that a target makes: file, both lines, and whether more than once."""
-    made: Counter[tuple[str, int, int]] = Counter()
+def covered_edges(target: Callable[[bytes], None], data: bytes) -> set[Edge]:
+    """Return the edges that an input covers: the file, both lines, and whether it was covered more than once."""
+    counts: Counter[tuple[str, int, int]] = Counter()
     last: dict[FrameType, int] = {}
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:  # noqa: ANN401 - as sys.settrace has it
-        if not frame.f_code.co_filename.startswith(_WATCHED):
+        if not frame.f_code.co_filename.startswith(_TRACED):
             return None
         if event == "line":
-            made[frame.f_code.co_filename, last.get(frame, 0), frame.f_lineno] += 1
+            counts[frame.f_code.co_filename, last.get(frame, 0), frame.f_lineno] += 1
             last[frame] = frame.f_lineno
         return trace
 
@@ -46,7 +47,7 @@ def steps(target: Callable[[bytes], None], data: bytes) -> set[Step]:
         target(data)
     finally:
         sys.settrace(None)
-    return {(*step, times > 1) for step, times in made.items()}
+    return {(*edge, count > 1) for edge, count in counts.items()}
 
 
 def main() -> None:
@@ -58,13 +59,13 @@ def main() -> None:
     inputs = {path.read_bytes() for folder in (corpus, FOUND / target) if folder.is_dir() for path in folder.iterdir()}
     for path in corpus.iterdir():
         path.unlink()
-    seen: set[Step] = set()
+    covered: set[Edge] = set()
     for data in sorted(inputs, key=lambda data: (len(data), data)):
-        made = steps(TARGETS[target], data)
-        if not made <= seen:
+        edges = covered_edges(TARGETS[target], data)
+        if not edges <= covered:
             (corpus / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
-        seen |= made
-    sys.stdout.write(f"{target}: {len(list(corpus.iterdir()))} of {len(inputs)} inputs kept, {len(seen)} steps\n")
+        covered |= edges
+    sys.stdout.write(f"{target}: {len(list(corpus.iterdir()))} of {len(inputs)} inputs kept, {len(covered)} edges\n")
 
 
 if __name__ == "__main__":

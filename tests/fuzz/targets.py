@@ -1,7 +1,7 @@
-"""What is fuzzed: each target takes bytes and returns when the code behind gave a value or its documented error.
+"""The fuzz targets: each takes bytes and returns if the code under test returns a value or raises a documented error.
 
-Anything else that is raised, and anything here that does not hold, is a finding. Where a stranger would be stopped by
-the signature, the target signs for him: what lies behind has to hold by itself.
+Any other exception, and any failed assertion, is a finding. Targets sign their inputs where an unauthenticated client
+would fail the signature check, so that the code behind that check is fuzzed too.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _OTHER_KEY: Final = bytes(range(32, 64))
 _CREDENTIALS: Final = (Credentials("token", _KEY), Credentials("token", _OTHER_KEY), Credentials("other", _KEY))
 _TIMESTAMP: Final = "1700000000"
 _KINDS: Final[tuple[MediaKind, ...]] = ("image", "file")
-_LONG: Final = bytes(9_000)
-# Shorter than any text WeCom would refuse, so that most inputs are cut; room for a notice and a fence.
+_PADDING: Final = bytes(9_000)
+# Far below WeCom's limit, so that most inputs are cut, and large enough for a notice and a fence.
 _LIMITS_BYTES: Final = range(160, 416)
 
 
 def fuzz_envelope(data: bytes) -> None:
-    """Take the input as a body, as the parts of a query, as a signed ciphertext, and as a frame inside one."""
+    """Use the input as a body, as query parameters, as a signed ciphertext, and as the frame in one."""
     with contextlib.suppress(MalformedCallback):
         _open(envelope.read_body(data))
     parts = [part.decode("utf-8", "surrogateescape") for part in data.split(b"&", 3)]
@@ -68,7 +68,7 @@ def _open(ciphertext: str) -> None:
 
 
 def fuzz_cipher(data: bytes) -> None:
-    """Take the input as a plaintext, as a ciphertext, and as an EncodingAESKey."""
+    """Use the input as a plaintext, as a ciphertext, and as an EncodingAESKey."""
     encrypted = cipher.encrypt(_KEY, data)
     assert len(encrypted) % 32 == 0
     assert len(encrypted) > len(data)
@@ -82,7 +82,7 @@ def fuzz_cipher(data: bytes) -> None:
 
 
 def fuzz_callback(data: bytes) -> None:
-    """Take the input as an opened callback, and go with it as far as the message an agent reads."""
+    """Use the input as a decrypted callback, and process it up to the normalized message."""
     try:
         callback = read_callback(data)
     except MalformedCallback:
@@ -93,17 +93,17 @@ def fuzz_callback(data: bytes) -> None:
     items = [item for item in (*callback.quoted_items, *callback.items) if isinstance(item, MediaItem)]
     blocks = [media_block(item, BlockData(), "image/jpeg", "name") for item in items]
     message = normalize(callback, blocks, channel="wecom", received_at=0.0, trail="", mention_names=("bot", "Maven"))
-    # What a host sends on and keeps has to be Unicode without holes.
+    # The host stores and forwards these values, so they must not contain lone surrogates.
     msgspec.json.decode(msgspec.json.encode((message, callback.event, callback.message_id, callback.chat_id)))
 
 
-_MEDIA_WAYS: Final[tuple[tuple[Callable[[bytes], bytes], tuple[bytes, ...], MediaKind], ...]] = tuple(
+_MEDIA_VARIANTS: Final[tuple[tuple[Callable[[bytes], bytes], tuple[bytes, ...], MediaKind], ...]] = tuple(
     itertools.product(
         (
             lambda data: data,
-            lambda data: data + _LONG,
+            lambda data: data + _PADDING,
             lambda data: cipher.encrypt(_KEY, data),
-            lambda data: cipher.encrypt(_KEY, data + _LONG),
+            lambda data: cipher.encrypt(_KEY, data + _PADDING),
         ),
         ((_KEY,), (_OTHER_KEY, _KEY)),
         _KINDS,
@@ -112,12 +112,12 @@ _MEDIA_WAYS: Final[tuple[tuple[Callable[[bytes], bytes], tuple[bytes, ...], Medi
 
 
 def fuzz_media(data: bytes) -> None:
-    """Take the input as a download, as what is inside one, as a header with a name, and as the key of an item.
+    """Use the input as a download, as the content of one, as a header with a file name, and as the key of an item.
 
-    Recognizing a type is slow, so how long it is chooses one of the ways in which it can come: as it is or so long that
-    it is opened while it comes, plain or encrypted, with the right key alone or behind a wrong one, as each kind.
+    Type detection is slow, so only one variant is tried, chosen by the length of the input: short, or long enough to be
+    decrypted incrementally; plain or encrypted; with the right key only, or after a wrong one; and of either kind.
     """
-    content, keys, kind = _MEDIA_WAYS[len(data) % len(_MEDIA_WAYS)]
+    content, keys, kind = _MEDIA_VARIANTS[len(data) % len(_MEDIA_VARIANTS)]
     with contextlib.suppress(MediaUnavailable):
         _open_in_parts(content(data), keys, kind)
     text = data.decode("utf-8", "surrogateescape")
@@ -144,7 +144,7 @@ def _open_in_parts(content: bytes, keys: tuple[bytes, ...], kind: MediaKind) -> 
 
 
 def fuzz_cutting(data: bytes) -> None:
-    """Take the input as an answer that is too long. The first byte chooses the limit."""
+    """Use the input as an answer that is too long. Its first byte chooses the limit."""
     text = data[1:].decode("utf-8", "surrogateescape")
     limit = _LIMITS_BYTES[data[0]] if data else _LIMITS_BYTES[0]
     rendered = render(text, limit)

@@ -1,4 +1,4 @@
-"""What fuzzing found worth keeping, once more and without a fuzzer."""
+"""Runs the fuzz targets on their corpora, without a fuzzer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from tests.fuzz.targets import CORPORA, TARGETS
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_kept_input_gives_a_value_or_a_documented_error(target: str) -> None:
-    """Each of them went somewhere in the code that no smaller one went to, or once failed."""
     inputs = sorted((CORPORA / target).iterdir())
     assert len(inputs) >= 5
     for path in inputs:

@@ -1,4 +1,4 @@
-"""One event of each class, as the flow emits them, and what a test changes about it."""
+"""One sample event of each class, and a function that returns changed copies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _E = TypeVar("_E", bound=events.TelemetryEvent)
 
 USER, CHAT = "alice-canary", "group-canary"
 
-ALL: tuple[events.TelemetryEvent, ...] = (
+SAMPLES: tuple[events.TelemetryEvent, ...] = (
     events.ListeningStarted(port=9886),
     events.ChannelStopped(unfinished=2),
     events.SettingObsolete(key="shortPath"),
@@ -30,7 +30,7 @@ ALL: tuple[events.TelemetryEvent, ...] = (
         answered_at=1_000.25,
         skew_seconds=-7.0,
     ),
-    events.CallbackInvalid(kind="message", reason="signature", status=401, detail="the signature is another one"),
+    events.CallbackInvalid(kind="message", reason="signature", status=401, detail="the signature is wrong"),
     events.CallbackUnavailable(reason="inbox_full"),
     events.CallbackFailed(kind="message", error="ValueError"),
     events.MessageRecovered(message_id="m1", type="text"),
@@ -57,7 +57,7 @@ ALL: tuple[events.TelemetryEvent, ...] = (
         seconds=1.23456,
     ),
     events.ReplyNotRecorded(message_id="m1", reason="state"),
-    events.StateStepEnded(operation="admit", seconds=0.25),
+    events.StateOperationEnded(operation="admit", seconds=0.25),
     events.StateChanged(trouble="the disk is full"),
     events.LoopLagged(seconds=0.25),
     events.WindowsExpired(so_far=2),
@@ -65,6 +65,6 @@ ALL: tuple[events.TelemetryEvent, ...] = (
 
 
 def event(kind: type[_E], /, **changes: Any) -> _E:  # noqa: ANN401 - the fields of any event
-    """Return the sample of a class of events, changed."""
-    (found,) = (sample for sample in ALL if isinstance(sample, kind))
-    return msgspec.structs.replace(found, **changes)
+    """Return a copy of the sample of a class of events, with some fields changed."""
+    (sample,) = (each for each in SAMPLES if isinstance(each, kind))
+    return msgspec.structs.replace(sample, **changes)

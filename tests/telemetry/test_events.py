@@ -1,4 +1,4 @@
-"""The values that the flow emits."""
+"""The telemetry events."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from maven_channel_wecom.telemetry import events
 from tests.telemetry.samples import event
 
 
-def test_the_types_with_a_series_of_their_own_are_those_of_the_protocol() -> None:
-    """Telemetry does not import the protocol, so the two lists are compared here."""
+def test_the_message_and_event_types_are_those_of_the_protocol() -> None:
+    """The telemetry package does not import the protocol, so it repeats the lists."""
     assert get_args(events.MessageType) == MESSAGE_TYPES
     assert get_args(events.EventType) == EVENT_TYPES
 
 
-def test_events_with_the_same_facts_are_equal() -> None:
-    """So a test can say what it expects to be emitted."""
+def test_events_with_equal_fields_are_equal() -> None:
     assert event(events.MessageNormalized) == events.MessageNormalized(message_id="m1", blocks=2)
     assert event(events.MessageNormalized) != events.MessageNormalized(message_id="m1", blocks=3)

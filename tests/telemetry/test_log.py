@@ -1,4 +1,4 @@
-"""The line that each event leaves in the log."""
+"""The log line of each event."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maven_channel_wecom.telemetry.log_limit import LINES_PER_PERIOD
 from maven_channel_wecom.telemetry.telemetry import Telemetry
 from maven_channel_wecom.telemetry.trail import pseudonym, trail_id
 from tests.log_events import difference, documented
-from tests.telemetry.samples import ALL, CHAT, USER, event
+from tests.telemetry.samples import CHAT, SAMPLES, USER, event
 
 if TYPE_CHECKING:
     from maven_channel_wecom.telemetry.events import TelemetryEvent
@@ -29,7 +29,7 @@ RECEIPT = MESSAGE | {"chat": pseudonym(CHAT), "seconds": 1.235, "attempts": 1, "
 
 
 class Log:
-    """The lines a channel writes at `debug` and above."""
+    """The telemetry of one channel, and the log lines that it writes at `debug` and above."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
@@ -37,9 +37,9 @@ class Log:
         self.registry = CollectorRegistry()
         self.telemetry = Telemetry(self.registry, "wecom", now=lambda: 1_000.0, version="0")
 
-    def lines(self, *happened: TelemetryEvent) -> list[Line]:
+    def lines(self, *emitted: TelemetryEvent) -> list[Line]:
         self._caplog.clear()
-        for each in happened:
+        for each in emitted:
             self.telemetry(each)
         return [
             (record.levelname.lower(), record.getMessage(), record.__dict__["fields"])
@@ -53,9 +53,9 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
 
 
 @pytest.mark.parametrize(
-    ("happened", "line"),
+    ("emitted", "line"),
     [
-        # Without the channel, as the original writes it.
+        # Without the field `channel`, like the original.
         (event(events.ListeningStarted), ("info", "wecom callback server listening", {"port": 9886})),
         (event(events.ChannelStopped), ("info", "wecom channel stopped", CHANNEL | {"unfinished": 2})),
         (
@@ -104,7 +104,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
             (
                 "warning",
                 "wecom callback rejected",
-                CHANNEL | {"reason": "signature", "status": 401, "detail": "the signature is another one"},
+                CHANNEL | {"reason": "signature", "status": 401, "detail": "the signature is wrong"},
             ),
         ),
         (
@@ -158,7 +158,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
         ),
         (event(events.ReplyNotRecorded), ("error", "wecom reply not recorded", MESSAGE | {"reason": "state"})),
         (
-            event(events.StateStepEnded, operation="take_over", failure="state"),
+            event(events.StateOperationEnded, operation="take_over", failure="state"),
             ("debug", "wecom state unavailable", CHANNEL | {"reason": "state"}),
         ),
         (event(events.StateChanged), ("warning", "wecom state away", CHANNEL | {"detail": "the disk is full"})),
@@ -166,36 +166,36 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, events.TelemetryEvent) else value[1],
 )
-def test_an_event_leaves_its_line(log: Log, happened: TelemetryEvent, line: Line) -> None:
-    assert log.lines(happened) == [line]
+def test_an_event_writes_one_line(log: Log, emitted: TelemetryEvent, line: Line) -> None:
+    assert log.lines(emitted) == [line]
 
 
 @pytest.mark.parametrize(
-    "happened",
+    "emitted",
     [
         event(events.ConnectionDropped),
         event(events.CallbackAnswered, type="stream"),
         event(events.AttemptStarted),
-        event(events.StateStepEnded),
-        event(events.StateStepEnded, failure="state"),
-        event(events.StateStepEnded, operation="take_over"),
+        event(events.StateOperationEnded),
+        event(events.StateOperationEnded, failure="state"),
+        event(events.StateOperationEnded, operation="take_over"),
         event(events.LoopLagged),
         event(events.WindowsExpired),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_other_events_leave_none(log: Log, happened: TelemetryEvent) -> None:
-    assert log.lines(happened) == []
+def test_other_events_write_no_line(log: Log, emitted: TelemetryEvent) -> None:
+    assert log.lines(emitted) == []
 
 
 @pytest.mark.parametrize("reason", get_args(errors.BodyRejection))
-def test_a_body_that_was_not_received_is_a_rejected_callback_with_a_sentence(log: Log, reason: str) -> None:
+def test_a_body_that_was_not_received_is_logged_as_a_rejected_callback_with_a_detail(log: Log, reason: str) -> None:
     ((level, text, fields),) = log.lines(event(events.RequestRejected, reason=reason))
     assert (level, text, fields["reason"]) == ("warning", "wecom callback rejected", reason)
     assert " " in str(fields["detail"])
 
 
-def test_an_attempt_without_an_answer_says_why_before_it_is_told(log: Log) -> None:
+def test_the_reason_of_an_attempt_without_an_answer_is_logged(log: Log) -> None:
     ended = event(events.AttemptEnded, outcome="undeliverable", failure="dns", detail="the name was not found")
     assert [(level, text) for level, text, _ in log.lines(ended)] == [
         ("warning", "wecom reply failed"),
@@ -204,7 +204,7 @@ def test_an_attempt_without_an_answer_says_why_before_it_is_told(log: Log) -> No
     assert log.lines(ended)[0][2] == MESSAGE | {"reason": "dns", "detail": "the name was not found"}
 
 
-def test_an_attempt_wecom_did_not_accept_says_what_its_code_means(log: Log) -> None:
+def test_the_errcode_of_a_refused_attempt_is_logged_with_its_meaning(log: Log) -> None:
     ended = event(events.AttemptEnded, outcome="refused", errcode=45002, meaning="content too long")
     assert [(level, text) for level, text, _ in log.lines(ended)] == [
         ("warning", "wecom reply not accepted"),
@@ -213,8 +213,8 @@ def test_an_attempt_wecom_did_not_accept_says_what_its_code_means(log: Log) -> N
     assert log.lines(ended)[0][2] == MESSAGE | {"errcode": 45002, "meaning": "content too long"}
 
 
-def test_a_reply_without_a_window_has_no_seconds_and_perhaps_no_trail(log: Log) -> None:
-    """The host named no message, and nobody can know which one it meant."""
+def test_a_reply_without_a_window_is_logged_without_seconds(log: Log) -> None:
+    """The line has no trace id either, as the host named no message."""
     ended = event(
         events.ReplyEnded, message_id=None, outcome="undeliverable", reason="no_reply_window", seconds=None, attempts=0
     )
@@ -229,7 +229,7 @@ def test_a_reply_without_a_window_has_no_seconds_and_perhaps_no_trail(log: Log) 
 
 
 @pytest.mark.parametrize(
-    "happened",
+    "emitted",
     [
         event(events.RequestRejected),
         event(events.UrlChecked),
@@ -243,41 +243,38 @@ def test_a_reply_without_a_window_has_no_seconds_and_perhaps_no_trail(log: Log) 
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_a_stranger_can_cause_leaves_few_lines(log: Log, happened: TelemetryEvent) -> None:
-    """The rest is counted, and the documents say so."""
-    lines = log.lines(*[happened] * 100)
+def test_lines_that_clients_can_cause_are_limited_counted_and_documented_so(log: Log, emitted: TelemetryEvent) -> None:
+    lines = log.lines(*[emitted] * 100)
     assert len(lines) == LINES_PER_PERIOD
     assert documented()[lines[0][1]].limited
     suppressed = log.registry.get_sample_value("maven_wecom_log_lines_suppressed_total", {"channel": "wecom"})
     assert suppressed == 100 - LINES_PER_PERIOD
 
 
-def test_the_first_fields_of_a_line_say_whose_it_is(log: Log) -> None:
-    """The eye finds them, and so does a cut to eighty columns."""
+def test_a_line_begins_with_the_channel_and_the_trace_id(log: Log) -> None:
+    """They stay visible if a line is cut to eighty columns."""
     (line,) = log.lines(event(events.CallbackAnswered, outcome="refused", reason="sender"))
     assert list(line[2]) == ["channel", "trail", "message_id", "reason", "sender"]
 
 
 def test_every_line_is_as_documented(caplog: pytest.LogCaptureFixture) -> None:
-    """Event, level and fields."""
     caplog.set_level(logging.DEBUG)
     telemetry = Telemetry(CollectorRegistry(), "wecom", now=lambda: 1_000.0, version="0")
-    for each in ALL:
+    for each in SAMPLES:
         telemetry(each)
     table = documented()
     assert [found for record in caplog.records if (found := difference(record, table))] == []
 
 
-def test_nobody_is_named_in_a_line(log: Log) -> None:
-    """Neither at `debug` nor above; a host that wants the ids asks a pseudonym for them."""
-    text = repr(log.lines(*ALL))
+def test_no_line_contains_the_id_of_a_user_or_chat(log: Log) -> None:
+    text = repr(log.lines(*SAMPLES))
     assert USER not in text
     assert CHAT not in text
 
 
-def test_a_level_that_is_off_leaves_no_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_level_that_is_off_writes_no_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     telemetry = Telemetry(CollectorRegistry(), "wecom", now=lambda: 1_000.0, version="0")
-    for each in ALL:
+    for each in SAMPLES:
         telemetry(each)
     assert caplog.records == []

@@ -1,4 +1,4 @@
-"""The log lines the code can write are those the documents list."""
+"""The log events in the code are those that docs/operations.md lists."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parents[2] / "maven_channel_wecom"
 LEVELS = {"debug", "info", "warning", "error"}
-# Tools of one person at a time, who reads what they print.
+# Interactive tools, whose output is not listed.
 TOOLS = {"simulator", "doctor"}
 
 
-def written() -> Iterator[tuple[str, str]]:
-    """Yield the event and the level of every call that writes a line."""
+def log_calls() -> Iterator[tuple[str, str]]:
+    """Yield the event and the level of every call in the package that writes a log line."""
     for path in PACKAGE.rglob("*.py"):
         if TOOLS.isdisjoint(path.relative_to(PACKAGE).parts):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -27,7 +27,7 @@ def written() -> Iterator[tuple[str, str]]:
 
 
 def lines_of(call: ast.Call) -> Iterator[tuple[str, str]]:
-    """Yield what a call of `logger.info`, or of any function with a level and a text, writes."""
+    """Yield the event and the level written by a call of `logger.info`, or of any function given a level and a text."""
     texts = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
     levels = [name for name in map(level_of, call.args) if name in LEVELS]
     if texts and levels:
@@ -43,9 +43,9 @@ def level_of(argument: ast.expr) -> str:
     return name.lower() if name.isupper() else ""
 
 
-def test_every_event_is_documented_with_its_level_and_none_is_made_up() -> None:
-    """An operator who greps for what the page says finds it."""
+def test_the_log_events_in_the_code_are_the_documented_ones() -> None:
+    """Each has the documented levels."""
     found: dict[str, set[str]] = {}
-    for event, level in written():
+    for event, level in log_calls():
         found.setdefault(event, set()).add(level)
     assert found == {event: row.levels for event, row in documented().items()}

@@ -1,4 +1,4 @@
-"""A flood from outside leaves few lines."""
+"""The rate limit for log lines."""
 
 import logging
 
@@ -15,8 +15,8 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
     return fields
 
 
-def test_the_first_lines_of_each_kind_pass_and_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """A kind is the text with its reason; the next period says how many were suppressed."""
+def test_the_first_lines_of_each_kind_are_written_and_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """The first line of the next period reports how many were suppressed."""
     clock = FakeClock()
     limit = LogLimit(clock.now, lambda: None)
     for _ in range(10_000):
@@ -28,7 +28,7 @@ def test_the_first_lines_of_each_kind_pass_and_the_rest_is_counted(caplog: pytes
     assert fields_of(caplog.records[-1]) == {"reason": "signature", "suppressed": 10_000 - LINES_PER_PERIOD}
 
 
-def test_a_quiet_kind_reports_nothing_suppressed(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_kind_within_its_limit_reports_no_suppressed_lines(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     limit = LogLimit(clock.now, lambda: None)
     limit.log(logger, logging.WARNING, "rejected", reason="signature")
@@ -37,8 +37,7 @@ def test_a_quiet_kind_reports_nothing_suppressed(caplog: pytest.LogCaptureFixtur
     assert [fields_of(record) for record in caplog.records] == [{"reason": "signature"}] * 2
 
 
-def test_many_kinds_at_once_leave_few_lines_too(caplog: pytest.LogCaptureFixture) -> None:
-    """A caller who mixes them gets hardly more, and each kind shows that it was there."""
+def test_many_kinds_at_once_are_limited_together_but_each_is_written_once(caplog: pytest.LogCaptureFixture) -> None:
     suppressed: list[None] = []
     limit = LogLimit(FakeClock().now, lambda: suppressed.append(None))
     for number in range(10_000):
@@ -48,7 +47,6 @@ def test_many_kinds_at_once_leave_few_lines_too(caplog: pytest.LogCaptureFixture
 
 
 def test_a_line_whose_level_is_off_does_not_count_as_suppressed(caplog: pytest.LogCaptureFixture) -> None:
-    """Else a quiet level would look like a flood."""
     caplog.set_level(logging.ERROR)
     suppressed: list[None] = []
     limit = LogLimit(FakeClock().now, lambda: suppressed.append(None))

@@ -1,4 +1,4 @@
-"""The channel's series on its host's registry, and the events that move them."""
+"""The metrics of a channel, and the events that change them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maven_channel_wecom import errors
 from maven_channel_wecom.telemetry import events
 from maven_channel_wecom.telemetry.telemetry import Telemetry
 from tests.suite_watch import shown
-from tests.telemetry.samples import ALL, event
+from tests.telemetry.samples import SAMPLES, event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ MANIFEST: dict[str, Any] = tomllib.loads((Path(__file__).parents[2] / "plugin.to
 
 
 class Channel:
-    """The telemetry of one channel, and its series as a scrape sees them."""
+    """The telemetry of one channel, and the values of its series."""
 
     def __init__(self, registry: CollectorRegistry | None = None, name: str = "wecom") -> None:
         self.registry = registry or CollectorRegistry()
@@ -34,10 +34,10 @@ class Channel:
     def value(self, series: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"maven_wecom_{series}", {"channel": self.name, **labels})
 
-    def moved(self, *happened: TelemetryEvent) -> dict[str, float]:
-        """Return how much each series that is no bucket moved, by name and labels but for the channel."""
+    def changes(self, *emitted: TelemetryEvent) -> dict[str, float]:
+        """Emit events and return how much each series changed, by its name and labels without `channel`."""
         before = dict(self._values())
-        for each in happened:
+        for each in emitted:
             self.telemetry(each)
         return {key: value - before[key] for key, value in self._values() if value != before[key]}
 
@@ -50,13 +50,12 @@ class Channel:
 
 
 def series(registry: CollectorRegistry) -> list[str]:
-    """Return the lines of a scrape, without the time each series was created, which the embedded host leaves out."""
+    """Return the lines of a scrape without the `_created` series, which the embedded host does not expose."""
     lines = shown("/metrics", generate_latest(registry).decode()).splitlines()
     return [line for line in lines if not line.startswith("#") and "_created{" not in line]
 
 
 def test_the_manifest_lists_every_metric_as_it_is_exposed() -> None:
-    """Name, type, labels and sentence, in the order of the code."""
     found = [
         {
             "name": f"{family.name}_total" if family.type == "counter" else family.name,
@@ -69,18 +68,18 @@ def test_the_manifest_lists_every_metric_as_it_is_exposed() -> None:
     assert found == [metric | {"labels": set(metric["labels"])} for metric in MANIFEST["metric"]]
 
 
-def test_every_series_exists_before_anything_happened() -> None:
-    """A rate over nothing is nothing; a rate over zero is zero. And the number of series is fixed."""
+def test_all_series_exist_before_the_first_event() -> None:
+    """A rate over a missing series has no value, while a rate over zeros is zero."""
     channel = Channel()
     before = {line.rsplit(" ", 1)[0] for line in series(channel.registry)}
-    for each in ALL:
+    for each in SAMPLES:
         channel.telemetry(each)
     assert {line.rsplit(" ", 1)[0] for line in series(channel.registry)} == before
     assert len(before) <= 300
 
 
 def test_a_url_check_is_counted_and_timed() -> None:
-    assert Channel().moved(event(events.UrlChecked)) == {
+    assert Channel().changes(event(events.UrlChecked)) == {
         "callbacks_total verify accepted": 1,
         "callback_seconds_count": 1,
         "callback_seconds_sum": 0.25,
@@ -88,9 +87,8 @@ def test_a_url_check_is_counted_and_timed() -> None:
 
 
 @pytest.mark.parametrize("type_", get_args(events.MessageType))
-def test_an_accepted_message_is_timed_and_tells_the_clock_skew(type_: str) -> None:
-    """What becomes of it is counted when it ends."""
-    assert Channel().moved(event(events.CallbackAnswered, type=type_)) == {
+def test_an_accepted_message_is_timed_and_sets_the_clock_skew(type_: str) -> None:
+    assert Channel().changes(event(events.CallbackAnswered, type=type_)) == {
         "callbacks_total message accepted": 1,
         "callback_seconds_count": 1,
         "callback_seconds_sum": 0.25,
@@ -101,9 +99,10 @@ def test_an_accepted_message_is_timed_and_tells_the_clock_skew(type_: str) -> No
 @pytest.mark.parametrize(
     ("outcome", "further"), [("duplicate", {"dedup_hits_total": 1}), ("refused", {})], ids=["duplicate", "refused"]
 )
-def test_what_else_is_acknowledged_is_timed_and_leaves_the_clock_skew(outcome: str, further: dict[str, float]) -> None:
-    """WeCom signed a repeat earlier."""
-    assert Channel().moved(event(events.CallbackAnswered, outcome=outcome)) == {
+def test_other_acknowledged_callbacks_are_timed_and_do_not_set_the_clock_skew(
+    outcome: str, further: dict[str, float]
+) -> None:
+    assert Channel().changes(event(events.CallbackAnswered, outcome=outcome)) == {
         f"callbacks_total message {outcome}": 1,
         "callback_seconds_count": 1,
         "callback_seconds_sum": 0.25,
@@ -113,9 +112,9 @@ def test_what_else_is_acknowledged_is_timed_and_leaves_the_clock_skew(outcome: s
 
 @pytest.mark.parametrize("kind", ["message", "event"])
 @pytest.mark.parametrize("reason", get_args(errors.Unavailability))
-def test_a_callback_that_must_come_again_is_counted_and_not_timed(kind: str, reason: str) -> None:
+def test_a_callback_answered_503_is_counted_and_not_timed(kind: str, reason: str) -> None:
     answered = event(events.CallbackAnswered, kind=kind, outcome=reason)
-    assert Channel().moved(answered) == {f"callbacks_total {kind} {reason}": 1}
+    assert Channel().changes(answered) == {f"callbacks_total {kind} {reason}": 1}
 
 
 @pytest.mark.parametrize(
@@ -123,44 +122,43 @@ def test_a_callback_that_must_come_again_is_counted_and_not_timed(kind: str, rea
     [(each, each) for each in get_args(events.EventType)]
     + [("an event of next year", "other_event"), ("", "other_event")],
 )
-def test_an_event_ends_with_its_acknowledgement(type_: str, counted: str) -> None:
+def test_an_event_is_counted_when_it_is_acknowledged(type_: str, counted: str) -> None:
     answered = event(events.CallbackAnswered, kind="event", type="event", event=type_)
-    assert Channel().moved(answered)[f"inbound_messages_total {counted} acknowledged"] == 1
+    assert Channel().changes(answered)[f"inbound_messages_total {counted} acknowledged"] == 1
 
 
 @pytest.mark.parametrize(("type_", "counted"), [("stream", "stream"), ("hologram", "unknown"), ("", "unknown")])
-def test_a_type_without_a_message_ends_with_its_acknowledgement(type_: str, counted: str) -> None:
+def test_an_unsupported_type_is_counted_when_it_is_acknowledged(type_: str, counted: str) -> None:
     answered = event(events.CallbackAnswered, type=type_)
-    assert Channel().moved(answered)[f"inbound_messages_total {counted} unsupported"] == 1
+    assert Channel().changes(answered)[f"inbound_messages_total {counted} unsupported"] == 1
 
 
-def test_an_event_that_was_not_accepted_is_no_inbound_message() -> None:
+def test_an_event_that_was_not_accepted_does_not_count_as_an_inbound_message() -> None:
     answered = event(events.CallbackAnswered, kind="event", type="event", event="enter_chat", outcome="duplicate")
-    assert not [name for name in Channel().moved(answered) if name.startswith("inbound_messages")]
+    assert not [name for name in Channel().changes(answered) if name.startswith("inbound_messages")]
 
 
 @pytest.mark.parametrize("reason", get_args(errors.Rejection))
 @pytest.mark.parametrize("kind", ["verify", "message"])
 def test_a_rejected_callback_is_counted_by_kind_and_reason(kind: str, reason: str) -> None:
     rejected = event(events.CallbackInvalid, kind=kind, reason=reason)
-    assert Channel().moved(rejected) == {f"callbacks_total {kind} {reason}": 1}
+    assert Channel().changes(rejected) == {f"callbacks_total {kind} {reason}": 1}
 
 
 @pytest.mark.parametrize("reason", get_args(errors.BodyRejection))
 def test_a_body_that_was_not_received_counts_as_a_message(reason: str) -> None:
-    """Its head named the callback path, so it counts where the others on this path do."""
     rejected = event(events.RequestRejected, reason=reason)
-    assert Channel().moved(rejected) == {f"callbacks_total message {reason}": 1}
+    assert Channel().changes(rejected) == {f"callbacks_total message {reason}": 1}
 
 
 @pytest.mark.parametrize("reason", get_args(errors.HttpRejection))
 def test_a_request_that_never_became_a_callback_is_counted_by_reason(reason: str) -> None:
     rejected = event(events.RequestRejected, reason=reason)
-    assert Channel().moved(rejected) == {f"requests_rejected_total {reason}": 1}
+    assert Channel().changes(rejected) == {f"requests_rejected_total {reason}": 1}
 
 
 @pytest.mark.parametrize(
-    ("happened", "moved"),
+    ("emitted", "changes"),
     [
         (event(events.CallbackUnavailable), {"callbacks_total message inbox_full": 1}),
         (event(events.CallbackFailed), {"callbacks_total message error": 1}),
@@ -190,9 +188,9 @@ def test_a_request_that_never_became_a_callback_is_counted_by_reason(reason: str
                 "reply_truncated_bytes_total": 70,
             },
         ),
-        (event(events.StateStepEnded), {"state_seconds_count admit": 1, "state_seconds_sum admit": 0.25}),
+        (event(events.StateOperationEnded), {"state_seconds_count admit": 1, "state_seconds_sum admit": 0.25}),
         (
-            event(events.StateStepEnded, failure="state_full"),
+            event(events.StateOperationEnded, failure="state_full"),
             {
                 "state_seconds_count admit": 1,
                 "state_seconds_sum admit": 0.25,
@@ -203,14 +201,14 @@ def test_a_request_that_never_became_a_callback_is_counted_by_reason(reason: str
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_an_event_moves_its_series_and_no_other(happened: TelemetryEvent, moved: dict[str, float]) -> None:
-    assert Channel().moved(happened) == moved
+def test_an_event_changes_its_series_and_no_other(emitted: TelemetryEvent, changes: dict[str, float]) -> None:
+    assert Channel().changes(emitted) == changes
 
 
 @pytest.mark.parametrize("reason", get_args(errors.MediaFailure))
 def test_a_media_item_without_a_download_is_counted_and_not_timed(reason: str) -> None:
     ended = event(events.MediaEnded, outcome=reason, seconds=None)
-    assert Channel().moved(ended) == {f"media_fetches_total {reason}": 1}
+    assert Channel().changes(ended) == {f"media_fetches_total {reason}": 1}
 
 
 @pytest.mark.parametrize(
@@ -224,66 +222,65 @@ def test_a_media_item_without_a_download_is_counted_and_not_timed(reason: str) -
 def test_a_reply_that_was_not_delivered_is_counted_by_reason_and_not_timed(outcome: str, reasons: object) -> None:
     for reason in get_args(reasons):
         ended = event(events.ReplyEnded, outcome=outcome, reason=reason)
-        assert Channel().moved(ended) == {f"replies_total {outcome} {reason}": 1}
+        assert Channel().changes(ended) == {f"replies_total {outcome} {reason}": 1}
 
 
 @pytest.mark.parametrize("operation", get_args(events.StateOperation))
-def test_each_step_of_the_state_has_its_series(operation: str) -> None:
-    """Under the labels that were published: `take_over` had another name then."""
+def test_each_operation_of_the_state_has_its_series(operation: str) -> None:
+    """The label of `take_over` is `unfinished`, which was published before the operation was renamed."""
     label = {"take_over": "unfinished"}.get(operation, operation)
-    ended = event(events.StateStepEnded, operation=operation, failure="state")
-    assert Channel().moved(ended) == {
+    ended = event(events.StateOperationEnded, operation=operation, failure="state")
+    assert Channel().changes(ended) == {
         f"state_seconds_count {label}": 1,
         f"state_seconds_sum {label}": 0.25,
         f"state_failures_total {label} state": 1,
     }
 
 
-def test_windows_that_expired_are_counted_once() -> None:
-    """The state tells how many there were so far."""
+def test_expired_windows_are_counted_once() -> None:
+    """The event holds the total so far."""
     channel = Channel()
     for so_far in (2, 2, 5):
         channel.telemetry(events.WindowsExpired(so_far=so_far))
     assert channel.value("reply_windows_expired_total") == 5
 
 
-def test_gauges_are_read_when_somebody_asks() -> None:
+def test_gauges_are_read_at_each_scrape() -> None:
     channel = Channel()
-    held = [3.0]
+    messages = 3.0
     assert channel.value("inbox_messages") == 0
-    channel.telemetry.watch(inbox_messages=lambda: held[0], inbox_limit=lambda: 1_000)
+    channel.telemetry.watch(inbox_messages=lambda: messages, inbox_limit=lambda: 1_000)
     assert (channel.value("inbox_messages"), channel.value("inbox_limit")) == (3, 1_000)
-    held[0] = 7.0
+    messages = 7.0
     assert channel.value("inbox_messages") == 7
 
 
-def test_a_gauge_that_does_not_exist_cannot_be_watched() -> None:
+def test_watching_an_unknown_gauge_raises() -> None:
     with pytest.raises(KeyError):
         Channel().telemetry.watch(inbox_mesages=lambda: 0.0)
 
 
-def test_the_version_stands_in_a_label() -> None:
+def test_the_version_is_a_label_of_build_info() -> None:
     assert Channel().value("build_info", version="1.2.3") == 1
 
 
 @pytest.mark.parametrize(
     ("name", "objectives"), [("callback_seconds", ("1.0", "5.0")), ("answer_seconds", ("60.0", "3600.0"))]
 )
-def test_a_bucket_ends_at_each_objective(name: str, objectives: tuple[str, ...]) -> None:
-    """So that the share within it is counted and not estimated."""
+def test_each_objective_is_a_bucket_bound(name: str, objectives: tuple[str, ...]) -> None:
+    """The share of observations within an objective is then counted instead of interpolated."""
     channel = Channel()
     assert [channel.value(f"{name}_bucket", le=objective) for objective in objectives] == [0, 0]
 
 
-def test_a_label_value_nobody_declared_becomes_no_series(caplog: pytest.LogCaptureFixture) -> None:
-    """A text from outside can never be one; the bug is logged."""
+def test_an_undeclared_label_value_adds_no_series_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A text from a client can never become a label value."""
     channel = Channel()
-    assert channel.moved(event(events.CallbackInvalid, reason="whatever a caller sent")) == {}
+    assert channel.changes(event(events.CallbackInvalid, reason="whatever a caller sent")) == {}
     assert "wecom telemetry failed" in caplog.messages
 
 
-def test_several_channels_share_a_registry_and_leave_it_clean() -> None:
-    """A reload registers again; a stopped channel leaves no stale series behind."""
+def test_channels_share_a_registry_and_remove_their_series_on_close() -> None:
     registry = CollectorRegistry()
     for _ in range(3):
         first, second = Channel(registry, "wecom"), Channel(registry, "support")

@@ -1,4 +1,4 @@
-"""The callable that the flow reports to."""
+"""Passing events to listeners."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from maven_channel_wecom.telemetry import events
 from maven_channel_wecom.telemetry.events import TelemetryEvent
 from maven_channel_wecom.telemetry.telemetry import Telemetry
-from tests.telemetry.samples import ALL, event
+from tests.telemetry.samples import SAMPLES, event
 
 
 def open_telemetry() -> Telemetry:
@@ -18,8 +18,8 @@ def open_telemetry() -> Telemetry:
 
 
 def test_there_is_a_sample_of_every_event() -> None:
-    """So that the tests of this folder leave none out."""
-    assert {type(sample) for sample in ALL} == set(TelemetryEvent.__subclasses__())
+    """The tests of this folder use the samples to cover all events."""
+    assert {type(sample) for sample in SAMPLES} == set(TelemetryEvent.__subclasses__())
 
 
 @pytest.mark.parametrize("kind", TelemetryEvent.__subclasses__(), ids=lambda kind: kind.__name__)
@@ -28,21 +28,21 @@ def test_every_event_can_be_reported(kind: type[TelemetryEvent], caplog: pytest.
     assert "wecom telemetry failed" not in caplog.messages
 
 
-def test_listeners_are_called_in_order_with_the_events_they_listen_for() -> None:
+def test_listeners_are_called_in_order_with_the_events_of_their_class() -> None:
     telemetry = open_telemetry()
-    heard: list[tuple[str, TelemetryEvent]] = []
-    telemetry.listen(events.LoopLagged, lambda event: heard.append(("first", event)))
-    telemetry.listen(events.LoopLagged, lambda event: heard.append(("second", event)))
-    telemetry.listen(events.WindowsExpired, lambda event: heard.append(("other", event)))
+    calls: list[tuple[str, TelemetryEvent]] = []
+    telemetry.listen(events.LoopLagged, lambda event: calls.append(("first", event)))
+    telemetry.listen(events.LoopLagged, lambda event: calls.append(("second", event)))
+    telemetry.listen(events.WindowsExpired, lambda event: calls.append(("other", event)))
     lagged = event(events.LoopLagged)
     telemetry(lagged)
-    assert heard == [("first", lagged), ("second", lagged)]
+    assert calls == [("first", lagged), ("second", lagged)]
 
 
-def test_a_listener_that_fails_costs_its_own_report_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged once for each class of events, without the text of the error, which may hold anything."""
+def test_a_listener_that_raises_does_not_affect_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """The failure is logged once for each class of events, without the text of the exception."""
     telemetry = open_telemetry()
-    heard: list[TelemetryEvent] = []
+    received: list[TelemetryEvent] = []
 
     def fail(_event: TelemetryEvent) -> None:
         message = "canary"
@@ -50,11 +50,11 @@ def test_a_listener_that_fails_costs_its_own_report_alone(caplog: pytest.LogCapt
 
     for kind in (events.LoopLagged, events.WindowClaimed):
         telemetry.listen(kind, fail)
-        telemetry.listen(kind, heard.append)
+        telemetry.listen(kind, received.append)
     for _ in range(3):
         telemetry(event(events.LoopLagged))
         telemetry(event(events.WindowClaimed))
-    assert len(heard) == 6
+    assert len(received) == 6
     failures = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.__dict__["fields"] for record in failures] == [
         {"channel": "wecom", "event": kind, "error": "ValueError"} for kind in ("LoopLagged", "WindowClaimed")

@@ -1,4 +1,4 @@
-"""What the steps of a state report."""
+"""The events of a state's operations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.store import Admission, StateStore, StoredCallback
-from maven_channel_wecom.telemetry.events import StateOperation, StateStepEnded, TelemetryEvent
+from maven_channel_wecom.telemetry.events import StateOperation, StateOperationEnded, TelemetryEvent
 from maven_channel_wecom.telemetry.timed_state import TimedState
 from tests.fakes.clock import FakeClock
 
@@ -21,7 +21,7 @@ CALLBACK = StoredCallback("m1", 1_000.0, b"{}")
 WINDOW = ReplyWindow("m1", "single:alice", "alice", "https://example.invalid", 1_000.0, 4_600.0)
 BATCH = [Admission(CALLBACK, WINDOW), Admission(CALLBACK, None)]
 
-STEPS: dict[StateOperation, tuple[Callable[[StateStore], Awaitable[object]], object]] = {
+OPERATIONS: dict[StateOperation, tuple[Callable[[StateStore], Awaitable[object]], object]] = {
     "admit": (lambda state: state.admit(BATCH, 1_000.0), [True, False]),
     "release": (lambda state: state.release("m1", 1_001.0), None),
     "finish": (lambda state: state.finish("m1", 1_002.0), None),
@@ -30,11 +30,11 @@ STEPS: dict[StateOperation, tuple[Callable[[StateStore], Awaitable[object]], obj
     "spend_window": (lambda state: state.spend_window(WINDOW, 1_005.0), None),
     "restore_window": (lambda state: state.restore_window(WINDOW, 1_006.0), None),
 }
-"""How each step is taken, and what it returns."""
+"""For each operation, a function that calls it and the value that it returns."""
 
 
 class SlowState:
-    """A state in which each step takes a quarter of a second of its clock, or fails, or never ends."""
+    """A state whose operations take a quarter of a second of its clock, and then raise `error` or hang if told so."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -45,30 +45,30 @@ class SlowState:
         self.closed = False
 
     async def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
-        await self._step(batch, now)
+        await self._call(batch, now)
         return [True, False]
 
     async def release(self, message_id: str, now: float) -> None:
-        await self._step(message_id, now)
+        await self._call(message_id, now)
 
     async def finish(self, message_id: str, now: float) -> None:
-        await self._step(message_id, now)
+        await self._call(message_id, now)
 
     async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:
-        await self._step(now, most)
+        await self._call(now, most)
         return [CALLBACK]
 
     async def claim_window(
         self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
     ) -> ReplyWindow | None:
-        await self._step(chats, reply_to, now, spare_of)
+        await self._call(chats, reply_to, now, spare_of)
         return WINDOW
 
     async def spend_window(self, window: ReplyWindow, now: float) -> None:
-        await self._step(window, now)
+        await self._call(window, now)
 
     async def restore_window(self, window: ReplyWindow, now: float) -> None:
-        await self._step(window, now)
+        await self._call(window, now)
 
     @property
     def open_windows(self) -> int:
@@ -84,7 +84,7 @@ class SlowState:
     async def close(self) -> None:
         self.closed = True
 
-    async def _step(self, *arguments: object) -> None:
+    async def _call(self, *arguments: object) -> None:
         self.calls.append(arguments)
         self.clock.time += 0.25
         if self.hangs:
@@ -93,99 +93,99 @@ class SlowState:
             raise self.error
 
 
-class Bench:
-    """A timed state, the one behind it, and what was reported."""
+class Timed:
+    """A TimedState, the state that it wraps, and the emitted events."""
 
     def __init__(self) -> None:
         clock = FakeClock()
-        self.behind = SlowState(clock)
-        self.reported: list[TelemetryEvent] = []
-        self.state = TimedState(self.behind, self.reported.append, clock.now)
+        self.wrapped = SlowState(clock)
+        self.emitted: list[TelemetryEvent] = []
+        self.state = TimedState(self.wrapped, self.emitted.append, clock.now)
 
 
-def test_every_operation_is_a_step() -> None:
-    assert set(STEPS) == set(get_args(StateOperation))
+@pytest.fixture
+def timed() -> Timed:
+    return Timed()
 
 
-@pytest.mark.parametrize("operation", STEPS)
-async def test_a_step_is_timed_and_returns_what_the_state_returned(operation: StateOperation) -> None:
-    bench = Bench()
-    take, result = STEPS[operation]
-    assert await take(bench.state) == result
-    assert bench.reported == [StateStepEnded(operation=operation, seconds=0.25)]
-    assert bench.state.up
+def test_all_operations_are_tested() -> None:
+    assert set(OPERATIONS) == set(get_args(StateOperation))
 
 
-@pytest.mark.parametrize("operation", STEPS)
-async def test_a_step_hands_on_what_it_was_given(operation: StateOperation) -> None:
-    timed, plain = Bench(), Bench()
-    take, _ = STEPS[operation]
-    await take(timed.state)
-    await take(plain.behind)
-    assert timed.behind.calls == plain.behind.calls
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_an_operation_is_timed_and_its_result_returned(timed: Timed, operation: StateOperation) -> None:
+    call, result = OPERATIONS[operation]
+    assert await call(timed.state) == result
+    assert timed.emitted == [StateOperationEnded(operation=operation, seconds=0.25)]
+    assert timed.state.up
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_the_arguments_of_an_operation_are_forwarded(operation: StateOperation) -> None:
+    timed, direct = Timed(), Timed()
+    call, _ = OPERATIONS[operation]
+    await call(timed.state)
+    await call(direct.wrapped)
+    assert timed.wrapped.calls == direct.wrapped.calls
 
 
 @pytest.mark.parametrize("reason", ["state", "state_full"])
-@pytest.mark.parametrize("operation", STEPS)
-async def test_a_step_the_state_refused_has_its_reason(operation: StateOperation, reason: str) -> None:
-    bench = Bench()
-    bench.behind.error = StateUnavailable(reason=reason)
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_a_failed_operation_is_emitted_with_its_reason(
+    timed: Timed, operation: StateOperation, reason: str
+) -> None:
+    timed.wrapped.error = StateUnavailable(reason=reason)
     with pytest.raises(StateUnavailable):
-        await STEPS[operation][0](bench.state)
-    (ended,) = bench.reported
-    assert isinstance(ended, StateStepEnded)
+        await OPERATIONS[operation][0](timed.state)
+    (ended,) = timed.emitted
+    assert isinstance(ended, StateOperationEnded)
     assert (ended.operation, ended.seconds, ended.failure) == (operation, 0.25, reason)
-    assert not bench.state.up
+    assert not timed.state.up
 
 
-async def test_a_state_is_down_until_an_admission_succeeds() -> None:
-    """Other steps may succeed while there is no room."""
-    bench = Bench()
-    bench.behind.error = StateUnavailable(reason="state_full")
+async def test_a_state_is_down_until_an_admission_succeeds(timed: Timed) -> None:
+    """Other operations may succeed while the state is full."""
+    timed.wrapped.error = StateUnavailable(reason="state_full")
     with pytest.raises(StateUnavailable):
-        await bench.state.admit(BATCH, 1_000.0)
-    bench.behind.error = None
-    await bench.state.finish("m0", 1_000.0)
-    assert not bench.state.up
-    await bench.state.admit(BATCH, 1_000.0)
-    assert bench.state.up
+        await timed.state.admit(BATCH, 1_000.0)
+    timed.wrapped.error = None
+    await timed.state.finish("m0", 1_000.0)
+    assert not timed.state.up
+    await timed.state.admit(BATCH, 1_000.0)
+    assert timed.state.up
 
 
-async def test_an_admission_whose_time_is_over_is_a_failure_of_the_state() -> None:
-    """A disk that hangs refuses nothing, and must not look well."""
-    bench = Bench()
-    bench.behind.hangs = True
+async def test_an_admission_that_times_out_is_a_failure_of_the_state(timed: Timed) -> None:
+    """A disk that hangs raises no error."""
+    timed.wrapped.hangs = True
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await bench.state.admit(BATCH, 1_000.0)
-    assert bench.reported == [StateStepEnded(operation="admit", seconds=0.25, failure="state")]
-    assert not bench.state.up
+            await timed.state.admit(BATCH, 1_000.0)
+    assert timed.emitted == [StateOperationEnded(operation="admit", seconds=0.25, failure="state")]
+    assert not timed.state.up
 
 
-async def test_another_step_that_was_cancelled_says_nothing_about_the_state() -> None:
-    """Its channel stops, or its host gave the answer up."""
-    bench = Bench()
-    bench.behind.hangs = True
+async def test_another_operation_that_is_cancelled_is_not_a_failure_of_the_state(timed: Timed) -> None:
+    """It is cancelled because its channel stops or the host cancels the reply."""
+    timed.wrapped.hangs = True
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await bench.state.finish("m1", 1_000.0)
-    assert bench.reported == [StateStepEnded(operation="finish", seconds=0.25)]
-    assert bench.state.up
+            await timed.state.finish("m1", 1_000.0)
+    assert timed.emitted == [StateOperationEnded(operation="finish", seconds=0.25)]
+    assert timed.state.up
 
 
-async def test_health_is_the_states_and_is_remembered() -> None:
-    bench = Bench()
-    bench.behind.trouble = "the disk is full"
-    assert await bench.state.health() == "the disk is full"
-    assert not bench.state.up
-    bench.behind.trouble = None
-    assert await bench.state.health() is None
-    assert bench.state.up
+async def test_health_is_forwarded_and_sets_up(timed: Timed) -> None:
+    timed.wrapped.trouble = "the disk is full"
+    assert await timed.state.health() == "the disk is full"
+    assert not timed.state.up
+    timed.wrapped.trouble = None
+    assert await timed.state.health() is None
+    assert timed.state.up
 
 
-async def test_what_takes_no_time_is_handed_on() -> None:
-    bench = Bench()
-    assert (bench.state.open_windows, bench.state.expired_windows) == (3, 5)
-    await bench.state.close()
-    assert bench.behind.closed
-    assert bench.reported == []
+async def test_window_counts_and_close_are_forwarded_without_an_event(timed: Timed) -> None:
+    assert (timed.state.open_windows, timed.state.expired_windows) == (3, 5)
+    await timed.state.close()
+    assert timed.wrapped.closed
+    assert timed.emitted == []

@@ -1,4 +1,4 @@
-"""Spans where an SDK takes them, and nothing where none does."""
+"""Spans, with and without an OpenTelemetry SDK."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ COMMON = {"wecom.channel": "wecom", "wecom.trail": trail_id("wecom", "m1")}
 
 
 class Callback(msgspec.Struct, frozen=True):
-    """What tracing reads of a callback."""
+    """The fields of a callback that the tracing reads."""
 
     message_id: str
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """What tracing reads of an admitted callback."""
+    """The fields of an admitted callback that the tracing reads."""
 
     callback: Callback
 
@@ -52,7 +52,7 @@ ADMITTED = Admitted(Callback("m1"))
 
 
 class Flow:
-    """The steps of a channel, wrapped, and the events between them."""
+    """The wrapped operations of a channel, and its events."""
 
     def __init__(self, tracer: Tracer | None = None) -> None:
         self._listeners: list[tuple[type[events.TelemetryEvent], Callable[[events.TelemetryEvent], object]]] = []
@@ -68,10 +68,10 @@ class Flow:
         self.receipt = RECEIPT
         self.error: Exception | None = None
 
-    def emit(self, happened: events.TelemetryEvent) -> None:
+    def emit(self, emitted: events.TelemetryEvent) -> None:
         for kind, listener in self._listeners:
-            if isinstance(happened, kind):
-                listener(happened)
+            if isinstance(emitted, kind):
+                listener(emitted)
 
     async def _normalize(self, _admitted: Admitted) -> InboundMessage | None:
         return self.message
@@ -86,7 +86,7 @@ class Flow:
         return self.receipt
 
     def _listen(self, kind: type[_E], listener: Callable[[_E], object]) -> None:
-        self._listeners.append((kind, listener))  # type: ignore[arg-type]  # emit hands each listener its own class
+        self._listeners.append((kind, listener))  # type: ignore[arg-type]  # emit checks the class
 
 
 def by_name(spans: InMemorySpanExporter) -> dict[str, ReadableSpan]:
@@ -96,26 +96,28 @@ def by_name(spans: InMemorySpanExporter) -> dict[str, ReadableSpan]:
 
 
 def tree(spans: InMemorySpanExporter) -> dict[str, str | None]:
-    """Return the name of each span's parent by its own."""
+    """Return the names of all spans, each with the name of its parent span."""
     names = {span.context.span_id: span.name for span in spans.get_finished_spans()}
     return {span.name: names[span.parent.span_id] if span.parent else None for span in spans.get_finished_spans()}
 
 
 @pytest.mark.parametrize("setting", ["sys.modules['opentelemetry'] = None", ""], ids=["no package", "no SDK"])
-def test_without_an_sdk_every_step_stays_as_it_is(setting: str) -> None:
-    """Decided once, so that no message pays for it; and no event is listened for."""
+def test_without_an_sdk_functions_are_not_wrapped_and_no_listener_is_registered(setting: str) -> None:
     code = (
         f"import sys\n{setting}\n"
         "from maven_channel_wecom.telemetry.tracing import open_tracing\n"
-        "heard, step = [], object()\n"
-        "tracing = open_tracing('wecom', '0', lambda *arguments: heard.append(arguments))\n"
-        "print([wrap(step) is step for wrap in (tracing.normalize, tracing.publish, tracing.deliver)], heard)"
+        "listeners, function = [], object()\n"
+        "tracing = open_tracing('wecom', '0', lambda *arguments: listeners.append(arguments))\n"
+        "wraps = (tracing.normalize, tracing.publish, tracing.deliver)\n"
+        "print([wrap(function) is function for wrap in wraps], listeners)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
     assert done.stdout == "[True, True, True] []\n"
 
 
-async def test_a_message_is_one_trace_though_its_steps_run_in_other_tasks(spans: InMemorySpanExporter) -> None:
+async def test_all_spans_of_a_message_are_in_one_trace_although_they_start_in_other_tasks(
+    spans: InMemorySpanExporter,
+) -> None:
     flow = Flow()
     flow.emit(event(events.CallbackAnswered))
     await asyncio.ensure_future(flow.normalize(ADMITTED))
@@ -134,13 +136,13 @@ async def test_a_message_is_one_trace_though_its_steps_run_in_other_tasks(spans:
     }
 
 
-def test_a_callback_has_the_times_of_its_event(spans: InMemorySpanExporter) -> None:
+def test_the_span_of_a_callback_has_the_times_of_its_event(spans: InMemorySpanExporter) -> None:
     Flow().emit(event(events.CallbackAnswered, started_at=1_000.0, answered_at=1_000.25))
     span = by_name(spans)["wecom callback"]
     assert (span.start_time, span.end_time) == (1_000_000_000_000, 1_000_250_000_000)
 
 
-async def test_an_answer_after_publish_belongs_to_its_callback(spans: InMemorySpanExporter) -> None:
+async def test_an_answer_after_publish_is_a_child_of_its_callback(spans: InMemorySpanExporter) -> None:
     """A host may answer from another task."""
     flow = Flow()
     flow.answers_while_published = False
@@ -150,7 +152,7 @@ async def test_an_answer_after_publish_belongs_to_its_callback(spans: InMemorySp
     assert tree(spans)["wecom deliver"] == "wecom callback"
 
 
-async def test_an_answer_belongs_to_the_span_of_the_host_that_makes_it(spans: InMemorySpanExporter) -> None:
+async def test_an_answer_is_a_child_of_the_current_span_of_the_host(spans: InMemorySpanExporter) -> None:
     flow = Flow()
     flow.emit(event(events.CallbackAnswered))
     with trace.get_tracer("host").start_as_current_span("turn of the agent"):
@@ -158,8 +160,10 @@ async def test_an_answer_belongs_to_the_span_of_the_host_that_makes_it(spans: In
     assert tree(spans)["wecom deliver"] == "turn of the agent"
 
 
-async def test_a_span_around_the_start_of_a_channel_is_no_parent_of_its_messages(spans: InMemorySpanExporter) -> None:
-    """Every task of the channel inherits its context."""
+async def test_a_span_around_the_start_of_a_channel_is_not_a_parent_of_its_messages(
+    spans: InMemorySpanExporter,
+) -> None:
+    """All tasks of the channel inherit the context of the start."""
     flow = Flow()
     with trace.get_tracer("host").start_as_current_span("start of the gateway"):
         flow.emit(event(events.CallbackAnswered))
@@ -171,8 +175,8 @@ async def test_a_span_around_the_start_of_a_channel_is_no_parent_of_its_messages
     }
 
 
-async def test_a_message_of_an_earlier_process_begins_a_trace(spans: InMemorySpanExporter) -> None:
-    """Its callback was another process's."""
+async def test_a_recovered_message_starts_a_trace(spans: InMemorySpanExporter) -> None:
+    """Its callback was received by another process."""
     flow = Flow()
     flow.emit(event(events.MessageRecovered, type="image"))
     await flow.normalize(ADMITTED)
@@ -182,12 +186,12 @@ async def test_a_message_of_an_earlier_process_begins_a_trace(spans: InMemorySpa
 
 
 @pytest.mark.parametrize(
-    ("type_", "shown"), [("text", "text"), ("event", "event"), ("stream", "stream"), ("hologram", "unknown")]
+    ("type_", "expected"), [("text", "text"), ("event", "event"), ("stream", "stream"), ("hologram", "unknown")]
 )
-def test_a_type_wecom_does_not_have_is_not_shown(type_: str, shown: str, spans: InMemorySpanExporter) -> None:
-    """Somebody who can sign may send any text as one."""
+def test_an_unknown_type_is_not_an_attribute(type_: str, expected: str, spans: InMemorySpanExporter) -> None:
+    """A client that can sign callbacks may send any text as a type."""
     Flow().emit(event(events.CallbackAnswered, type=type_))
-    assert (by_name(spans)["wecom callback"].attributes or {})["wecom.type"] == shown
+    assert (by_name(spans)["wecom callback"].attributes or {})["wecom.type"] == expected
 
 
 @pytest.mark.parametrize(
@@ -208,7 +212,7 @@ def test_a_callback_that_was_not_acknowledged_is_an_error(
     assert by_name(spans)["wecom callback"].status.status_code is status
 
 
-async def test_a_message_that_ended_is_forgotten(spans: InMemorySpanExporter) -> None:
+async def test_the_root_span_of_a_message_that_ended_is_dropped(spans: InMemorySpanExporter) -> None:
     flow = Flow()
     flow.emit(event(events.CallbackAnswered))
     flow.emit(event(events.MessageEnded))
@@ -216,33 +220,32 @@ async def test_a_message_that_ended_is_forgotten(spans: InMemorySpanExporter) ->
     assert tree(spans)["wecom normalize"] is None
 
 
-async def test_the_oldest_messages_are_forgotten_when_they_are_too_many() -> None:
-    """With a provider of its own, as the exporter of the suite would keep every span."""
+async def test_the_oldest_root_span_is_dropped_if_there_are_too_many() -> None:
+    # The exporter of the suite would keep every span.
     provider = TracerProvider(shutdown_on_exit=False)
     flow = Flow(provider.get_tracer("test"))
     for number in range(MAX_ROOTS + 1):
         flow.emit(event(events.CallbackAnswered, message_id=f"m{number}"))
     parents: dict[str, bool] = {}
 
-    class Ends(SpanProcessor):
+    class ParentRecorder(SpanProcessor):
         def on_end(self, span: ReadableSpan) -> None:
             parents[str((span.attributes or {})["wecom.trail"])] = span.parent is not None
 
-    provider.add_span_processor(Ends())
+    provider.add_span_processor(ParentRecorder())
     for message_id in ("m0", "m1", f"m{MAX_ROOTS}"):
         await flow.normalize(Admitted(Callback(message_id)))
     assert list(parents.values()) == [False, True, True]
 
 
-async def test_a_message_of_nothing_is_unsupported(spans: InMemorySpanExporter) -> None:
+async def test_an_empty_message_is_unsupported(spans: InMemorySpanExporter) -> None:
     flow = Flow()
     flow.message = None
     assert await flow.normalize(ADMITTED) is None
     assert (by_name(spans)["wecom normalize"].attributes or {})["wecom.outcome"] == "unsupported"
 
 
-async def test_an_answer_that_did_not_arrive_is_an_error(spans: InMemorySpanExporter) -> None:
-    """With outcome, reason and attempts."""
+async def test_an_answer_that_was_not_delivered_is_an_error(spans: InMemorySpanExporter) -> None:
     flow = Flow()
     flow.receipt = Receipt(outcome="refused", reason="too_long", attempts=1)
     assert await flow.deliver(ANSWER) == flow.receipt
@@ -255,8 +258,8 @@ async def test_an_answer_that_did_not_arrive_is_an_error(spans: InMemorySpanExpo
     }
 
 
-async def test_an_error_leaves_its_class_and_not_its_text(spans: InMemorySpanExporter) -> None:
-    """It may hold what a user wrote."""
+async def test_only_the_class_of_an_exception_is_recorded(spans: InMemorySpanExporter) -> None:
+    """The text of an exception may contain a user's text."""
     flow = Flow()
     flow.error = ValueError(MESSAGE.content)
     with pytest.raises(ValueError, match="canary"):
@@ -267,24 +270,24 @@ async def test_an_error_leaves_its_class_and_not_its_text(spans: InMemorySpanExp
     assert "canary" not in span.to_json()
 
 
-class Unfit(Sampler, SpanProcessor):
-    """What an operator may set up wrongly. It raises at every span's beginning, or, as a processor, at its end."""
+class FailingSdk(Sampler, SpanProcessor):
+    """A sampler that raises when a span starts, and a span processor that raises when a span ends."""
 
     def should_sample(self, *_: object, **__: object) -> NoReturn:
         raise ValueError(MESSAGE.message_id)
 
     def get_description(self) -> str:
-        return "unfit"
+        return "failing"
 
     def on_end(self, span: ReadableSpan) -> NoReturn:
         raise ValueError(MESSAGE.message_id)
 
 
-@pytest.mark.parametrize("at", ["beginning", "end"])
-async def test_an_sdk_that_raises_costs_no_message(at: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Every step is taken and its outcome comes back; that spans are lost is logged once."""
-    provider = TracerProvider(sampler=Unfit()) if at == "beginning" else TracerProvider()
-    provider.add_span_processor(Unfit())
+@pytest.mark.parametrize("failing_at", ["start", "end"])
+async def test_an_sdk_that_raises_does_not_affect_messages(failing_at: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The lost spans are logged once."""
+    provider = TracerProvider(sampler=FailingSdk()) if failing_at == "start" else TracerProvider()
+    provider.add_span_processor(FailingSdk())
     flow = Flow(provider.get_tracer("test"))
     flow.emit(event(events.CallbackAnswered))
     flow.emit(event(events.MessageRecovered, message_id="m2"))

@@ -1,4 +1,4 @@
-"""What a message and its people are called in the log."""
+"""Trace ids and pseudonyms."""
 
 from __future__ import annotations
 
@@ -17,35 +17,38 @@ from maven_channel_wecom.telemetry.trail import pseudonym, trail_id
 CANARY = "alice-canary"
 
 
-def test_a_trail_is_the_same_in_every_process_and_another_for_every_message() -> None:
-    """Replicas and restarts need not tell each other."""
+def output_of(code: str) -> str:
+    """Run Python code in another process and return what it prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    return done.stdout.strip()
+
+
+def test_a_trace_id_is_the_same_in_every_process_and_unique_to_a_message() -> None:
     code = "from maven_channel_wecom.telemetry.trail import trail_id; print(trail_id('wecom', 'm1'))"
-    elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - ours
-    assert trail_id("wecom", "m1") == elsewhere
+    other = output_of(code)
+    assert trail_id("wecom", "m1") == other
     assert len({trail_id("wecom", "m1"), trail_id("wecom", "m2"), trail_id("support", "m1")}) == 3
-    assert len(elsewhere) == 12
+    assert len(other) == 12
 
 
-def test_a_pseudonym_is_one_for_each_person_and_changes_with_the_process() -> None:
-    """Nobody can make a table of them."""
+def test_a_pseudonym_is_stable_in_a_process_and_differs_between_processes() -> None:
     code = f"from maven_channel_wecom.telemetry.trail import pseudonym; print(pseudonym({CANARY!r}))"
-    elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - ours
+    other = output_of(code)
     assert pseudonym(CANARY) == pseudonym(CANARY) != pseudonym("bob")
-    assert pseudonym(CANARY) != elsewhere
+    assert pseudonym(CANARY) != other
 
 
 @pytest.mark.parametrize("id_", ["", "客服", "\ud800"])
-def test_odd_ids_have_names_too(id_: str) -> None:
-    """Whatever WeCom, or somebody with its token, calls a person or a message."""
+def test_any_text_has_a_pseudonym_and_a_trace_id(id_: str) -> None:
     assert pseudonym(id_).isascii()
     assert pseudonym(id_).reveal() == id_
     assert len(trail_id("wecom", id_)) == 12
 
 
-def test_whoever_shows_a_pseudonym_shows_no_id() -> None:
-    """Printing, formatting, encoding, copying, sending to another process, looking inside."""
+def test_no_representation_of_a_pseudonym_contains_the_id() -> None:
+    """An id is available only from `reveal`."""
     name = pseudonym(CANARY)
-    shown = [
+    representations = [
         str(name),
         repr(name),
         f"{name:>20}",
@@ -58,6 +61,6 @@ def test_whoever_shows_a_pseudonym_shows_no_id() -> None:
         pickle.dumps(name).decode("latin-1"),
         repr(getattr(name, "__dict__", {})),
     ]
-    assert [text for text in shown if CANARY in text] == []
-    assert all(str(name) in text for text in shown[:-1])
+    assert [text for text in representations if CANARY in text] == []
+    assert all(str(name) in text for text in representations[:-1])
     assert name.reveal() == CANARY

@@ -1,4 +1,4 @@
-"""The known answers of `codec.json` as pytest parameters."""
+"""Loads the vectors of `codec.json` as pytest parameters."""
 
 import json
 from pathlib import Path
