@@ -1,4 +1,4 @@
-"""Connects channels and agent: messages that a channel publishes are answered through it. Starts nothing."""
+"""Connects channels and agent: passes published messages to the agent, and its answers back. Starts nothing."""
 
 from __future__ import annotations
 

@@ -381,10 +381,10 @@ def document_schema(channels: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
     named = {}
     conditions = []
     for type_ in channels:
-        is_meant = {"properties": {"type": {"const": type_}, ENABLED.name: {"const": True}}}
+        is_of_type = {"properties": {"type": {"const": type_}, ENABLED.name: {"const": True}}}
         then = {"$ref": f"#/$defs/{type_}"}
-        named[type_] = entry | {"if": is_meant, "then": then}
-        conditions.append({"if": is_meant | {"required": ["type"]}, "then": then})
+        named[type_] = entry | {"if": is_of_type, "then": then}
+        conditions.append({"if": is_of_type | {"required": ["type"]}, "then": then})
     parts["channels"] |= {
         "propertyNames": {"pattern": r"\S"},
         "properties": named,

@@ -104,7 +104,7 @@ async def test_a_user_is_told_that_the_agent_failed(watch: Watch) -> None:
                 "text/event-stream",
             )
             assert await deployment.ask("and once again?") == "now it does"
-    assert answer == "The agent failed on this message; please try again later."
+    assert answer == "The agent failed to answer this message; please try again later."
 
 
 async def test_health_and_readiness_follow_the_state_of_the_gateway(watch: Watch) -> None:
@@ -150,7 +150,7 @@ async def test_a_gateway_is_not_ready_while_its_state_cannot_be_written(watch: W
 
 
 async def test_a_drain_ends_at_its_time_limit(watch: Watch) -> None:
-    """The log says how many messages were left unfinished."""
+    """The log has the number of unfinished messages."""
     agent = RecordingAgent()
     agent.hold("never answer this")
     async with Deployment(watch, {"drainSeconds": 0.1}, agent=agent) as deployment:

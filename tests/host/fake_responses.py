@@ -31,7 +31,7 @@ COMPLETED: dict[str, Any] = {"type": "response.completed", "response": {"status"
 class FakeResponses:
     """Answers every POST with `status`, `content_type` and `chunks`.
 
-    The answer does not end before `hold` is set. With `resets`, its connection is aborted instead.
+    The answer does not end before `hold` is set. With `resets`, its connection is aborted at the end.
     """
 
     def __init__(self) -> None:
