@@ -1,4 +1,4 @@
-"""WeCom's side, played for tests, for the demo and for operators, and stricter than WeCom.
+"""A simulated WeCom for tests, for the demo and for operators. It is stricter than WeCom itself.
 
-It seals callbacks, serves `response_url` and encrypted media, and keeps a list of what a bot did wrong.
+It sends sealed callbacks, serves `response_url` and encrypted media, and records every offence of a bot.
 """

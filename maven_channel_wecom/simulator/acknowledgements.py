@@ -1,4 +1,4 @@
-"""Whether the answer to a callback is the empty reply WeCom allows (101033), sealed for that very callback."""
+"""Judges the answer to a callback: it must be an empty reply (101033) that is sealed for this callback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The four keys of 101033 and no other. The documents show a number for `timestamp`, most bots send a text."""
+    """An envelope with exactly the four keys of 101033, which shows a numeric `timestamp`; most bots send a string."""
 
     encrypt: str
     msgsignature: str
@@ -25,7 +25,7 @@ class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Acknowledgement(msgspec.Struct, frozen=True):
-    """What an answer with status 200 amounts to. `opened` is its plaintext, None when it does not open."""
+    """The verdict on an answer with status 200. `opened` is its plaintext, None if it cannot be opened."""
 
     opened: bytes | None
     form: AcknowledgementForm | None = None
@@ -35,7 +35,7 @@ class Acknowledgement(msgspec.Struct, frozen=True):
         return f"<Acknowledgement {self.form or self.offence}>"
 
 
-# Passive replies with content exist too (101031); a bot that answers by response_url has no use for them.
+# Passive replies with content (101031) are not accepted: this bot answers by response_url.
 _FORMS: dict[bytes, AcknowledgementForm] = {b'"success"': "success", b"{}": "empty_object"}
 
 

@@ -1,4 +1,4 @@
-"""The JSON of each callback, spelled as WeCom spells it, and the sealed request that carries it."""
+"""Builds the JSON of each callback exactly as WeCom writes it, and seals it into a request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.protocol.envelope import Credentials
 
 StoreMedia = Callable[[bytes, str], str]
-"""Takes a file's content and name, returns the URL it can be had at."""
+"""Stores a file, given its content and name, and returns its URL."""
 
 # 100719 "触发场景", 2025-12-11: everything else reaches a bot from single chats only.
 _GROUP_TYPES = (Text, Mixed, Unknown, StreamRefresh, CardClick, Feedback)
@@ -43,7 +43,7 @@ _INACCURATE = 2
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """Who says it to which bot, and where; `group_id` is empty in a single chat."""
+    """The bot, the sender and the chat of a message; `group_id` is empty in a single chat."""
 
     bot_id: str
     user_id: str
@@ -51,7 +51,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SealedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A callback as it travels. `query` is percent-encoded; `body` is empty for a URL check."""
+    """A sealed callback or URL check. `query` is percent-encoded; `body` is empty for a URL check."""
 
     query: str
     body: bytes
@@ -64,7 +64,7 @@ class SealedRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def has_response_url(message: Message) -> bool:
-    """Tell whether WeCom gives the right to reply to this kind of callback."""
+    """Return whether WeCom sends a `response_url` with this kind of callback."""
     return not isinstance(message, _WITHOUT_RESPONSE_URL)
 
 
@@ -81,16 +81,16 @@ def plaintext(
     """Return the JSON of a callback (100719, 101027).
 
     Args:
-        message: what is sent.
-        address: who sends it, and where.
+        message: the message or event.
+        address: its sender and chat.
         message_id: `msgid`.
         response_url: left out of the JSON when empty.
-        now: seconds since the epoch, given with events only.
-        store: puts media where it can be fetched.
-        quote: what the user quoted with it.
+        now: seconds since the epoch, sent with events only.
+        store: stores media files for download.
+        quote: the message that the user quotes.
 
     Raises:
-        ValueError: WeCom does not send such a message from a group.
+        ValueError: WeCom does not send this kind of message from a group.
     """
     # https://developer.work.weixin.qq.com/document/path/100719
     if address.group_id and not isinstance(message, _GROUP_TYPES):
@@ -117,18 +117,18 @@ def plaintext(
 def seal_callback(
     message: bytes, credentials: Credentials, *, receive_id: str, timestamp: int, random: Callable[[int], bytes]
 ) -> SealedRequest:
-    """Seal a plaintext with a nonce and random bytes of its own; `timestamp` is in seconds."""
-    return _sealed(message, credentials, receive_id=receive_id, timestamp=timestamp, random=random, in_query=False)
+    """Seal a plaintext with a new nonce and random bytes. `timestamp` is in seconds, `random(n)` returns n bytes."""
+    return _seal(message, credentials, receive_id=receive_id, timestamp=timestamp, random=random, in_query=False)
 
 
 def seal_url_check(
     echo: bytes, credentials: Credentials, *, receive_id: str, timestamp: int, random: Callable[[int], bytes]
 ) -> SealedRequest:
-    """Seal a URL check: the ciphertext is the parameter `echostr`, its `+`, `/` and `=` percent-encoded (101033)."""
-    return _sealed(echo, credentials, receive_id=receive_id, timestamp=timestamp, random=random, in_query=True)
+    """Seal a URL check: the ciphertext is the parameter `echostr`, with `+`, `/` and `=` percent-encoded (101033)."""
+    return _seal(echo, credentials, receive_id=receive_id, timestamp=timestamp, random=random, in_query=True)
 
 
-def _sealed(
+def _seal(
     message: bytes,
     credentials: Credentials,
     *,
@@ -159,24 +159,24 @@ def _sealed(
 
 
 def _payload(message: Quotable | ImageById | Unknown | StreamRefresh, store: StoreMedia) -> dict[str, Any]:
-    """Return `msgtype` and the object under its name; a quote has the same shape (100719)."""
+    """Return `msgtype` and the object named by it. A quote has the same shape (100719)."""
     match message:
         case Text() | Voice():
-            return _named(_TYPES[type(message)], {"content": message.content})
+            return _typed(_TYPES[type(message)], {"content": message.content})
         case Image() | File() | Video():
             # 100719: every official sample ends with this space.
-            return _named(_TYPES[type(message)], {"url": store(message.content, message.name) + " "})
+            return _typed(_TYPES[type(message)], {"url": store(message.content, message.name) + " "})
         case ImageById():
-            return _named("image", {"media_id": message.media_id})
+            return _typed("image", {"media_id": message.media_id})
         case Mixed():
-            return _named("mixed", {"msg_item": [_payload(part, store) for part in message.parts]})
+            return _typed("mixed", {"msg_item": [_payload(part, store) for part in message.parts]})
         case StreamRefresh():
-            return _named("stream", {"id": message.stream_id})
+            return _typed("stream", {"id": message.stream_id})
         case Unknown():
-            return _named(message.type, message.payload)
+            return _typed(message.type, message.payload)
 
 
-def _named(type_: str, content: dict[str, Any]) -> dict[str, Any]:
+def _typed(type_: str, content: dict[str, Any]) -> dict[str, Any]:
     return {"msgtype": type_, type_: content}
 
 

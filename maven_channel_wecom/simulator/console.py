@@ -1,4 +1,4 @@
-"""`maven-wecom simulator`: an operator types, WeCom sends it to a running bot, replies and offences are printed."""
+"""`maven-wecom simulator`: sends what an operator types to a running bot, and prints replies and offences."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from maven_channel_wecom.simulator.line_reader import read_lines
 from maven_channel_wecom.simulator.messages import File, Image, Message, Text, Voice
 from maven_channel_wecom.simulator.offences import Offence
-from maven_channel_wecom.simulator.typed_lines import read_lines
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
 if TYPE_CHECKING:
@@ -32,16 +32,19 @@ _HELP = "text, or /image PATH  /file PATH  /voice TEXT  /group ID  /user ID  /ag
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument(
-        "--callback-url", default="http://127.0.0.1:9886/wecom/bot", metavar="URL", help="where the bot listens"
+        "--callback-url", default="http://127.0.0.1:9886/wecom/bot", metavar="URL", help="the callback URL of the bot"
     )
-    parser.add_argument("--token", default="", help=f"the bot's token; default: the variable {TOKEN_VARIABLE}")
+    parser.add_argument("--token", default="", help=f"the bot's token; default: environment variable {TOKEN_VARIABLE}")
     parser.add_argument(
-        "--encoding-aes-key", default="", metavar="KEY", help=f"the bot's key; default: the variable {KEY_VARIABLE}"
+        "--encoding-aes-key",
+        default="",
+        metavar="KEY",
+        help=f"the bot's key; default: environment variable {KEY_VARIABLE}",
     )
     parser.add_argument("--receive-id", default="", metavar="ID", help="the receive id; empty for an in-house bot")
-    parser.add_argument("--user", default="alice", metavar="ID", help="who is writing")
-    parser.add_argument("--group", default="", metavar="ID", help="the group it is written in; default: a single chat")
-    parser.add_argument("--port", type=int, default=0, help="where replies are taken; default: any free port")
+    parser.add_argument("--user", default="alice", metavar="ID", help="the user who writes")
+    parser.add_argument("--group", default="", metavar="ID", help="the group to write in; default: the single chat")
+    parser.add_argument("--port", type=int, default=0, help="the port that replies are sent to; default: any free port")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -75,28 +78,28 @@ async def _run(wecom: SimulatedWeCom, user: str, group: str) -> None:
 
 
 async def run_console(
-    wecom: SimulatedWeCom, lines: AsyncIterator[str], say: Callable[[str], None], *, user: str, group: str = ""
+    wecom: SimulatedWeCom, lines: AsyncIterator[str], print_line: Callable[[str], None], *, user: str, group: str = ""
 ) -> None:
     """Check the URL, then send each line, until the lines end or one is /quit.
 
     Args:
-        wecom: started, with the callback URL set.
-        lines: what the operator types.
-        say: prints one line.
-        user: who writes at first.
-        group: where at first; empty for a single chat.
+        wecom: a started simulator with its callback URL set.
+        lines: the lines that the operator types.
+        print_line: prints one line.
+        user: the user who writes, until /user changes it.
+        group: the group to write in, until /group changes it; empty for the single chat.
     """
-    wecom.recorded.listeners.append(lambda news: say(_describe(news)))
-    say(f"WeCom's side listens on {wecom.base_url}")
+    wecom.recorded.listeners.append(lambda item: print_line(_describe(item)))
+    print_line(f"The simulated WeCom listens on {wecom.base_url}")
     check = await wecom.check_url()
     if check.passed:
-        say(f"URL check passed in {check.elapsed_seconds * 1000:.0f} ms")
+        print_line(f"URL check passed in {check.elapsed_seconds * 1000:.0f} ms")
     else:
-        say("URL check failed: WeCom's console would not save this URL")
-    say(_HELP)
-    console = _Console(wecom, say, user, group)
+        print_line("URL check failed: WeCom's console would not save this URL")
+    print_line(_HELP)
+    console = _Console(wecom, print_line, user, group)
     async for line in lines:
-        if not await console.obey(line.strip()):
+        if not await console.handle_line(line.strip()):
             return
     await console.finish()
 
@@ -105,23 +108,23 @@ _HINTS = {
     400: ": does the key differ?",
     401: ": does the token differ?",
     404: ": does the path differ?",
-    503: ": it cannot take messages now; its log and /readyz say why",
+    503: ": it cannot accept messages now; its log and /readyz say why",
 }
 
 
 class _Console:
-    """Who is writing, where, and what was sent last."""
+    """The current user and chat, and the last message."""
 
-    def __init__(self, wecom: SimulatedWeCom, say: Callable[[str], None], user: str, group: str) -> None:
+    def __init__(self, wecom: SimulatedWeCom, print_line: Callable[[str], None], user: str, group: str) -> None:
         self._wecom = wecom
-        self._say = say
+        self._print_line = print_line
         self._user = user
         self._group = group
         self._last: SentCallback | None = None
         self._replies: set[asyncio.Task[None]] = set()
 
-    async def obey(self, line: str) -> bool:
-        """Do what one line says; false when it says to stop."""
+    async def handle_line(self, line: str) -> bool:
+        """Send one line or run its command. Return false on /quit."""
         if not line.startswith("/"):
             if line:
                 await self._send(Text(line))
@@ -133,22 +136,22 @@ class _Console:
                 return False
             case "/user" if argument:
                 self._user = argument
-                self._say(f"writing as {argument}")
+                self._print_line(f"writing as {argument}")
             case "/group":
                 self._group = argument
-                self._say(f"writing in the group {argument}" if argument else "writing in the single chat")
+                self._print_line(f"writing in the group {argument}" if argument else "writing in the single chat")
             case "/voice" if argument:
                 await self._send(Voice(argument))
             case "/image" | "/file" if argument:
                 await self._send_file(command, Path(argument))
             case "/again":
-                await self._again()
+                await self._redeliver()
             case _:
-                self._say(_HELP)
+                self._print_line(_HELP)
         return True
 
     async def finish(self) -> None:
-        """Wait a little for replies still to come, so that piped input gets its answers."""
+        """Wait for outstanding replies, at most `_REPLY_SECONDS` for each, so that piped input gets its answers."""
         if self._replies:
             await asyncio.wait(self._replies)
 
@@ -156,13 +159,13 @@ class _Console:
         try:
             await sent.reply(_REPLY_SECONDS)
         except TimeoutError as problem:
-            self._say(f"{problem}: does the agent answer, and has the channel allowPrivateNetwork?")
+            self._print_line(f"{problem}: does the agent answer, and does the channel have allowPrivateNetwork?")
 
     async def _send_file(self, command: str, path: Path) -> None:
         try:
             content = await asyncio.to_thread(path.read_bytes)
         except OSError as problem:
-            self._say(f"cannot read {path}: {problem.strerror}")
+            self._print_line(f"cannot read {path}: {problem.strerror}")
             return
         await self._send(Image(content, path.name) if command == "/image" else File(content, path.name))
 
@@ -170,19 +173,19 @@ class _Console:
         try:
             self._last = await self._wecom.send(message, user=self._user, group=self._group)
         except ValueError as problem:
-            self._say(f"{problem}; /group alone goes back to the single chat")
+            self._print_line(f"{problem}; /group alone goes back to the single chat")
             return
         if self._last.acknowledged:
             waiting = asyncio.create_task(self._wait_for_reply(self._last))
             self._replies.add(waiting)
             waiting.add_done_callback(self._replies.discard)
-        self._say(_describe_sent(self._last))
+        self._print_line(_describe_sent(self._last))
 
-    async def _again(self) -> None:
+    async def _redeliver(self) -> None:
         if self._last is None:
-            self._say("nothing was sent yet")
+            self._print_line("nothing was sent yet")
             return
-        self._say(_describe_sent(await self._wecom.redeliver(self._last)))
+        self._print_line(_describe_sent(await self._wecom.redeliver(self._last)))
 
 
 def _is_http_url(text: str) -> bool:
@@ -193,11 +196,11 @@ def _is_http_url(text: str) -> bool:
         return False
 
 
-def _describe(news: Offence | Reply) -> str:
-    if isinstance(news, Offence):
-        return f"!! {news.describe()}"
-    verdict = "reply" if news.accepted else "refused reply"
-    return f"<- {verdict} after {news.after_seconds:.2f} s: {news.content}"
+def _describe(item: Offence | Reply) -> str:
+    if isinstance(item, Offence):
+        return f"!! {item.describe()}"
+    verdict = "reply" if item.accepted else "refused reply"
+    return f"<- {verdict} after {item.after_seconds:.2f} s: {item.content}"
 
 
 def _describe_sent(sent: SentCallback) -> str:

@@ -1,4 +1,4 @@
-"""The gateway as a process of its own, for the demo: its configuration, its start, its end."""
+"""Runs the gateway as a subprocess for the demo."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OK = 200
 
 
 class GatewayFailed(Exception):
-    """The gateway did not come up or ended by itself; the text is for the operator."""
+    """The gateway did not become ready or did not stop in time. The text is for the operator."""
 
 
 def free_port() -> int:
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 def configuration(*, status_port: int, callback_port: int, token: str, encoding_aes_key: str) -> dict[str, object]:
-    """Return a gateway configuration with one bot and an agent that repeats what it is told."""
+    """Return a gateway configuration with one bot and an agent that echoes each message."""
     wecom = {
         "enabled": True,
         "token": token,
@@ -55,17 +55,17 @@ def configuration(*, status_port: int, callback_port: int, token: str, encoding_
 
 
 class DemoGateway:
-    """A running gateway; a context manager that waits until it is ready and makes sure it ends.
+    """A running gateway: a context manager that waits until it is ready, and kills it on exit if it still runs.
 
     Attributes:
-        callback_url: where its bot listens.
+        callback_url: the callback URL of its bot.
     """
 
     def __init__(self, *, token: str, encoding_aes_key: str, command: tuple[str, ...] = ()) -> None:
         self._status_port, callback_port = free_port(), free_port()
         self.callback_url = f"http://127.0.0.1:{callback_port}/wecom/bot"
         self._folder = tempfile.TemporaryDirectory(prefix="maven-wecom-demo-")
-        # Only this user may enter a temporary directory, so the secrets in the file stay private.
+        # Only this user may enter the temporary directory, so the secrets in the file stay private.
         self._config = Path(self._folder.name) / "config.json"
         self._config.write_text(
             json.dumps(
@@ -94,22 +94,22 @@ class DemoGateway:
         )
         self._reading = asyncio.create_task(self._read_stderr(self._process))
         try:
-            await self._until_ready(self._process)
+            await self._wait_until_ready(self._process)
         except BaseException:
-            await self._end()
+            await self._kill()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._end()
+        await self._kill()
 
     async def stop(self) -> int:
-        """Ask it to stop and return its exit code.
+        """Stop the gateway with SIGTERM, and return its exit code.
 
         Raises:
-            GatewayFailed: it did not end in time.
+            GatewayFailed: it did not stop in time, or was never started.
         """
         process = self._process
         if process is None:
@@ -125,16 +125,16 @@ class DemoGateway:
             raise GatewayFailed(text) from None
 
     @property
-    def last_words(self) -> tuple[str, ...]:
-        """The last lines it wrote to stderr."""
+    def stderr_tail(self) -> tuple[str, ...]:
+        """The last lines that it wrote to stderr."""
         return tuple(self._stderr)
 
-    async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
+    async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
         url = f"http://127.0.0.1:{self._status_port}/readyz"
         try:
             async with asyncio.timeout(_READY_SECONDS), aiohttp.ClientSession() as session:
                 while process.returncode is None:
-                    if await _answers(session, url):
+                    if await _is_ready(session, url):
                         return
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
@@ -143,7 +143,7 @@ class DemoGateway:
         text = f"the gateway ended with exit code {process.returncode} before it was ready"
         raise GatewayFailed(text)
 
-    async def _end(self) -> None:
+    async def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
@@ -157,7 +157,7 @@ class DemoGateway:
                 self._stderr.append(line.decode(errors="replace").rstrip())
 
 
-async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
+async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
     try:
         async with session.get(url, timeout=aiohttp.ClientTimeout(total=1)) as response:
             return response.status == _OK

@@ -1,6 +1,6 @@
-"""The scenes of the demo. Each sends something, waits for what comes back, and says which rule that shows.
+"""The scenes of the demo. Each sends a callback, waits for the answer, and returns whether a rule was kept.
 
-They fit any bot that answers with the text it got and describes pictures.
+They work with any bot that answers with the text it received and describes pictures.
 """
 
 from __future__ import annotations
@@ -23,103 +23,109 @@ _FILLER = "A long answer. "
 _LONG_BYTES = 30_000
 
 
-class Shown(msgspec.Struct, frozen=True):
-    """One line of the demo; `held` says whether the rule did."""
+class SceneResult(msgspec.Struct, frozen=True):
+    """One line of the demo. `passed` is whether the bot kept the rule."""
 
     sent: str
-    back: str
+    received: str
     rule: str
-    held: bool
+    passed: bool
 
 
-async def url_check(wecom: SimulatedWeCom) -> Shown:
-    """The console saves the callback URL."""
+async def url_check(wecom: SimulatedWeCom) -> SceneResult:
+    """Check the callback URL as the console does before it saves it."""
     check = await wecom.check_url()
-    back = f"status {check.status} in {_milliseconds(check.elapsed_seconds)}"
-    return Shown("the console's URL check", back, "the bare plaintext of echostr, within one second", check.passed)
+    received = f"status {check.status} in {_milliseconds(check.elapsed_seconds)}"
+    return SceneResult(
+        "the console's URL check", received, "the bare plaintext of echostr, within one second", check.passed
+    )
 
 
-async def text(wecom: SimulatedWeCom) -> Shown:
-    """One question, one answer."""
+async def text(wecom: SimulatedWeCom) -> SceneResult:
+    """Send one text and expect one answer."""
     sent = await wecom.send(Text("hello Maven"))
     reply = await sent.reply()
-    back = f'"{reply.content}", acknowledged in {_milliseconds(sent.elapsed_seconds)}'
-    held = sent.acknowledgement == b'"success"' and "hello Maven" in reply.content
-    return Shown('"hello Maven"', back, "a sealed acknowledgement first, the answer by response_url", held)
+    received = f'"{reply.content}", acknowledged in {_milliseconds(sent.elapsed_seconds)}'
+    passed = sent.acknowledgement == b'"success"' and "hello Maven" in reply.content
+    return SceneResult('"hello Maven"', received, "a sealed acknowledgement first, the answer by response_url", passed)
 
 
-async def voice(wecom: SimulatedWeCom) -> Shown:
-    """A transcript."""
+async def voice(wecom: SimulatedWeCom) -> SceneResult:
+    """Send a voice message, which WeCom delivers as a transcript."""
     reply = await (await wecom.send(Voice("what did I say"))).reply()
-    held = "what did I say" in reply.content
-    return Shown('voice: "what did I say"', f'"{reply.content}"', "a voice message is its transcript", held)
+    passed = "what did I say" in reply.content
+    return SceneResult('voice: "what did I say"', f'"{reply.content}"', "a voice message is its transcript", passed)
 
 
-async def picture(wecom: SimulatedWeCom) -> Shown:
-    """An encrypted picture."""
+async def picture(wecom: SimulatedWeCom) -> SceneResult:
+    """Send an encrypted picture."""
     content = draw_png(32, 32)
     reply = await (await wecom.send(Image(content, "gradient.png"))).reply()
-    held = "image/png" in reply.content and str(len(content)) in reply.content
+    passed = "image/png" in reply.content and str(len(content)) in reply.content
     sent = f"an encrypted PNG of {len(content)} bytes"
-    return Shown(sent, reply.content, "opened with the bot's key, its type told by its bytes", held)
+    return SceneResult(sent, reply.content, "decrypted with the bot's key, its type found in its bytes", passed)
 
 
-async def duplicate(wecom: SimulatedWeCom) -> Shown:
-    """The same message again, in a new envelope."""
+async def duplicate(wecom: SimulatedWeCom) -> SceneResult:
+    """Send the same message again in a new envelope."""
     sent = await wecom.send(Text("only once"))
     await sent.reply()
     again = await wecom.redeliver(sent)
-    # Messages of one chat are taken in order: once this is answered, the duplicate would have been.
+    # Messages of one chat are handled in order: if the duplicate were answered, it would be before this one.
     await (await wecom.send(Text("and then"))).reply()
     posts = wecom.recorded.posts[sent.message_id]
-    held = posts == 1 and again.acknowledgement == sent.acknowledgement
-    back = f"acknowledged twice, answered {'once' if posts == 1 else f'{posts} times'}"
-    return Shown('"only once", delivered twice', back, "one msgid is one message, whatever its envelope", held)
+    passed = posts == 1 and again.acknowledgement == sent.acknowledgement
+    received = f"acknowledged twice, answered {'once' if posts == 1 else f'{posts} times'}"
+    return SceneResult(
+        '"only once", delivered twice', received, "one msgid is one message, whatever its envelope", passed
+    )
 
 
-async def two_people(wecom: SimulatedWeCom) -> Shown:
-    """Two people of one group at the same moment."""
+async def two_people(wecom: SimulatedWeCom) -> SceneResult:
+    """Let two people in one group write at the same time."""
     questions = {"bob": "bob's question", "carol": "carol's question"}
     sent = await asyncio.gather(
         *(wecom.send(Text(f"@Maven {words}"), user=user, group="wr1") for user, words in questions.items())
     )
     first, second = await asyncio.gather(*(each.reply() for each in sent))
-    held = "bob" in first.content and "carol" in second.content
-    held = held and "carol" not in first.content and "bob" not in second.content
-    back = "each got their own" if held else "the answers were mixed up"
-    return Shown("two people in a group at once", back, "every message has a reply window of its own", held)
+    passed = "bob" in first.content and "carol" in second.content
+    passed = passed and "carol" not in first.content and "bob" not in second.content
+    received = "each got their own" if passed else "the answers were mixed up"
+    return SceneResult("two people in a group at once", received, "every message has a reply window of its own", passed)
 
 
-async def mention(wecom: SimulatedWeCom) -> Shown:
-    """A group message begins with the bot's name."""
+async def mention(wecom: SimulatedWeCom) -> SceneResult:
+    """Send a group message that begins with the bot's name."""
     reply = await (await wecom.send(Text("@Maven /status"), user="bob", group="wr1")).reply()
-    held = "/status" in reply.content and "@Maven" not in reply.content
-    return Shown('group: "@Maven /status"', f'"{reply.content}"', "the mention is stripped, so commands match", held)
+    passed = "/status" in reply.content and "@Maven" not in reply.content
+    return SceneResult(
+        'group: "@Maven /status"', f'"{reply.content}"', "the mention is stripped, so commands match", passed
+    )
 
 
-async def transient_error(wecom: SimulatedWeCom) -> Shown:
-    """WeCom is busy twice."""
+async def transient_error(wecom: SimulatedWeCom) -> SceneResult:
+    """Refuse a reply twice because WeCom is busy."""
     message_id = wecom.new_message_id()
     wecom.reply_faults.add(Errcode(-1), Errcode(6000), message_id=message_id)
     reply = await (await wecom.send(Text("try again"), message_id=message_id)).reply()
     posts = wecom.recorded.posts[message_id]
-    back = f"{posts} POSTs in {reply.after_seconds:.1f} s, one accepted"
-    rule = "repeated only while WeCom surely did not take it"
-    return Shown('"try again", busy twice', back, rule, posts == 3)  # noqa: PLR2004  # two failures and a yes
+    received = f"{posts} POSTs in {reply.after_seconds:.1f} s, one accepted"
+    rule = "retried only while WeCom certainly did not accept it"
+    return SceneResult('"try again", busy twice', received, rule, posts == 3)  # noqa: PLR2004  # two refusals and a success
 
 
-async def long_answer(wecom: SimulatedWeCom) -> Shown:
-    """An answer beyond WeCom's limit."""
+async def long_answer(wecom: SimulatedWeCom) -> SceneResult:
+    """Make the bot send an answer beyond WeCom's limit."""
     question = (_FILLER * (_LONG_BYTES // len(_FILLER) + 1))[:_LONG_BYTES]
     reply = await (await wecom.send(Text(question))).reply()
     size = len(reply.content.encode())
     announced = not question.startswith(reply.content)
-    back = f"{size} bytes, {'the cut announced' if announced else 'cut without a word'}"
+    received = f"{size} bytes, {'the cut announced' if announced else 'cut without notice'}"
     rule = f"at most {limits.MARKDOWN_BYTES} bytes, and the reader is told"
-    return Shown(f"{_LONG_BYTES} bytes to repeat", back, rule, announced and size <= limits.MARKDOWN_BYTES)
+    return SceneResult(f"{_LONG_BYTES} bytes to repeat", received, rule, announced and size <= limits.MARKDOWN_BYTES)
 
 
-Scene = Callable[["SimulatedWeCom"], Awaitable[Shown]]
+Scene = Callable[["SimulatedWeCom"], Awaitable[SceneResult]]
 SCENES: Final[tuple[Scene, ...]] = (
     url_check,
     text,

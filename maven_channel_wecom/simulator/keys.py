@@ -1,4 +1,4 @@
-"""Fresh credentials of the form WeCom's console generates (101033). For demos and tests; nothing is stored."""
+"""Generates credentials in the format of WeCom's console (101033), for the demo and for tests."""
 
 import secrets
 import string

@@ -1,4 +1,4 @@
-"""Where the simulator listens."""
+"""Starts the simulator's HTTP server."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ _STOP_SECONDS = 0.1
 
 
 async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, str]:
-    """Serve an application, and return what stops it and its URL without a slash at the end; OSError when it cannot."""
-    # An access log would hold every response code.
+    """Serve an application, and return its runner, which stops it, and its URL without a trailing slash.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    # An access log would contain every response code.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
     await runner.setup()
     try:

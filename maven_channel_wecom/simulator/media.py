@@ -1,4 +1,4 @@
-"""WeCom's storage: files encrypted with the bot's key (100719), behind signed URLs that live five minutes."""
+"""WeCom's media storage: files encrypted with the bot's key (100719), at signed URLs that expire after five minutes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MEDIA_PATH = "/aibot-img/{object_id}"
 
 
-class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+class _StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     content: bytes
     name: str
@@ -29,14 +29,14 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float
 
     def __repr__(self) -> str:
-        return f"<_Stored {len(self.content)} bytes>"
+        return f"<_StoredFile {len(self.content)} bytes>"
 
 
 class MediaStore:
-    """Keeps files and serves them.
+    """Stores files in memory and serves them.
 
     Attributes:
-        faults: scripted answers for the coming downloads.
+        faults: the faults of coming downloads.
     """
 
     def __init__(self, recorded: Recorded, *, clock: Callable[[], float], random: Callable[[int], bytes]) -> None:
@@ -44,10 +44,10 @@ class MediaStore:
         self._recorded = recorded
         self._clock = clock
         self._random = random
-        self._stored: dict[str, _Stored] = {}
+        self._stored: dict[str, _StoredFile] = {}
 
     def put(self, base_url: str, content: bytes, *, name: str, message_id: str, key: bytes) -> str:
-        """Keep a file for a message and return its signed URL, its `sign` percent-encoded as WeCom's is."""
+        """Store a file of a message and return its signed URL, with `sign` percent-encoded as by WeCom."""
         object_id = str(int.from_bytes(self._random(8), "big"))
         now = int(self._clock())
         period = f"{now};{now + limits.MEDIA_URL_SECONDS}"
@@ -56,7 +56,7 @@ class MediaStore:
             f"&q-header-list=host&q-url-param-list=&q-signature={self._random(20).hex()}"
         )
         url = f"{base_url}{MEDIA_PATH.format(object_id=object_id)}?sign={quote(sign, safe='')}"
-        self._stored[object_id] = _Stored(
+        self._stored[object_id] = _StoredFile(
             message_id=message_id,
             content=content,
             name=name,
@@ -85,7 +85,7 @@ class MediaStore:
             return self._serve(stored)
         return await fault(InterceptedDownload(request, serve, serve, stored.content, stored.key))
 
-    def _serve(self, stored: _Stored) -> web.Response:
+    def _serve(self, stored: _StoredFile) -> web.Response:
         if self._clock() >= stored.expires_at:
             return expired()
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(stored.name, safe='')}"}

@@ -1,4 +1,4 @@
-"""Scripted misbehavior of WeCom's storage: what it serves instead of the encrypted file. Any `Fault` works here too."""
+"""Scripted faults of WeCom's media storage. Any `Fault` works for downloads too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHUNK_BYTES = 65_536
 
 @dataclass(frozen=True)
 class InterceptedDownload(InterceptedRequest):
-    """One download in hand: `content` is the file itself, `key` the one it is encrypted with."""
+    """One download before it is answered. `content` is the plain file, `key` the one that encrypts it."""
 
     content: bytes
     key: bytes
@@ -26,10 +26,10 @@ class InterceptedDownload(InterceptedRequest):
 
 
 class MediaFault(Protocol):
-    """Something that goes wrong with a download; calling it plays it."""
+    """A fault of a download, played by calling it."""
 
     async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:
-        """Play it."""
+        """Play the fault and return the answer."""
         ...
 
 
@@ -38,46 +38,41 @@ class Plain:
     """The file without encryption."""
 
     async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:
-        """Serve the file as it is."""
         return web.Response(body=intercepted.content)
 
 
 @dataclass(frozen=True)
 class WrongKey:
-    """The file encrypted with somebody else's key."""
+    """The file encrypted with another key."""
 
     async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:
-        """Serve what does not open."""
-        stranger = bytes(byte ^ 0xFF for byte in intercepted.key)
-        return web.Response(body=cipher.encrypt(stranger, intercepted.content))
+        other_key = bytes(byte ^ 0xFF for byte in intercepted.key)
+        return web.Response(body=cipher.encrypt(other_key, intercepted.content))
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """Random bytes; choose a multiple of 32 to make them look like ciphertext."""
+    """Random bytes. With a size that is a multiple of 32 they look like ciphertext."""
 
     size_bytes: int = 1_024
 
-    async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:  # noqa: ARG002  # nothing of the file is served
-        """Serve noise."""
+    async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:  # noqa: ARG002  # the answer does not depend on the file
         return web.Response(body=os.urandom(self.size_bytes))
 
 
 @dataclass(frozen=True)
 class WrongLength:
-    """The ciphertext without its last byte: complete by its Content-Length, and no multiple of a block."""
+    """The ciphertext without its last byte: its Content-Length is right, but it is not a multiple of the block size."""
 
     async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:
-        """Serve all but a byte."""
         return web.Response(body=cipher.encrypt(intercepted.key, intercepted.content)[:-1])
 
 
 @dataclass(frozen=True)
 class Endless:
-    """Bytes without end and without a Content-Length, until the bot hangs up."""
+    """Bytes without end and without a Content-Length, until the bot closes the connection."""
 
     async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:
-        """Serve until nobody listens."""
         answer = web.StreamResponse()
         await answer.prepare(intercepted.request)
         try:
@@ -89,13 +84,12 @@ class Endless:
 
 @dataclass(frozen=True)
 class Expired:
-    """The storage's refusal of a URL older than five minutes."""
+    """The refusal of a URL that is older than five minutes."""
 
-    async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:  # noqa: ARG002  # nothing of the file is served
-        """Refuse."""
+    async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:  # noqa: ARG002  # the answer does not depend on the file
         return expired()
 
 
 def expired() -> web.Response:
-    """Return what the storage says when the five minutes are over."""
+    """Return the answer of the storage to an expired URL."""
     return web.Response(status=403, text="Request has expired", content_type="application/xml")

@@ -1,4 +1,4 @@
-"""What a bot can do wrong in front of WeCom. An offence says which rule and which message, and nothing a user wrote."""
+"""The rules that a bot can break. An offence names the rule and the message, and contains no user text."""
 
 from typing import Final, Literal
 
@@ -39,31 +39,31 @@ OFFENCE_MEANINGS: Final[dict[OffenceKind, str]] = {
     "slow_answer": "a callback was not answered in time",
     "unsealed_answer": "the answer to a callback is not an envelope sealed for it",
     "unexpected_answer": "the answer to a callback is none of the empty replies",
-    "wrong_receive_id": "the answer to a callback does not give back its receive id",
-    "unknown_code": "a reply was sent to a response_url that was never given out",
+    "wrong_receive_id": "the answer to a callback has another receive id than the callback",
+    "unknown_code": "a reply was sent to a response_url that does not exist",
     "late": "a reply was sent more than an hour after its callback",
-    "second_use": "a reply was sent to a response_url that had taken one",
-    "unsafe_repeat": "a reply was repeated although it was refused for good or may have arrived",
+    "second_use": "a reply was sent to a response_url that had already been used",
+    "unsafe_repeat": "a reply was repeated although it was permanently refused or may have arrived",
     "wrong_method": "a response_url was used with another method than POST",
     "wrong_content_type": "a reply is not declared as application/json in UTF-8",
-    "malformed_body": "a reply is not a JSON object in UTF-8 with the parts its type needs",
-    "encrypted_body": "a reply is an envelope, where plain JSON is wanted",
-    "escaped_characters": "a reply spells characters as unicode escapes, where raw UTF-8 is wanted",
+    "malformed_body": "a reply is not a JSON object in UTF-8 with the parts that its type needs",
+    "encrypted_body": "a reply is an envelope instead of plain JSON",
+    "escaped_characters": "a reply has characters as unicode escapes instead of UTF-8",
     "wrong_message_type": "a reply is neither markdown nor a template card",
     "card_in_group": "a template card was sent to a group",
     "empty": "a reply has no content",
     "oversized": "a reply has more than 20480 bytes",
-    "altered_media_url": "a media URL was not requested as it was sent, which breaks its signature",
+    "altered_media_url": "a media URL was requested in another form than it was sent, which breaks its signature",
 }
-"""Each kind in a sentence for an operator."""
+"""What each kind means, in a sentence for an operator."""
 
 
 class Offence(msgspec.Struct, frozen=True):
-    """One thing done wrong. `message_id` is empty when no message is concerned."""
+    """One broken rule. `message_id` is empty if no message is concerned."""
 
     kind: OffenceKind
     message_id: str = ""
 
     def describe(self) -> str:
-        """Return one sentence, such as `second_use: a reply was sent …`."""
+        """Return the kind and its meaning, such as `second_use: a reply was sent …`."""
         return f"{self.kind}: {OFFENCE_MEANINGS[self.kind]}"

@@ -1,4 +1,4 @@
-"""A small real PNG, so that nobody has to bring one."""
+"""Draws a small PNG to send as a picture."""
 
 import struct
 import zlib
@@ -9,8 +9,8 @@ _EIGHT_BIT_RGB: Final = bytes((8, 2, 0, 0, 0))
 
 
 def draw_png(width: int, height: int) -> bytes:
-    """Return a picture of a color gradient, up to 256 pixels either way."""
-    # Each row of a PNG begins with the number of its filter; 0 is none.
+    """Return a PNG of a color gradient, at most 256 pixels wide and high."""
+    # Each row of a PNG begins with its filter type; 0 is none.
     rows = b"".join(b"\0" + b"".join(bytes((x, y, 128)) for x in range(width)) for y in range(height))
     head = struct.pack(">II", width, height) + _EIGHT_BIT_RGB
     return _SIGNATURE + _chunk(b"IHDR", head) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")

@@ -1,4 +1,4 @@
-"""What the simulator saw, for tests to ask and for a console to listen to."""
+"""Records replies, acknowledgements, downloads and offences, and notifies listeners of replies and offences."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ AcknowledgementForm = Literal["success", "empty_body", "empty_object"]
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """One POST to a `response_url`.
 
-    `content` is the markdown, or the JSON of a template card, and empty when the body was neither.
-    `after_seconds` counts from the moment the callback was made.
+    `content` is the markdown or the JSON of a template card, and empty if the body is neither. `after_seconds` counts
+    from the creation of the callback.
     """
 
     message_id: str
@@ -34,17 +34,17 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recorded:
-    """Everything seen so far, in the order it came.
+    """Everything recorded so far, in order of arrival.
 
     Attributes:
-        offences: what was done wrong.
+        offences: the broken rules.
         attempts: every POST to a known `response_url` whose request was read.
-        replies: the accepted ones among them.
-        posts: how many POSTs each message id got, those included that were cut off before reading.
-        acknowledged_ids: messages answered with status 200: WeCom will not send these again.
-        acknowledgements: how many answers had which form of an empty reply.
-        media_requests: how many downloads were tried for each message id.
-        listeners: called with each offence and each attempt as it is recorded.
+        replies: the accepted attempts.
+        posts: the number of POSTs for each message id, including those that were cut off before reading.
+        acknowledged_ids: the messages answered with status 200, which WeCom does not send again.
+        acknowledgements: the number of answers with each form of an empty reply.
+        media_requests: the number of download requests for each message id.
+        listeners: called with each offence and each attempt when it is recorded.
     """
 
     def __init__(self) -> None:
@@ -59,21 +59,21 @@ class Recorded:
 
     def offence(self, kind: OffenceKind, message_id: str = "") -> None:
         """Record an offence."""
-        found = Offence(kind, message_id)
-        self.offences.append(found)
-        self._tell(found)
+        offence = Offence(kind, message_id)
+        self.offences.append(offence)
+        self._notify(offence)
 
     def attempt(self, reply: Reply) -> None:
-        """Record a POST, and the reply when it was accepted."""
+        """Record a POST to a `response_url`, accepted or not."""
         self.attempts.append(reply)
         if reply.accepted:
             self.replies.append(reply)
-        self._tell(reply)
+        self._notify(reply)
 
     def replies_to(self, message_id: str) -> list[Reply]:
         """Return the accepted replies to one message."""
         return [reply for reply in self.replies if reply.message_id == message_id]
 
-    def _tell(self, news: Offence | Reply) -> None:
+    def _notify(self, item: Offence | Reply) -> None:
         for listener in self.listeners:
-            listener(news)
+            listener(item)

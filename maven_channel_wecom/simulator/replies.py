@@ -1,4 +1,4 @@
-"""The `response_url` endpoint: one accepted reply for each callback, within an hour."""
+"""The `response_url` endpoint: accepts one reply for each callback, within an hour."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class _Window:
         self.expires_at = expires_at
         self.opened_at = time.perf_counter()
         self.used = False
-        self.closed_to_repeats = False
+        self.retry_is_unsafe = False
         self.accepted: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
 
 class Replies:
-    """Gives out response codes and judges what is POSTed with them.
+    """Issues response codes, and judges the POSTs that use them.
 
     Attributes:
-        faults: scripted answers for the coming POSTs.
+        faults: the faults of coming POSTs.
     """
 
     def __init__(self, recorded: Recorded, *, clock: Callable[[], float], random: Callable[[int], bytes]) -> None:
@@ -49,7 +49,7 @@ class Replies:
         self._by_message: dict[str, _Window] = {}
 
     def open_window(self, message_id: str, *, in_group: bool) -> str:
-        """Return a new response code for a message."""
+        """Open a reply window for a message, and return its response code."""
         code = self._random(_CODE_BYTES).hex()
         expires_at = self._clock() + limits.RESPONSE_URL_SECONDS
         window = _Window(message_id, in_group=in_group, expires_at=expires_at)
@@ -60,13 +60,13 @@ class Replies:
         """Wait for the accepted reply to a message.
 
         Raises:
-            LookupError: the message came without a response_url.
+            LookupError: the message was sent without a response_url.
         """
         window = self._by_message.get(message_id)
         if window is None:
             text = f"message {message_id} was sent without a response_url"
             raise LookupError(text)
-        # Several may wait, and one of them giving up must not end it for all.
+        # Several callers may wait: canceling one must not cancel the shared future.
         return await asyncio.shield(window.accepted)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -76,20 +76,20 @@ class Replies:
         fault = self.faults.take(message_id)
         if window is not None:
             self._recorded.posts[message_id] += 1
-            if window.closed_to_repeats and not window.used:
+            if window.retry_is_unsafe and not window.used:
                 self._recorded.offence("unsafe_repeat", message_id)
-            window.closed_to_repeats = window.closed_to_repeats or (fault is not None and not fault.repeatable)
+            window.retry_is_unsafe = window.retry_is_unsafe or (fault is not None and not fault.repeatable)
 
         async def inspect() -> None:
-            self._settle(window, await _read(request), accept=False)
+            self._process(window, await _read(request), accept=False)
 
         async def accept() -> web.Response:
-            return self._settle(window, await _read(request), accept=True)
+            return self._process(window, await _read(request), accept=True)
 
         return await fault(InterceptedRequest(request, inspect, accept)) if fault else await accept()
 
-    def _settle(self, window: _Window | None, posted: Posted, *, accept: bool) -> web.Response:
-        """Judge, record and, if it may be, accept: in one step, so that two POSTs at once cannot both be first."""
+    def _process(self, window: _Window | None, posted: Posted, *, accept: bool) -> web.Response:
+        """Judge and record a POST, and accept it if valid. Without an await, as two POSTs must not both be first."""
         verdict = self._verdict(window, posted)
         message_id = window.message_id if window else ""
         if verdict.offence:

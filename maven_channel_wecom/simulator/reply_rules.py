@@ -1,6 +1,6 @@
-"""What a POST to a `response_url` must look like (101138), as a function of what was sent.
+"""Judges the form of a POST to a `response_url` (101138), as a pure function.
 
-How often and how late it may come is decided in `replies`.
+`replies` decides whether it arrives in time and for the first time.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _ERRCODES: Final[dict[OffenceKind, int]] = {
     "oversized": errcodes.CONTENT_TOO_LONG,
 }
 
-# JSON itself wants control characters escaped; every other escape is a choice, and one WeCom refuses.
+# JSON requires escapes for control characters only. WeCom refuses all others.
 _NEEDLESS_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u(?!00[01][0-9a-fA-F]|007[fF])[0-9a-fA-F]{4}")
 
 
 class Posted(msgspec.Struct, frozen=True, kw_only=True):
-    """What arrived. `body` is None when it was longer than anybody would read."""
+    """One POST. `body` is None if it exceeded the size limit of the HTTP server."""
 
     method: str
     content_type: str
@@ -47,14 +47,14 @@ class Posted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuleVerdict(msgspec.Struct, frozen=True):
-    """What WeCom makes of a POST: accepted, or an offence. `content` is what was said, as far as it can be read."""
+    """The verdict on a POST: accepted, or an offence. `content` is its text, as far as it can be read."""
 
     content: str = ""
     offence: OffenceKind | None = None
 
     @property
     def errcode(self) -> int:
-        """WeCom's answer (90313)."""
+        """The errcode of WeCom's answer (90313)."""
         return errcodes.OK if self.offence is None else _ERRCODES.get(self.offence, _INVALID_PARAMETER)
 
     def __repr__(self) -> str:
@@ -97,7 +97,7 @@ def _judge_reply(reply: dict[str, Any], *, in_group: bool) -> RuleVerdict:
 def _markdown_offence(content: str) -> OffenceKind | None:
     if not content.strip():
         return "empty"
-    # A lone surrogate is no character and has no bytes; it counts as one that has.
+    # A lone surrogate cannot be encoded: it counts as one byte.
     if len(content.encode("utf-8", "replace")) > limits.MARKDOWN_BYTES:
         return "oversized"
     return None

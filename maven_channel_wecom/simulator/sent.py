@@ -1,4 +1,4 @@
-"""What became of a callback or a URL check that was sent."""
+"""The results of sending a callback or a URL check."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import msgspec
 
 if TYPE_CHECKING:
     from maven_channel_wecom.simulator.callbacks import SealedRequest
+    from maven_channel_wecom.simulator.http_client import HttpAnswer
     from maven_channel_wecom.simulator.offences import OffenceKind
     from maven_channel_wecom.simulator.recorded import Reply
     from maven_channel_wecom.simulator.replies import Replies
-    from maven_channel_wecom.simulator.sending import HttpAnswer
 
 _OK = 200
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -21,10 +21,10 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SentCallback:
-    """One callback and the answer it got.
+    """One callback and its answer.
 
-    `status` is 0 when no answer came. `acknowledgement` is the opened answer, None when there was none that opens.
-    `genuine` is false when it was made to be refused.
+    `status` is 0 if no answer arrived. `acknowledgement` is the plaintext of the answer, None if there was none or it
+    could not be opened. `genuine` is false if the bot should refuse the callback.
     """
 
     message_id: str
@@ -38,15 +38,15 @@ class SentCallback:
 
     @property
     def acknowledged(self) -> bool:
-        """Whether the bot took it: WeCom will not send it again."""
+        """Whether the bot acknowledged the callback: WeCom does not send it again."""
         return self.status == _OK
 
     async def reply(self, within_seconds: float = 10.0) -> Reply:
         """Wait for the accepted reply to this message.
 
         Raises:
-            TimeoutError: none was accepted in time.
-            LookupError: it was sent without a response_url.
+            TimeoutError: no reply was accepted in time.
+            LookupError: the message was sent without a response_url.
         """
         try:
             async with asyncio.timeout(within_seconds):
@@ -60,7 +60,7 @@ class SentCallback:
 
 
 class UrlCheckResult(msgspec.Struct, frozen=True):
-    """What the console says to a callback URL; `offence` is None when it may be saved."""
+    """The console's verdict on a callback URL. `offence` is None if it may be saved."""
 
     status: int
     elapsed_seconds: float
@@ -73,7 +73,7 @@ class UrlCheckResult(msgspec.Struct, frozen=True):
 
     @classmethod
     def judge(cls, answer: HttpAnswer, echo: bytes) -> UrlCheckResult:
-        """Compare the answer with the plaintext of `echostr` (101033: no quotes, no byte order mark, no newline)."""
+        """Compare an answer with the plaintext of `echostr` (101033: no quotes, no byte order mark, no newline)."""
         return cls(answer.status, answer.elapsed_seconds, _offence(answer, echo))
 
 

@@ -1,4 +1,4 @@
-"""WeCom as one object: sends callbacks, takes replies, serves media, and records what a bot does wrong."""
+"""The simulated WeCom: sends callbacks, receives replies, serves media, and records the offences of a bot."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from maven_channel_wecom.simulator.callbacks import (
     seal_callback,
     seal_url_check,
 )
+from maven_channel_wecom.simulator.http_client import BotClient, HttpAnswer, send_bytes
 from maven_channel_wecom.simulator.listening import listen
 from maven_channel_wecom.simulator.recorded import Recorded
-from maven_channel_wecom.simulator.sending import HttpAnswer, Wire, send_bytes
 from maven_channel_wecom.simulator.sent import SentCallback, UrlCheckResult
 
 if TYPE_CHECKING:
@@ -40,18 +40,18 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class SimulatedWeCom:
-    """WeCom for one bot; a context manager that listens on `host` and `port` (0: any free one).
+    """WeCom for one bot: a context manager that listens on `host` and `port` (0: any free port).
 
     Attributes:
-        callback_url: where the bot listens; may be set after the start.
-        credentials: the token and key in force; `use_credentials` replaces them.
-        receive_id: what every envelope names as its receiver; empty for an in-house bot.
+        callback_url: the callback URL of the bot; may be set after the start.
+        credentials: the current token and key; `use_credentials` replaces them.
+        receive_id: the receive id in every envelope; empty for an in-house bot.
         bot_id: `aibotid` of every callback.
-        answer_seconds: how long a callback waits for its answer.
-        url_check_seconds: how long the URL check waits.
-        connections: how many requests to the bot may be open at once; set it before the start.
-        recorded: what was seen.
-        clock: seconds since the epoch, for timestamps and expiries.
+        answer_seconds: timeout for the answer to a callback.
+        url_check_seconds: timeout for the answer to a URL check.
+        connections: maximum number of concurrent requests to the bot; set it before the start.
+        recorded: what the bot did so far.
+        clock: returns seconds since the epoch, for timestamps and expiry.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class SimulatedWeCom:
         self._replies = replies.Replies(self.recorded, clock=clock, random=random)
         self._media = media.MediaStore(self.recorded, clock=clock, random=random)
         self._runner: web.AppRunner | None = None
-        self._wire: Wire | None = None
+        self._client: BotClient | None = None
         self._base_url = ""
 
     async def __aenter__(self) -> Self:
@@ -89,42 +89,42 @@ class SimulatedWeCom:
         app.router.add_route("*", replies.REPLY_PATH, self._replies.handle)
         app.router.add_get(media.MEDIA_PATH, self._media.handle)
         self._runner, self._base_url = await listen(app, self._host, self._port)
-        self._wire = Wire(self.connections)
+        self._client = BotClient(self.connections)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._wire is not None:
-            await self._wire.close()
+        if self._client is not None:
+            await self._client.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
     @property
     def base_url(self) -> str:
-        """Where the simulator listens, without a slash at the end; empty before the start."""
+        """The URL of the simulator, without a trailing slash; empty before the start."""
         return self._base_url
 
     @property
     def reply_faults(self) -> FaultScript[Fault]:
-        """Scripted answers for the coming POSTs to a response_url."""
+        """The faults of coming POSTs to a response_url."""
         return self._replies.faults
 
     @property
     def media_faults(self) -> FaultScript[MediaFault]:
-        """Scripted answers for the coming media downloads."""
+        """The faults of coming media downloads."""
         return self._media.faults
 
     def use_credentials(self, *, token: str, encoding_aes_key: str) -> None:
-        """Seal everything from now on with these; ValueError when the key is not an EncodingAESKey."""
+        """Replace the credentials. Raises ValueError if the key is not an EncodingAESKey."""
         self.credentials = Credentials(token, cipher.decode_key(encoding_aes_key))
 
     def new_message_id(self) -> str:
-        """Return a message id as WeCom makes them, for scripting faults before the message is sent."""
+        """Return a message id in WeCom's format, to script faults before the message is sent."""
         return self._random(16).hex()
 
     async def check_url(self) -> UrlCheckResult:
-        """Do what the console does when an operator saves the callback URL (101033)."""
+        """Check the callback URL as the console does before it saves it (101033)."""
         echo = str(10**18 + int.from_bytes(self._random(7), "big")).encode()
         request = seal_url_check(
             echo, self.credentials, receive_id=self.receive_id, timestamp=int(self.clock()), random=self._random
@@ -146,19 +146,19 @@ class SimulatedWeCom:
         credentials: Credentials | None = None,
         at: str = "",
     ) -> SentCallback:
-        """Send a message or an event and judge the answer.
+        """Send a message or an event, and judge the answer.
 
         Args:
-            message: what the user does.
-            user: who does it.
-            group: where; empty for the single chat with the bot.
-            quote: what the user quotes.
-            message_id: one of `new_message_id`, or anything else to be sent as `msgid`.
-            credentials: seal it with these, as a stranger would: then no status is an offence.
-            at: another callback URL than `callback_url`, as a balancer would choose among replicas.
+            message: the message or event.
+            user: the sender.
+            group: the group; empty for the single chat with the bot.
+            quote: the message that the user quotes.
+            message_id: `msgid`; empty for a new one.
+            credentials: other credentials to seal it with, as an attacker would; the bot may then refuse it.
+            at: another callback URL than `callback_url`, as a load balancer chooses among replicas.
 
         Raises:
-            ValueError: WeCom does not send such a message from a group.
+            ValueError: WeCom does not send this kind of message from a group.
         """
         message_id = message_id or self.new_message_id()
         sealing = credentials or self.credentials
@@ -180,11 +180,11 @@ class SimulatedWeCom:
         return await self._deliver(message_id, opened, request, genuine=credentials is None, at=at)
 
     async def send_plaintext(self, opened: bytes, *, message_id: str = "") -> SentCallback:
-        """Seal and send any bytes in place of a callback's JSON; only a server error or a bad 200 is an offence."""
+        """Seal and send any bytes instead of a callback's JSON. Only a server error or a bad 200 is an offence."""
         return await self._deliver(message_id, opened, self._seal(opened, self.credentials), genuine=False)
 
     async def redeliver(self, sent: SentCallback, *, verbatim: bool = False, at: str = "") -> SentCallback:
-        """Send a callback again: under a new nonce, timestamp and ciphertext, or byte for byte the same."""
+        """Send a callback again: resealed with a new nonce and timestamp or, if `verbatim`, byte for byte the same."""
         request = sent.request if verbatim else self._seal(sent.plaintext, self.credentials, after=sent.request)
         return await self._deliver(sent.message_id, sent.plaintext, request, genuine=sent.genuine, at=at)
 
@@ -198,11 +198,11 @@ class SimulatedWeCom:
         within_seconds: float | None = None,
         at: str = "",
     ) -> HttpAnswer:
-        """Send any HTTP request to the callback URL; nothing about its answer is an offence."""
-        if self._wire is None:
+        """Send any HTTP request to the callback URL. No answer to it is an offence."""
+        if self._client is None:
             text = "the simulator is not started"
             raise RuntimeError(text)
-        return await self._wire.request(
+        return await self._client.request(
             method,
             at or self.callback_url,
             query=query,
@@ -212,7 +212,7 @@ class SimulatedWeCom:
         )
 
     async def send_bytes(self, data: bytes, *, within_seconds: float | None = None) -> bytes:
-        """Send bytes that need not be HTTP to the bot's port, and return what comes back."""
+        """Send any bytes to the bot's port, and return what comes back."""
         limit = self.answer_seconds if within_seconds is None else within_seconds
         return await send_bytes(self.callback_url, data, within_seconds=limit)
 

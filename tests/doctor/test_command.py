@@ -172,7 +172,7 @@ async def test_a_url_needs_a_channel_if_there_are_several_bots(doctor: Doctor, t
 def test_an_invalid_url_exits_2_and_is_not_repeated(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, url: str
 ) -> None:
-    """It may contain a password."""
+    """A URL may contain a password."""
     with pytest.raises(SystemExit) as caught:
         main(["doctor", "--config", str(tmp_path / "config.json"), "--url", url])
     assert caught.value.code == 2

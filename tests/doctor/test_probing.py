@@ -55,7 +55,7 @@ async def test_a_listener_on_all_addresses_is_found(doctor: Doctor, tmp_path: Pa
 
 
 def test_a_host_that_is_not_an_address_is_not_local() -> None:
-    """It is too long for a name, so no resolver is asked."""
+    """The host is too long for a name, so the resolver is not used."""
     assert probing.probe_port("x" * 64, 9886) == "not_local"
 
 

@@ -27,7 +27,7 @@ async def diagnose_through(doctor: Doctor, folder: Path, address: str, bot: Site
 
 
 async def test_with_a_url_a_request_also_goes_through_the_proxy(doctor: Doctor, tmp_path: Path) -> None:
-    """It takes the path of replies, with user and password. The check of public_url goes directly, as WeCom does."""
+    """The request goes out as replies do, with user and password; public_url is checked directly, as by WeCom."""
     async with FakeBot() as bot, HttpProxy(bot.port, user="user", password=PASSWORD) as proxy:
         found = await diagnose_through(doctor, tmp_path, f"http://user:{PASSWORD}@127.0.0.1:{proxy.port}", bot)
         refused = await diagnose_through(doctor, tmp_path, f"http://user:canary@127.0.0.1:{proxy.port}", bot)
@@ -117,7 +117,7 @@ async def test_a_proxy_that_does_not_forward_is_reported(
 
 
 async def test_without_a_url_the_proxy_is_only_connected_to(doctor: Doctor, tmp_path: Path) -> None:
-    """Neither its password nor its address is sent or shown."""
+    """The password of the proxy is not sent, and its address is not shown."""
     async with HttpProxy() as proxy:
         address = f"http://user:{PASSWORD}@127.0.0.1:{proxy.port}"
         up = await doctor.diagnose(bot_config(tmp_path, proxy=address))

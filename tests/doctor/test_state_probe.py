@@ -26,7 +26,7 @@ async def test_state_in_memory_is_a_warning(doctor: Doctor, tmp_path: Path) -> N
 
 
 async def test_a_missing_state_file_is_not_created(doctor: Doctor, tmp_path: Path) -> None:
-    """It would belong to the user who runs the doctor."""
+    """A file created here would belong to the user who runs the doctor."""
     path = tmp_path / "wecom.db"
     found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{path}"))
     assert found.outcome("state") == "ok"

@@ -47,7 +47,7 @@ async def test_the_right_text_passes(doctor: Doctor, tmp_path: Path) -> None:
     ],
 )
 async def test_a_wrong_status_is_explained(doctor: Doctor, tmp_path: Path, status: str, sentence: str) -> None:
-    """The text itself is right."""
+    """The bot answers with the right text, but not with status 200."""
     sentence = sentence.replace("{b}", "b")
     async with FakeBot(status=status) as bot:
         found = await doctor.diagnose(bot_config(tmp_path, port=bot.port, path="/a/b"))
@@ -105,7 +105,7 @@ async def test_a_redirect_is_not_followed_and_only_its_host_is_shown(
 
 
 async def test_a_login_in_front_is_not_mistaken_for_a_wrong_token(doctor: Doctor, tmp_path: Path) -> None:
-    """Both are answered with 401."""
+    """A login page and a wrong token are both answered with 401."""
     async with FakeBot(status="401 Unauthorized", headers="WWW-Authenticate: Basic\r\n") as bot:
         found = await doctor.diagnose(bot_config(tmp_path), "--url", bot.url)
     assert "asks for a login" in found.detail("public_url")

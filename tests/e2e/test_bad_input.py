@@ -21,7 +21,7 @@ from tests.e2e.deployment import Deployment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from maven_channel_wecom.simulator.sending import HttpAnswer
+    from maven_channel_wecom.simulator.http_client import HttpAnswer
     from tests.e2e.watch import Watch
 
 HEAD = bytes(16)
@@ -97,7 +97,7 @@ async def test_every_undecipherable_callback_gets_the_same_answer(watch: Watch, 
 
 @pytest.mark.parametrize("opened", MALFORMED_PLAINTEXT, ids=range(len(MALFORMED_PLAINTEXT)))
 async def test_a_sealed_callback_of_the_wrong_shape_is_400(watch: Watch, opened: bytes) -> None:
-    """The body is that of an undecipherable callback."""
+    """Status and body are those of an undecipherable callback."""
     async with Deployment(watch) as deployment:
         request = seal_callback(
             opened, deployment.wecom.credentials, receive_id="", timestamp=int(time.time()), random=os.urandom
@@ -173,7 +173,7 @@ async def test_a_wrong_signature_is_401(watch: Watch) -> None:
 
 
 async def test_a_callback_for_another_receiver_is_400(watch: Watch) -> None:
-    """The body is that of an undecipherable callback."""
+    """Status and body are those of an undecipherable callback."""
     async with Deployment(watch, receive_id="ww-this-company") as deployment:
         opened = b'{"msgid":"m","msgtype":"text","text":{"content":"not for this company"}}'
         request = seal_callback(
@@ -187,7 +187,7 @@ async def test_a_callback_for_another_receiver_is_400(watch: Watch) -> None:
 
 @pytest.mark.parametrize("skew_seconds", [-61, 61], ids=["old", "from the future"])
 async def test_a_callback_beyond_max_skew_seconds_is_401(watch: Watch, skew_seconds: int) -> None:
-    """Without the limit, a callback of any age is accepted."""
+    """Without `maxSkewSeconds`, a callback of any age is accepted."""
     opened = b'{"msgid":"m","msgtype":"text","from":{"userid":"a"},"text":{"content":"at the wrong time"}}'
     for settings, status in (({"maxSkewSeconds": 60}, 401), ({"maxSkewSeconds": 3600}, 200), ({}, 200)):
         async with Deployment(watch, settings) as deployment:

@@ -63,7 +63,6 @@ TESTED_ELSEWHERE = {
     "simulator/media.py": "tests/simulator/test_wecom.py: the simulator is tested as one program",
     "simulator/media_faults.py": "tests/simulator/test_faults.py",
     "simulator/replies.py": "tests/simulator/test_wecom.py: the simulator is tested as one program",
-    "simulator/sending.py": "tests/simulator/test_callbacks.py",
     "state/redis/scripts.py": "tests/state/redis/test_store.py: every script is one operation of the store",
 }
 """Modules without a test file of the same name, each with where it is tested or why it is not."""

@@ -1,4 +1,4 @@
-"""A tiny correct bot, and ways to spoil it: the simulator is judged by what it says about them."""
+"""A small correct bot whose behaviour a test can break, to see what the simulator records."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
-class Posted:
-    """What a POST to a response_url came to: status 0 and errcode None when no answer was readable."""
+class PostResult:
+    """The answer to a POST to a response_url: status 0 if there was none, errcode None if it could not be read."""
 
     status: int
     errcode: int | None
@@ -40,7 +40,7 @@ class Posted:
 class Bot:
     """Echoes text, describes media, answers each message once.
 
-    Replace an attribute to spoil it: `echo` makes the answer to a URL check, `answer` the one to a callback.
+    Replace an attribute to break it: `echo` makes the answer to a URL check, `answer` the answer to a callback.
     """
 
     credentials: Credentials
@@ -51,8 +51,7 @@ class Bot:
     replies: bool = True
     prefix: str = ""
     describe: Callable[[object], str] | None = None
-    seen: list[Callback] = field(default_factory=list)
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    received: list[Callback] = field(default_factory=list)
     url: str = ""
 
     async def __aenter__(self) -> Self:
@@ -65,7 +64,7 @@ class Bot:
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/wecom/bot"
         self._session = aiohttp.ClientSession()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._known: set[str] = set()
+        self._message_ids: set[str] = set()
         return self
 
     async def __aexit__(
@@ -79,17 +78,17 @@ class Bot:
 
     async def post(
         self, url: str, body: bytes, *, method: str = "POST", headers: dict[str, str] | None = None
-    ) -> Posted:
-        """Send one request to a response_url and read what came back."""
+    ) -> PostResult:
+        """Send one request to a response_url and read the answer."""
         try:
             async with self._session.request(method, url, data=io.BytesIO(body), headers=headers or JSON) as response:
                 answer = read_answer(await response.read())
-                return Posted(response.status, answer.errcode if answer else None)
+                return PostResult(response.status, answer.errcode if answer else None)
         except (aiohttp.ClientError, ConnectionError):
-            return Posted(0, None)
+            return PostResult(0, None)
 
     async def fetch(self, url: str) -> tuple[int, bytes, str]:
-        """Return status, body and file name of a download of a URL requested exactly as given."""
+        """Download a URL exactly as given, and return status, body and file name."""
         async with self._session.get(URL(url, encoded=True)) as response:
             name = media.file_name(response.headers.get("Content-Disposition", ""))
             return response.status, await response.read(), name
@@ -105,10 +104,9 @@ class Bot:
             callback = read_callback(opened.message)
         except CallbackRejected as refusal:
             return web.Response(status=refusal.status)
-        self.seen.append(callback)
-        self.arrived.set()
-        if callback.message_id not in self._known:
-            self._known.add(callback.message_id)
+        self.received.append(callback)
+        if callback.message_id not in self._message_ids:
+            self._message_ids.add(callback.message_id)
             if self.replies and callback.response_url:
                 task = asyncio.create_task(self._reply(callback))
                 self._tasks.add(task)
@@ -128,8 +126,8 @@ class Bot:
 
     async def _reply(self, callback: Callback) -> None:
         describe = self.describe
-        words = [describe(item) if describe else await self._describe(item) for item in callback.items]
-        text = self.prefix + " ".join(words)
+        descriptions = [describe(item) if describe else await self._describe(item) for item in callback.items]
+        text = self.prefix + " ".join(descriptions)
         if len(text.encode()) > 20_480:
             text = text.encode()[:20_400].decode(errors="ignore") + "\n\n(cut)"
         for _ in range(3):

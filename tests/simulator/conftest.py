@@ -1,4 +1,4 @@
-"""A simulator and a correct bot that know each other."""
+"""A simulator, and a correct bot that it sends callbacks to."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-class HandClock:
-    """A clock that stands still until a test moves it."""
+class ManualClock:
+    """A clock that only the test moves."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -25,12 +25,12 @@ class HandClock:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-async def wecom(clock: HandClock) -> AsyncIterator[SimulatedWeCom]:
+async def wecom(clock: ManualClock) -> AsyncIterator[SimulatedWeCom]:
     async with SimulatedWeCom(token=new_token(), encoding_aes_key=new_encoding_aes_key(), clock=clock) as started:
         yield started
 

@@ -1,4 +1,4 @@
-"""Which answers to a callback are the empty reply that WeCom allows."""
+"""The empty replies that WeCom allows as answer to a callback, and what is wrong with other answers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from maven_channel_wecom.simulator.acknowledgements import Acknowledgement, read
 from maven_channel_wecom.simulator.callbacks import SealedRequest, seal_callback
 from tests.suite_watch import new_encoding_aes_key, new_token
 
-RECEIVER = "ww1"
+RECEIVE_ID = "ww1"
 
 
 @pytest.fixture
 def request_() -> SealedRequest:
     credentials = Credentials(new_token(), decode_key(new_encoding_aes_key()))
-    return seal_callback(b"{}", credentials, receive_id=RECEIVER, timestamp=int(time.time()), random=os.urandom)
+    return seal_callback(b"{}", credentials, receive_id=RECEIVE_ID, timestamp=int(time.time()), random=os.urandom)
 
 
-def sealed(request: SealedRequest, text: bytes, *, nonce: str = "", receive_id: str = RECEIVER) -> bytes:
+def sealed(request: SealedRequest, text: bytes, *, nonce: str = "", receive_id: str = RECEIVE_ID) -> bytes:
     answer = envelope.seal(
         request.credentials,
         text,
@@ -38,23 +38,23 @@ def sealed(request: SealedRequest, text: bytes, *, nonce: str = "", receive_id: 
 
 @pytest.mark.parametrize(("text", "form"), [(b'"success"', "success"), (b"{}", "empty_object")])
 def test_an_empty_reply_has_its_form(request_: SealedRequest, text: bytes, form: str) -> None:
-    found = read_acknowledgement(sealed(request_, text), request_, RECEIVER)
+    found = read_acknowledgement(sealed(request_, text), request_, RECEIVE_ID)
     assert (found.opened, found.form, found.offence) == (text, form, None)
 
 
-def test_an_empty_body_is_one_too(request_: SealedRequest) -> None:
-    assert read_acknowledgement(b"", request_, RECEIVER) == Acknowledgement(b"", form="empty_body")
+def test_an_empty_body_is_an_empty_reply(request_: SealedRequest) -> None:
+    assert read_acknowledgement(b"", request_, RECEIVE_ID) == Acknowledgement(b"", form="empty_body")
 
 
 @pytest.mark.parametrize("body", [b"success", b"{}", b'{"encrypt":"x"}', b"\xff"])
-def test_what_is_not_sealed_is_an_offence(request_: SealedRequest, body: bytes) -> None:
-    assert read_acknowledgement(body, request_, RECEIVER).offence == "unsealed_answer"
+def test_an_unsealed_answer_is_an_offence(request_: SealedRequest, body: bytes) -> None:
+    assert read_acknowledgement(body, request_, RECEIVE_ID).offence == "unsealed_answer"
 
 
-def test_another_nonce_another_receiver_and_other_words_are_offences(request_: SealedRequest) -> None:
+def test_another_nonce_receive_id_or_content_is_an_offence(request_: SealedRequest) -> None:
     found = [
-        read_acknowledgement(sealed(request_, b'"success"', nonce="1234567890"), request_, RECEIVER),
-        read_acknowledgement(sealed(request_, b'"success"', receive_id="ww2"), request_, RECEIVER),
-        read_acknowledgement(sealed(request_, b'"hello"'), request_, RECEIVER),
+        read_acknowledgement(sealed(request_, b'"success"', nonce="1234567890"), request_, RECEIVE_ID),
+        read_acknowledgement(sealed(request_, b'"success"', receive_id="ww2"), request_, RECEIVE_ID),
+        read_acknowledgement(sealed(request_, b'"hello"'), request_, RECEIVE_ID),
     ]
     assert [each.offence for each in found] == ["unsealed_answer", "wrong_receive_id", "unexpected_answer"]

@@ -1,4 +1,4 @@
-"""The JSON of each callback against the fields of 100719 and 101027, and the sealing of it."""
+"""The JSON of each callback, compared with 100719 and 101027, and its sealing."""
 
 from __future__ import annotations
 
@@ -76,26 +76,23 @@ def read(
     ],
     ids=["text", "voice", "image", "file", "video", "image_by_id", "mixed", "unknown"],
 )
-def test_a_message_has_wecoms_fields(message: Message, payload: dict[str, Any]) -> None:
-    """Common fields and the payload under the name of its type, media URLs with the trailing space of the samples."""
+def test_a_message_has_the_documented_fields(message: Message, payload: dict[str, Any]) -> None:
+    """Media URLs end with the space that they have in WeCom's samples."""
     assert read(message) == COMMON | payload
 
 
 def test_a_group_message_names_the_group_and_keeps_the_mention() -> None:
-    """`chatid` is there in groups only."""
     found = read(Text("@Maven hi"), GROUP)
     assert (found["chattype"], found["chatid"], found["text"]["content"]) == ("group", "wr1", "@Maven hi")
 
 
 @pytest.mark.parametrize("message", [Voice("x"), Image(b""), File(b"", "f"), Video(b""), EnterChat()])
-def test_what_wecom_sends_from_single_chats_only_is_not_sent_from_a_group(message: Message) -> None:
-    """The simulator does not make up callbacks WeCom never sends."""
+def test_messages_of_single_chats_only_cannot_be_sent_from_a_group(message: Message) -> None:
     with pytest.raises(ValueError, match=f"no {type(message).__name__} from a group"):
         read(message, GROUP)
 
 
 def test_a_quote_has_the_shape_of_a_message() -> None:
-    """The quoted picture stands next to the text, in the same structure."""
     found = read(Text("what is this"), GROUP, quote=Image(b"x", "q.png"))
     assert found["quote"] == {"msgtype": "image", "image": {"url": "http://store/q.png?sign=a%3Db "}}
     assert found["msgtype"] == "text"
@@ -123,19 +120,17 @@ def test_a_quote_has_the_shape_of_a_message() -> None:
     ],
     ids=["enter_chat", "card_click", "praise", "complaint"],
 )
-def test_an_event_carries_its_time_and_its_object(message: Message, event: dict[str, Any]) -> None:
-    """`create_time` is on events only, and the spelling is that of the samples."""
+def test_an_event_has_its_time_and_its_object(message: Message, event: dict[str, Any]) -> None:
     found = read(message)
     assert (found["msgtype"], found["create_time"], found["event"]) == ("event", 1_800_000_000, event)
 
 
-def test_entering_a_chat_says_nothing_of_the_chat() -> None:
-    """The sample of this event has neither chattype nor chatid nor, here, a response_url."""
+def test_enter_chat_has_no_chat_fields() -> None:
+    """WeCom's sample of this event has neither chattype nor chatid, and the event has no response_url."""
     assert {"chattype", "chatid", "response_url"}.isdisjoint(read(EnterChat(), url=""))
 
 
 def test_a_stream_refresh_names_its_stream() -> None:
-    """WeCom asks for the next piece by the id the bot chose."""
     assert read(StreamRefresh("s1"), url="")["stream"] == {"id": "s1"}
 
 
@@ -145,15 +140,13 @@ def credentials() -> Credentials:
 
 
 def test_a_sealed_callback_opens_to_its_plaintext(credentials: Credentials) -> None:
-    """Signature, ciphertext, frame and receive id are those of the protocol."""
     request = seal_callback(b'{"a":1}', credentials, receive_id="ww1", timestamp=1_800_000_000, random=os.urandom)
     query = envelope.read_query({key: values[0] for key, values in parse_qs(request.query).items()})
     opened = envelope.open_envelope([credentials], query, envelope.read_body(request.body), receive_id="ww1")
     assert opened.message == b'{"a":1}'
 
 
-def test_two_seals_of_one_plaintext_share_nothing(credentials: Credentials) -> None:
-    """Nonce and ciphertext are new each time."""
+def test_sealing_twice_gives_another_nonce_and_ciphertext(credentials: Credentials) -> None:
     first, second = (
         seal_callback(b"{}", credentials, receive_id="", timestamp=1_800_000_000, random=os.urandom) for _ in range(2)
     )
@@ -162,24 +155,14 @@ def test_two_seals_of_one_plaintext_share_nothing(credentials: Credentials) -> N
 
 
 def test_the_echo_of_a_url_check_is_percent_encoded(credentials: Credentials) -> None:
-    """Plus, slash and equals sign of base64 never stand raw in the query."""
     for _ in range(20):
         request = seal_url_check(b"1" * 40, credentials, receive_id="", timestamp=1_800_000_000, random=os.urandom)
         echo = request.query.partition("echostr=")[2]
         assert not set("+/=") & set(echo)
 
 
-def test_generated_credentials_have_wecoms_form() -> None:
-    """43 letters and digits that decode to 32 bytes, different each time."""
-    key = new_encoding_aes_key()
-    assert (len(key), len(decode_key(key)), key.isalnum()) == (43, 32, True)
-    assert new_encoding_aes_key() != key
-    assert new_token() != new_token()
-
-
 @pytest.mark.parametrize(
     "value", [Text("CANARY"), Voice("CANARY"), File(b"CANARY", "CANARY"), Mixed((Text("CANARY"),))], ids=repr
 )
-def test_a_message_does_not_show_what_it_says(value: Message) -> None:
-    """Values end up in tracebacks."""
+def test_a_repr_does_not_show_the_content(value: Message) -> None:
     assert "CANARY" not in repr(value)

@@ -1,4 +1,4 @@
-"""The console against a correct bot, and as a process with a keyboard that is a pipe."""
+"""The console with a correct bot, and as a process that reads from a pipe."""
 
 from __future__ import annotations
 
@@ -32,78 +32,73 @@ async def typed(*lines: str) -> AsyncIterator[str]:
         yield line
 
 
-async def play(wecom: SimulatedWeCom, *lines: str) -> list[str]:
-    said: list[str] = []
+async def run_lines(wecom: SimulatedWeCom, *lines: str) -> list[str]:
+    printed: list[str] = []
     async with asyncio.timeout(30):
-        await console.run_console(wecom, typed(*lines), said.append, user="alice")
-    return said
+        await console.run_console(wecom, typed(*lines), printed.append, user="alice")
+    return printed
 
 
 async def test_a_typed_line_is_sent_and_its_reply_printed(wecom: SimulatedWeCom, bot: Bot) -> None:
-    """Also when the input ends right after it."""
-    said = await play(wecom, "hello", "", "/voice spoken")
-    assert said[1].startswith("URL check passed")
-    assert [line for line in said if line.startswith("-> acknowledged")]
-    assert sorted(line.rpartition(": ")[2] for line in said if line.startswith("<- reply")) == ["hello", "spoken"]
+    """The input ends right after the last line, before its reply arrives."""
+    printed = await run_lines(wecom, "hello", "", "/voice spoken")
+    assert printed[1].startswith("URL check passed")
+    assert [line for line in printed if line.startswith("-> acknowledged")]
+    assert sorted(line.rpartition(": ")[2] for line in printed if line.startswith("<- reply")) == ["hello", "spoken"]
 
 
-async def test_pictures_and_files_are_read_from_disk(wecom: SimulatedWeCom, bot: Bot, tmp_path: Path) -> None:
-    """And a path that cannot be read is a sentence."""
+async def test_pictures_and_files_are_read_from_disk_and_read_errors_are_explained(
+    wecom: SimulatedWeCom, bot: Bot, tmp_path: Path
+) -> None:
     picture = tmp_path / "p.png"
     picture.write_bytes(draw_png(2, 2))
-    said = await play(wecom, f"/image {picture}", f"/file {picture}", f"/image {tmp_path / 'none.png'}")
-    replies = sorted(line.rpartition(": ")[2] for line in said if line.startswith("<- reply"))
+    printed = await run_lines(wecom, f"/image {picture}", f"/file {picture}", f"/image {tmp_path / 'none.png'}")
+    replies = sorted(line.rpartition(": ")[2] for line in printed if line.startswith("<- reply"))
     assert [reply[:16] for reply in replies] == ["[file image/png,", "[image image/png"]
-    assert f"cannot read {tmp_path / 'none.png'}: No such file or directory" in said
+    assert f"cannot read {tmp_path / 'none.png'}: No such file or directory" in printed
 
 
 async def test_user_and_group_can_be_changed(wecom: SimulatedWeCom, bot: Bot) -> None:
-    """`/group` alone goes back to the single chat."""
-    await play(wecom, "/user bob", "/group wr1", "one", "/group", "two", "/quit", "three")
-    assert [(seen.sender_id, seen.chat_id) for seen in bot.seen] == [("bob", "wr1"), ("bob", "bob")]
+    await run_lines(wecom, "/user bob", "/group wr1", "one", "/group", "two", "/quit", "three")
+    assert [(callback.sender_id, callback.chat_id) for callback in bot.received] == [("bob", "wr1"), ("bob", "bob")]
 
 
-async def test_what_wecom_does_not_send_from_a_group_is_explained(wecom: SimulatedWeCom, bot: Bot) -> None:
-    """The console does not end over it."""
-    said = await play(wecom, "/group wr1", "/voice x", "hello")
-    assert "WeCom sends no Voice from a group; /group alone goes back to the single chat" in said
-    assert len(bot.seen) == 1
+async def test_a_message_that_cannot_be_sent_from_a_group_is_explained(wecom: SimulatedWeCom, bot: Bot) -> None:
+    printed = await run_lines(wecom, "/group wr1", "/voice x", "hello")
+    assert "WeCom sends no Voice from a group; /group alone goes back to the single chat" in printed
+    assert len(bot.received) == 1
 
 
-async def test_again_delivers_the_last_message_again(wecom: SimulatedWeCom, bot: Bot) -> None:
-    """The bot sees it twice and answers once."""
-    said = await play(wecom, "/again", "hello", "/again")
-    assert "nothing was sent yet" in said
-    assert len({seen.message_id for seen in bot.seen}) == 1
-    assert len(bot.seen) == 2
+async def test_again_redelivers_the_last_message(wecom: SimulatedWeCom, bot: Bot) -> None:
+    printed = await run_lines(wecom, "/again", "hello", "/again")
+    assert "nothing was sent yet" in printed
+    assert len({callback.message_id for callback in bot.received}) == 1
+    assert len(bot.received) == 2
     assert len(wecom.recorded.replies) == 1
 
 
-async def test_an_unknown_command_shows_the_commands(wecom: SimulatedWeCom, bot: Bot) -> None:
-    """Instead of sending it to the bot."""
-    said = await play(wecom, "/nonsense", "/image")
-    assert len([line for line in said if "/again" in line]) == 3
-    assert bot.seen == []
+async def test_an_unknown_command_prints_the_help_and_sends_nothing(wecom: SimulatedWeCom, bot: Bot) -> None:
+    printed = await run_lines(wecom, "/nonsense", "/image")
+    assert len([line for line in printed if "/again" in line]) == 3
+    assert bot.received == []
 
 
-async def test_offences_are_printed_as_they_come(wecom: SimulatedWeCom, bot: Bot) -> None:
-    """With the rule that was broken."""
+async def test_offences_are_printed(wecom: SimulatedWeCom, bot: Bot) -> None:
     bot.acknowledgement = b'"done"'
-    said = await play(wecom, "hello")
-    assert "!! unexpected_answer: the answer to a callback is none of the empty replies" in said
+    printed = await run_lines(wecom, "hello")
+    assert "!! unexpected_answer: the answer to a callback is none of the empty replies" in printed
 
 
-async def test_a_bot_that_is_silent_is_reported(wecom: SimulatedWeCom, bot: Bot) -> None:
-    """A failed URL check and a refused reply are said too, and the console goes on."""
+async def test_a_failed_url_check_and_a_refused_reply_are_printed(wecom: SimulatedWeCom, bot: Bot) -> None:
     bot.replies = False
     async with asyncio.timeout(30):
-        said: list[str] = []
-        await console.run_console(wecom, typed("x", "/quit"), said.append, user="alice")
-        await bot.post(bot.seen[0].response_url, markdown_body(""))
+        printed: list[str] = []
+        await console.run_console(wecom, typed("x", "/quit"), printed.append, user="alice")
+        await bot.post(bot.received[0].response_url, markdown_body(""))
         wecom.callback_url = wecom.base_url
-        await console.run_console(wecom, typed("/quit"), said.append, user="alice")
-    assert any(line.startswith("<- refused reply") for line in said)
-    assert "URL check failed: WeCom's console would not save this URL" in said
+        await console.run_console(wecom, typed("/quit"), printed.append, user="alice")
+    assert any(line.startswith("<- refused reply") for line in printed)
+    assert "URL check failed: WeCom's console would not save this URL" in printed
 
 
 def arguments(*given: str) -> argparse.Namespace:
@@ -122,10 +117,9 @@ def arguments(*given: str) -> argparse.Namespace:
     ],
     ids=["key", "token", "scheme", "address"],
 )
-def test_wrong_arguments_are_one_sentence(
+def test_wrong_arguments_exit_2_with_one_sentence_without_the_key(
     given: list[str], sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 2, and neither traceback nor secret."""
     monkeypatch.delenv(console.TOKEN_VARIABLE, raising=False)
     monkeypatch.delenv(console.KEY_VARIABLE, raising=False)
     assert console.main(arguments(*given)) == 2
@@ -135,8 +129,7 @@ def test_wrong_arguments_are_one_sentence(
     assert KEY not in error
 
 
-def test_a_port_in_use_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    """It names the port and the way out."""
+def test_a_port_in_use_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -147,7 +140,7 @@ def test_a_port_in_use_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.parametrize("ending", ["end of input", "interrupt"])
 async def test_the_command_ends_cleanly(ending: str, wecom: SimulatedWeCom) -> None:
-    """End of input and Ctrl-C both give exit code 0 and nothing on stderr; the secrets come from the environment."""
+    """The token and the key come from the environment."""
     code = (
         "import argparse, sys; from maven_channel_wecom.simulator import console as c; p = argparse.ArgumentParser();"
     )

@@ -1,4 +1,4 @@
-"""Secrets of the form that WeCom's console generates."""
+"""Generated credentials."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ def test_a_token_is_letters_and_digits() -> None:
     assert len(new_token()) == 32
 
 
-def test_a_key_decodes_to_32_bytes() -> None:
-    assert len(decode_key(new_encoding_aes_key())) == 32
+def test_a_key_has_43_letters_and_digits_that_decode_to_32_bytes() -> None:
+    key = new_encoding_aes_key()
+    assert (len(key), len(decode_key(key)), key.isalnum()) == (43, 32, True)
 
 
-def test_no_two_are_the_same() -> None:
+def test_each_call_gives_another_token_and_key() -> None:
     assert len({new_token() for _ in range(10)}) == 10
     assert len({new_encoding_aes_key() for _ in range(10)}) == 10

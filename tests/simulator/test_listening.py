@@ -1,4 +1,4 @@
-"""Where the simulator listens."""
+"""The simulator's HTTP server."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def application() -> web.Application:
     return app
 
 
-@pytest.mark.parametrize(("host", "beginning"), [("127.0.0.1", "http://127.0.0.1:"), ("::1", "http://[::1]:")])
-async def test_the_url_leads_to_the_application(host: str, beginning: str) -> None:
+@pytest.mark.parametrize(("host", "prefix"), [("127.0.0.1", "http://127.0.0.1:"), ("::1", "http://[::1]:")])
+async def test_the_url_leads_to_the_application(host: str, prefix: str) -> None:
     runner, url = await listen(application(), host, 0)
     async with aiohttp.ClientSession() as session, session.get(f"{url}/") as response:
         assert await response.text() == "here"
-    assert url.startswith(beginning)
+    assert url.startswith(prefix)
     await runner.cleanup()
 
 

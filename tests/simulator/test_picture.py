@@ -12,13 +12,13 @@ from maven_channel_wecom.simulator.picture import draw_png
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (8, 3), (256, 256)])
-def test_it_is_a_png_of_the_size_asked_for(width: int, height: int) -> None:
+def test_the_picture_is_a_png_of_the_given_size(width: int, height: int) -> None:
     picture = draw_png(width, height)
     assert filetype.guess_mime(picture) == "image/png"
     assert struct.unpack(">II", picture[16:24]) == (width, height)
 
 
-def test_every_chunk_has_its_checksum() -> None:
+def test_every_chunk_has_a_valid_checksum() -> None:
     picture = draw_png(8, 3)
     kinds, at = [], 8
     while at < len(picture):

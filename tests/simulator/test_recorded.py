@@ -1,4 +1,4 @@
-"""What the simulator saw, in the order it came."""
+"""The record of attempts, replies and offences."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def test_only_an_accepted_attempt_is_a_reply() -> None:
     assert recorded.replies_to("b") == [reply("b", accepted=True)]
 
 
-def test_listeners_hear_everything_as_it_is_recorded() -> None:
-    heard: list[Offence | Reply] = []
+def test_listeners_receive_everything_that_is_recorded() -> None:
+    notified: list[Offence | Reply] = []
     recorded = Recorded()
-    recorded.listeners.append(heard.append)
+    recorded.listeners.append(notified.append)
     recorded.offence("late", "a")
     recorded.attempt(reply("a", accepted=False))
-    assert heard == [*recorded.offences, *recorded.attempts]
+    assert notified == [*recorded.offences, *recorded.attempts]
 
 
-def test_a_repr_does_not_show_what_was_said() -> None:
+def test_a_repr_does_not_show_the_content() -> None:
     assert "canary" not in repr(reply("a", accepted=True))

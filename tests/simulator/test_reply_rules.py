@@ -1,4 +1,4 @@
-"""The form of a POST to a response_url, rule by rule."""
+"""The rules for the form of a POST to a response_url."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_markdown_is_accepted(charset: str | None) -> None:
         ),
     ],
 )
-def test_anything_else_is_an_offence_with_its_errcode(given: Posted, offence: OffenceKind, errcode: int) -> None:
+def test_each_broken_rule_is_an_offence_with_its_errcode(given: Posted, offence: OffenceKind, errcode: int) -> None:
     verdict = judge(given, in_group=False)
     assert (verdict.offence, verdict.errcode) == (offence, errcode)
 
@@ -64,6 +64,6 @@ def test_control_characters_may_be_escaped() -> None:
     assert judge(posted(b'{"msgtype":"markdown","markdown":{"content":"a\\u0007"}}'), in_group=False).offence is None
 
 
-def test_neither_shows_what_was_said() -> None:
+def test_a_repr_does_not_show_the_content() -> None:
     given = posted(markdown_body("canary"))
     assert "canary" not in f"{given!r} {judge(given, in_group=False)!r}"

@@ -1,10 +1,10 @@
-"""What a callback URL answers to the check of the console."""
+"""The console's verdict on the answer to a URL check."""
 
 from __future__ import annotations
 
 import pytest
 
-from maven_channel_wecom.simulator.sending import HttpAnswer
+from maven_channel_wecom.simulator.http_client import HttpAnswer
 from maven_channel_wecom.simulator.sent import UrlCheckResult
 
 ECHO = b"1234567890"
@@ -29,6 +29,6 @@ def test_the_bare_echo_passes() -> None:
         (answer(200, b"ok"), "url_check_wrong_body"),
     ],
 )
-def test_anything_else_is_an_offence(given: HttpAnswer, offence: str) -> None:
+def test_every_other_answer_is_an_offence(given: HttpAnswer, offence: str) -> None:
     check = UrlCheckResult.judge(given, ECHO)
     assert (check.passed, check.offence) == (False, offence)

@@ -1,4 +1,4 @@
-"""The wire towards the bot: plain HTTP requests, timed, as many at once as asked for. What they mean is in `wecom`."""
+"""Sends HTTP requests and raw bytes to the bot. It measures the time of an answer and does not judge it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from yarl import URL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Closing idle connections before the bot does avoids sending into one that is just being closed.
+# Closing idle connections before the bot does avoids requests on a connection that is just being closed.
 _IDLE_SECONDS = 1.0
 _MAX_ANSWER_BYTES = 1_048_576
 
 
 class HttpAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back. `status` is 0 when nothing did; `timed_out` when there was a connection and no answer in time."""
+    """The answer to a request. `status` is 0 if none arrived; `timed_out` is whether the timeout was the reason."""
 
     status: int
     body: bytes = b""
@@ -32,11 +32,11 @@ class HttpAnswer(msgspec.Struct, frozen=True, kw_only=True):
         return f"<HttpAnswer {self.status}, {len(self.body)} bytes>"
 
 
-class Wire:
-    """Sends requests to a bot, following no redirect, at most `connections` at a time."""
+class BotClient:
+    """Sends requests to a bot, at most `connections` at a time, without following redirects."""
 
     def __init__(self, connections: int) -> None:
-        # Waiting for a free slot is not the bot's time, so it is done here and not in the connector.
+        # A limit of the connector would count the wait for a free slot as the bot's time.
         self._slots = asyncio.Semaphore(connections)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS)
         self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
@@ -51,7 +51,7 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         within_seconds: float,
     ) -> HttpAnswer:
-        """Send one request with an encoded query as it is, and wait `within_seconds` for the whole answer."""
+        """Send one request, with `query` already encoded, and wait at most `within_seconds` for the whole answer."""
         if query:
             url += ("&" if urlsplit(url).query else "?") + query
         async with self._slots:
@@ -60,7 +60,7 @@ class Wire:
                 async with self._session.request(
                     method,
                     URL(url, encoded=True),
-                    # aiohttp warns of large bytes, and takes the same from a buffer.
+                    # aiohttp warns about large bytes objects, but not about a buffer.
                     data=io.BytesIO(body) if body else None,
                     headers=headers,
                     allow_redirects=False,
@@ -80,9 +80,9 @@ class Wire:
 
 
 async def send_bytes(url: str, data: bytes, *, within_seconds: float) -> bytes:
-    """Send bytes that need not be HTTP to the host of a URL, and return what comes back until the other side closes.
+    """Send any bytes to the host of a URL, and return what the other side sends until it closes the connection.
 
-    What came before the time was over is returned, so a bot that keeps the connection open is no error.
+    After `within_seconds`, return what has arrived: a bot may keep the connection open.
     """
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
@@ -101,7 +101,7 @@ async def send_bytes(url: str, data: bytes, *, within_seconds: float) -> bytes:
 
 
 async def _read_capped(response: aiohttp.ClientResponse) -> bytes:
-    """Read no more than WeCom could have a use for; the rest is dropped with the connection."""
+    """Read at most 1 MiB of the body; close the connection if there is more."""
     received = bytearray()
     async for chunk in response.content.iter_any():
         received += chunk

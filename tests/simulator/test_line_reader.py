@@ -1,15 +1,15 @@
-"""Lines come out as they are typed, whatever pieces they come in."""
+"""Reading lines without blocking the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 
-from maven_channel_wecom.simulator.typed_lines import read_lines
+from maven_channel_wecom.simulator.line_reader import read_lines
 
 
-async def test_lines_are_read_from_a_pipe_as_they_come() -> None:
-    """A line split over two writes is one line, and the last needs no newline."""
+async def test_lines_are_read_from_a_pipe_as_they_arrive() -> None:
+    """A line may be split over two writes, even within a character, and the last line needs no newline."""
     reading, writing = os.pipe()
     lines = read_lines(reading)
     try:

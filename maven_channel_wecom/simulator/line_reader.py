@@ -1,4 +1,4 @@
-"""What an operator types, line by line, beside a running event loop."""
+"""Reads lines from a terminal, pipe or file without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _READ_BYTES = 65_536
 
 
 async def read_lines(descriptor: int) -> AsyncIterator[str]:
-    """Yield the lines of a terminal, pipe or file as they come.
+    """Yield the lines of a file descriptor as they arrive.
 
-    A thread reads, since an event loop cannot watch files. It is a daemon and holds no lock of Python's own input
-    object, so leaving never waits for a line that nobody types.
+    A thread reads them, since an event loop cannot watch files. It is a daemon thread and holds no lock of `sys.stdin`,
+    so the process can exit while a read is still blocked.
     """
     loop = asyncio.get_running_loop()
     chunks: asyncio.Queue[bytes] = asyncio.Queue()
@@ -30,7 +30,7 @@ async def read_lines(descriptor: int) -> AsyncIterator[str]:
                 chunk = b""
             try:
                 loop.call_soon_threadsafe(chunks.put_nowait, chunk)
-            except RuntimeError:  # The loop is closed: nobody listens any more.
+            except RuntimeError:  # The event loop is closed.
                 return
             if not chunk:
                 return
