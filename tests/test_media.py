@@ -1,4 +1,4 @@
-"""Media items on their way to blocks, and the budget of bytes they use."""
+"""Tests for the fetching of media items and for the budget of bytes they use."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ WAIT_SECONDS = 5
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 
 
-class Storage:
-    """Serves one content for every URL, or raises."""
+class FakeMediaClient:
+    """Returns the same content for every URL, or raises an error."""
 
     def __init__(self, content: bytes, error: Exception | None = None) -> None:
         self.content = content
@@ -59,14 +59,14 @@ class Storage:
 
 
 def fetcher(
-    storage: Storage | MediaClient,
+    client: FakeMediaClient | MediaClient,
     recorder: Recorder | None = None,
     *,
     keys: Sequence[bytes] = (KEY,),
     budget: MediaBudget | None = None,
 ) -> MediaFetcher:
     return MediaFetcher(
-        cast("MediaClient", storage),
+        cast("MediaClient", client),
         keys,
         budget=budget or MediaBudget(20 * BLOCK_BYTES),
         emit=recorder or Recorder(),
@@ -78,28 +78,25 @@ def image(aes_key: str = "") -> MediaItem:
     return MediaItem(kind="image", url="https://canary/", aes_key=aes_key)
 
 
-async def test_places_for_downloads_come_back() -> None:
-    """However many messages with pictures there were before."""
-    storage = Storage(cipher.encrypt(KEY, PNG))
-    media = fetcher(storage)
+async def test_finished_downloads_do_not_count_towards_the_limit() -> None:
+    client = FakeMediaClient(cipher.encrypt(KEY, PNG))
+    media = fetcher(client)
     for _ in range(50):
         block = await media.fetch(image(), MediaUse(), received_at=FakeClock().now(), message_id="m")
         assert isinstance(block, ImageBlock)
-    assert storage.downloads == 50
+    assert client.downloads == 50
 
 
-async def test_a_key_of_its_own_opens_an_item_and_a_wrong_one_does_not_matter() -> None:
-    """The bot's key is tried as well."""
-    own = fetcher(Storage(cipher.encrypt(ITEM_KEY, PNG)))
-    other = fetcher(Storage(cipher.encrypt(KEY, PNG)))
-    for media, key in ((own, ITEM_KEY.hex()), (other, ITEM_KEY.hex()), (other, "nonsense")):
+async def test_an_item_is_opened_with_its_own_key_or_else_with_the_key_of_the_bot() -> None:
+    with_item_key = fetcher(FakeMediaClient(cipher.encrypt(ITEM_KEY, PNG)))
+    with_bot_key = fetcher(FakeMediaClient(cipher.encrypt(KEY, PNG)))
+    for media, key in ((with_item_key, ITEM_KEY.hex()), (with_bot_key, ITEM_KEY.hex()), (with_bot_key, "nonsense")):
         block = await media.fetch(image(key), MediaUse(), received_at=FakeClock().now(), message_id="m")
         assert isinstance(block, ImageBlock)
 
 
-async def test_a_file_has_the_name_storage_gives_it() -> None:
-    """From the header of the download."""
-    media = fetcher(Storage(cipher.encrypt(KEY, b"a,b\n")))
+async def test_a_file_is_named_by_the_content_disposition_header() -> None:
+    media = fetcher(FakeMediaClient(cipher.encrypt(KEY, b"a,b\n")))
     item = MediaItem(kind="file", url="https://canary/")
     block = await media.fetch(item, MediaUse(), received_at=FakeClock().now(), message_id="m")
     assert isinstance(block, FileBlock)
@@ -110,16 +107,17 @@ async def test_a_file_has_the_name_storage_gives_it() -> None:
     ("kind", "beginning", "keys"),
     [
         pytest.param("image", PNG, [KEY], id="image"),
-        pytest.param("file", b"a,b\n", [ITEM_KEY, KEY], id="file-whose-key-shows-at-its-end"),
+        pytest.param("file", b"a,b\n", [ITEM_KEY, KEY], id="file whose key is decided at its end"),
     ],
 )
-async def test_ten_mebibytes_are_not_kept_twice(kind: MediaKind, beginning: bytes, keys: list[bytes]) -> None:
-    """Opened and encoded as they come: the most in use at any time is little more than the block itself."""
+async def test_the_largest_item_is_decrypted_and_encoded_without_a_second_copy(
+    kind: MediaKind, beginning: bytes, keys: list[bytes]
+) -> None:
     content = beginning + bytes(MEDIA_BYTES - len(beginning))
-    storage = Storage(cipher.encrypt(KEY, content))
+    client = FakeMediaClient(cipher.encrypt(KEY, content))
     item = MediaItem(kind=kind, url="https://canary/")
     tracemalloc.start()
-    block = await fetcher(storage, keys=keys).fetch(item, MediaUse(), received_at=FakeClock().now(), message_id="m")
+    block = await fetcher(client, keys=keys).fetch(item, MediaUse(), received_at=FakeClock().now(), message_id="m")
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert isinstance(block, ImageBlock | FileBlock)
@@ -127,105 +125,104 @@ async def test_ten_mebibytes_are_not_kept_twice(kind: MediaKind, beginning: byte
     assert peak_bytes <= 2.2 * len(block.data)
 
 
-async def test_a_bug_met_by_a_picture_costs_the_picture_alone() -> None:
-    """It is reported by its kind; what it says is not."""
+async def test_an_unexpected_error_makes_the_item_unavailable_and_is_reported_by_its_class() -> None:
     recorder = Recorder()
-    media = fetcher(Storage(b"", RuntimeError("canary")), recorder)
+    media = fetcher(FakeMediaClient(b"", RuntimeError("canary")), recorder)
     block = await media.fetch(image(), MediaUse(), received_at=FakeClock().now(), message_id="m")
     assert block == UnavailableBlock(kind="image", reason="error")
     assert recorder.of(events.MediaFailed) == [events.MediaFailed(message_id="m", error="RuntimeError")]
     assert [event.outcome for event in recorder.of(events.MediaEnded)] == ["error"]
 
 
-async def test_an_item_of_which_only_an_id_came_says_so() -> None:
+async def test_an_item_with_an_id_and_no_url_is_unavailable_and_reported_as_such() -> None:
     recorder = Recorder()
     item = MediaItem(kind="image", url="", media_id="1")
-    block = await fetcher(Storage(b""), recorder).fetch(item, MediaUse(), received_at=FakeClock().now(), message_id="m")
+    block = await fetcher(FakeMediaClient(b""), recorder).fetch(
+        item, MediaUse(), received_at=FakeClock().now(), message_id="m"
+    )
     assert block == UnavailableBlock(kind="image", reason="no_url")
     assert recorder.of(events.MediaEnded) == [
         events.MediaEnded(message_id="m", kind="image", outcome="no_url", only_id=True)
     ]
 
 
-async def test_a_message_of_ten_thousand_pictures_fetches_a_few() -> None:
-    """The others are said to be too many."""
-    storage = Storage(cipher.encrypt(KEY, PNG))
+async def test_the_number_of_items_fetched_for_one_message_is_limited() -> None:
+    client = FakeMediaClient(cipher.encrypt(KEY, PNG))
     items = [image()] * 10_000
-    blocks = await fetcher(storage).fetch_all(items, MediaUse(), received_at=FakeClock().now(), message_id="m")
-    assert storage.downloads == MAX_ITEMS
+    blocks = await fetcher(client).fetch_all(items, MediaUse(), received_at=FakeClock().now(), message_id="m")
+    assert client.downloads == MAX_ITEMS
     assert len(blocks) == 10_000
     assert blocks[-1] == UnavailableBlock(kind="image", reason="too_many")
 
 
-async def test_an_item_takes_up_room_for_its_base64_until_its_message_leaves() -> None:
-    """What could not be had takes up none."""
+async def test_the_base64_size_of_an_item_is_charged_until_its_message_is_released() -> None:
+    """An unavailable item is charged nothing."""
     budget, use = MediaBudget(2 * BLOCK_BYTES), MediaUse()
-    media = fetcher(Storage(cipher.encrypt(KEY, PNG)), budget=budget)
+    media = fetcher(FakeMediaClient(cipher.encrypt(KEY, PNG)), budget=budget)
     blocks = await media.fetch_all([image()] * 3, use, received_at=FakeClock().now(), message_id="m")
     assert budget.used_bytes == sum(len(block.data) for block in blocks if isinstance(block, ImageBlock)) > 0
-    broken = fetcher(Storage(b"", RuntimeError()), budget=budget)
+    broken = fetcher(FakeMediaClient(b"", RuntimeError()), budget=budget)
     await broken.fetch(image(), MediaUse(), received_at=FakeClock().now(), message_id="m")
     budget.release(use)
     assert budget.used_bytes == 0
 
 
-async def test_an_item_for_which_there_is_no_room_in_its_five_minutes_is_expired() -> None:
-    """Others hold everything, and nobody leaves; what its own message holds is no reason to wait at all."""
-    budget, others, use = MediaBudget(2 * BLOCK_BYTES), MediaUse(), MediaUse()
-    await budget.reserve(others)
-    budget.charge(others, BLOCK_BYTES)
-    media = fetcher(Storage(cipher.encrypt(KEY, PNG)), budget=budget)
-    almost_over = FakeClock().now() - 299.9
-    blocks = await media.fetch_all([image()] * 2, use, received_at=almost_over, message_id="m")
+async def test_an_item_that_does_not_fit_the_budget_before_its_url_expires_is_unavailable() -> None:
+    """An item whose message already uses bytes does not wait for the expiry."""
+    budget, other_use, use = MediaBudget(2 * BLOCK_BYTES), MediaUse(), MediaUse()
+    await budget.reserve(other_use)
+    budget.charge(other_use, BLOCK_BYTES)
+    media = fetcher(FakeMediaClient(cipher.encrypt(KEY, PNG)), budget=budget)
+    almost_expired = FakeClock().now() - 299.9
+    blocks = await media.fetch_all([image()] * 2, use, received_at=almost_expired, message_id="m")
     assert isinstance(blocks[0], ImageBlock)
     assert blocks[1] == UnavailableBlock(kind="image", reason="no_room")
-    late = await media.fetch(image(), MediaUse(), received_at=almost_over, message_id="m")
-    assert late == UnavailableBlock(kind="image", reason="expired")
-
-
-async def test_the_five_minutes_of_an_item_are_over_at_their_end() -> None:
-    """To the second; there may be room enough."""
-    storage = Storage(cipher.encrypt(KEY, PNG))
-    long_ago = FakeClock().now() - limits.MEDIA_URL_SECONDS
-    block = await fetcher(storage).fetch(image(), MediaUse(), received_at=long_ago, message_id="m")
+    block = await media.fetch(image(), MediaUse(), received_at=almost_expired, message_id="m")
     assert block == UnavailableBlock(kind="image", reason="expired")
-    assert storage.downloads == 0
 
 
-async def test_a_download_that_is_cancelled_gives_back_its_room() -> None:
-    """As when normalizing a message takes too long."""
+async def test_an_item_whose_url_has_expired_is_not_downloaded() -> None:
+    client = FakeMediaClient(cipher.encrypt(KEY, PNG))
+    received_at = FakeClock().now() - limits.MEDIA_URL_SECONDS
+    block = await fetcher(client).fetch(image(), MediaUse(), received_at=received_at, message_id="m")
+    assert block == UnavailableBlock(kind="image", reason="expired")
+    assert client.downloads == 0
 
-    class Stuck(Storage):
+
+async def test_a_cancelled_download_releases_its_reservation() -> None:
+    """A download is cancelled when normalizing its message takes too long."""
+
+    class HangingMediaClient(FakeMediaClient):
         async def get(
             self, url: str, new_sink: Callable[[], Sink], *, limit_bytes: int, timeout_seconds: float
         ) -> Download[Sink]:
             new_sink().write(self.content)
             self.downloads += 1
             if self.downloads == 2:
-                both_came.set()
+                both_started.set()
             await asyncio.Event().wait()
             raise AssertionError
 
-    both_came = asyncio.Event()
-    budget, use, storage = MediaBudget(2 * BLOCK_BYTES), MediaUse(), Stuck(cipher.encrypt(KEY, PNG))
-    opening = asyncio.create_task(
-        fetcher(storage, budget=budget).fetch_all([image()] * 3, use, received_at=FakeClock().now(), message_id="m")
+    both_started = asyncio.Event()
+    budget, use, client = MediaBudget(2 * BLOCK_BYTES), MediaUse(), HangingMediaClient(cipher.encrypt(KEY, PNG))
+    fetching = asyncio.create_task(
+        fetcher(client, budget=budget).fetch_all([image()] * 3, use, received_at=FakeClock().now(), message_id="m")
     )
-    await both_came.wait()
+    await both_started.wait()
     assert budget.used_bytes == 2 * BLOCK_BYTES
-    opening.cancel()
-    await asyncio.gather(opening, return_exceptions=True)
+    fetching.cancel()
+    await asyncio.gather(fetching, return_exceptions=True)
     budget.release(use)
     await asyncio.sleep(0)
     assert budget.used_bytes == 0
 
 
-async def test_media_open_while_every_thread_is_busy() -> None:
-    """A slow disk or name server may hold them all; a picture needs none."""
-    held = threading.Event()
+async def test_media_are_fetched_while_every_thread_of_the_default_executor_is_busy() -> None:
+    """A slow disk or name server can occupy all threads."""
+    finish = threading.Event()
     threads = ThreadPoolExecutor(1)
     asyncio.get_running_loop().set_default_executor(threads)
-    threads.submit(held.wait)
+    threads.submit(finish.wait)
     egress = Egress(allow_private_network=True)
     try:
         async with Site(answer(cipher.encrypt(KEY, PNG))) as site:
@@ -234,20 +231,19 @@ async def test_media_open_while_every_thread_is_busy() -> None:
                 item, MediaUse(), received_at=FakeClock().now(), message_id="m"
             )
     finally:
-        held.set()
+        finish.set()
         await egress.close()
     assert isinstance(block, ImageBlock)
 
 
-async def waiting(budget: MediaBudget, use: MediaUse) -> asyncio.Task[None]:
-    """Ask for room and come to where the answer is waited for."""
+async def start_reserving(budget: MediaBudget, use: MediaUse) -> asyncio.Task[None]:
+    """Start a task that reserves bytes, and return it once it waits for them."""
     task = asyncio.create_task(budget.reserve(use))
     await asyncio.sleep(0)
     return task
 
 
-async def test_a_download_takes_up_the_largest_size_and_then_its_own() -> None:
-    """Until its message leaves."""
+async def test_a_download_reserves_the_largest_size_and_is_then_charged_its_own() -> None:
     budget, use = MediaBudget(3 * BLOCK_BYTES), MediaUse()
     await budget.reserve(use)
     await budget.reserve(use)
@@ -259,13 +255,13 @@ async def test_a_download_takes_up_the_largest_size_and_then_its_own() -> None:
     assert budget.used_bytes == 0
 
 
-async def test_who_does_not_fit_waits_and_whoever_came_first_goes_first() -> None:
-    """A message that leaves makes budget, and so does an item smaller than it might have been."""
+async def test_downloads_that_exceed_the_budget_wait_in_order() -> None:
+    """A released message and an item smaller than its reservation both free bytes."""
     budget = MediaBudget(2 * BLOCK_BYTES)
     large, small, first, second = (MediaUse() for _ in range(4))
     await budget.reserve(large)
     await budget.reserve(small)
-    tasks = [await waiting(budget, first), await waiting(budget, second)]
+    tasks = [await start_reserving(budget, first), await start_reserving(budget, second)]
     budget.charge(large, BLOCK_BYTES)
     await asyncio.sleep(0)
     assert [task.done() for task in tasks] == [False, False]
@@ -278,39 +274,37 @@ async def test_who_does_not_fit_waits_and_whoever_came_first_goes_first() -> Non
     assert budget.used_bytes == 2 * BLOCK_BYTES
 
 
-async def test_downloads_at_once_are_limited_too() -> None:
-    """However much room there is."""
+async def test_the_number_of_simultaneous_downloads_is_limited_even_if_the_budget_allows_more() -> None:
     budget, use = MediaBudget(1_000 * BLOCK_BYTES), MediaUse()
     for _ in range(MAX_DOWNLOADS):
         await budget.reserve(use)
-    next_one = await waiting(budget, use)
+    next_one = await start_reserving(budget, use)
     assert not next_one.done()
     budget.charge(use, 10)
     await next_one
 
 
-async def test_a_message_with_something_in_hand_waits_for_downloads_alone() -> None:
-    """What others hold may depend on what it holds itself; a download always ends."""
+async def test_a_message_that_uses_bytes_waits_only_while_downloads_are_running() -> None:
+    """Two messages that both use bytes could wait for each other; a download always ends."""
     budget = MediaBudget(2 * BLOCK_BYTES)
-    one, other = MediaUse(), MediaUse()
-    await budget.reserve(one)
-    budget.charge(one, 1)
-    await budget.reserve(other)
-    holder, next_one = await waiting(budget, one), await waiting(budget, MediaUse())
-    assert not holder.done()
-    budget.charge(other, BLOCK_BYTES)
+    use, other_use = MediaUse(), MediaUse()
+    await budget.reserve(use)
+    budget.charge(use, 1)
+    await budget.reserve(other_use)
+    second_item, new_message = await start_reserving(budget, use), await start_reserving(budget, MediaUse())
+    assert not second_item.done()
+    budget.charge(other_use, BLOCK_BYTES)
     with pytest.raises(MediaUnavailable) as caught:
-        await holder
+        await second_item
     assert caught.value.reason == "no_room"
     with pytest.raises(MediaUnavailable):
-        await budget.reserve(one)
-    assert not next_one.done()
-    budget.release(other)
-    await next_one
+        await budget.reserve(use)
+    assert not new_message.done()
+    budget.release(other_use)
+    await new_message
 
 
-async def test_a_message_that_left_holds_nothing_of_what_still_comes() -> None:
-    """Its downloads may end after it."""
+async def test_a_download_that_ends_after_its_message_is_charged_nothing() -> None:
     budget, use = MediaBudget(BLOCK_BYTES), MediaUse()
     await budget.reserve(use)
     budget.release(use)
@@ -319,8 +313,7 @@ async def test_a_message_that_left_holds_nothing_of_what_still_comes() -> None:
     assert budget.used_bytes == 0
 
 
-async def test_a_message_leaves_once_however_often_it_is_said() -> None:
-    """What others hold is theirs."""
+async def test_releasing_a_message_twice_has_no_further_effect() -> None:
     budget, use, other = MediaBudget(2 * BLOCK_BYTES), MediaUse(), MediaUse()
     for each in (use, other):
         await budget.reserve(each)
@@ -331,11 +324,11 @@ async def test_a_message_leaves_once_however_often_it_is_said() -> None:
 
 
 @pytest.mark.parametrize("granted", [False, True])
-async def test_who_gives_up_waiting_takes_nothing(granted: bool) -> None:  # noqa: FBT001 - pytest names it
-    """Even in the instant in which there was room."""
+async def test_a_cancelled_reservation_uses_no_bytes(granted: bool) -> None:  # noqa: FBT001 - pytest names it
+    """This holds even if it was granted in the same loop iteration."""
     budget, first, second = MediaBudget(BLOCK_BYTES), MediaUse(), MediaUse()
     await budget.reserve(first)
-    cancelled, next_one = await waiting(budget, second), await waiting(budget, second)
+    cancelled, next_one = await start_reserving(budget, second), await start_reserving(budget, second)
     if granted:
         budget.charge(first, 0)
     cancelled.cancel()
@@ -347,27 +340,25 @@ async def test_who_gives_up_waiting_takes_nothing(granted: bool) -> None:  # noq
     assert budget.used_bytes == BLOCK_BYTES
 
 
-async def test_who_gives_up_in_the_instant_of_a_refusal_takes_nothing_either() -> None:
-    """And gives nothing back that was never taken."""
-    budget, holder, other = MediaBudget(2 * BLOCK_BYTES), MediaUse(), MediaUse()
-    await budget.reserve(holder)
-    budget.charge(holder, 1)
-    await budget.reserve(other)
-    cancelled = await waiting(budget, holder)
-    budget.charge(other, BLOCK_BYTES)
+async def test_a_reservation_cancelled_in_the_loop_iteration_of_its_refusal_changes_nothing() -> None:
+    budget, use, other_use = MediaBudget(2 * BLOCK_BYTES), MediaUse(), MediaUse()
+    await budget.reserve(use)
+    budget.charge(use, 1)
+    await budget.reserve(other_use)
+    cancelled = await start_reserving(budget, use)
+    budget.charge(other_use, BLOCK_BYTES)
     cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     assert budget.used_bytes == BLOCK_BYTES + 1
 
 
-async def test_those_who_gave_up_do_not_pile_up() -> None:
-    """A room that stays full for hours forgets who waited in front of it."""
-    budget, holder = MediaBudget(BLOCK_BYTES), MediaUse()
-    await budget.reserve(holder)
-    budget.charge(holder, BLOCK_BYTES)
+async def test_cancelled_reservations_do_not_accumulate_while_the_budget_is_exhausted() -> None:
+    budget, use = MediaBudget(BLOCK_BYTES), MediaUse()
+    await budget.reserve(use)
+    budget.charge(use, BLOCK_BYTES)
     for _ in range(100):
-        cancelled = await waiting(budget, MediaUse())
+        cancelled = await start_reserving(budget, MediaUse())
         cancelled.cancel()
         await asyncio.gather(cancelled, return_exceptions=True)
     assert len(budget._waiting) <= 1
@@ -378,8 +369,10 @@ async def test_those_who_gave_up_do_not_pile_up() -> None:
     st.lists(st.lists(st.integers(0, BLOCK_BYTES), min_size=1, max_size=6), min_size=1, max_size=8),
     st.lists(st.integers(0, 5), min_size=8, max_size=8),
 )
-def test_every_message_comes_to_its_end(blocks: int, messages: list[list[int]], turns: list[int]) -> None:
-    """Whatever they bring and in whatever order they end; what is taken never exceeds the limit."""
+def test_the_budget_never_exceeds_its_limit_and_blocks_no_message_forever(
+    blocks: int, messages: list[list[int]], turns: list[int]
+) -> None:
+    """`messages` has the item sizes of each message, `turns` how many loop iterations its turn takes."""
     budget = MediaBudget(blocks * BLOCK_BYTES)
 
     async def download(use: MediaUse, size: int) -> str:
@@ -396,7 +389,7 @@ def test_every_message_comes_to_its_end(blocks: int, messages: list[list[int]], 
     async def message(sizes: list[int], turn: int) -> None:
         use = MediaUse()
         outcomes = await asyncio.gather(*(download(use, size) for size in sizes))
-        # The first one never fails.
+        # The first download of a message is never refused.
         assert "opened" in outcomes
         for _ in range(turn):
             await asyncio.sleep(0)

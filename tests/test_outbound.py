@@ -1,4 +1,4 @@
-"""A reply's way out: which window, how many attempts, what the receipt says."""
+"""Tests for the delivery of replies: reply windows, attempts, long answers, cancellation and receipts."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 LONG = "x" * (MARKDOWN_BYTES + 1)
 
 
-class Office:
-    """An outbound with a scripted WeCom behind it."""
+class OutboundHarness:
+    """An Outbound with a state and scripted answers of WeCom."""
 
     def __init__(
         self,
@@ -92,76 +92,78 @@ class Office:
         return self.recorder.of(events.ReplyEnded)
 
 
-async def test_an_answer_goes_through_the_window_of_its_message() -> None:
-    """Two people ask; the later one is answered first, and each gets their own."""
-    office = Office()
-    await office.receive("m1")
-    await office.receive("m2", sender_id="bob")
-    office.clock.time += 30
-    assert await office.answer("for bob", "m2") == Receipt(outcome="delivered", attempts=1)
-    assert await office.answer("for alice", "m1") == Receipt(outcome="delivered", attempts=1)
-    assert office.poster.posts == [("https://canary/m2", "for bob"), ("https://canary/m1", "for alice")]
-    assert [(end.message_id, end.outcome, end.seconds) for end in office.ends()] == [
+async def test_an_answer_goes_through_the_window_of_the_message_it_answers() -> None:
+    harness = OutboundHarness()
+    await harness.receive("m1")
+    await harness.receive("m2", sender_id="bob")
+    harness.clock.time += 30
+    assert await harness.answer("for bob", "m2") == Receipt(outcome="delivered", attempts=1)
+    assert await harness.answer("for alice", "m1") == Receipt(outcome="delivered", attempts=1)
+    assert harness.poster.posts == [("https://canary/m2", "for bob"), ("https://canary/m1", "for alice")]
+    assert [(end.message_id, end.outcome, end.seconds) for end in harness.ends()] == [
         ("m2", "delivered", 30),
         ("m1", "delivered", 30),
     ]
 
 
-async def test_a_window_is_good_for_one_answer() -> None:
-    """The second one has nowhere to go, and nothing is sent."""
-    office = Office()
-    await office.receive("m1")
-    await office.answer()
-    assert await office.answer() == Receipt(outcome="undeliverable", reason="no_reply_window")
-    assert len(office.poster.posts) == 1
+async def test_a_second_answer_to_a_message_is_undeliverable_and_not_sent() -> None:
+    harness = OutboundHarness()
+    await harness.receive("m1")
+    await harness.answer()
+    assert await harness.answer() == Receipt(outcome="undeliverable", reason="no_reply_window")
+    assert len(harness.poster.posts) == 1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("chat_id", "reply_to"),
     [("\ud800", "m1"), ("\ud800", None), ("chat", "m1\udfff"), ("", None), ("", "m1"), ("chat", "")],
-    ids=["chat", "chat-alone", "message", "no-chat", "no-chat-of-a-message", "no-message"],
+    ids=[
+        "invalid chat id",
+        "invalid chat id alone",
+        "invalid message id",
+        "empty chat id alone",
+        "empty chat id",
+        "empty message id",
+    ],
 )
-async def test_an_id_that_is_none_has_no_window(
+async def test_an_answer_with_an_invalid_id_has_no_window(
     chat_id: str, reply_to: str | None, backend: str, tmp_path: Path
 ) -> None:
-    """Only a host has such ids; each backend would take them in its own way."""
-    async with BACKENDS[backend](tmp_path) as place:
-        state = await place.open()
-        office = Office(state=state)
-        await office.receive("m1")
-        receipt = await office.answer(chat_id=chat_id, reply_to=reply_to)
+    """Only a host can use such ids. The backends would handle them differently."""
+    async with BACKENDS[backend](tmp_path) as opened_backend:
+        state = await opened_backend.open()
+        harness = OutboundHarness(state=state)
+        await harness.receive("m1")
+        receipt = await harness.answer(chat_id=chat_id, reply_to=reply_to)
         assert receipt == Receipt(outcome="undeliverable", reason="no_reply_window")
-        assert office.clock.slept == []
-        assert (await office.answer()).outcome == "delivered"
+        assert harness.clock.slept == []
+        assert (await harness.answer()).outcome == "delivered"
         await state.close()
 
 
-async def test_a_blank_answer_is_never_sent_and_costs_no_window() -> None:
-    """A later answer still finds it."""
-    office = Office()
-    await office.receive("m1")
-    assert await office.answer(" \n") == Receipt(outcome="undeliverable", reason="empty")
-    assert office.poster.posts == []
-    assert (await office.answer()).outcome == "delivered"
+async def test_a_blank_answer_is_not_sent_and_leaves_the_window_open() -> None:
+    harness = OutboundHarness()
+    await harness.receive("m1")
+    assert await harness.answer(" \n") == Receipt(outcome="undeliverable", reason="empty")
+    assert harness.poster.posts == []
+    assert (await harness.answer()).outcome == "delivered"
 
 
-async def test_what_surely_was_not_sent_is_tried_three_times_with_growing_pauses() -> None:
-    """And each repeat is reported with its reason."""
-    office = Office([-1, RequestNotSent(reason="connect"), 0])
-    await office.receive("m1")
-    assert await office.answer() == Receipt(outcome="delivered", attempts=3)
-    assert office.clock.slept == [0.5, 2.0]
-    assert [event.attempt for event in office.recorder.of(events.AttemptStarted)] == [1, 2, 3]
-    assert [event.reason for event in office.recorder.of(events.AttemptRetried)] == ["busy", "connect"]
+async def test_a_reply_that_was_not_sent_is_attempted_three_times_with_growing_delays() -> None:
+    harness = OutboundHarness([-1, RequestNotSent(reason="connect"), 0])
+    await harness.receive("m1")
+    assert await harness.answer() == Receipt(outcome="delivered", attempts=3)
+    assert harness.clock.slept == [0.5, 2.0]
+    assert [event.attempt for event in harness.recorder.of(events.AttemptStarted)] == [1, 2, 3]
+    assert [event.reason for event in harness.recorder.of(events.AttemptRetried)] == ["busy", "connect"]
 
 
-async def test_after_three_failures_the_window_goes_back() -> None:
-    """The host may try again later."""
-    office = Office([-1, -1, (503, b""), 0])
-    await office.receive("m1")
-    assert await office.answer() == Receipt(outcome="undeliverable", reason="http_5xx", attempts=3)
-    assert await office.answer() == Receipt(outcome="delivered", attempts=1)
+async def test_after_three_failed_attempts_the_window_is_restored() -> None:
+    harness = OutboundHarness([-1, -1, (503, b""), 0])
+    await harness.receive("m1")
+    assert await harness.answer() == Receipt(outcome="undeliverable", reason="http_5xx", attempts=3)
+    assert await harness.answer() == Receipt(outcome="delivered", attempts=1)
 
 
 @pytest.mark.parametrize(
@@ -173,104 +175,99 @@ async def test_after_three_failures_the_window_goes_back() -> None:
         pytest.param(AnswerLost(reason="timeout"), "unknown", "timeout", id="lost"),
     ],
 )
-async def test_refused_and_unknown_are_not_repeated_and_spend_the_window(step: Step, outcome: str, reason: str) -> None:
-    """WeCom said no, or the answer may already be there."""
-    office = Office([step])
-    await office.receive("m1")
-    receipt = await office.answer()
+async def test_a_refused_or_unknown_outcome_is_not_retried_and_spends_the_window(
+    step: Step, outcome: str, reason: str
+) -> None:
+    harness = OutboundHarness([step])
+    await harness.receive("m1")
+    receipt = await harness.answer()
     assert (receipt.outcome, receipt.reason, receipt.attempts) == (outcome, reason, 1)
-    assert (await office.answer()).reason == "no_reply_window"
-    assert (office.ends()[0].outcome, office.ends()[0].reason) == (outcome, reason)
+    assert (await harness.answer()).reason == "no_reply_window"
+    assert (harness.ends()[0].outcome, harness.ends()[0].reason) == (outcome, reason)
 
 
-async def test_a_forbidden_address_is_not_tried_again() -> None:
-    """It would be forbidden again."""
-    office = Office([RequestNotSent(reason="forbidden_address")])
-    await office.receive("m1")
-    assert await office.answer() == Receipt(outcome="undeliverable", reason="forbidden_address", attempts=1)
+async def test_a_forbidden_address_is_not_retried() -> None:
+    harness = OutboundHarness([RequestNotSent(reason="forbidden_address")])
+    await harness.receive("m1")
+    assert await harness.answer() == Receipt(outcome="undeliverable", reason="forbidden_address", attempts=1)
 
 
-async def test_there_is_no_attempt_after_the_windows_end() -> None:
-    """And the last one may not take longer than what is left."""
-    office = Office([-1])
-    await office.receive("m1")
-    office.clock.time += 3590 - 0.6
-    assert await office.answer() == Receipt(outcome="undeliverable", reason="busy", attempts=2)
-    assert office.poster.timeouts == pytest.approx([0.6, 0.1])
+async def test_attempts_end_when_the_window_expires() -> None:
+    """The timeout of the last attempt is the time left."""
+    harness = OutboundHarness([-1])
+    await harness.receive("m1")
+    harness.clock.time += 3590 - 0.6
+    assert await harness.answer() == Receipt(outcome="undeliverable", reason="busy", attempts=2)
+    assert harness.poster.timeouts == pytest.approx([0.6, 0.1])
 
 
-async def test_a_long_answer_is_cut_and_counted() -> None:
-    """The receipt tells how much was lost."""
-    office = Office()
-    await office.receive("m1")
-    receipt = await office.answer(LONG)
-    content = office.poster.posts[0][1]
+async def test_a_long_answer_is_truncated_and_the_receipt_counts_the_lost_bytes() -> None:
+    harness = OutboundHarness()
+    await harness.receive("m1")
+    receipt = await harness.answer(LONG)
+    content = harness.poster.posts[0][1]
     assert content.endswith(CUT_NOTICE)
     assert len(content.encode()) <= MARKDOWN_BYTES
     assert receipt.truncated_bytes == len(LONG) - len(content.removesuffix(CUT_NOTICE))
-    assert office.ends()[0].truncated_bytes == receipt.truncated_bytes
+    assert harness.ends()[0].truncated_bytes == receipt.truncated_bytes
 
 
-async def test_with_overflow_continue_a_long_answer_goes_on_through_spare_windows() -> None:
-    """Of the same person, and only where no answer is due."""
-    office = Office(overflow="continue")
-    await office.receive("old", finished=True)
-    await office.receive("m1")
-    await office.receive("due")
-    await office.receive("theirs", sender_id="bob", finished=True)
-    assert await office.answer(LONG) == Receipt(outcome="delivered", attempts=2)
-    urls, contents = zip(*office.poster.posts, strict=True)
+async def test_with_overflow_continue_a_long_answer_uses_spare_windows() -> None:
+    """A spare window belongs to a finished message of the same person."""
+    harness = OutboundHarness(overflow="continue")
+    await harness.receive("old", finished=True)
+    await harness.receive("m1")
+    await harness.receive("due")
+    await harness.receive("theirs", sender_id="bob", finished=True)
+    assert await harness.answer(LONG) == Receipt(outcome="delivered", attempts=2)
+    urls, contents = zip(*harness.poster.posts, strict=True)
     assert urls == ("https://canary/m1", "https://canary/old")
     assert "".join(contents).replace(CONTINUED_NOTICE, "") == LONG
 
 
-async def test_without_spare_windows_a_long_answer_is_cut_all_the_same() -> None:
-    """And says so."""
-    office = Office(overflow="continue")
-    await office.receive("m1")
-    receipt = await office.answer(LONG)
+async def test_with_overflow_continue_a_long_answer_is_truncated_if_there_is_no_spare_window() -> None:
+    harness = OutboundHarness(overflow="continue")
+    await harness.receive("m1")
+    receipt = await harness.answer(LONG)
     assert receipt.outcome == "delivered"
     assert receipt.truncated_bytes > 0
 
 
-async def test_a_failing_part_stops_the_rest_and_gives_its_windows_back() -> None:
-    """A reader is not shown the end of a text without its middle; what was not shown counts as cut off."""
-    office = Office([0, 40008, 0], overflow="continue")
+async def test_after_a_failed_part_the_rest_is_not_sent_and_counts_as_truncated() -> None:
+    """The windows of the parts that were not sent are restored."""
+    harness = OutboundHarness([0, 40008, 0], overflow="continue")
     for message_id in ("spare1", "spare2"):
-        await office.receive(message_id, finished=True)
-    await office.receive("m1")
+        await harness.receive(message_id, finished=True)
+    await harness.receive("m1")
     text = "x" * (2 * MARKDOWN_BYTES + 1)
-    receipt = await office.answer(text)
-    shown = office.poster.posts[0][1].removesuffix(CONTINUED_NOTICE)
+    receipt = await harness.answer(text)
+    delivered = harness.poster.posts[0][1].removesuffix(CONTINUED_NOTICE)
     assert (receipt.outcome, receipt.attempts) == ("delivered", 2)
-    assert receipt.truncated_bytes >= len(text) - len(shown)
-    assert office.state.open_windows == 1
+    assert receipt.truncated_bytes >= len(text) - len(delivered)
+    assert harness.state.open_windows == 1
 
 
-async def test_a_first_part_that_fails_is_the_whole_answer() -> None:
-    """Nothing was shown, so the receipt says what became of it, and every other window is open again."""
-    office = Office([40008], overflow="continue")
-    await office.receive("spare", finished=True)
-    await office.receive("m1")
-    assert await office.answer(LONG) == Receipt(outcome="refused", reason="invalid_type", attempts=1)
-    assert office.state.open_windows == 1
+async def test_if_the_first_part_fails_its_outcome_is_that_of_the_answer() -> None:
+    """The windows of the other parts are restored."""
+    harness = OutboundHarness([40008], overflow="continue")
+    await harness.receive("spare", finished=True)
+    await harness.receive("m1")
+    assert await harness.answer(LONG) == Receipt(outcome="refused", reason="invalid_type", attempts=1)
+    assert harness.state.open_windows == 1
 
 
-async def test_a_long_answer_whose_rest_is_blank_needs_no_second_window() -> None:
-    """The spare window taken for it goes back."""
-    office = Office(overflow="continue")
-    await office.receive("spare", finished=True)
-    await office.receive("m1")
-    receipt = await office.answer("a" * 20_300 + "\n" * 1_000)
+async def test_a_spare_window_is_restored_if_the_rest_of_a_long_answer_is_blank() -> None:
+    harness = OutboundHarness(overflow="continue")
+    await harness.receive("spare", finished=True)
+    await harness.receive("m1")
+    receipt = await harness.answer("a" * 20_300 + "\n" * 1_000)
     assert receipt.outcome == "delivered"
-    assert len(office.poster.posts) == 1
-    assert office.state.open_windows == 1
+    assert len(harness.poster.posts) == 1
+    assert harness.state.open_windows == 1
 
 
-async def test_a_state_that_is_away_costs_the_spare_windows_and_not_the_answer() -> None:
-    """It goes out cut, through its own window."""
-
-    class WithoutSpares(MemoryStateStore):
+async def test_a_long_answer_is_truncated_if_the_state_cannot_return_spare_windows() -> None:
+    class StateWithoutSpareWindows(MemoryStateStore):
         async def claim_window(
             self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
         ) -> ReplyWindow | None:
@@ -278,93 +275,83 @@ async def test_a_state_that_is_away_costs_the_spare_windows_and_not_the_answer()
                 raise StateUnavailable
             return await super().claim_window(chats, reply_to, now)
 
-    office = Office(overflow="continue", state=WithoutSpares())
-    await office.receive("m1")
-    receipt = await office.answer(LONG)
+    harness = OutboundHarness(overflow="continue", state=StateWithoutSpareWindows())
+    await harness.receive("m1")
+    receipt = await harness.answer(LONG)
     assert receipt.outcome == "delivered"
     assert receipt.truncated_bytes > 0
 
 
-async def assert_canceled_with_three_windows(office: Office) -> None:
-    """Answer at the length of three windows, be canceled on the way, and find all three open."""
+async def assert_cancellation_restores_three_windows(harness: OutboundHarness) -> None:
+    """Check that three windows are open after an answer long enough to need them was cancelled."""
     for message_id in ("spare1", "spare2"):
-        await office.receive(message_id, finished=True)
-    await office.receive("m1")
+        await harness.receive(message_id, finished=True)
+    await harness.receive("m1")
     with pytest.raises(asyncio.CancelledError):
-        await office.answer("x" * (2 * MARKDOWN_BYTES + 1))
-    assert office.state.open_windows == 3
+        await harness.answer("x" * (2 * MARKDOWN_BYTES + 1))
+    assert harness.state.open_windows == 3
 
 
-async def test_a_stop_between_parts_opens_every_window_that_showed_nothing() -> None:
-    """The next start may still use them."""
+class CancellingClock(FakeClock):
+    """A clock on which every sleep is cancelled, as when the channel stops between two attempts."""
 
-    class Stopped(FakeClock):
-        async def sleep(self, seconds: float) -> None:
-            raise asyncio.CancelledError
-
-    office = Office([-1], overflow="continue", clock=Stopped())
-    await assert_canceled_with_three_windows(office)
+    async def sleep(self, seconds: float) -> None:
+        raise asyncio.CancelledError
 
 
-async def test_a_window_that_closed_meanwhile_counts_no_attempt() -> None:
-    """Nothing was sent."""
+async def test_a_cancelled_long_answer_restores_every_window_through_which_nothing_was_sent() -> None:
+    harness = OutboundHarness([-1], overflow="continue", clock=CancellingClock())
+    await assert_cancellation_restores_three_windows(harness)
 
-    class Slow(MemoryStateStore):
+
+async def test_a_window_that_expires_while_it_is_being_claimed_leads_to_no_attempt() -> None:
+    class SlowState(MemoryStateStore):
         async def claim_window(
             self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
         ) -> ReplyWindow | None:
             window = await super().claim_window(chats, reply_to, now)
-            office.clock.time += 4000
+            harness.clock.time += 4000
             return window
 
-    office = Office(state=Slow())
-    await office.receive("m1")
-    assert await office.answer() == Receipt(outcome="undeliverable", reason="no_reply_window", attempts=0)
-    assert office.recorder.of(events.AttemptStarted) == []
+    harness = OutboundHarness(state=SlowState())
+    await harness.receive("m1")
+    assert await harness.answer() == Receipt(outcome="undeliverable", reason="no_reply_window", attempts=0)
+    assert harness.recorder.of(events.AttemptStarted) == []
 
 
-async def test_an_answer_without_a_message_takes_the_newest_window() -> None:
-    """The host lost track of what it answers."""
-    office = Office()
-    await office.receive("m1")
-    office.clock.time += 1
-    await office.receive("m2")
-    await office.answer(reply_to=None)
-    assert office.poster.posts[0][0].endswith("m2")
+async def test_an_answer_that_names_no_message_uses_the_newest_window_of_the_chat() -> None:
+    harness = OutboundHarness()
+    await harness.receive("m1")
+    harness.clock.time += 1
+    await harness.receive("m2")
+    await harness.answer(reply_to=None)
+    assert harness.poster.posts[0][0].endswith("m2")
 
 
-async def test_a_repeat_after_a_crash_is_counted_and_read_for_what_it_means() -> None:
-    """WeCom calls the window spent: the first reply arrived."""
-    office = Office([60140])
-    await office.receive("m1", repeated=True)
-    assert await office.answer() == Receipt(outcome="unknown", reason="repeated", attempts=1)
-    assert office.recorder.of(events.AttemptStarted) == [
+async def test_a_repeated_reply_to_a_spent_window_has_an_unknown_outcome() -> None:
+    """The process that died may have delivered its reply."""
+    harness = OutboundHarness([60140])
+    await harness.receive("m1", repeated=True)
+    assert await harness.answer() == Receipt(outcome="unknown", reason="repeated", attempts=1)
+    assert harness.recorder.of(events.AttemptStarted) == [
         events.AttemptStarted(message_id="m1", attempt=1, repeated=True)
     ]
 
 
-async def test_a_stop_between_two_attempts_opens_the_window_again() -> None:
-    """Nothing arrived, so whoever takes the message up may answer it."""
-
-    class Stopped(FakeClock):
-        async def sleep(self, seconds: float) -> None:
-            raise asyncio.CancelledError
-
-    office = Office([-1], clock=Stopped())
-    await office.receive("m1")
+async def test_an_answer_cancelled_between_two_attempts_restores_its_window() -> None:
+    harness = OutboundHarness([-1], clock=CancellingClock())
+    await harness.receive("m1")
     with pytest.raises(asyncio.CancelledError):
-        await office.answer()
-    assert office.state.open_windows == 1
+        await harness.answer()
+    assert harness.state.open_windows == 1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("left", [False, True], ids=["connecting", "sent"])
-async def test_a_host_that_gives_an_answer_up_may_answer_again_unless_it_may_have_arrived(
+async def test_a_message_whose_answer_was_cancelled_can_be_answered_again_unless_it_was_sent(
     *, left: bool, backend: str, tmp_path: Path
 ) -> None:
-    """What was sent may be with the user already, so it has no second try."""
-
-    class Hanging(ScriptedEgress):
+    class HangingEgress(ScriptedEgress):
         posting = asyncio.Event()
 
         async def post(
@@ -377,24 +364,22 @@ async def test_a_host_that_gives_an_answer_up_may_answer_again_unless_it_may_hav
             self.posting.set()
             return await asyncio.Event().wait(), b""
 
-    async with BACKENDS[backend](tmp_path) as place:
-        state = await place.open()
-        hanging = Hanging()
-        office = Office(state=state, poster=hanging)
-        await office.receive("m1")
-        answering = asyncio.create_task(office.answer())
-        await hanging.posting.wait()
+    async with BACKENDS[backend](tmp_path) as opened_backend:
+        state = await opened_backend.open()
+        egress = HangingEgress()
+        harness = OutboundHarness(state=state, poster=egress)
+        await harness.receive("m1")
+        answering = asyncio.create_task(harness.answer())
+        await egress.posting.wait()
         answering.cancel()
         await asyncio.gather(answering, return_exceptions=True)
         assert answering.cancelled()
-        assert (await office.answer()).outcome == ("undeliverable" if left else "delivered")
+        assert (await harness.answer()).outcome == ("undeliverable" if left else "delivered")
         await state.close()
 
 
-async def test_an_answer_given_up_while_it_looks_for_spare_windows_keeps_none() -> None:
-    """Nothing was sent through any of them."""
-
-    class SlowAfterTheFirst(MemoryStateStore):
+async def test_an_answer_cancelled_while_it_claims_spare_windows_restores_all_windows() -> None:
+    class CancellingState(MemoryStateStore):
         async def claim_window(
             self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
         ) -> ReplyWindow | None:
@@ -402,12 +387,12 @@ async def test_an_answer_given_up_while_it_looks_for_spare_windows_keeps_none() 
                 raise asyncio.CancelledError
             return await super().claim_window(chats, reply_to, now, spare_of=spare_of)
 
-    office = Office(overflow="continue", state=SlowAfterTheFirst())
-    await assert_canceled_with_three_windows(office)
+    harness = OutboundHarness(overflow="continue", state=CancellingState())
+    await assert_cancellation_restores_three_windows(harness)
 
 
-class Away(MemoryStateStore):
-    """A state that is away for a number of calls."""
+class UnavailableState(MemoryStateStore):
+    """A state that is unavailable for the next `failures` operations on reply windows."""
 
     failures = 0
 
@@ -427,62 +412,60 @@ class Away(MemoryStateStore):
             raise StateUnavailable
 
 
-async def test_an_answer_outlasts_a_state_that_is_away() -> None:
-    """Its database is being restarted; the user notices a delay."""
-    state = Away()
-    office = Office(state=state)
-    await office.receive("m1")
+async def test_an_answer_waits_for_a_state_that_is_briefly_unavailable() -> None:
+    state = UnavailableState()
+    harness = OutboundHarness(state=state)
+    await harness.receive("m1")
     state.failures = 20
-    assert (await office.answer()).outcome == "delivered"
-    assert len(office.poster.posts) == 1
+    assert (await harness.answer()).outcome == "delivered"
+    assert len(harness.poster.posts) == 1
 
 
-async def test_a_state_that_stays_away_is_told_in_the_receipt() -> None:
-    """Never raised at the host, and without a POST nobody could account for."""
-    state = Away()
-    office = Office(state=state)
-    await office.receive("m1")
+async def test_if_the_state_stays_unavailable_the_answer_is_undeliverable_and_not_sent() -> None:
+    state = UnavailableState()
+    harness = OutboundHarness(state=state)
+    await harness.receive("m1")
     state.failures = 1_000_000
-    assert await office.answer() == Receipt(outcome="undeliverable", reason="state")
-    assert office.poster.posts == []
-    assert office.ends()[0].reason == "state"
+    assert await harness.answer() == Receipt(outcome="undeliverable", reason="state")
+    assert harness.poster.posts == []
+    assert harness.ends()[0].reason == "state"
 
 
-async def test_a_delivered_reply_stays_delivered_when_it_cannot_be_recorded() -> None:
-    """The receipt tells the truth; after a restart WeCom would refuse a repeat."""
+async def test_a_reply_is_delivered_even_if_the_state_cannot_record_it() -> None:
+    """If the reply is repeated after a restart, WeCom refuses it."""
 
-    class Forgetful(Away):
+    class StateThatCannotSpend(MemoryStateStore):
         async def spend_window(self, window: ReplyWindow, now: float) -> None:
             raise StateUnavailable
 
-    office = Office(state=Forgetful())
-    await office.receive("m1")
-    assert await office.answer() == Receipt(outcome="delivered", attempts=1)
+    harness = OutboundHarness(state=StateThatCannotSpend())
+    await harness.receive("m1")
+    assert await harness.answer() == Receipt(outcome="delivered", attempts=1)
 
 
-async def test_no_event_holds_the_url_or_the_text() -> None:
+async def test_no_event_contains_the_url_or_the_text() -> None:
     for step in (0, -1, 44004, AnswerLost(), RequestNotSent()):
-        office = Office([step])
-        await office.receive("m1")
-        await office.answer("canary text")
-        assert office.recorder.events
-        assert "canary" not in repr(office.recorder.events)
+        harness = OutboundHarness([step])
+        await harness.receive("m1")
+        await harness.answer("canary text")
+        assert harness.recorder.events
+        assert "canary" not in repr(harness.recorder.events)
 
 
 @pytest.mark.parametrize("is_group", [True, False], ids=["group", "single"])
-async def test_a_host_that_says_the_kind_of_chat_gets_no_window_of_the_other(*, is_group: bool) -> None:
-    """A group may be called like a person."""
-    office = Office()
-    await office.receive("m1", chat_id="alice", is_group=is_group)
-    kinds = ("group", "single") if is_group else ("single", "group")
-    wrong = await office.answer(reply_to=None, chat_id="alice", chat_type=kinds[1])
-    assert wrong == Receipt(outcome="undeliverable", reason="no_reply_window")
-    right = await office.answer(reply_to=None, chat_id="alice", chat_type=kinds[0])
-    assert right.outcome == "delivered"
+async def test_an_answer_that_names_the_chat_type_uses_no_window_of_the_other_type(*, is_group: bool) -> None:
+    """A group can have the same id as a person."""
+    harness = OutboundHarness()
+    await harness.receive("m1", chat_id="alice", is_group=is_group)
+    right, wrong = ("group", "single") if is_group else ("single", "group")
+    receipt = await harness.answer(reply_to=None, chat_id="alice", chat_type=wrong)
+    assert receipt == Receipt(outcome="undeliverable", reason="no_reply_window")
+    receipt = await harness.answer(reply_to=None, chat_id="alice", chat_type=right)
+    assert receipt.outcome == "delivered"
 
 
 @pytest.mark.parametrize("is_group", [True, False], ids=["group", "single"])
-async def test_a_host_that_does_not_say_the_kind_of_chat_finds_its_window(*, is_group: bool) -> None:
-    office = Office()
-    await office.receive("m1", chat_id="alice", is_group=is_group)
-    assert (await office.answer(chat_id="alice")).outcome == "delivered"
+async def test_an_answer_that_does_not_name_the_chat_type_finds_its_window(*, is_group: bool) -> None:
+    harness = OutboundHarness()
+    await harness.receive("m1", chat_id="alice", is_group=is_group)
+    assert (await harness.answer(chat_id="alice")).outcome == "delivered"
