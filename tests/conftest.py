@@ -1,4 +1,4 @@
-"""What every test has: a loop that must not be blocked, an SDK that takes spans, somebody who listens for secrets."""
+"""Fixtures of every test: checks that nothing blocks the event loop or leaks a secret, and the collected spans."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _loop_never_blocks() -> Iterator[None]:
-    """Fail a test in which the package sleeps, reads a file or asks a database on the event loop.
+    """Fail a test in which the package sleeps, reads a file or queries a database on the event loop.
 
-    The simulator and the demonstration are tools of one person at a time, and write their files where they stand.
+    The simulator and the demonstration serve one person at a time, so they may write files on the event loop.
     """
     with blockbuster_ctx("maven_channel_wecom", excluded_modules=["maven_channel_wecom.simulator"]):
         yield
@@ -36,7 +36,7 @@ def _loop_never_blocks() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def spans() -> Iterator[InMemorySpanExporter]:
-    """Return the spans of this test that have ended; in the end they were shown to somebody."""
+    """Return the exporter with the spans of this test that have ended. The suite watch checks them for secrets."""
     SPANS.clear()
     yield SPANS
     for span in SPANS.get_finished_spans():

@@ -1,4 +1,4 @@
-"""The machine's clock."""
+"""Tests for the system clock."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 from maven_channel_wecom.clock import SystemClock
 
 
-def test_both_times_are_seconds_since_the_epoch() -> None:
+def test_now_and_wall_are_seconds_since_the_epoch() -> None:
     before = time.time()
     clock = SystemClock()
     assert before - 1 < clock.now() < time.time() + 1
     assert before <= clock.wall() <= time.time()
 
 
-async def test_now_has_passed_by_what_was_slept() -> None:
+async def test_sleep_waits_as_long_as_it_should() -> None:
     clock = SystemClock()
     before = clock.now()
     await clock.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Reading a channel's configuration: what is right, and how what is wrong is said."""
+"""Tests for reading the configuration of a channel."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ ORIGINAL: dict[str, Any] = {
 }
 
 
-def test_the_example_of_the_original_works_unchanged() -> None:
-    """Whoever comes from there changes nothing."""
+def test_the_configuration_of_the_go_original_works_unchanged() -> None:
     assert problems("wecom", ORIGINAL) == []
     config = read_config("wecom", ORIGINAL)
     assert config.port == 9886
@@ -36,8 +35,7 @@ def test_the_example_of_the_original_works_unchanged() -> None:
     assert config.proxy is None
 
 
-def test_a_token_and_a_key_are_enough() -> None:
-    """Everything else has a default."""
+def test_every_key_but_the_token_and_the_aes_key_has_a_default() -> None:
     config = read_config("wecom", MINIMAL)
     assert [credentials.token for credentials in config.credentials] == ["your-token"]
     assert (config.host, config.port, config.path, config.state) == ("0.0.0.0", 9886, "/wecom/bot", "memory:")
@@ -75,18 +73,17 @@ def test_every_key_changes_the_configuration(key: str) -> None:
 
 
 @pytest.mark.parametrize("value", [True, False])
-def test_an_obsolete_key_is_named_and_changes_nothing_else(*, value: bool) -> None:
+def test_an_obsolete_key_is_listed_and_has_no_other_effect(*, value: bool) -> None:
     config = read_config("wecom", MINIMAL | {"shortPath": value})
     assert config.obsolete == ("shortPath",)
     assert msgspec.structs.replace(config, obsolete=()) == read_config("wecom", MINIMAL)
 
 
-def test_an_obsolete_key_still_has_a_type() -> None:
+def test_the_type_of_an_obsolete_key_is_still_checked() -> None:
     assert problems("wecom", MINIMAL | {"shortPath": "yes"}) == ["channels.wecom.shortPath must be true or false"]
 
 
-def test_every_problem_is_told_at_once_and_by_its_key() -> None:
-    """One run, one list, no guessing."""
+def test_all_problems_are_reported_together_each_with_its_key() -> None:
     found = problems(
         "support",
         {
@@ -140,8 +137,7 @@ def test_every_problem_is_told_at_once_and_by_its_key() -> None:
         pytest.param("previousAESKey", "previousEncodingAESKey", id="abbreviation"),
     ],
 )
-def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, nearest: str) -> None:
-    """A misspelt key that was silently ignored would be found at night."""
+def test_an_unknown_key_is_reported_with_the_nearest_known_one(key: str, nearest: str) -> None:
     assert problems("wecom", {**MINIMAL, key: "x"}) == [
         f"channels.wecom.{key} is not a known key; did you mean channels.wecom.{nearest}?"
     ]
@@ -171,23 +167,23 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, nearest: s
         pytest.param("path", "/a/{b}", "URL path", id="path-with-braces"),
     ],
 )
-def test_a_wrong_value_says_what_would_be_right(key: str, value: object, words: str) -> None:
-    """One sentence that begins with the key."""
+def test_the_problem_of_a_wrong_value_names_the_key_and_what_would_be_right(
+    key: str, value: object, words: str
+) -> None:
     (problem,) = problems("wecom", {**MINIMAL, key: value})
     assert problem.startswith(f"channels.wecom.{key} ")
     assert words in problem
 
 
-def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """White space around it, such as the line end of a file, does not belong to it."""
+def test_a_secret_is_read_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """White space around a secret, such as the final newline of a file, is removed."""
     monkeypatch.setenv("WECOM_TOKEN", "from-env")
     (tmp_path / "key").write_text(KEY + "\n", encoding="utf-8")
     config = read_config("wecom", {"token": {"env": "WECOM_TOKEN"}, "encodingAESKey": {"file": str(tmp_path / "key")}})
     assert config.credentials[0].token == "from-env"
 
 
-def test_a_secret_that_cannot_be_had_says_why(tmp_path: Path) -> None:
-    """The name of the variable or the path, and the reason of the system."""
+def test_the_problem_of_a_secret_that_cannot_be_read_names_the_source_and_the_reason(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     for reference, words in [
@@ -208,15 +204,15 @@ def test_a_secret_that_cannot_be_had_says_why(tmp_path: Path) -> None:
         ({"file": "canarytoken4711"}, "(its path goes here, not"),
     ],
 )
-def test_a_secret_in_the_place_of_its_name_is_not_repeated(reference: dict[str, str], words: str) -> None:
-    """Who writes `{"env": "…the token itself…"}` is told so, by a sentence that goes to a terminal or a log."""
+def test_a_secret_written_in_place_of_its_variable_or_path_is_not_shown(reference: dict[str, str], words: str) -> None:
+    """Problems are printed to a terminal or a log."""
     (problem,) = problems("wecom", {**MINIMAL, "token": reference})
     assert words in problem
     assert "canary" not in problem
 
 
-def test_during_a_rotation_old_and_new_go_together() -> None:
-    """Token and key may be changed one after the other; the current pair comes first."""
+def test_during_a_rotation_every_combination_of_old_and_new_is_accepted() -> None:
+    """Token and key may be changed one after the other. The current pair is tried first."""
     config = read_config("wecom", {**MINIMAL, "previousToken": "old", "previousEncodingAESKey": OTHER_KEY})
     assert len(config.credentials) == 4
     assert config.credentials[0].token == "your-token"
@@ -224,8 +220,8 @@ def test_during_a_rotation_old_and_new_go_together() -> None:
     assert len({credentials.key for credentials in config.credentials}) == 2
 
 
-def test_no_secret_is_in_a_sentence_or_a_repr() -> None:
-    """Problems are printed, configurations end up in tracebacks."""
+def test_neither_a_problem_nor_a_repr_contains_a_secret() -> None:
+    """Problems are printed, and values end up in tracebacks."""
     secrets = {
         "token": "canary token",
         "encodingAESKey": "canary-key",
@@ -238,5 +234,5 @@ def test_no_secret_is_in_a_sentence_or_a_repr() -> None:
     with pytest.raises(ConfigError) as raised:
         read_config("wecom", secrets)
     assert "canary" not in str(raised.value)
-    right = read_config("wecom", {**MINIMAL, "token": "canary", "proxy": "http://user:canary@proxy:8080"})
-    assert "canary" not in repr(right)
+    config = read_config("wecom", {**MINIMAL, "token": "canary", "proxy": "http://user:canary@proxy:8080"})
+    assert "canary" not in repr(config)

@@ -1,4 +1,4 @@
-"""The JSON Schema of the configuration file says what the readers say."""
+"""Tests that the JSON Schema of the configuration file agrees with the code that reads it."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ PLAIN = st.none() | st.booleans() | st.integers(-9, 99_999) | st.floats(-9, 99_9
 VALUES = PLAIN | st.lists(PLAIN, max_size=2) | st.dictionaries(st.sampled_from(["env", "file", "x"]), PLAIN, max_size=2)
 
 
-def test_the_schema_is_a_good_one() -> None:
+def test_the_schema_is_a_valid_schema() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
-def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out) == SCHEMA
 
 
-def test_every_key_has_a_title_and_a_description_in_two_languages() -> None:
+def test_every_key_has_a_title_and_a_description_in_english_and_chinese() -> None:
     keys = (*config.KEYS, *host.GATEWAY_KEYS, *host.AGENT_KEYS, *host.CRON_KEYS, *host.LOGGING_KEYS, *host.SECTIONS)
     for key in keys:
         assert key.title.isascii()
@@ -78,7 +78,7 @@ def test_every_example_of_the_readme_is_valid() -> None:
         {"channels": {"telegram": {"whatever": 1}, "wecom": {"type": "telegram"}}},
     ],
 )
-def test_a_good_file_is_valid(document: dict[str, Any]) -> None:
+def test_the_schema_accepts_a_correct_file(document: dict[str, Any]) -> None:
     FILE.validate(document)
 
 
@@ -105,14 +105,14 @@ def test_a_good_file_is_valid(document: dict[str, Any]) -> None:
         {"channels": {"wecom": MINIMAL | {"prot": 1}}},
     ],
 )
-def test_a_wrong_file_is_not(document: object) -> None:
+def test_the_schema_rejects_a_wrong_file(document: object) -> None:
     assert not FILE.is_valid(document)
 
 
 @pytest.mark.parametrize("key", config.KEYS, ids=[key.name for key in config.KEYS])
 @given(value=VALUES)
-def test_the_schema_accepts_what_the_channel_accepts(key: Key, value: object) -> None:
-    """It refuses the rest as well, but for what only a check can tell: whether an address can be used, say."""
+def test_the_schema_and_the_channel_accept_the_same_values(key: Key, value: object) -> None:
+    """The schema may accept more strings if the key has a check, for example of an address."""
     entry = MINIMAL | {key.name: value}
     problems = config.problems("wecom", entry)
     if key.check is None and key.type != "secret":
@@ -129,12 +129,12 @@ def test_the_schema_accepts_what_the_channel_accepts(key: Key, value: object) ->
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 @given(value=VALUES)
-def test_the_schema_accepts_what_the_host_accepts(section: str, key: Key, value: object) -> None:
+def test_the_schema_and_the_host_accept_the_same_values(section: str, key: Key, value: object) -> None:
     document = {section: {key.name: value}}
     assert FILE.is_valid(document) == (host.interpret(document, {})[1] == [])
 
 
-def test_the_schema_has_the_choices_in_lower_case_alone() -> None:
-    """The readers take them however they are capitalized; an editor suggests the one way."""
+def test_the_schema_accepts_choices_in_lower_case_only() -> None:
+    """The code that reads them ignores case; an editor should suggest one spelling."""
     assert config.problems("wecom", MINIMAL | {"overflow": "Truncate"}) == []
     assert not ENTRY.is_valid(MINIMAL | {"overflow": "Truncate"})

@@ -1,4 +1,4 @@
-"""Reading an object by the declarations of its keys."""
+"""Tests for reading an object according to the declarations of its keys."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EVEN = Key(name="even", type="integer", default=0, check=lambda value: "must be 
 
 
 def read(key: Key, value: object, **environment: str) -> tuple[Any, list[str]]:
-    """Return what a value of one key is read as, and the problems."""
+    """Return the value that is read for one key, and the problems."""
     settings = Settings({key.name: value}, "part", (key,), environment=environment)
     return settings[key.name], settings.problems
 
@@ -49,9 +49,9 @@ def read(key: Key, value: object, **environment: str) -> tuple[Any, list[str]]:
         (EVEN, 4, 4),
     ],
 )
-def test_a_good_value_is_read(key: Key, value: object, expected: object) -> None:
-    found, problems = read(key, value)
-    assert (found, type(found), problems) == (expected, type(expected), [])
+def test_a_valid_value_is_read(key: Key, value: object, expected: object) -> None:
+    result, problems = read(key, value)
+    assert (result, type(result), problems) == (expected, type(expected), [])
 
 
 @pytest.mark.parametrize(
@@ -78,51 +78,51 @@ def test_a_good_value_is_read(key: Key, value: object, expected: object) -> None
         (EVEN, 3, "must be even"),
     ],
 )
-def test_a_wrong_value_is_a_sentence_and_the_default_takes_its_place(key: Key, value: object, sentence: str) -> None:
+def test_a_wrong_value_is_reported_and_replaced_by_the_default(key: Key, value: object, sentence: str) -> None:
     assert read(key, value) == (key.default, [f"part.{key.name} {sentence}"])
 
 
-def test_every_problem_is_told_at_once() -> None:
-    settings = Settings({"flag": 1, "count": 0, "unheardOf": CANARY}, "part", (FLAG, COUNT, NEEDED))
+def test_all_problems_are_reported_together() -> None:
+    settings = Settings({"flag": 1, "count": 0, "unknown": CANARY}, "part", (FLAG, COUNT, NEEDED))
     with pytest.raises(ConfigError) as raised:
         settings.read_all()
     assert raised.value.problems == (
-        "part.unheardOf is not a known key; known keys: count, flag, needed",
+        "part.unknown is not a known key; known keys: count, flag, needed",
         "part.flag must be true or false",
         "part.count must be a whole number from 1 to 9",
         "part.needed is required",
     )
 
 
-def test_an_unknown_key_is_named_with_the_nearest_known_one() -> None:
+def test_an_unknown_key_is_reported_with_the_nearest_known_one() -> None:
     assert Settings({"Flags": 1}, "part", (FLAG, OLD)).problems == [
         "part.Flags is not a known key; did you mean part.flag?"
     ]
     assert Settings({"flags": 1}, "", (FLAG,)).problems == ["flags is not a known key; did you mean flag?"]
 
 
-def test_no_obsolete_key_is_suggested() -> None:
+def test_obsolete_keys_are_not_suggested() -> None:
     assert Settings({"older": 1}, "part", (FLAG, OLD)).problems == ["part.older is not a known key; known keys: flag"]
 
 
-def test_keys_of_somebody_else_are_left_alone_in_an_open_ended_object() -> None:
+def test_undeclared_keys_of_an_open_ended_object_are_allowed() -> None:
     settings = Settings({"flag": True, "other": 1}, "part", (FLAG,), open_ended=True)
     assert (settings["flag"], settings.problems) == (True, [])
 
 
-def test_what_is_no_object_has_every_default() -> None:
+def test_a_value_that_is_not_an_object_is_read_as_the_defaults() -> None:
     settings = Settings([CANARY], "part", (FLAG, COUNT))
     assert (settings["flag"], settings["count"]) == (False, 3)
     assert settings.problems == ["part must be an object"]
 
 
-def test_a_problem_is_noted_once_however_often_the_key_is_read() -> None:
+def test_a_problem_is_reported_once_even_if_the_key_is_read_twice() -> None:
     settings = Settings({"count": 0}, "part", (COUNT,))
     assert settings["count"] == settings["count"]
     assert len(settings.problems) == 1
 
 
-def test_a_key_may_be_required_only_with_the_value_of_another() -> None:
+def test_a_key_can_be_required_only_if_another_key_has_a_certain_value() -> None:
     text = Key(name="text", type="string", required=("flag", True), **TEXTS)
     for document, problems in (
         ({}, []),
@@ -135,13 +135,12 @@ def test_a_key_may_be_required_only_with_the_value_of_another() -> None:
         assert settings.problems == problems
 
 
-def test_obsolete_keys_are_listed_when_they_are_there() -> None:
+def test_obsolete_lists_the_obsolete_keys_that_are_present() -> None:
     assert Settings({"olden": False}, "part", (FLAG, OLD)).obsolete() == ("olden",)
     assert Settings({"flag": False}, "part", (FLAG, OLD)).obsolete() == ()
 
 
-def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
-    """White space around it, such as the line end of a file, is no part of it."""
+def test_a_secret_is_read_from_the_environment_or_a_file_without_surrounding_white_space(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("from-file\n", encoding="utf-8")
     assert read(SECRET, {"env": "NAME"}, NAME=" from-env ") == ("from-env", [])
     assert read(SECRET, {"file": str(tmp_path / "secret")}) == ("from-file", [])
@@ -164,11 +163,11 @@ def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_secret_that_cannot_be_read_says_why(reference: dict[str, str], sentence: str) -> None:
+def test_the_problem_of_a_secret_that_cannot_be_read_names_the_reason(reference: dict[str, str], sentence: str) -> None:
     assert read(SECRET, reference, BLANK=" ")[1] == [f"part.secret takes its value from {sentence}"]
 
 
-def test_a_secret_file_that_is_empty_or_no_text_is_a_problem(tmp_path: Path) -> None:
+def test_a_secret_file_that_is_empty_or_binary_is_a_problem(tmp_path: Path) -> None:
     for content, sentence in ((b" \n", "which is empty"), (b"\xff\xfe", "which cannot be read as UTF-8 text")):
         (tmp_path / "secret").write_bytes(content)
         (problem,) = read(SECRET, {"file": str(tmp_path / "secret")})[1]
@@ -176,7 +175,7 @@ def test_a_secret_file_that_is_empty_or_no_text_is_a_problem(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("slip", "words"),
+    ("value", "words"),
     [
         (f"\ufeff{CANARY}", "a byte order mark (U+FEFF)"),
         (f"{CANARY}\u200b", "zero width space (U+200B)"),
@@ -192,27 +191,27 @@ def test_a_secret_file_that_is_empty_or_no_text_is_a_problem(tmp_path: Path) -> 
         (f"export WECOM_TOKEN={CANARY}", "begins with NAME="),
     ],
 )
-def test_what_slipped_into_a_secret_is_named_and_the_secret_is_not(slip: str, words: str) -> None:
-    for source in (slip, {"env": "NAME"}):
-        (problem,) = read(SECRET, source, NAME=slip)[1]
+def test_a_mistake_in_copying_a_secret_is_reported_without_the_secret(value: str, words: str) -> None:
+    for source in (value, {"env": "NAME"}):
+        (problem,) = read(SECRET, source, NAME=value)[1]
         assert words in problem
         assert CANARY not in problem
         assert "WECOM" not in problem
 
 
 @pytest.mark.parametrize("secret", ["QUJD=", "QUJDRA==", "sk=abc", "a'b", "密钥"])
-def test_an_unusual_secret_is_no_slip(secret: str) -> None:
+def test_an_unusual_secret_is_accepted(secret: str) -> None:
     assert read(SECRET, secret) == (secret, [])
 
 
-def test_a_secret_may_be_left_empty_where_that_is_its_default() -> None:
+def test_a_secret_may_be_empty_if_that_is_its_default() -> None:
     optional = Key(name="secret", type="secret", default="", **TEXTS)
     required = Key(name="secret", type="secret", required=True, **TEXTS)
     assert read(optional, "") == ("", [])
     assert read(required, "")[1] == ['part.secret is required: a string, {"env": "NAME"} or {"file": "PATH"}']
 
 
-def test_the_schema_of_a_key_says_everything_the_declaration_does() -> None:
+def test_the_schema_of_a_key_contains_everything_in_its_declaration() -> None:
     assert key_schema(COUNT) == {
         "title": "Title 标题",
         "description": "Help.\n说明。",

@@ -1,4 +1,4 @@
-"""A pseudonym is its text to everybody who does not ask."""
+"""Tests for pseudonyms."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import pytest
 
 from maven_channel_wecom.contract.pseudonym import Pseudonym
 
-SHOWN = Pseudonym("user-1f3a", "alice@example")
+PSEUDONYM = Pseudonym("user-1f3a", "alice@example")
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        str(SHOWN),
-        f"{SHOWN}",
-        SHOWN + "",
-        json.loads(json.dumps(SHOWN)),
-        copy.deepcopy(SHOWN),
-        pickle.loads(pickle.dumps(SHOWN)),  # noqa: S301 - our own bytes
+        str(PSEUDONYM),
+        f"{PSEUDONYM}",
+        PSEUDONYM + "",
+        json.loads(json.dumps(PSEUDONYM)),
+        copy.deepcopy(PSEUDONYM),
+        pickle.loads(pickle.dumps(PSEUDONYM)),  # noqa: S301 - our own bytes
     ],
 )
-def test_whoever_prints_encodes_or_copies_it_has_the_text(text: str) -> None:
+def test_a_printed_encoded_or_copied_pseudonym_is_plain_text_without_the_id(text: str) -> None:
     assert text == "user-1f3a"
     assert not isinstance(text, Pseudonym)
 
 
-def test_its_repr_is_the_text() -> None:
-    assert repr(SHOWN) == "'user-1f3a'"
+def test_the_repr_of_a_pseudonym_is_that_of_its_text() -> None:
+    assert repr(PSEUDONYM) == "'user-1f3a'"
 
 
-def test_a_host_that_asks_gets_the_id() -> None:
-    assert SHOWN.reveal() == "alice@example"
+def test_reveal_returns_the_id() -> None:
+    assert PSEUDONYM.reveal() == "alice@example"
