@@ -66,7 +66,7 @@ class _LineFormatter(logging.Formatter):
 
 
 class TextLines(_LineFormatter):
-    """`2026/11/22 10:33:00 INFO wecom callback server listening port=9886`, in local time."""
+    """Lines such as `2026/11/22 10:33:00 INFO wecom callback server listening port=9886`, in local time."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record, followed by an indented trace if it carries an exception."""
