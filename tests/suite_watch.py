@@ -1,7 +1,7 @@
-"""Listens to the whole suite: what any test, program or failing assertion shows, no canary may be among it.
+"""A pytest plugin that fails tests in which a canary, a secret or private text, appears in any output.
 
-A plugin of pytest; `conftest.py` takes it in. A test that draws a secret, or shows somebody something that pytest does
-not capture, says so with `keep`, `new_token`, `new_encoding_aes_key` and `shown`.
+It checks logs, output, traces and the reports of pytest itself. `conftest.py` imports its hooks. A test registers its
+secrets with `keep`, `new_token` and `new_encoding_aes_key`, and passes output that pytest does not capture to `shown`.
 """
 
 from __future__ import annotations
@@ -19,48 +19,48 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 CANARY: Final = "canary"
-"""Stands in every secret and every private text that tests make up."""
+"""Part of every made-up secret and private text in the tests."""
 
-# A secret of the simulator, when nothing is written against it.
+# Matches a secret of the simulator, if no letter or digit is next to it.
 _WORD: Final = re.compile(r"[A-Za-z0-9]{20,}")
 
 _LEAKED: Final = "what must not be shown was shown: "
 
 
 class SuiteWatch:
-    """Has a watch for each test, and at the end compares what all of them kept with what all of them saw.
+    """Collects the output and the canaries of each test, and compares those of all tests at the end.
 
-    Within a test every canary is looked for as it is. Over the whole suite only secrets are, as words: that is one
-    look into a set for each word, and finds what a test shows of the secrets of another.
+    Within a test, every canary is searched for as a substring. Across tests, only secrets are searched for, as whole
+    words, which takes one set lookup per word and finds a secret of one test in the output of another.
     """
 
     def __init__(self) -> None:
         self.watch = Watch()
         self._secrets: dict[str, str] = {}
         self._words: dict[str, str] = {}
-        self.of_workers: list[str] = []
-        """What the workers of pytest-xdist found, each in the tests it ran."""
+        self.worker_leaks: list[str] = []
+        """The leaks that the workers of pytest-xdist reported, each for the tests it ran."""
 
     def begin(self) -> None:
-        """Watch a new test."""
+        """Start to watch a new test."""
         self.watch = Watch()
         self.watch.keep("a canary", CANARY)
 
     def end(self, test: str) -> list[str]:
-        """Return what the test showed of what it kept."""
+        """End the current test, and return the leaks of its own canaries."""
         self._secrets |= {canary: kind for canary, kind in self.watch.canaries.items() if _WORD.fullmatch(canary)}
         for where, text in self.watch.shown_so_far:
             self._words |= dict.fromkeys(_WORD.findall(text), f"{where} of {test}")
         return self.watch.leaks()
 
     def leaks(self) -> list[str]:
-        """Return what any test showed of what any other kept."""
+        """Return the leaks of secrets of any test in the output of any other."""
         own = [f"{self._secrets[word]} in {self._words[word]}" for word in self._secrets.keys() & self._words]
-        return sorted(own + self.of_workers)
+        return sorted(own + self.worker_leaks)
 
     def redact(self, text: str) -> str:
-        """Put the kind of each canary in its place."""
-        for canary, kind in sorted(self.watch.canaries.items(), key=lambda one: len(one[0]), reverse=True):
+        """Return the text with each canary replaced by its kind."""
+        for canary, kind in sorted(self.watch.canaries.items(), key=lambda item: len(item[0]), reverse=True):
             text = text.replace(canary, f"[{kind}]")
         return text
 
@@ -69,32 +69,32 @@ SUITE: Final = SuiteWatch()
 
 
 def keep(kind: str, *canaries: str) -> None:
-    """Let these show nowhere while the test runs."""
+    """Register texts that must not appear in the output of this test."""
     SUITE.watch.keep(kind, *canaries)
 
 
 def shown(where: str, text: str) -> str:
-    """Note what was shown to somebody, and return it."""
+    """Record a text that was shown, and return it."""
     SUITE.watch.shown(where, text)
     return text
 
 
 def new_token() -> str:
-    """Return a token that must show nowhere."""
+    """Return a new token, registered as a secret."""
     token = keys.new_token()
     keep("a token", token)
     return token
 
 
 def new_encoding_aes_key() -> str:
-    """Return an EncodingAESKey that must show nowhere."""
+    """Return a new EncodingAESKey, registered as a secret."""
     key = keys.new_encoding_aes_key()
     keep("an EncodingAESKey", key)
     return key
 
 
-class _Overheard:
-    """What `capsys` is, and the watch hears what is read from it."""
+class _WatchedCapture:
+    """Replaces `capsys`, and records everything that is read from it."""
 
     def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
         self._capture = capture
@@ -108,9 +108,9 @@ class _Overheard:
 
 @pytest.fixture
 def capsys(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
-    overheard = _Overheard(capsys)
-    yield cast("pytest.CaptureFixture[str]", overheard)
-    overheard.readouterr()
+    watched = _WatchedCapture(capsys)
+    yield cast("pytest.CaptureFixture[str]", watched)
+    watched.readouterr()
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def watch() -> Watch:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol() -> Generator[None, object, object]:
-    """Hear every log record from before the first fixture until after the last."""
+    """Record every log record from before the first fixture until after the last."""
     SUITE.begin()
     watch, root = SUITE.watch, logging.getLogger()
     level = root.level
@@ -138,16 +138,16 @@ def pytest_runtest_protocol() -> Generator[None, object, object]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail a test that showed a canary, and take every canary out of what pytest prints."""
+    """Fail a test that showed a canary, and replace every canary in the output of pytest."""
     report = yield
     if call.when == "teardown":
         for title, text in report.sections:
-            # Log records were heard as a host prints them; pytest prints texts of exceptions that no host prints.
+            # Log records were recorded as a host prints them; pytest also prints exception texts that no host prints.
             if " log " not in title:
                 shown(title.lower(), text)
         if leaks := SUITE.end(item.nodeid):
             report.outcome, report.longrepr = "failed", _LEAKED + ", ".join(leaks)
-    # A failure without a canary keeps its colors, and its line in the summary.
+    # A failure without a canary is not replaced, to keep its colors and its line in the summary.
     if report.failed and (redacted := SUITE.redact(report.longreprtext)) != report.longreprtext:
         report.longrepr = redacted
     report.sections = [(title, SUITE.redact(text)) for title, text in report.sections]
@@ -155,7 +155,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the whole run when a test showed a secret of another; a worker tells whoever started it."""
+    """Fail the run if a test showed a secret of another. A worker reports its leaks to the main process."""
     leaks = SUITE.leaks()
     if leaks:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -165,12 +165,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: object) -> None:
-    """Hear what a worker found; one that crashed fails the run by itself."""
-    SUITE.of_workers += getattr(node, "workeroutput", {}).get("leaks", [])
+    """Collect the leaks that a worker reports. A worker that crashed fails the run anyway."""
+    SUITE.worker_leaks += getattr(node, "workeroutput", {}).get("leaks", [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say so."""
+    """Report leaks across tests."""
     if leaks := SUITE.leaks():
         terminalreporter.section("canaries")
         terminalreporter.write_line(_LEAKED + ", ".join(leaks))

@@ -1,4 +1,4 @@
-"""The watch over the whole suite can fail: whatever way a canary is shown, it is found, and not shown again."""
+"""The watch over the test suite finds a canary in any kind of output, and does not print it again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Each shows the secret in its own way, most of them in a test that would pass. In two parts, as this very test is
-# watched too.
+# Each test shows the secret in a different kind of output, and most would pass otherwise. The secret is written in two
+# parts because this file is watched too.
 SECRET = "canar" + "y4711"
 LEAKS = """
 import logging, subprocess, sys, warnings
@@ -41,7 +41,7 @@ def test_logs_an_exception():
     except ValueError: LOG.exception("wecom event")
 def test_warns(): warnings.warn(SECRET)
 def test_shows_a_health(): shown("/readyz", SECRET)
-def test_keeps_for_itself():
+def test_shows_what_it_kept():
     keep("what a user wrote", "a story of the harbor")
     print("text=a story of the harbor")
 def test_shows_in_a_fixture(fixture): pass
@@ -61,10 +61,10 @@ def fixture():
 
 @pytest.fixture(scope="module", params=[(), ("-p", "xdist.plugin", "-n", "1")], ids=["alone", "in-a-worker"])
 def output(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> str:
-    """Return what pytest prints about a suite that leaks everywhere."""
+    """Return the output of pytest for a suite that leaks in every way."""
     folder = tmp_path_factory.mktemp("leaking")
     (folder / "test_leaks.py").write_text(LEAKS, encoding="utf-8")
-    done = subprocess.run(  # noqa: S603 - our own interpreter, our own words
+    done = subprocess.run(  # noqa: S603 - our own interpreter and arguments
         [
             *(sys.executable, "-m", "pytest", "-rA", "-W", "error", "-c", os.devnull, "--rootdir", str(folder)),
             *("-p", "tests.suite_watch", "-p", "no:cacheprovider", *request.param, str(folder / "test_leaks.py")),
@@ -85,33 +85,30 @@ CLEAN = {"is_clean", "draws", "shows_what_another_drew"}
 
 
 @pytest.mark.parametrize("test", [name for name in LEAKING if name not in CLEAN])
-def test_a_leak_is_found(output: str, test: str) -> None:
-    """And fails the test that leaked."""
+def test_a_leak_fails_its_test(output: str, test: str) -> None:
     assert re.search(rf"^(ERROR|FAILED) .*::test_{test}( |$)", output, re.MULTILINE)
 
 
 def test_a_test_without_a_leak_passes(output: str) -> None:
-    """Nothing else fails it."""
     assert re.search(r"^PASSED .*::test_is_clean$", output, re.MULTILINE)
     assert not re.search(r"^(ERROR|FAILED) .*::test_is_clean", output, re.MULTILINE)
 
 
-def test_a_secret_that_another_test_shows_is_found(output: str) -> None:
-    """At the end of the suite, by comparing all of it."""
+def test_a_secret_shown_by_another_test_is_found_at_the_end(output: str) -> None:
     assert re.search(r"shown: a token in .*::test_shows_what_another_drew$", output, re.MULTILINE)
 
 
-def test_nothing_that_leaked_is_shown_again(output: str) -> None:
-    """Not even by a failing assertion, or by a warning that is an error."""
+def test_a_leaked_secret_is_not_printed_by_pytest(output: str) -> None:
+    """The leaking tests include a failing assertion, and a warning that is an error."""
     assert SECRET not in output
     assert "[a canary]" in output
 
 
-def test_every_secret_that_tests_draw_is_kept() -> None:
-    """Whoever draws one past the watch would not be heard."""
-    past = {
+def test_secrets_are_only_created_through_the_watch() -> None:
+    """A secret that a test creates directly with the simulator would not be watched."""
+    bypassing = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "tests").rglob("*.py")
         if re.search(r"^\s*(from|import) maven_channel_wecom\.simulator\.keys\b", path.read_text("utf-8"), re.MULTILINE)
     }
-    assert past == set()
+    assert bypassing == set()

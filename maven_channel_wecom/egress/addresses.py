@@ -78,7 +78,7 @@ _ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)", re.ASCII
 
 
 def is_forbidden(address: str) -> bool:
-    """Return whether a literal address is refused. Any text but an address without a zone is refused too."""
+    """Return whether a literal address is refused. An address with a zone, or text that is no address, is refused."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -256,7 +256,7 @@ async def read_up_to(limit_bytes: int, response: aiohttp.ClientResponse) -> byte
 
 
 class _NotRetriedError(Exception):
-    """Wraps an error, its cause, because aiohttp would otherwise repeat a GET after some errors."""
+    """Carries an error, as its cause, past aiohttp, which would repeat a GET after some errors."""
 
 
 async def _prevent_retry(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

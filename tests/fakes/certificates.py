@@ -1,4 +1,4 @@
-"""A certificate authority that lives as long as the test."""
+"""A certificate authority for tests."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _SIGNS_CERTIFICATES = x509.KeyUsage(
 
 
 class Authority:
-    """Signs certificates of servers; `trust` is for clients that believe it."""
+    """Signs certificates of servers. `trust` is the TLS context of a client that trusts this authority."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
         certificate = (
-            self._draft(self._name, self._key)
+            self._certificate_builder(self._name, self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(_SIGNS_CERTIFICATES, critical=True)
             .sign(self._key, hashes.SHA256())
@@ -46,13 +46,13 @@ class Authority:
         )
 
     def server(self, *names: str) -> ssl.SSLContext:
-        """Return the context of a server that is called `names`, and 127.0.0.1."""
+        """Return the TLS context of a server with a certificate for `names` and 127.0.0.1."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test server")])
         certificate = (
-            self._draft(subject, key)
+            self._certificate_builder(subject, key)
             .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -67,7 +67,7 @@ class Authority:
         context.load_cert_chain(path)
         return context
 
-    def _draft(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _certificate_builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
@@ -77,7 +77,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - dt.timedelta(days=1))
             .not_valid_after(now + dt.timedelta(days=1))
-            # Python 3.13 and newer insist on the two identifiers.
+            # Python 3.13 and newer require the two key identifiers.
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )

@@ -1,8 +1,8 @@
-"""A clock that a test moves by hand."""
+"""A clock that tests move forward themselves."""
 
 
 class FakeClock:
-    """Stands still until told otherwise; sleeping takes no time but moves it, and is remembered."""
+    """A clock whose time only changes when a test sets it or code sleeps. A sleep returns at once and is recorded."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.time = now

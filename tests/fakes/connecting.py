@@ -1,4 +1,4 @@
-"""Sockets that record where they are to connect and lead to one listener or nowhere."""
+"""Sockets that record the addresses they should connect to, but connect to one local listener or fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class Diversion:
-    """A socket factory. `wanted` holds every address a connection was attempted to, in order."""
+    """A socket factory whose sockets connect to `to_port` on this machine instead, or are refused if it is None.
+
+    `wanted` contains every address to which a connection was attempted, in order.
+    """
 
     def __init__(self, to_port: int | None = None) -> None:
         self.to_port = to_port
@@ -26,7 +29,7 @@ class _DivertedSocket(socket.socket):
         super().__init__(family, socket.SOCK_STREAM)
         self._diversion = diversion
 
-    def connect(self, address: Any) -> None:  # noqa: ANN401 - as socket.socket has it
+    def connect(self, address: Any) -> None:  # noqa: ANN401 - the signature of socket.socket
         self._diversion.wanted.append((address[0], address[1]))
         if self._diversion.to_port is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "diverted")

@@ -1,4 +1,4 @@
-"""A media item decrypted in one go, as tests like it."""
+"""Decryption of a whole media item in one call."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 
 def decrypted(content: bytes, keys: Iterable[bytes], kind: MediaKind) -> bytes:
-    """Return what was downloaded, decrypted. Raises MediaUnavailable as MediaDecryptor does."""
+    """Return the decrypted bytes of a media item. Raises MediaUnavailable as MediaDecryptor does."""
     decryptor = MediaDecryptor(keys, kind)
     return b"".join((decryptor.update(content), *decryptor.finalize()))

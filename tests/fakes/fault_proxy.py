@@ -1,4 +1,4 @@
-"""A TCP proxy for one server that loses answers, swallows everything, hangs up or refuses, as it is told."""
+"""A TCP proxy for one server that can lose answers, drop all data, hang up or refuse connections."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ if TYPE_CHECKING:
     import ssl
 
 
-class _Passage:
+class _ProxiedConnection:
     """One connection through the proxy."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.client = client
         self.server = server
-        self.losing = False
+        self.lose_next_answer = False
 
-    def cut(self) -> None:
+    def disconnect(self) -> None:
         self.client.transport.abort()
         self.server.transport.abort()
 
 
 class FaultProxy:
-    """Listens on a loopback port of its own; `async with` it. It passes everything on until told otherwise.
+    """A proxy on its own loopback port, to be used with `async with`. Without faults it forwards everything.
 
-    With `tls` it speaks TLS to its clients, and plainly to the server.
+    With `tls` it uses TLS towards its clients, but not towards the server.
     """
 
     def __init__(self, to_port: int, *, tls: ssl.SSLContext | None = None) -> None:
         self._to_port = to_port
         self._tls = tls
         self._listener: asyncio.Server | None = None
-        self._passages: dict[_Passage, asyncio.Future[Any]] = {}
-        self._to_lose = 0
-        self._only_to = b""
+        self._connections: dict[_ProxiedConnection, asyncio.Future[Any]] = {}
+        self._answers_to_lose = 0
+        self._lost_request_part = b""
         self._silently = False
         self.hole = False
-        """Whether everything is swallowed, both ways."""
+        """Whether all data is dropped, in both directions."""
         self.lost = 0
-        """How many answers were lost."""
+        """The number of lost answers."""
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -54,25 +54,25 @@ class FaultProxy:
         return f"redis://127.0.0.1:{self.port}"
 
     def lose(self, answers: int, *, to: bytes, silently: bool = False) -> None:
-        """Lose the next answers to requests that hold `to`, which the server does get; hang up unless `silently`."""
-        self._to_lose, self._only_to, self._silently = answers, to, silently
+        """Lose the next answers to requests that contain `to`, which do reach the server. Hang up unless `silently`."""
+        self._answers_to_lose, self._lost_request_part, self._silently = answers, to, silently
 
     def reset(self) -> None:
-        """Hang up on everybody, now."""
-        for passage in list(self._passages):
-            passage.cut()
+        """Abort every connection."""
+        for proxied in list(self._connections):
+            proxied.disconnect()
 
     async def refuse(self) -> None:
-        """Hang up on everybody and let nobody in."""
+        """Abort every connection, and refuse new ones."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        carried = list(self._passages.values())
+        forwarding = list(self._connections.values())
         self.reset()
-        await asyncio.gather(*carried, return_exceptions=True)
+        await asyncio.gather(*forwarding, return_exceptions=True)
 
     async def accept(self) -> None:
-        """Let in whoever comes, on the same port as before."""
+        """Accept connections, on the same port as before."""
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._listener.sockets[0].getsockname()[1]
 
@@ -82,36 +82,38 @@ class FaultProxy:
         except OSError:
             client.transport.abort()
             return
-        passage = _Passage(client, server)
-        carrying = asyncio.gather(self._ask(client_reader, passage), self._answer(server_reader, passage))
-        self._passages[passage] = carrying
+        proxied = _ProxiedConnection(client, server)
+        forwarding = asyncio.gather(
+            self._forward_requests(client_reader, proxied), self._forward_answers(server_reader, proxied)
+        )
+        self._connections[proxied] = forwarding
         try:
-            await carrying
+            await forwarding
         finally:
-            del self._passages[passage]
-            passage.cut()
+            del self._connections[proxied]
+            proxied.disconnect()
 
-    async def _ask(self, reader: asyncio.StreamReader, passage: _Passage) -> None:
+    async def _forward_requests(self, reader: asyncio.StreamReader, proxied: _ProxiedConnection) -> None:
         with suppress(ConnectionError):
             while chunk := await reader.read(1 << 20):
                 if self.hole:
                     continue
-                if self._to_lose and self._only_to in chunk:
-                    self._to_lose -= 1
-                    passage.losing = True
-                passage.server.write(chunk)
-                await passage.server.drain()
-        passage.cut()
+                if self._answers_to_lose and self._lost_request_part in chunk:
+                    self._answers_to_lose -= 1
+                    proxied.lose_next_answer = True
+                proxied.server.write(chunk)
+                await proxied.server.drain()
+        proxied.disconnect()
 
-    async def _answer(self, reader: asyncio.StreamReader, passage: _Passage) -> None:
+    async def _forward_answers(self, reader: asyncio.StreamReader, proxied: _ProxiedConnection) -> None:
         with suppress(ConnectionError):
             while chunk := await reader.read(1 << 20):
-                if passage.losing:
-                    passage.losing = False
+                if proxied.lose_next_answer:
+                    proxied.lose_next_answer = False
                     self.lost += 1
                     if not self._silently:
                         break
                 elif not self.hole:
-                    passage.client.write(chunk)
-                    await passage.client.drain()
-        passage.cut()
+                    proxied.client.write(chunk)
+                    await proxied.client.drain()
+        proxied.disconnect()

@@ -1,4 +1,4 @@
-"""A resolver that knows what the test tells it, and writes down what it was asked."""
+"""A resolver that returns the addresses given by the test, and records the names it was asked for."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Names(AbstractResolver):
-    """Each name has a list of answers, given in turn, each a list of addresses; `*` stands for every other name."""
+    """Returns the answers of each name in rotation, each a list of addresses. `*` stands for every other name."""
 
     def __init__(self, answers: Mapping[str, Sequence[Sequence[str]]]) -> None:
-        self._answers = {name: cycle(turns) for name, turns in answers.items()}
+        self._answers = {name: cycle(rotation) for name, rotation in answers.items()}
         self.asked: list[str] = []
         self.closed = False
 
@@ -24,8 +24,8 @@ class Names(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         self.asked.append(host)
-        turns = self._answers.get(host) or self._answers.get("*")
-        if turns is None:
+        rotation = self._answers.get(host) or self._answers.get("*")
+        if rotation is None:
             raise socket.gaierror(socket.EAI_NONAME, f"no such name: {host}")
         return [
             ResolveResult(
@@ -36,7 +36,7 @@ class Names(AbstractResolver):
                 proto=0,
                 flags=socket.AI_NUMERICHOST,
             )
-            for address in next(turns)
+            for address in next(rotation)
         ]
 
     async def close(self) -> None:

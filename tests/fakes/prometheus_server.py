@@ -1,4 +1,4 @@
-"""A real Prometheus on a free loopback port, scraping what it is told to, twice a second."""
+"""A real Prometheus on a free loopback port that scrapes the given targets twice a second."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCRAPE = "500ms"
 
 
 class Firing(NamedTuple):
-    """An alert that fires; `channel` and `instance` are empty where it has no such label."""
+    """A firing alert. `channel` and `instance` are empty if it has no such label."""
 
     name: str
     channel: str
@@ -30,7 +30,7 @@ class Firing(NamedTuple):
 
 
 class PrometheusServer:
-    """One server; `async with` it. `rules` is the content of a rule file, `targets` are of the job `maven`."""
+    """One server, for use with `async with`. `rules` is the content of a rule file; the job `maven` has `targets`."""
 
     def __init__(self, folder: Path, targets: Sequence[str], *, rules: Mapping[str, Any] | None = None) -> None:
         self._folder = folder
@@ -60,7 +60,7 @@ class PrometheusServer:
                 stderr=log,
             )
         try:
-            # Targets are picked up at a tick of some seconds after the start.
+            # Prometheus loads its targets a few seconds after the start.
             await self.until_up()
         except BaseException:
             await self.__aexit__()
@@ -75,7 +75,7 @@ class PrometheusServer:
             await self._process.wait()
 
     async def until_up(self) -> None:
-        """Wait until every target answered its last scrape."""
+        """Wait until the last scrape of every target has succeeded."""
         async with asyncio.timeout(_START_SECONDS):
             while await self._up() != set(self._targets):
                 if self._process is not None and self._process.returncode is not None:
@@ -84,7 +84,7 @@ class PrometheusServer:
                 await asyncio.sleep(_POLL_SECONDS)
 
     async def query(self, expr: str) -> list[tuple[dict[str, str], float]]:
-        """Return the samples of an expression now, those that are numbers. Raises ValueError for what is no PromQL."""
+        """Return the current finite samples of an expression. Raises ValueError if it is not valid PromQL."""
         found = await self._get("/api/v1/query", query=expr)
         if found["resultType"] == "scalar":
             return [({}, float(found["result"][1]))]
@@ -94,7 +94,7 @@ class PrometheusServer:
     async def query_range(
         self, expr: str, *, start: float, end: float, step: float
     ) -> list[tuple[dict[str, str], list[tuple[float, float]]]]:
-        """Return the series of an expression between two times, in seconds since the epoch."""
+        """Return the series of an expression between two times in seconds since the epoch."""
         found = await self._get("/api/v1/query_range", query=expr, start=str(start), end=str(end), step=str(step))
         return [
             (series["metric"], [(float(at), float(value)) for at, value in series["values"]])
@@ -102,7 +102,7 @@ class PrometheusServer:
         ]
 
     async def firing(self) -> set[Firing]:
-        """Return the alerts that fire."""
+        """Return the firing alerts."""
         found = await self._get("/api/v1/alerts")
         return {
             Firing(labels["alertname"], labels.get("channel", ""), labels.get("instance", ""))
@@ -111,14 +111,14 @@ class PrometheusServer:
         }
 
     async def fired(self, seconds: int) -> set[Firing]:
-        """Return the alerts that fired at any time in the last so many seconds."""
+        """Return the alerts that fired at any time in the last `seconds`."""
         found = await self.query(f'present_over_time(ALERTS{{alertstate="firing"}}[{seconds}s])')
         return {
             Firing(labels["alertname"], labels.get("channel", ""), labels.get("instance", "")) for labels, _ in found
         }
 
     async def rule_problems(self) -> list[str]:
-        """Return what went wrong the last time rules were evaluated."""
+        """Return the errors of the last evaluation of the rules."""
         found = await self._get("/api/v1/rules")
         return [rule["lastError"] for group in found["groups"] for rule in group["rules"] if rule.get("lastError")]
 
@@ -129,7 +129,7 @@ class PrometheusServer:
             return set()
         return {target["labels"]["instance"] for target in found["activeTargets"] if target["health"] == "up"}
 
-    async def _get(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - whatever Prometheus answers
+    async def _get(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - the JSON depends on the endpoint
         assert self._session is not None
         async with self._session.get(f"{self._url}{path}", params=parameters) as response:
             if response.status == 503:

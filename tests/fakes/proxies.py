@@ -1,4 +1,4 @@
-"""Two small real proxies. They write down what they were asked to reach, and always go to one listener of the test."""
+"""Two small proxies that record the requested destinations, but always connect to one listener of the test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to_port: int, greeting: bytes) -> None:
-    there_reader, there_writer = await asyncio.open_connection("127.0.0.1", to_port)
+    server_reader, server_writer = await asyncio.open_connection("127.0.0.1", to_port)
 
     async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -25,16 +25,17 @@ async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to_
         sink.close()
 
     try:
-        there_writer.write(greeting)
-        await asyncio.gather(copy(reader, there_writer), copy(there_reader, writer))
+        server_writer.write(greeting)
+        await asyncio.gather(copy(reader, server_writer), copy(server_reader, writer))
     finally:
-        there_writer.transport.abort()
+        server_writer.transport.abort()
 
 
 class HttpProxy(LoopbackServer):
-    """CONNECT and absolute-form requests. `asked` holds host and port; `to_port` None refuses every request.
+    """An HTTP proxy for CONNECT and absolute-form requests, which refuses all of them if `to_port` is None.
 
-    It takes `Connection: close` literally (RFC 9112 9.6): a CONNECT that says so gets an answer and no tunnel.
+    `asked` contains the requested hosts and ports. The proxy takes `Connection: close` literally (RFC 9112 9.6): a
+    CONNECT with it gets an answer, but no tunnel.
     """
 
     def __init__(
@@ -76,7 +77,10 @@ class HttpProxy(LoopbackServer):
 
 
 class SocksProxy(LoopbackServer):
-    """SOCKS5 CONNECT (RFC 1928, 1929). `asked` holds what came: a name, or an address; `to_port` None refuses."""
+    """A SOCKS5 proxy for CONNECT (RFC 1928, 1929), which refuses all requests if `to_port` is None.
+
+    `asked` contains the requested names or addresses, with their ports.
+    """
 
     def __init__(self, to_port: int | None = None, *, user: str = "", password: str = "", mute: bool = False) -> None:
         super().__init__()
@@ -98,11 +102,11 @@ class SocksProxy(LoopbackServer):
         else:
             writer.write(b"\x05\x02")
             await reader.readexactly(1)
-            given = (await _counted(reader), await _counted(reader))
+            given = (await _read_counted(reader), await _read_counted(reader))
             writer.write(b"\x01\x00" if given == self._credentials else b"\x01\x01")
         _version, _command, _reserved, kind = await reader.readexactly(4)
         if kind == 3:
-            host = (await _counted(reader)).decode()
+            host = (await _read_counted(reader)).decode()
         else:
             host = str(ipaddress.ip_address(await reader.readexactly(4 if kind == 1 else 16)))
         self.asked.append((host, int.from_bytes(await reader.readexactly(2), "big")))
@@ -115,5 +119,5 @@ class SocksProxy(LoopbackServer):
             await _relay(reader, writer, self._to_port, b"")
 
 
-async def _counted(reader: asyncio.StreamReader) -> bytes:
+async def _read_counted(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly((await reader.readexactly(1))[0])

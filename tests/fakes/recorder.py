@@ -1,4 +1,4 @@
-"""A listener that keeps every event."""
+"""A listener that records every event."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _E = TypeVar("_E")
 
 
 class Recorder:
-    """Keeps what the flow emits, in order."""
+    """Records the events that the channel emits, in order."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -17,5 +17,5 @@ class Recorder:
         self.events.append(event)
 
     def of(self, kind: type[_E]) -> list[_E]:
-        """Return the events of one kind."""
+        """Return the events of one class."""
         return [event for event in self.events if isinstance(event, kind)]

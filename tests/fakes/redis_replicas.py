@@ -1,4 +1,4 @@
-"""Replicas on one Redis, their ends, and the silence after these without waiting for it."""
+"""Several stores on one Redis, with helpers that crash them and simulate the silence of crashed replicas."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _PULSE = "maven-wecom:{wecom}:pulse"
 
 
 LONG_ANSWER_SECONDS = 5.0
-"""How long a store waits for an answer in tests that are not about that limit: a busy machine must not fail them."""
+"""Command timeout of a store in tests of anything else. It is long, so that they pass on a busy machine too."""
 
 
 class Replicas(contextlib.AsyncExitStack):
-    """Opens stores, and closes them in the end."""
+    """Opens stores, and closes them on exit."""
 
     async def open(
         self,
@@ -43,7 +43,7 @@ class Replicas(contextlib.AsyncExitStack):
 
 
 async def crash_redis_store(store: StateStore) -> None:
-    """Leave a store as a killed process would: it is not heard again, and gives nothing back."""
+    """Stop a store as if its process had been killed: it sends no more heartbeats and releases nothing."""
     assert isinstance(store, RedisStateStore)
     if store._keeper is not None:
         store._keeper.cancel()
@@ -51,9 +51,9 @@ async def crash_redis_store(store: StateStore) -> None:
 
 
 async def let_replicas_be_silent(server: RedisServer, *, seconds: float, steady: bool = True) -> None:
-    """Age what is in hand, as if the replicas that have it had been silent for so long.
+    """Age the messages in progress, as if their replicas had been silent for `seconds`.
 
-    `steady`: Redis was well all the time, and heard somebody; else it was away itself.
+    With `steady`, Redis was available all the time and received heartbeats; otherwise it was unavailable itself.
     """
     pending = await server.command("EXISTS", _STREAM) and await server.command(
         "XPENDING", _STREAM, "replicas", "-", "+", 10_000
@@ -66,18 +66,18 @@ async def let_replicas_be_silent(server: RedisServer, *, seconds: float, steady:
 
 
 async def healed(store: RedisStateStore) -> None:
-    """Wait until it can promise again and nothing is deferred, without asking anything of it."""
+    """Wait until the store is healthy and nothing is deferred, without sending it any operation."""
     async with asyncio.timeout(10):
         while True:
             if await store.health() is None and not store.deferred:
                 return
-            # It announces nothing, and asking it more would heal it.
+            # The store has no event for this, and an operation would itself restore the connection.
             await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
 async def frozen(server: RedisServer) -> AsyncIterator[None]:
-    """Freeze the server, and thaw it whatever happens."""
+    """Freeze the server, and thaw it on exit in any case."""
     server.freeze()
     try:
         yield

@@ -1,4 +1,4 @@
-"""A real redis-server on a free loopback port, keeping nothing on disk, that can be killed, frozen and restarted."""
+"""A real redis-server on a free loopback port, without persistence, that tests can kill, freeze and restart."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STARTS = 3
 
 
 class RedisServer:
-    """One server. After `stop` it can be started again: empty, on the same port. `options` are its command line's."""
+    """One server. After `stop` it can start again, empty and on the same port. `options` are command-line arguments."""
 
     def __init__(self, *options: str) -> None:
         self._options = options
@@ -33,14 +33,14 @@ class RedisServer:
         return f"redis://{user_info}127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Return when it accepts connections."""
+        """Start the server, and return when it accepts connections."""
         if shutil.which("redis-server") is None:
             message = "these tests need redis-server: apt-get install redis-server"
             raise RuntimeError(message)
-        # Between finding a free port and Redis taking it, another may.
+        # Another process may take the free port before Redis does.
         starts = 1 if self.port else _STARTS
         for _ in range(starts):
-            self._process, ready = self._try(self.port or _free_port())
+            self._process, ready = self._try_start(self.port or _free_port())
             if ready:
                 return
             self.stop()
@@ -48,7 +48,7 @@ class RedisServer:
         raise RuntimeError(message)
 
     def stop(self) -> None:
-        """Kill it, as if its machine had lost power."""
+        """Kill the server, as if its machine had lost power."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -69,14 +69,14 @@ class RedisServer:
     async def restart(self) -> None:
         await asyncio.to_thread(self.start)
 
-    async def command(self, *command: str | float, password: str | None = None) -> Any:  # noqa: ANN401 - Redis answers what it answers
-        """Run a command of the test's own."""
+    async def command(self, *command: str | float, password: str | None = None) -> Any:  # noqa: ANN401 - the type depends on the command
+        """Run a command on a separate connection."""
         # In a thread, as redis-py reads its own version from the disk.
         connection = await asyncio.to_thread(
             Connection, host="127.0.0.1", port=self.port, password=password, protocol=2
         )
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py left it out
+            await connection.connect()  # type: ignore[no-untyped-call]  # not typed in redis-py
             await connection.send_command(*command)
             return await connection.read_response()
         finally:
@@ -89,12 +89,12 @@ class RedisServer:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def _try(self, port: int) -> tuple[subprocess.Popen[bytes], bool]:
+    def _try_start(self, port: int) -> tuple[subprocess.Popen[bytes], bool]:
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
         command += ["--save", "", "--appendonly", "no", *self._options]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603 - our own command line
         assert process.stdout is not None
-        # Ends the reading below should it never become ready.
+        # Ends the loop below if the server never becomes ready.
         limit = threading.Timer(_START_SECONDS, process.kill)
         limit.start()
         ready = any(b"Ready to accept connections" in line for line in process.stdout)
@@ -110,7 +110,7 @@ def _free_port() -> int:
 
 @functools.cache
 def shared_redis() -> RedisServer:
-    """Return the one server tests share that do it no harm; each begins by emptying it."""
+    """Return the server that is shared by tests that do not stop it. Each of them empties it first."""
     server = RedisServer()
     atexit.register(server.remove)
     server.start()

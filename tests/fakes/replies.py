@@ -1,4 +1,4 @@
-"""A way out that answers from a script."""
+"""A fake Egress with scripted answers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Step = int | tuple[int, bytes] | RequestNotSent | AnswerLost
 
 
 class ScriptedEgress:
-    """Takes one step for each request, the last one for ever: an errcode, a status with a body, or a failure.
+    """Uses one step for each request, and repeats the last: an errcode, a status with a body, or an error to raise.
 
-    `posts` holds the URL and the markdown of each request, `timeouts` its limit in seconds.
+    `posts` contains the URL and the markdown of each request, `timeouts` its limit in seconds.
     """
 
     def __init__(self, steps: Sequence[Step] = (0,)) -> None:

@@ -1,4 +1,4 @@
-"""A web server of a few lines that can misbehave: every request goes to a script, which writes what it likes."""
+"""A small web server that can misbehave: a script writes the answer to each request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as it came."""
+    """One request as it was received."""
 
     line: str
     headers: dict[str, str]
@@ -24,7 +24,7 @@ class Asked:
 
 
 class LoopbackServer:
-    """Listens on 127.0.0.1, hands every connection to `serve`, and ends all of them with itself."""
+    """Listens on 127.0.0.1, passes every connection to `serve`, and closes all of them on exit."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
@@ -89,7 +89,7 @@ class Site(LoopbackServer):
 def answer(
     body: bytes, *, status: str = "200 OK", headers: str = "", length: int | None = None
 ) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
-    """Answer properly, except for a Content-Length that may lie."""
+    """Return a script that answers correctly, except that Content-Length may be wrong."""
 
     async def script(writer: asyncio.StreamWriter) -> None:
         length_bytes = len(body) if length is None else length
@@ -104,7 +104,7 @@ def answer(
 def in_turn(
     *scripts: Callable[[asyncio.StreamWriter], Awaitable[None]],
 ) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
-    """Play one script for each request."""
+    """Return a script that runs the next of `scripts` for each request."""
     rest = iter(scripts)
 
     async def script(writer: asyncio.StreamWriter) -> None:
@@ -114,7 +114,7 @@ def in_turn(
 
 
 async def reset(writer: asyncio.StreamWriter) -> None:
-    """Break the connection with a RST."""
+    """Abort the connection with a RST."""
     linger = struct.pack("ii", 1, 0)
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     writer.transport.abort()
@@ -132,6 +132,6 @@ async def silence(writer: asyncio.StreamWriter) -> None:
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:
-    """Close politely without an answer."""
+    """Close the connection normally, without an answer."""
     writer.close()
     await writer.wait_closed()
