@@ -21,7 +21,7 @@ once suppress each other's lines. Higher: more lines in a mixed flood."""
 
 
 class LogLimit:
-    """Writes the first lines of each kind in a period. The next one in a later period tells how many were suppressed.
+    """Writes the first lines of each kind in a period. The first one in a later period adds the number suppressed.
 
     The kind of a line is its text and its field `reason`. Both have a fixed set of values, which bounds the memory used
     here. After MAX_LINES_PER_PERIOD lines in a period, only the first line of each kind is written.

@@ -152,7 +152,7 @@ class SpanTracing(Tracing):
     def _span(self, name: str, kind: SpanKind, message_id: str | None, parent: Context | None) -> Iterator[Span]:
         """Start a span as a child of `parent`, or of the current context if it is None, and make it current.
 
-        Of an exception, only the class name is recorded, because its text may contain a user's text.
+        Of an exception only the class name is recorded, because its message may contain a user's text.
         """
         span = self._start(name, kind, message_id, parent)
         with trace.use_span(span, record_exception=False, set_status_on_exception=False):
