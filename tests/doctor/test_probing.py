@@ -80,8 +80,8 @@ async def test_gateway_port_without_a_gateway_is_a_warning(doctor: Doctor, tmp_p
             document = {"gateway": {"port": status.port}, "channels": {"wecom": entry(port=bot.port)}}
             path = write_config(tmp_path, document)
             other = await doctor.diagnose(path)
-        nobody = await doctor.diagnose(path)
-    for found in (other, nobody):
+        nothing = await doctor.diagnose(path)
+    for found in (other, nothing):
         assert (found.exit_code, found.outcome("gateway")) == (0, "warn")
         assert f"no gateway answers on gateway.port {status.port}" in found.detail("gateway")
 

@@ -86,12 +86,12 @@ async def test_no_connection_is_left_to_the_garbage_collector(doctor: Doctor, tm
         path = bot_config(tmp_path, proxy=f"http://127.0.0.1:{proxy.port}")
         url = f"https://bot.example.com:{bot.port}/wecom/bot"
         names = Names({"bot.example.com": [["127.0.0.1"]]})
-        with warnings.catch_warnings(record=True) as seen:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ResourceWarning)
             found = await doctor.diagnose(path, "--url", url, resolver=names, tls=authority.trust)
             gc.collect()
     assert found.outcome("proxy") == "ok"
-    assert [str(warning.message) for warning in seen if warning.category is ResourceWarning] == []
+    assert [str(warning.message) for warning in caught if warning.category is ResourceWarning] == []
 
 
 @pytest.mark.parametrize(

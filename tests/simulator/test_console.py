@@ -130,10 +130,10 @@ def test_wrong_arguments_exit_2_with_one_sentence_without_the_key(
 
 
 def test_a_port_in_use_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.listen()
+        port = str(bound.getsockname()[1])
         assert console.main(arguments("--token", "t", "--encoding-aes-key", KEY, "--port", port)) == 2
     assert f"cannot listen on 127.0.0.1 port {port}: " in capsys.readouterr().err
 

@@ -59,7 +59,7 @@ async def test_none_in_a_script_is_a_regular_answer(wecom: SimulatedWeCom, bot: 
     ],
     ids=repr,
 )
-async def test_a_fault_without_carrying_out_does_not_spend_the_url(
+async def test_a_fault_instead_of_carrying_out_a_reply_does_not_spend_the_url(
     wecom: SimulatedWeCom, bot: Bot, response_url: str, fault: faults.Fault, expected: PostResult
 ) -> None:
     wecom.reply_faults.add(fault)
@@ -69,7 +69,7 @@ async def test_a_fault_without_carrying_out_does_not_spend_the_url(
 
 
 @pytest.mark.parametrize("fault", [faults.ResetAfterReading(), faults.CutBody()], ids=repr)
-async def test_a_fault_after_carrying_out_spends_the_url(
+async def test_a_fault_after_carrying_out_a_reply_spends_the_url(
     wecom: SimulatedWeCom, bot: Bot, response_url: str, fault: faults.Fault
 ) -> None:
     """The reply arrived, although the bot cannot know it."""

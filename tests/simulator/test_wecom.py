@@ -107,8 +107,8 @@ async def test_malformed_requests_reach_the_bot_unchanged_and_refusing_them_is_n
 
 
 async def test_an_unreachable_bot_is_status_0_and_no_offence(wecom: SimulatedWeCom) -> None:
-    async with SimulatedWeCom(token="t", encoding_aes_key=new_encoding_aes_key()) as gone:
-        wecom.callback_url = gone.base_url
+    async with SimulatedWeCom(token="t", encoding_aes_key=new_encoding_aes_key()) as stopped:
+        wecom.callback_url = stopped.base_url
     sent = await wecom.send(Text("x"))
     assert (sent.status, sent.acknowledged) == (0, False)
     assert wecom.recorded.offences == []
