@@ -32,7 +32,7 @@ async def test_a_method_other_than_get_head_and_post_is_405(watch: Watch, method
 
 
 async def test_a_body_over_a_mebibyte_is_413(watch: Watch) -> None:
-    """The limit holds for Content-Length and for chunked bodies; a body of exactly one MiB is read."""
+    """The body limit holds for Content-Length and for chunked bodies; a body of exactly one MiB is read."""
     async with Deployment(watch) as deployment:
         assert (await deployment.wecom.request("POST", query=QUERY, body=bytes(MEBIBYTE + 1))).status == 413
         assert (await deployment.wecom.request("POST", query=QUERY, body=bytes(MEBIBYTE))).status == 400
@@ -87,7 +87,7 @@ async def test_a_client_that_disconnects_within_a_body_has_no_effect(watch: Watc
 
 
 async def test_rejections_are_logged_at_a_limited_rate_and_all_counted(watch: Watch) -> None:
-    """The limit keeps an attacker from filling the disk."""
+    """The rate limit keeps an attacker from filling the disk."""
     async with Deployment(watch) as deployment:
         for _ in range(40):
             assert (await deployment.wecom.request("POST", body=b"garbage of an attacker")).status == 400

@@ -59,7 +59,7 @@ async def test_an_event_delivered_twice_counts_once(watch: Watch) -> None:
 
 
 async def test_an_undocumented_event_counts_as_other_event(watch: Watch) -> None:
-    """Its name appears neither in a label nor in the log."""
+    """The name of such an event appears neither in a label nor in the log."""
     async with Deployment(watch) as deployment:
         opened = (
             b'{"msgid":"m-1","msgtype":"event","from":{"userid":"alice"},"chattype":"single",'
@@ -81,7 +81,7 @@ async def test_a_stream_refresh_is_acknowledged_and_counted_as_unsupported(watch
 
 
 async def test_a_message_of_an_unknown_type_is_acknowledged_and_counted_as_unsupported(watch: Watch) -> None:
-    """A warning names the message id but not the type, which could be any text."""
+    """A warning has the message id but not the unknown type, which could be any text."""
     agent = RecordingAgent()
     watch.keep("an unknown type", "holographic_message")
     async with Deployment(watch, agent=agent) as deployment:

@@ -78,7 +78,7 @@ async def test_an_address_that_is_not_public_is_never_connected_to(watch: Watch,
 
 @pytest.mark.parametrize("host", [PUBLIC, "outside.example"])
 async def test_a_public_address_is_connected_to(watch: Watch, host: str) -> None:
-    """The setup of the test above does notice connections: three attempts each for image and reply."""
+    """This setup does notice connections: three attempts each for image and reply."""
     watch.keep("a URL of WeCom", "canary-code", "canary-media")
     diversion = Diversion()
     injection = InjectionPlugin(HandClock(), diversion=diversion, resolver=Names(NAMES))

@@ -150,7 +150,7 @@ async def test_a_media_id_without_a_url_is_unavailable_and_the_log_gives_the_rea
 
 
 async def test_an_item_with_its_own_key_is_decrypted_with_it(watch: Watch) -> None:
-    """WeCom does not document this field for callbacks, but it occurs; the bot's key does not decrypt such an item."""
+    """WeCom does not document a key per item for callbacks, but it occurs; the bot's key does not open such an item."""
     agent = RecordingAgent()
     async with Deployment(watch, agent=agent) as deployment:
         deployment.wecom.media_faults.add(WrongKey())

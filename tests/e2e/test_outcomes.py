@@ -59,7 +59,7 @@ UNKNOWN: dict[str, tuple[Fault, str]] = {
 
 @pytest.mark.parametrize(("fault", "reason"), TRANSIENT.values(), ids=list(TRANSIENT))
 async def test_a_transient_failure_is_retried_until_the_third_attempt(watch: Watch, fault: Fault, reason: str) -> None:
-    """The delays grow, and only one reply becomes visible."""
+    """The retry delays grow, and only one reply becomes visible."""
     clock = HandClock()
     async with Deployment(watch, clock=clock) as deployment:
         deployment.wecom.reply_faults.add(fault, fault)
@@ -106,7 +106,7 @@ async def test_a_refused_reply_is_not_retried_and_spends_its_window(watch: Watch
 async def test_a_reply_without_a_readable_response_is_unknown_and_not_retried(
     watch: Watch, fault: Fault, reason: str
 ) -> None:
-    """The reply may have arrived."""
+    """A retry could deliver the reply twice."""
     async with Deployment(watch, clock=HandClock()) as deployment:
         deployment.wecom.reply_faults.add(fault)
         sent = await deployment.send(Text("are you there?"))
@@ -171,7 +171,7 @@ async def test_a_failed_connection_is_retried_until_the_third_attempt(watch: Wat
 
 
 async def test_the_installed_channel_retries_by_the_system_clock(watch: Watch) -> None:
-    """The delay is at most half a second."""
+    """The first retry delay is at most half a second."""
     async with Deployment(watch) as deployment:
         deployment.wecom.reply_faults.add(Errcode(-1))
         assert await deployment.ask("are you there?") == "are you there?"

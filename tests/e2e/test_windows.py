@@ -121,7 +121,7 @@ async def test_an_event_opens_no_window(watch: Watch) -> None:
 
 @pytest.mark.parametrize("blank", ["", "   ", "\n\n", "\u3000\t", "\x00\x1b"])
 async def test_a_blank_answer_is_never_sent(watch: Watch, blank: str) -> None:
-    """The window stays open."""
+    """A blank answer leaves the reply window open."""
 
     def reply(_message: InboundMessage) -> str:
         return blank

@@ -166,9 +166,9 @@ def connection_flood(target: Target) -> Coroutine[None, None, None]:
 
 # Each function prepares its data and returns a coroutine that runs until the process is killed.
 ATTACKS: Final[dict[str, Callable[[Target], Coroutine[None, None, None]]]] = {
-    "compressed bodies": compressed_bodies,
-    "incomplete bodies": incomplete_bodies,
-    "replayed checks": replayed_url_checks,
+    "compressed-bodies": compressed_bodies,
+    "incomplete-bodies": incomplete_bodies,
+    "replayed-checks": replayed_url_checks,
     "trickle": trickle,
     "flood": connection_flood,
 }
@@ -225,7 +225,7 @@ class Findings:
         """Return a sentence for each limit that was exceeded."""
         sentences = []
         for (attack, port), calls in self.attacked.items():
-            when = f"during {attack!r} on the {port} port"
+            when = f"during {attack} on the {port} port"
             if calls.failed:
                 sentences.append(f"{when} {calls.failed} calls of good callers failed")
             if calls.p999_seconds > MAX_P999_SECONDS or calls.longest_seconds > MAX_WAIT_SECONDS:
