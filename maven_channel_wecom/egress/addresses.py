@@ -78,7 +78,10 @@ _ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)", re.ASCII
 
 
 def is_forbidden(address: str) -> bool:
-    """Return whether a literal address is refused. An address with a zone, or text that is no address, is refused."""
+    """Return whether connections to a literal address are refused.
+
+    Addresses with a zone, and text that is not an address, are refused as well.
+    """
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,7 +1,7 @@
 """Sends every reply and every download, so that no request can bypass the rules.
 
-Unless private networks are allowed, no request reaches an address that is not public. None bypasses the configured
-proxy, follows a redirect or is sent twice.
+No request reaches an address that is not public, unless private networks are allowed. No request bypasses the
+configured proxy, follows a redirect or is sent twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs every test of the callback port on both event loops that a host may use, as they call a protocol differently."""
+"""Runs every test of the callback port on both event loops that a host may use, as their transports behave differently."""
 
 from __future__ import annotations
 

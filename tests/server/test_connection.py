@@ -234,7 +234,7 @@ async def test_reading_pauses_when_a_client_sends_more_while_being_answered() ->
 @pytest.mark.parametrize("before", [pytest.param(b"", id="alone"), pytest.param(CALLBACK, id="after-another")])
 @pytest.mark.parametrize("chunks", [b"canary\r\n", b"1\r\na\r\n" * 30 + b"canary\r\n", b"1\r\nabcanary"])
 async def test_a_body_of_broken_chunks_is_refused_at_once(before: bytes, chunks: bytes) -> None:
-    """Nothing after it is parsed: those bytes might be the rest of the body, or a request."""
+    """Nothing after a broken chunk is parsed: those bytes might be the rest of the body, or another request."""
     async with start_server() as harness:
         client = await harness.connect(before + LINE + b"Transfer-Encoding: chunked\r\n\r\n")
         while len(harness.receiver.heads) < 1 + bool(before):  # noqa: ASYNC110 - there is no event for this

@@ -5,7 +5,7 @@ A reverse proxy and a server that disagree about where a request ends allow requ
 Intended differences, apart from refusing the same request at an earlier or later byte:
 
 - Accepted here and refused by aiohttp: several spaces in the request line (RFC 9112 3 allows this leniency), and empty
-  lines before it. aiohttp also refuses a parsed segment if a later request in it is broken, or if bytes follow the last
+  lines before it. aiohttp also refuses a whole segment if a later request in it is broken, or if bytes follow the last
   request of a connection; this port answers the requests before.
 - Refused here and accepted by aiohttp: see REFUSED_HERE.
 """
