@@ -60,7 +60,7 @@ def test_text_that_is_not_an_address_is_forbidden(text: str) -> None:
 
 
 @given(st.ip_addresses(v=4))
-def test_an_embedded_ipv4_address_is_treated_like_itself(address: IPv4Address) -> None:
+def test_an_embedded_ipv4_address_is_treated_like_the_plain_one(address: IPv4Address) -> None:
     """Mapped addresses and those with the well-known NAT64 prefix lead to the embedded IPv4 address."""
     inside = int(address)
     mapped = IPv6Address((0xFFFF << 32) | inside)

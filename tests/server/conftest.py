@@ -1,4 +1,4 @@
-"""Runs every test of the callback port on both event loops that a host may use, as their transports behave differently."""
+"""Runs every test of the callback port on both event loops that a host may use, whose transports differ."""
 
 from __future__ import annotations
 
