@@ -44,6 +44,9 @@ format: $(READY)
 coverage: $(READY)  ## Run the tests with branch coverage.
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
+demo-picture: $(READY)  ## Run the demo and draw its output: docs/demo.svg, the picture in README.md.
+	@$(BIN)/python -m demo_picture
+
 reference: $(READY)  ## Regenerate the configuration reference in README.md and plugin.toml.
 	@$(BIN)/python -m reference
 
@@ -81,7 +84,7 @@ proof-slow: $(READY)  ## Hold 2,000 slow connections for a minute and measure th
 proof-overload: $(READY)  ## Send ten times the sustainable load for a minute.
 	@$(BIN)/python -m tests.soak.overload --seconds 60
 
-.PHONY: soak-stranger path
+.PHONY: demo-picture soak-stranger path
 
 soak-stranger: $(READY)  ## Attack a gateway with compression, slow bodies, replays and floods; measure genuine callbacks.
 	@$(BIN)/python -m tests.soak.stranger --seconds 20
