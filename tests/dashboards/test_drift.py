@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+MONITORING = " ".join((ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8").split())
 MANIFEST = tomllib.loads((ROOT / "plugin.toml").read_text(encoding="utf-8"))
 
 # Exported metrics that no panel and no alert uses, with the reasons.
 UNSEEN = {
     "process_virtual_memory_bytes": "address space is not memory",
-    "python_gc_objects_collected_total": "what a collection found tells an operator nothing",
+    "python_gc_objects_collected_total": "operators cannot act on it",
     "python_gc_objects_uncollectable_total": "zero since Python 3.4",
 }
 # Metrics that Prometheus itself creates.
