@@ -176,7 +176,7 @@ class WeComChannel:
         return await self._send(message)
 
     async def _check_periodically(self) -> None:
-        """Recover messages of replicas that died, and emit what no other code emits: state, windows, late messages."""
+        """Recover messages of replicas that died, and report the state, expired windows and late messages."""
         while True:
             await asyncio.sleep(RECOVER_SECONDS)
             await self._recover()
@@ -193,7 +193,7 @@ class WeComChannel:
             self._emit(events.RecoveryFailed(error=type(error).__name__))
 
     async def _report_state(self) -> None:
-        """Emit StateChanged if the state became unavailable or available, so that the log shows it too."""
+        """Emit StateChanged if the health of the state has changed since the last check."""
         problem = await self._state.health()
         if problem != self._state_problem:
             self._state_problem = problem

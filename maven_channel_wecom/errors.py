@@ -14,7 +14,7 @@ WeComError
 ├── MediaUnavailable            a media item cannot be fetched or opened; becomes an `unavailable` block
 ├── RequestNotSent              an outgoing request did not leave this machine
 ├── AnswerLost                  an outgoing request may have arrived, and its answer was lost
-└── StateUnavailable            the state does not work now; a callback is answered 503
+└── StateUnavailable            the state cannot complete an operation now; a callback is answered 503
     └── StateClosed             the state was closed, so a retry is useless
 """
 
@@ -184,7 +184,7 @@ class AnswerLost(WeComError):
 
 
 class StateUnavailable(WeComError):
-    """The state cannot be read or changed now; `reason` says why."""
+    """The state cannot complete an operation now; `reason` says why."""
 
     reason: StateFailure = "state"
 

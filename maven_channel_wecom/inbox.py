@@ -58,7 +58,7 @@ class Inbox:
     """Normalizes, publishes and finishes admitted messages, each in a task of its own.
 
     Messages of one chat are published in the order in which they were put in, even if the media of an earlier one take
-    longer. A message is published as soon as the one before it was, without waiting for the host to deal with that one.
+    longer. A message waits only until the one before it is published, not until the host has dealt with that one.
 
     Args:
         limit: maximum number of messages in progress.
@@ -222,7 +222,7 @@ class Inbox:
                 message = await self._normalize(pending.admitted)
         finally:
             # A failed message waits too, because the next one of the chat waits for this one only. The next one cannot
-            # overtake: its task resumes in the next loop iteration at the earliest, after this one was published.
+            # overtake: its task resumes in the next loop iteration at the earliest, after this one called publish.
             if pending.previous is not None:
                 await pending.previous.published.wait()
                 pending.previous = None

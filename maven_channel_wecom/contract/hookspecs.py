@@ -84,7 +84,7 @@ def maven_outbound_send(channel: Channel, message: OutboundMessage) -> Awaitable
 def maven_channel_capabilities(channel: Channel) -> Capabilities | None:
     """Return what a channel can do.
 
-    Called whenever the host wants to send a message that answers none, such as the result of a cron job or an alert.
+    Called whenever the host wants to send a message that is not an answer, such as the result of a cron job.
 
     Returns:
         The capabilities. None if the channel belongs to another plugin.
