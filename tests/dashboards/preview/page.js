@@ -1,23 +1,23 @@
-// Draws the panels of PANELS, which the page before this script defines, with uPlot.
+// Draws the panels in PANELS, which an earlier script of the page defines, with uPlot.
 
 const COLORS = ["#73BF69", "#F2CC0C", "#8AB8FF", "#FF780A", "#F2495C", "#5794F2", "#B877D9", "#96D98D", "#FFB357", "#6ED0E0", "#E0B400", "#CA95E5"];
 const GRID = "#2b2e34";
 const GROUND = [24, 27, 31];
 
-// Steps between the marks of an axis that read well in their unit.
+// Readable distances between the ticks of an axis, for each unit.
 const STEPS = {
   s: [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400],
   bytes: Array.from({ length: 40 }, (_none, power) => 2 ** power),
 };
 STEPS.Bps = STEPS.bytes;
 
-// A color laid on the ground, so that an area hides what is drawn below it.
+// Returns the opaque color that a translucent one has on the background, so that an area hides what is below it.
 function solid(color, share) {
   const parts = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
   return `rgb(${parts.map((part, number) => Math.round(part * share + GROUND[number] * (1 - share))).join(",")})`;
 }
 
-function shown(unit, value) {
+function formatted(unit, value) {
   if (value === null) return "";
   const size = Math.abs(value);
   const digits = (number) => String(+number.toPrecision(3));
@@ -62,7 +62,7 @@ function draw(panel) {
   const place = document.getElementById(`panel-${panel.id}`);
   const lines = panel.stacked ? stacked(panel.series) : panel.series;
   const order = lines.map((_values, number) => number);
-  // The largest sum first, so that the others are drawn upon it.
+  // The largest sum is drawn first, and the others on top of it.
   if (panel.stacked) order.reverse();
   const series = order.map((number) => ({
     stroke: COLORS[number % COLORS.length],
@@ -82,7 +82,7 @@ function draw(panel) {
         { stroke: "#8e8ea0", grid: { stroke: GRID, width: 1 }, ticks: { show: false }, font: "11px DejaVu Sans", size: 24, space: 70,
           values: (_plot, ticks) => ticks.map((tick) => new Date(tick * 1000).toISOString().slice(11, 19)) },
         { stroke: "#8e8ea0", grid: { stroke: GRID, width: 1 }, ticks: { show: false }, font: "11px DejaVu Sans", size: 68, space: 28, incrs: STEPS[panel.unit],
-          values: (_plot, ticks) => ticks.map((tick) => shown(panel.unit, tick)) },
+          values: (_plot, ticks) => ticks.map((tick) => formatted(panel.unit, tick)) },
       ],
       series: [{}, ...series],
       hooks: { draw: [(drawn) => limitLine(drawn, panel)] },
@@ -109,7 +109,7 @@ function limitLine(plot, panel) {
 for (const panel of PANELS) {
   if (panel.stats) {
     for (const [number, value] of panel.stats.entries())
-      document.getElementById(`stat-${panel.id}-${number}`).textContent = value.text ?? shown(panel.unit, value.value);
+      document.getElementById(`stat-${panel.id}-${number}`).textContent = value.text ?? formatted(panel.unit, value.value);
     continue;
   }
   const legend = document.getElementById(`legend-${panel.id}`);
@@ -121,5 +121,5 @@ for (const panel of PANELS) {
     legend.append(entry);
   });
 }
-// Only now have the plots their final size.
+// Plots are drawn last, because only now do they have their final size.
 for (const panel of PANELS) if (panel.series && panel.series.length) draw(panel);
