@@ -1,6 +1,6 @@
-"""A process that admits messages to a state file, in batches of eight, and prints the id of each admitted message.
+"""A process that admits messages to a state file in batches until it is killed, and prints the id of each.
 
-`python -m tests.state.admit_until_killed PATH PREFIX`; it goes on until it is killed.
+Run as `python -m tests.state.admit_until_killed PATH PREFIX`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BATCH = 8
 
 
 async def admit_until_killed(path: str, prefix: str) -> None:
-    """Print each id in a line of its own, after it was admitted."""
+    """Print each message id on its own line once the message is admitted."""
     state = await open_state(f"sqlite:{path}", channel="wecom")
     numbers = itertools.count()
     while True:

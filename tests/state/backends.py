@@ -1,4 +1,4 @@
-"""The backends the behavior suites run on, each as a place that outlives the stores opened on it."""
+"""The backends for the tests of shared behavior. Each outlives the stores that are opened on it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """One place where state is stored during a test. Stores that are still open at the end of the test are closed."""
+    """The storage of one test. Stores that are still open at the end of the test are closed."""
 
     async def open(self) -> StateStore:
-        """Open a store as a new process would. The one opened before is closed, or was left behind by a crash."""
+        """Open a store as a new process would. The previous one has been closed, or was abandoned as in a crash."""
         ...
 
 
@@ -39,7 +39,7 @@ async def memory(_folder: Path) -> AsyncIterator[Backend]:
 
 
 class _Sqlite:
-    """Each open gets a copy of what is on the disk: a store left open still owns the file it was opened on."""
+    """Each store gets a copy of the file on the disk, because an abandoned store still owns its own file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -70,7 +70,7 @@ async def sqlite(folder: Path) -> AsyncIterator[Backend]:
 
 
 class _Redis:
-    """Each open is another replica, an hour after the last one crashed, so that it counts as dead."""
+    """Each store is another replica, opened an hour after the previous one crashed, which therefore counts as dead."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -107,4 +107,4 @@ BACKENDS: dict[str, Callable[[Path], AbstractAsyncContextManager[Backend]]] = {
 }
 
 DURABLE: tuple[str, ...] = ("sqlite", "redis")
-"""The backends whose entries outlive the process."""
+"""Names of the backends whose entries outlive the process."""

@@ -1,6 +1,6 @@
-"""State files damaged at random: a store returns what was written, or refuses the file.
+"""State files with random damage, and the check that a store returns what was written or refuses the file.
 
-The damage is a function of a seed, so that a failure can be reproduced.
+The damage depends on a seed only, so a failure can be reproduced.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NOW: Final = 1_700_000_000.0
 _MESSAGES: Final = 240
 _CHATS: Final = 7
-_NAMES: Final = ("left", "closed")
+_FILE_NAMES: Final = ("crashed", "closed")
 
 CALLBACKS: Final = {
     f"m{number}": StoredCallback(f"m{number}", NOW + number, f"text-{number} ".encode() * 40)
@@ -48,12 +48,12 @@ WINDOWS: Final = {
 
 
 async def write(folder: Path) -> None:
-    """Write two sound files into a folder: one left by a crash, with its WAL, and one that was closed."""
-    for name in _NAMES:
+    """Write two undamaged files into a folder: one abandoned in a crash, with its WAL, and one that was closed."""
+    for name in _FILE_NAMES:
         state = await open_state(f"sqlite:{folder}/{name}.writing", channel="wecom")
-        await asyncio.gather(*(_live(state, number) for number in range(_MESSAGES // 2)))
+        await asyncio.gather(*(_use_message(state, number) for number in range(_MESSAGES // 2)))
         for number in range(_MESSAGES // 2, _MESSAGES):
-            await _live(state, number)
+            await _use_message(state, number)
         if name == "closed":
             await state.close()
         for suffix in ("", "-wal"):
@@ -62,8 +62,8 @@ async def write(folder: Path) -> None:
         await state.close()
 
 
-async def _live(state: StateStore, number: int) -> None:
-    """Carry a message to one of the ends it can come to."""
+async def _use_message(state: StateStore, number: int) -> None:
+    """Admit a message, and then leave it in progress, finish, answer or release it, depending on its number."""
     callback, window = CALLBACKS[f"m{number}"], WINDOWS[f"m{number}"]
     assert await state.admit([Admission(callback, window)], NOW) == [True]
     if number % 5 == 1:
@@ -77,20 +77,20 @@ async def _live(state: StateStore, number: int) -> None:
         await state.release(callback.message_id, NOW)
 
 
-async def examine(sound: Path, folder: Path, seeds: Iterable[int]) -> Counter[str]:
-    """Damage copies of what `write` wrote and open them; return how often each outcome was seen."""
-    return Counter([await _examine(sound, folder, seed) for seed in seeds])
+async def examine(undamaged: Path, folder: Path, seeds: Iterable[int]) -> Counter[str]:
+    """Damage copies of the files of `write` and open them. Return the number of times each outcome occurred."""
+    return Counter([await _examine(undamaged, folder, seed) for seed in seeds])
 
 
-async def _examine(sound: Path, folder: Path, seed: int) -> str:
-    numbers = random.Random(seed)  # noqa: S311 - nothing to be kept secret
+async def _examine(undamaged: Path, folder: Path, seed: int) -> str:
+    numbers = random.Random(seed)  # noqa: S311 - not used for security
     path = folder / "damaged.db"
-    name = numbers.choice(_NAMES)
+    name = numbers.choice(_FILE_NAMES)
     for suffix in ("", "-wal"):
         copy = folder / f"damaged.db{suffix}"
         copy.unlink(missing_ok=True)
-        if (sound / f"{name}.db{suffix}").exists():
-            shutil.copyfile(sound / f"{name}.db{suffix}", copy)
+        if (undamaged / f"{name}.db{suffix}").exists():
+            shutil.copyfile(undamaged / f"{name}.db{suffix}", copy)
     parts = [part for part in (path, folder / "damaged.db-wal") if part.exists() and part.stat().st_size]
     for _ in range(numbers.choice((1, 1, 1, 2, 5))):
         _damage(numbers.choice(parts), numbers)
@@ -123,7 +123,7 @@ def _damage(path: Path, numbers: random.Random) -> None:
     elif kind == "cut":
         del content[offset:]
     elif kind == "page":
-        # A page written to the place of another: each is sound in itself.
+        # A page copied over another one: each page is valid on its own.
         first, second = (numbers.randrange(len(content) // 2048 or 1) * 2048 for _ in range(2))
         content[first : first + 2048] = content[second : second + 2048]
     path.write_bytes(content)
@@ -135,7 +135,7 @@ def _check_sentence(sentence: str, path: Path, seed: int) -> None:
 
 
 async def _check_entries(state: StateStore, seed: int) -> None:
-    """Read every entry: none differs from what was written."""
+    """Read every entry and check that none differs from what was written."""
     for callback in await take_over_all(state):
         assert callback == CALLBACKS[callback.message_id], seed
     asked = [(window.chat, reply_to) for window in WINDOWS.values() for reply_to in (window.message_id, None)]

@@ -1,4 +1,4 @@
-"""A message as tests admit it: with a window of an hour, written by Alice in one group."""
+"""Messages for the tests of the state: by default from Alice in one group, with a reply window of an hour."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOW: Final = 1_700_000_000.0
 HOUR: Final = 3600.0
 
 CHAT: Final = chat_key("chat", is_group=True)
-"""The chat of every message that names no other."""
+"""Default chat of the messages."""
 
 
 def stored(message_id: str, received_at: float = NOW) -> StoredCallback:
@@ -34,19 +34,19 @@ def window(
 
 
 def admission(message_id: str, now: float = NOW, *, chat: str = CHAT, sender_id: str = "alice") -> Admission:
-    """Return what admits a message with a window."""
+    """Return the admission of a message with a reply window."""
     return Admission(stored(message_id, now), window(message_id, now, chat=chat, sender_id=sender_id))
 
 
 def admission_of_event(message_id: str, now: float = NOW) -> Admission:
-    """Return what admits a callback without a window."""
+    """Return the admission of a callback without a reply window."""
     return Admission(stored(message_id, now), None)
 
 
 async def admit(
     store: StateStore, message_id: str, now: float = NOW, *, chat: str = CHAT, sender_id: str = "alice"
 ) -> bool:
-    """Admit one message and tell whether it was new."""
+    """Admit one message and return whether it was new."""
     (new,) = await store.admit([admission(message_id, now, chat=chat, sender_id=sender_id)], now)
     return new
 
@@ -59,7 +59,7 @@ async def claim(store: StateStore, message_id: str, now: float = NOW) -> ReplyWi
 
 
 async def take_over_all(store: StateStore, now: float = NOW) -> list[StoredCallback]:
-    """Take over until there is nothing left."""
+    """Take over messages until none are left."""
     taken: list[StoredCallback] = []
     while some := await store.take_over(now):
         taken += some

@@ -1,4 +1,4 @@
-"""From an address to a backend."""
+"""Selection of a backend by its address."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-async def test_memory_is_opened_by_its_address() -> None:
+async def test_the_memory_backend_is_opened_by_its_address() -> None:
     assert address_problem("memory:") is None
     assert await (await open_state("memory:", channel="wecom")).health() is None
 
 
 @pytest.mark.parametrize("address", ["", "memory", "memory:x", "redi://user:canary@x", "postgres:"])
-async def test_another_address_is_explained_and_not_shown(address: str) -> None:
-    """It may hold a password."""
+async def test_an_unknown_address_is_explained_without_being_quoted(address: str) -> None:
     problem = address_problem(address)
     assert problem is not None
     assert "memory:" in problem
@@ -29,7 +28,7 @@ async def test_another_address_is_explained_and_not_shown(address: str) -> None:
 
 
 async def test_a_sqlite_file_is_opened_by_its_path(tmp_path: Path) -> None:
-    """After the colon stands a path, not a URL."""
+    """What follows the colon is a path and not a URL, so it is not percent-decoded."""
     address = f"sqlite:{tmp_path}/state 100%?#.db"
     assert address_problem(address) is None
     assert address_problem("sqlite:state.db") is None
@@ -41,7 +40,6 @@ async def test_a_sqlite_file_is_opened_by_its_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("address", ["sqlite:", "sqlite::memory:", "sqlite:///canary/state.db", "sqlite:canary\0.db"])
 def test_a_sqlite_address_without_a_path_is_explained(address: str) -> None:
-    """Neither a database in memory nor a URL is a file that outlives the process."""
     problem = address_problem(address)
     assert problem is not None
     assert "sqlite:/var/lib" in problem

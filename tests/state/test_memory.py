@@ -1,4 +1,4 @@
-"""What only the backend in memory does: it is bounded, and never pauses to expire."""
+"""Behavior that only the in-memory backend has: a limit on its size, and expiry in small portions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission
 from tests.state.messages import CHAT, NOW, admission, admit, claim, stored
 
 
-async def test_messages_beyond_the_limit_are_refused_until_there_is_room() -> None:
+async def test_messages_beyond_the_limit_are_refused_until_others_are_removed() -> None:
     store = MemoryStateStore(max_claims=5)
     for number in range(5):
         assert await admit(store, f"m{number}")
@@ -27,7 +27,7 @@ async def test_messages_beyond_the_limit_are_refused_until_there_is_room() -> No
     assert await admit(store, "m5")
 
 
-async def test_of_a_batch_beyond_the_limit_nothing_is_admitted() -> None:
+async def test_a_batch_that_exceeds_the_limit_is_refused_as_a_whole() -> None:
     store = MemoryStateStore(max_claims=5)
     await admit(store, "m0")
     with pytest.raises(StateUnavailable):
@@ -37,8 +37,7 @@ async def test_of_a_batch_beyond_the_limit_nothing_is_admitted() -> None:
     assert await store.admit(batch, NOW) == [False, True, False, True, True, True]
 
 
-async def test_there_is_room_for_a_full_store_of_new_messages_after_an_hour() -> None:
-    """Whichever way the old ones ended."""
+async def test_a_full_store_can_be_filled_again_after_an_hour_however_its_messages_ended() -> None:
     store = MemoryStateStore(max_claims=400)
     for number in range(400):
         await admit(store, f"m{number}")
@@ -56,8 +55,7 @@ async def test_there_is_room_for_a_full_store_of_new_messages_after_an_hour() ->
     assert store.expired_windows == 200
 
 
-async def test_each_call_expires_only_a_few_entries() -> None:
-    """Yet expiring keeps up with admitting."""
+async def test_each_call_removes_a_few_expired_entries_and_expiry_keeps_up_with_admissions() -> None:
     store = MemoryStateStore()
     for number in range(1000):
         await admit(store, f"m{number}")
@@ -71,8 +69,7 @@ async def test_each_call_expires_only_a_few_entries() -> None:
     assert store.expired_windows == 1000
 
 
-async def test_a_message_admitted_again_before_it_was_dropped_is_kept() -> None:
-    """Dropping its first claim leaves the second and its window alone."""
+async def test_a_message_admitted_again_is_not_removed_with_its_expired_first_claim() -> None:
     store = MemoryStateStore()
     for number in range(100):
         await admit(store, f"m{number}")
@@ -86,7 +83,7 @@ async def test_a_message_admitted_again_before_it_was_dropped_is_kept() -> None:
     assert not await admit(store, "m99", later)
 
 
-async def test_a_closed_store_holds_nothing() -> None:
+async def test_a_closed_store_is_empty() -> None:
     store = MemoryStateStore()
     await admit(store, "m1")
     await store.close()
@@ -94,8 +91,8 @@ async def test_a_closed_store_holds_nothing() -> None:
     assert await store.claim_window([CHAT], "m1", NOW) is None
 
 
-class Plain:
-    """What the windows of a state are to do, without any thought of speed or memory."""
+class WindowModel:
+    """A simple model of claims and reply windows, without regard to speed or memory."""
 
     def __init__(self) -> None:
         self.until: dict[str, float] = {}
@@ -137,7 +134,7 @@ class Plain:
         self.in_progress.discard(message_id)
 
 
-STEPS = st.lists(
+OPERATIONS = st.lists(
     st.tuples(
         st.sampled_from(["admit"] * 4 + ["claim", "claim newest", "restore", "release", "finish", "wait"]),
         st.integers(0, 9),
@@ -147,39 +144,39 @@ STEPS = st.lists(
 )
 
 
-async def take_step(store: MemoryStateStore, plain: Plain, step: str, window: ReplyWindow) -> None:
-    """Take a step on both, and compare what they return."""
+async def run_on_both(store: MemoryStateStore, model: WindowModel, operation: str, window: ReplyWindow) -> None:
+    """Run an operation on the store and on the model, and compare the results."""
     message_id, chat, now = window.message_id, window.chat, window.opened_at
-    if step == "admit":
-        assert await store.admit([Admission(stored(message_id, now), window)], now) == [plain.admit(window, now)]
-    elif step == "restore" and (restored := plain.restore(message_id)):
+    if operation == "admit":
+        assert await store.admit([Admission(stored(message_id, now), window)], now) == [model.admit(window, now)]
+    elif operation == "restore" and (restored := model.restore(message_id)):
         await store.restore_window(restored, now)
-    elif step == "release":
+    elif operation == "release":
         await store.release(message_id, now)
-        plain.release(message_id)
-    elif step == "finish":
+        model.release(message_id)
+    elif operation == "finish":
         await store.finish(message_id, now)
-        plain.in_progress.discard(message_id)
-    elif step in {"claim", "claim newest"}:
-        named = message_id if step == "claim" else None
-        assert await store.claim_window([chat], named, now) == plain.claim(chat, named, now)
+        model.in_progress.discard(message_id)
+    elif operation in {"claim", "claim newest"}:
+        named = message_id if operation == "claim" else None
+        assert await store.claim_window([chat], named, now) == model.claim(chat, named, now)
 
 
-# One is restored when the window next to it is claimed.
+# The first window is restored while the second one is claimed.
 CLAIMED_AGAIN = [("admit", 0), ("admit", 1), ("claim", 0), ("claim", 1), ("restore", 0), ("claim", 0)]
 
 
-@given(STEPS)
+@given(OPERATIONS)
 @example([("admit", 0, "group:team"), ("finish", 0, "group:team"), ("release", 0, "group:team")])
-@example([(step, number, "group:team") for step, number in CLAIMED_AGAIN])
-async def test_windows_are_found_whatever_happened_before(steps: list[tuple[str, int, str]]) -> None:
-    store, plain, now = MemoryStateStore(), Plain(), NOW
-    for step, number, chat in steps:
-        now += 1000.0 if step == "wait" else 1.0
+@example([(operation, number, "group:team") for operation, number in CLAIMED_AGAIN])
+async def test_the_store_behaves_like_the_model(operations: list[tuple[str, int, str]]) -> None:
+    store, model, now = MemoryStateStore(), WindowModel(), NOW
+    for operation, number, chat in operations:
+        now += 1000.0 if operation == "wait" else 1.0
         window = ReplyWindow(f"m{number}", chat, "alice", f"https://x/{now}", now, now + 3600, number % 2 == 0)
-        await take_step(store, plain, step, window)
+        await run_on_both(store, model, operation, window)
     for chat in ("group:team", "single:alice"):
-        while (expected := plain.claim(chat, None, now)) is not None:
+        while (expected := model.claim(chat, None, now)) is not None:
             assert await store.claim_window([chat], None, now) == expected
         assert await store.claim_window([chat], None, now) is None
     for _ in range(10):

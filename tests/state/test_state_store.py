@@ -1,4 +1,4 @@
-"""What every backend of the state does. A new backend is added to `backends.py` and to nothing here."""
+"""Behavior that every backend shares. A new backend is added in `backends.py` only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 OTHER = chat_key("other", is_group=True)
 
-# A person and a group with the same id.
+# A person and a group that have the same id.
 ALICE = chat_key("alice", is_group=False)
 GROUP_CALLED_ALICE = chat_key("alice", is_group=True)
 
@@ -56,15 +56,14 @@ async def test_a_message_is_admitted_once(state: StateStore) -> None:
     assert await admit(state, "m2")
 
 
-async def test_of_many_admissions_of_one_message_one_is_new(state: StateStore) -> None:
-    """In one batch or in many, claiming is one atomic step."""
+async def test_only_one_of_many_concurrent_admissions_of_a_message_is_new(state: StateStore) -> None:
     batches = [[admission("m1"), admission("m1")] for _ in range(25)]
     results = await asyncio.gather(*(state.admit(batch, NOW) for batch in batches))
     assert sum(sum(result) for result in results) == 1
     assert state.open_windows == 1
 
 
-async def test_results_stand_in_the_order_of_the_batch(state: StateStore) -> None:
+async def test_results_are_in_the_order_of_the_batch(state: StateStore) -> None:
     await admit(state, "m2")
     await admit(state, "m5")
     assert await state.admit([admission(f"m{number}") for number in range(1, 7)], NOW) == [
@@ -77,8 +76,8 @@ async def test_results_stand_in_the_order_of_the_batch(state: StateStore) -> Non
     ]
 
 
-async def test_of_two_in_a_batch_with_one_id_the_first_is_new(state: StateStore) -> None:
-    """The window is the first one's too."""
+async def test_the_first_of_two_admissions_with_the_same_id_in_a_batch_is_new(state: StateStore) -> None:
+    """The reply window is that of the first admission as well."""
     batch = [admission("m1"), admission("m2"), admission("m1", chat=OTHER), admission("m1")]
     assert await state.admit(batch, NOW) == [True, True, False, False]
     assert state.open_windows == 2
@@ -90,15 +89,14 @@ async def test_an_empty_batch_admits_nothing(state: StateStore) -> None:
     assert await state.admit([], NOW) == []
 
 
-async def test_a_large_batch_is_admitted_as_a_whole(state: StateStore) -> None:
+async def test_a_large_batch_is_admitted(state: StateStore) -> None:
     batch = [admission(f"m{number}", NOW + number) for number in range(200)]
     assert await state.admit(batch, NOW) == [True] * 200
     assert await state.admit(batch, NOW) == [False] * 200
     assert state.open_windows == 200
 
 
-async def test_a_message_whose_admission_was_cancelled_is_taken_over_or_new(state: StateStore) -> None:
-    """Whatever was stored for a caller who was cancelled has no owner."""
+async def test_a_message_whose_admission_was_cancelled_is_either_taken_over_or_new_again(state: StateStore) -> None:
     ids = [f"m{number}" for number in range(20)]
     callers = [asyncio.create_task(state.admit([admission(message_id)], NOW)) for message_id in ids]
     await asyncio.sleep(0)
@@ -120,7 +118,7 @@ async def test_a_window_whose_claim_was_cancelled_is_open_again(state: StateStor
         if caller.cancel():
             claimed = None
             async with asyncio.timeout(10):
-                # A backend may need a moment to undo the claim, and does not announce it.
+                # A backend may undo the claim a little later, without a notification.
                 while claimed is None:
                     claimed = await state.claim_window([CHAT], "m1", NOW)
         else:
@@ -137,8 +135,7 @@ async def test_a_finished_message_is_recognized_until_its_claim_expires(state: S
     assert await admit(state, "m1", NOW + CLAIM_SECONDS)
 
 
-async def test_an_unfinished_message_is_recognized_however_long_it_takes(state: StateStore) -> None:
-    """An agent may think for longer than a claim lives."""
+async def test_a_message_in_progress_is_recognized_after_its_claim_has_expired(state: StateStore) -> None:
     await admit(state, "m1")
     assert not await admit(state, "m1", NOW + 2 * CLAIM_SECONDS)
 
@@ -151,15 +148,15 @@ async def test_a_released_message_is_new_again(state: StateStore) -> None:
     assert await state.claim_window([CHAT], "m1", NOW) is not None
 
 
-async def test_a_released_message_that_was_answered_stays_claimed(state: StateStore) -> None:
-    """A spent window is the record of an answer: a repeat must not be answered again."""
+async def test_releasing_an_answered_message_keeps_its_claim(state: StateStore) -> None:
+    """A spent window means that the message was answered: a repeat must not be answered again."""
     await admit(state, "m1")
     await state.spend_window(await claim(state, "m1"), NOW)
     await state.release("m1", NOW)
     assert not await admit(state, "m1")
 
 
-async def test_a_released_message_whose_answer_is_on_its_way_stays_claimed(state: StateStore) -> None:
+async def test_releasing_a_message_that_is_being_answered_keeps_its_claim(state: StateStore) -> None:
     await admit(state, "m1")
     await claim(state, "m1")
     await state.release("m1", NOW)
@@ -172,13 +169,13 @@ async def test_releasing_or_finishing_an_unknown_message_does_nothing(state: Sta
     assert await admit(state, "m1")
 
 
-async def test_what_this_process_has_in_progress_is_not_taken_over(state: StateStore) -> None:
+async def test_a_process_does_not_take_over_its_own_messages(state: StateStore) -> None:
     await admit(state, "m1")
     assert await state.take_over(NOW) == []
 
 
-async def test_a_callback_needs_no_window(state: StateStore) -> None:
-    """An event cannot be answered."""
+async def test_a_callback_without_a_window_is_admitted_and_released(state: StateStore) -> None:
+    """An event has no reply window."""
     assert await state.admit([admission_of_event("e1")], NOW) == [True]
     assert await state.claim_window([CHAT], "e1", NOW) is None
     assert await state.admit([admission_of_event("e1")], NOW) == [False]
@@ -186,8 +183,8 @@ async def test_a_callback_needs_no_window(state: StateStore) -> None:
     assert await state.admit([admission_of_event("e1")], NOW) == [True]
 
 
-async def test_a_window_is_that_of_the_message_answered(state: StateStore) -> None:
-    """Two people ask in one group; each answer finds its own window, in whatever order."""
+async def test_a_reply_gets_the_window_of_the_message_it_answers(state: StateStore) -> None:
+    """Two people ask in one group, and the replies may come in any order."""
     await admit(state, "m1")
     await admit(state, "m2", NOW + 1)
     assert await claim(state, "m1", NOW + 2) == window("m1")
@@ -201,8 +198,7 @@ async def test_a_window_is_claimed_once(state: StateStore) -> None:
     assert state.open_windows == 0
 
 
-async def test_without_a_message_the_newest_window_of_the_chat_is_claimed(state: StateStore) -> None:
-    """And then the next newest; other chats have their own."""
+async def test_without_a_message_id_the_windows_of_a_chat_are_claimed_newest_first(state: StateStore) -> None:
     await admit(state, "m1")
     await admit(state, "m2", NOW + 1)
     await admit(state, "m3", NOW + 2, chat=OTHER)
@@ -210,14 +206,13 @@ async def test_without_a_message_the_newest_window_of_the_chat_is_claimed(state:
     assert [found and found.message_id for found in claimed] == ["m2", "m1", None]
 
 
-async def test_a_window_of_another_chat_is_not_claimed(state: StateStore) -> None:
-    """A message id alone does not open it."""
+async def test_a_window_is_not_claimed_by_its_message_id_in_another_chat(state: StateStore) -> None:
     await admit(state, "m1")
     assert await state.claim_window([OTHER], "m1", NOW) is None
     assert await state.claim_window([CHAT], "m1", NOW) is not None
 
 
-async def test_a_group_called_like_a_person_has_its_own_windows(state: StateStore) -> None:
+async def test_a_group_with_the_id_of_a_person_has_its_own_windows(state: StateStore) -> None:
     await admit(state, "group", NOW + 1, chat=GROUP_CALLED_ALICE, sender_id="bob")
     await admit(state, "single", NOW, chat=ALICE)
     assert await state.claim_window([ALICE], "group", NOW + 2) is None
@@ -229,8 +224,8 @@ async def test_a_group_called_like_a_person_has_its_own_windows(state: StateStor
     assert claimed == window("group", NOW + 1, chat=GROUP_CALLED_ALICE, sender_id="bob")
 
 
-async def test_a_message_is_found_in_either_of_two_chats(state: StateStore) -> None:
-    """A host that answers names a chat id and not its kind."""
+async def test_a_message_is_found_in_any_of_the_given_chats(state: StateStore) -> None:
+    """A host may give a chat id without the kind of chat."""
     await admit(state, "group", chat=GROUP_CALLED_ALICE)
     await admit(state, "single", chat=ALICE)
     await admit(state, "other", chat=OTHER)
@@ -241,8 +236,7 @@ async def test_a_message_is_found_in_either_of_two_chats(state: StateStore) -> N
     assert await state.claim_window([ALICE, GROUP_CALLED_ALICE], "other", NOW) is None
 
 
-async def test_the_first_of_two_chats_with_an_open_window_counts(state: StateStore) -> None:
-    """Its older window goes before a newer one of the second chat."""
+async def test_a_window_of_the_first_chat_is_preferred_to_a_newer_one_of_the_second(state: StateStore) -> None:
     await admit(state, "single", NOW, chat=ALICE)
     await admit(state, "group", NOW + 1, chat=GROUP_CALLED_ALICE)
     chats = [ALICE, GROUP_CALLED_ALICE]
@@ -250,7 +244,7 @@ async def test_the_first_of_two_chats_with_an_open_window_counts(state: StateSto
     assert [found and found.message_id for found in claimed] == ["single", "group", None]
 
 
-async def test_a_spare_window_is_looked_for_in_both_chats(state: StateStore) -> None:
+async def test_a_spare_window_is_searched_for_in_all_given_chats(state: StateStore) -> None:
     await admit(state, "single in progress", NOW, chat=ALICE)
     await admit(state, "group finished", NOW + 1, chat=GROUP_CALLED_ALICE)
     await state.finish("group finished", NOW + 2)
@@ -259,8 +253,7 @@ async def test_a_spare_window_is_looked_for_in_both_chats(state: StateStore) -> 
     assert spare.message_id == "group finished"
 
 
-async def test_a_window_closes_at_its_end(state: StateStore) -> None:
-    """For a claim by message and by chat alike."""
+async def test_an_expired_window_is_not_claimed_by_message_or_by_chat(state: StateStore) -> None:
     await admit(state, "m1")
     await admit(state, "m2")
     assert await state.claim_window([CHAT], "m1", NOW + HOUR - 0.001) is not None
@@ -269,7 +262,7 @@ async def test_a_window_closes_at_its_end(state: StateStore) -> None:
 
 
 async def test_the_window_of_a_finished_message_stays_open(state: StateStore) -> None:
-    """An answer may take most of an hour."""
+    """A host may finish a message first and answer it later, for most of an hour."""
     await admit(state, "m1")
     await state.finish("m1", NOW)
     assert await state.claim_window([CHAT], "m1", NOW + HOUR - 1) == window("m1")
@@ -292,7 +285,7 @@ async def test_a_restored_window_can_be_claimed_again(state: StateStore) -> None
     assert await state.claim_window([CHAT], "m1", NOW + 1) is None
 
 
-async def test_a_restored_window_is_no_newer_than_it_was(state: StateStore) -> None:
+async def test_a_restored_window_keeps_its_place_in_the_order_of_the_chat(state: StateStore) -> None:
     for number in range(3):
         await admit(state, f"m{number}", NOW + number)
     await state.restore_window(await claim(state, "m1", NOW + 3), NOW + 4)
@@ -300,8 +293,8 @@ async def test_a_restored_window_is_no_newer_than_it_was(state: StateStore) -> N
     assert [found and found.message_id for found in claimed] == ["m2", "m1", "m0", None]
 
 
-async def test_a_window_restored_twice_is_open_once(state: StateStore) -> None:
-    """An answer of the state that was lost is asked for again."""
+async def test_a_window_that_is_restored_twice_is_claimed_once(state: StateStore) -> None:
+    """A restore is repeated if its answer was lost."""
     await admit(state, "m1")
     claimed = await claim(state, "m1")
     await state.restore_window(claimed, NOW)
@@ -319,23 +312,21 @@ async def test_the_window_of_a_finished_message_can_be_restored(state: StateStor
     assert await claim(state, "m1") == claimed
 
 
-async def test_a_message_whose_window_was_restored_counts_as_unanswered(state: StateStore) -> None:
-    """Releasing it makes it new again."""
+async def test_a_message_whose_window_was_restored_can_be_released(state: StateStore) -> None:
     await admit(state, "m1")
     await state.restore_window(await claim(state, "m1"), NOW)
     await state.release("m1", NOW)
     assert await admit(state, "m1")
 
 
-async def test_a_window_restored_after_its_end_stays_closed(state: StateStore) -> None:
-    """WeCom would refuse it."""
+async def test_a_window_restored_after_it_expired_stays_closed(state: StateStore) -> None:
     await admit(state, "m1")
     await state.restore_window(await claim(state, "m1"), NOW + HOUR)
     assert await state.claim_window([CHAT], "m1", NOW + HOUR) is None
 
 
-async def test_a_spare_window_is_one_of_the_same_sender_that_nobody_is_answering(state: StateStore) -> None:
-    """An answer that goes on must not take what another answer needs, nor quote another person."""
+async def test_a_spare_window_is_one_of_the_same_sender_whose_message_is_finished(state: StateStore) -> None:
+    """A continued reply must not use a window that another reply needs, nor one that quotes another person."""
     await admit(state, "mine-answered")
     await admit(state, "mine-in-progress", NOW + 1)
     await admit(state, "mine-idle", NOW + 2)
@@ -350,7 +341,7 @@ async def test_a_spare_window_is_one_of_the_same_sender_that_nobody_is_answering
 
 
 async def test_windows_that_expire_unspent_are_counted_once(state: StateStore) -> None:
-    """Spent and closed ones are not among them; one that is restored after its end is."""
+    """Spent and released windows are not counted; a window that is restored after it expired is."""
     for message_id in ("open", "spent", "released", "restored", "restored late"):
         await admit(state, message_id)
     await state.release("released", NOW)
@@ -369,8 +360,7 @@ async def test_windows_that_expire_unspent_are_counted_once(state: StateStore) -
     assert state.open_windows == 2
 
 
-async def test_a_message_admitted_again_has_one_window(state: StateStore) -> None:
-    """Its first claim and window have expired; the new window takes their place."""
+async def test_a_message_admitted_again_after_its_claim_expired_has_one_window(state: StateStore) -> None:
     await admit(state, "m1")
     await state.finish("m1", NOW)
     assert await admit(state, "m1", NOW + CLAIM_SECONDS)

@@ -1,4 +1,4 @@
-"""How long a step waits for a state that is away."""
+"""Retries of an operation while the state is unavailable."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from maven_channel_wecom.state.store import STATE_RETRY_SECONDS, retry_while_una
 from tests.fakes.clock import FakeClock
 
 
-class Step:
-    """Fails until a time."""
+class FailingOperation:
+    """An operation that fails until a given time."""
 
     def __init__(self, clock: FakeClock, *, until: float) -> None:
         self._clock = clock
@@ -20,54 +20,53 @@ class Step:
     async def __call__(self) -> str:
         self.calls += 1
         if self._clock.now() < self._until:
-            message = "away"
+            message = "unavailable"
             raise StateUnavailable(message)
         return "done"
 
 
-async def test_a_step_that_succeeds_is_called_once() -> None:
+async def test_an_operation_that_succeeds_is_called_once() -> None:
     clock = FakeClock()
-    step = Step(clock, until=clock.now())
-    assert await retry_while_unavailable(step, clock) == "done"
-    assert step.calls == 1
+    operation = FailingOperation(clock, until=clock.now())
+    assert await retry_while_unavailable(operation, clock) == "done"
+    assert operation.calls == 1
 
 
-async def test_a_step_is_repeated_until_the_state_is_back() -> None:
-    """At most half a second later."""
+async def test_a_failing_operation_succeeds_within_half_a_second_of_recovery() -> None:
     clock = FakeClock()
-    back = clock.now() + 100
-    assert await retry_while_unavailable(Step(clock, until=back), clock) == "done"
-    assert back <= clock.now() <= back + 0.5
+    recovered_at = clock.now() + 100
+    assert await retry_while_unavailable(FailingOperation(clock, until=recovered_at), clock) == "done"
+    assert recovered_at <= clock.now() <= recovered_at + 0.5
 
 
-async def test_a_state_that_stays_away_is_an_error_after_a_limit() -> None:
+async def test_a_state_that_stays_unavailable_is_an_error_after_the_retry_limit() -> None:
     clock = FakeClock()
     began = clock.now()
-    step = Step(clock, until=began + 2 * STATE_RETRY_SECONDS)
+    operation = FailingOperation(clock, until=began + 2 * STATE_RETRY_SECONDS)
     with pytest.raises(StateUnavailable):
-        await retry_while_unavailable(step, clock)
+        await retry_while_unavailable(operation, clock)
     assert STATE_RETRY_SECONDS - 1 <= clock.now() - began <= STATE_RETRY_SECONDS
 
 
-async def test_a_closed_state_is_not_waited_for() -> None:
+async def test_an_operation_on_a_closed_state_is_not_retried() -> None:
     clock = FakeClock()
 
-    async def step() -> None:
+    async def operation() -> None:
         raise StateClosed
 
     with pytest.raises(StateClosed):
-        await retry_while_unavailable(step, clock)
+        await retry_while_unavailable(operation, clock)
     assert clock.slept == []
 
 
-async def test_another_error_is_not_repeated() -> None:
+async def test_an_operation_with_another_error_is_not_retried() -> None:
     calls = 0
 
-    async def step() -> None:
+    async def operation() -> None:
         nonlocal calls
         calls += 1
         raise KeyError
 
     with pytest.raises(KeyError):
-        await retry_while_unavailable(step, FakeClock())
+        await retry_while_unavailable(operation, FakeClock())
     assert calls == 1

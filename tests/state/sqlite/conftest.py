@@ -1,4 +1,4 @@
-"""A state file, the writer that owns it, and the store on that writer."""
+"""Fixtures: the path of a state file, a writer for it, and a store with that writer."""
 
 from __future__ import annotations
 

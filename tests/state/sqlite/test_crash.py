@@ -1,4 +1,4 @@
-"""A process that is killed in the middle of its work: what it had admitted is there."""
+"""Messages that were admitted survive the kill of their process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 
 async def admitted_before_kill(path: Path, prefix: str, lines: int) -> list[str]:
-    """Return the ids a process said to have admitted before it was killed, after about so many of them."""
+    """Run a process that admits messages, kill it after some lines of output, and return the ids it printed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -30,16 +30,16 @@ async def admitted_before_kill(path: Path, prefix: str, lines: int) -> list[str]
     )
     assert process.stdout
     async with asyncio.timeout(60):
-        said = [await process.stdout.readline() for _ in range(lines)]
+        printed = [await process.stdout.readline() for _ in range(lines)]
         process.kill()
-        said += (await process.stdout.read()).splitlines(keepends=True)
+        printed += (await process.stdout.read()).splitlines(keepends=True)
         await process.wait()
-    # A line that was cut off was not said.
-    return [line.decode().strip() for line in said if line.endswith(b"\n")]
+    # An incomplete last line does not count.
+    return [line.decode().strip() for line in printed if line.endswith(b"\n")]
 
 
-async def check(path: Path, admitted: Sequence[str]) -> None:
-    """Look into the file: each message has its callback and its window, and is known."""
+async def check_admitted(path: Path, admitted: Sequence[str]) -> None:
+    """Check that each message in the file has its callback, its window and its claim."""
     state = await open_state(f"sqlite:{path}", channel="wecom")
     found = {callback.message_id: callback for callback in await take_over_all(state)}
     times = {message_id: found[message_id].received_at for message_id in admitted}
@@ -52,14 +52,13 @@ async def check(path: Path, admitted: Sequence[str]) -> None:
     await state.close()
 
 
-async def test_what_was_admitted_survives_a_kill(tmp_path: Path) -> None:
-    """Ten times in a row on one file, at moments nobody chose."""
+async def test_admitted_messages_survive_ten_kills_at_random_times(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    numbers = random.Random(7)  # noqa: S311 - nothing to be kept secret
+    numbers = random.Random(7)  # noqa: S311 - not used for security
     admitted: list[str] = []
     for attempt in range(10):
-        said = await admitted_before_kill(path, f"run{attempt}", numbers.randrange(1, 400))
-        assert said
-        admitted += said
-        await check(path, said)
-    await check(path, admitted)
+        new = await admitted_before_kill(path, f"run{attempt}", numbers.randrange(1, 400))
+        assert new
+        admitted += new
+        await check_admitted(path, new)
+    await check_admitted(path, admitted)

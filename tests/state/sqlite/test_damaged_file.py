@@ -1,4 +1,4 @@
-"""A damaged state file never yields a message or a URL that nobody wrote."""
+"""A damaged state file never yields a message or a URL that was not stored."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-async def test_a_damaged_file_gives_what_was_written_or_is_refused(tmp_path: Path) -> None:
-    """Whether bits were flipped, pages overwritten or ends cut off, in the file or in its WAL."""
+async def test_a_damaged_file_yields_what_was_written_or_is_refused(tmp_path: Path) -> None:
+    """Bits are flipped, pages overwritten and ends cut off, in the file and in its WAL."""
     await damaged_files.write(tmp_path)
     outcomes = await damaged_files.examine(tmp_path, tmp_path, range(60))
     assert outcomes.total() == 60
@@ -25,12 +25,12 @@ async def test_a_damaged_file_gives_what_was_written_or_is_refused(tmp_path: Pat
 
 
 @pytest.mark.parametrize("content", [b"text-0 ", b"https://x/m0", b"group:chat0"], ids=["message", "url", "chat"])
-async def test_one_changed_letter_is_noticed(tmp_path: Path, content: bytes) -> None:
-    """By the checksums: SQLite has none for its pages."""
+async def test_a_single_changed_character_is_detected(tmp_path: Path, content: bytes) -> None:
+    """Only our own checksums can detect it, because SQLite has none for its pages."""
     await damaged_files.write(tmp_path)
     path = tmp_path / "closed.db"
-    sound = path.read_bytes()
-    assert content in sound
-    path.write_bytes(sound.replace(content, content[:-1] + b"!"))
+    undamaged = path.read_bytes()
+    assert content in undamaged
+    path.write_bytes(undamaged.replace(content, content[:-1] + b"!"))
     with pytest.raises(StateUnavailable, match=r"closed\.db is damaged: stop the program"):
         await open_state(f"sqlite:{path}", channel="wecom")

@@ -1,4 +1,4 @@
-"""How messages in the state file expire, and how large the file becomes."""
+"""Expiry of messages in the state file, and the size of the file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def count_messages(path: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM messages").fetchone()[0])
 
 
-async def test_expired_messages_go_a_few_at_a_time(store: SqliteStateStore, path: Path) -> None:
-    """No commit drops more than a few of them; all are gone in the end."""
+async def test_each_commit_removes_a_few_expired_messages_until_all_are_gone(
+    store: SqliteStateStore, path: Path
+) -> None:
     await store.admit([admission(f"m{number}") for number in range(2_000)], NOW)
     await asyncio.gather(*(store.finish(f"m{number}", NOW) for number in range(2_000)))
     after = NOW + HOUR + CLAIM_SECONDS
@@ -37,7 +38,7 @@ async def test_expired_messages_go_a_few_at_a_time(store: SqliteStateStore, path
 
 
 async def test_a_message_in_progress_outlives_its_claim_and_its_window(store: SqliteStateStore) -> None:
-    """An agent may think for hours: the message stays claimed, and ends like any other."""
+    """A turn may take hours: the message stays claimed until it is finished."""
     await admit(store, "m1")
     for hours in range(1, 4):
         await store.finish("nothing", NOW + hours * (HOUR + 1))
@@ -49,8 +50,7 @@ async def test_a_message_in_progress_outlives_its_claim_and_its_window(store: Sq
     assert store.open_windows == 1
 
 
-async def test_a_window_spent_after_its_end_is_the_record_of_an_answer(store: SqliteStateStore) -> None:
-    """Its message may still be in progress, and must not be answered again."""
+async def test_a_message_whose_window_is_spent_after_it_expired_counts_as_answered(store: SqliteStateStore) -> None:
     await admit(store, "m1")
     claimed = await store.claim_window([CHAT], "m1", NOW)
     assert claimed is not None
@@ -61,8 +61,7 @@ async def test_a_window_spent_after_its_end_is_the_record_of_an_answer(store: Sq
     assert not await admit(store, "m1", after)
 
 
-async def test_expiring_keeps_up_with_admitting(store: SqliteStateStore, path: Path) -> None:
-    """Under a steady load the file holds what is alive, and not all that ever was."""
+async def test_expiry_keeps_up_with_admissions(store: SqliteStateStore, path: Path) -> None:
     for number in range(20):
         now = NOW + number * HOUR
         await store.admit([admission(f"m{number}-{of}", now) for of in range(100)], now)
@@ -71,8 +70,7 @@ async def test_expiring_keeps_up_with_admitting(store: SqliteStateStore, path: P
     assert store.open_windows <= 200
 
 
-async def test_neither_file_nor_wal_grows_with_what_is_over(store: SqliteStateStore, path: Path) -> None:
-    """Their size follows what is in progress at a time."""
+async def test_neither_the_file_nor_the_wal_grows_with_finished_messages(store: SqliteStateStore, path: Path) -> None:
     for number in range(300):
         large = StoredCallback(f"m{number}", NOW, bytes(100_000))
         await store.admit([Admission(large, window(f"m{number}"))], NOW)
@@ -81,8 +79,7 @@ async def test_neither_file_nor_wal_grows_with_what_is_over(store: SqliteStateSt
     assert path.with_name("state.db-wal").stat().st_size < 9_000_000
 
 
-async def test_the_claims_of_finished_messages_take_little_room(store: SqliteStateStore, path: Path) -> None:
-    """Though each had a text and a window when it was written."""
+async def test_the_claims_of_finished_messages_take_little_space(store: SqliteStateStore, path: Path) -> None:
     names = [f"{number:032x}" for number in range(3_000)]
     for start in range(0, len(names), 100):
         await store.admit([admission(name) for name in names[start : start + 100]], NOW)

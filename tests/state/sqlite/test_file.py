@@ -1,4 +1,4 @@
-"""Which files are opened as a state, by whom, and which are refused with one sentence."""
+"""Opening of state files: which are accepted, by whom, and with which sentence the others are refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IN_USE = "is in use by another process or channel: stop that one, or give each a
 
 
 async def refusal(path: Path) -> str:
-    """Return what is said when a file is not opened: one line that begins with its name."""
+    """Open a file that must be refused, and return the error message without the file's name."""
     with pytest.raises(StateUnavailable) as raised:
         await SqliteStateStore.open(str(path))
     beginning = f"the state file {path} "
@@ -58,7 +58,7 @@ def change(path: Path, *statements: str) -> None:
 
 @contextlib.contextmanager
 def folder_of_an_ordinary_user() -> Iterator[Path]:
-    """Give up an administrator's rights for a while; yield a folder that an ordinary user can reach."""
+    """Yield a folder of an ordinary user, and drop root's rights in the meantime."""
     administrator = os.geteuid() == 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -92,8 +92,8 @@ except StateUnavailable as unavailable:
 """
 
 
-async def test_nobody_else_may_read_the_files(path: Path) -> None:
-    """They hold URLs and what users wrote, whatever the umask allows."""
+async def test_the_files_are_readable_by_their_owner_only_whatever_the_umask(path: Path) -> None:
+    """They contain URLs and users' messages."""
     umask = os.umask(0)
     try:
         store = await SqliteStateStore.open(str(path))
@@ -111,15 +111,14 @@ async def test_nobody_else_may_read_the_files(path: Path) -> None:
 
 
 async def test_an_empty_file_becomes_a_state(path: Path) -> None:
-    """Somebody may have made it to give it an owner."""
+    """An operator may have created the file in order to set its owner."""
     path.touch()
     store = await SqliteStateStore.open(str(path))
     assert await admit(store, "m1")
     await store.close()
 
 
-async def test_the_file_is_a_database_of_its_own_kind(path: Path) -> None:
-    """`file` and other programs can tell by its header."""
+async def test_the_header_of_the_file_identifies_it_as_a_state_file(path: Path) -> None:
     await make_state(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
@@ -128,14 +127,14 @@ async def test_the_file_is_a_database_of_its_own_kind(path: Path) -> None:
 
 
 async def test_a_second_store_on_the_same_file_is_refused(path: Path) -> None:
-    """Two channels would take over each other's callbacks; the first goes on."""
+    """Two channels would take over each other's messages."""
     store = await SqliteStateStore.open(str(path))
     assert await refusal(path) == IN_USE
     assert await admit(store, "m1")
     await store.close()
 
 
-def test_who_opens_a_file_in_use_can_tell_that_it_is(path: Path) -> None:
+def test_a_file_in_use_is_refused_with_an_error_class_of_its_own(path: Path) -> None:
     file = StateFile(path)
     with pytest.raises(StateInUse):
         StateFile(path)
@@ -144,7 +143,7 @@ def test_who_opens_a_file_in_use_can_tell_that_it_is(path: Path) -> None:
 
 
 async def test_a_second_process_on_the_same_file_is_refused(path: Path) -> None:
-    """As long as the first lives, whether other attempts came between or not."""
+    """Failed attempts to open the file must not release the lock."""
     store = await SqliteStateStore.open(str(path))
     await refusal(path)
     for _ in range(2):
@@ -154,7 +153,7 @@ async def test_a_second_process_on_the_same_file_is_refused(path: Path) -> None:
     assert run_program(OPENING, str(path)) == "opened\n"
 
 
-async def test_a_second_name_of_the_file_does_not_make_a_second_owner(path: Path) -> None:
+async def test_a_file_in_use_is_refused_under_another_name_too(path: Path) -> None:
     store = await SqliteStateStore.open(str(path))
     link = path.with_name("link.db")
     link.symlink_to(path)
@@ -164,11 +163,11 @@ async def test_a_second_name_of_the_file_does_not_make_a_second_owner(path: Path
     assert names(path.parent) == {"state.db", "state.db.lock", "link.db"}
 
 
-async def test_an_owner_that_crashed_leaves_no_lock(path: Path) -> None:
+async def test_a_crashed_owner_leaves_no_lock(path: Path) -> None:
     program = "import os, sys\nfrom pathlib import Path\n"
     program += "from maven_channel_wecom.state.sqlite.file import StateFile\n"
     program += "StateFile(Path(sys.argv[1]))\nprint('opened', flush=True)\nos.kill(os.getpid(), 9)\n"
-    crashed = subprocess.run(  # noqa: ASYNC221, S603 - our own program, and the loop has nothing else to do
+    crashed = subprocess.run(  # noqa: ASYNC221, S603 - our own program, and the event loop is idle
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (crashed.stdout, crashed.returncode) == ("opened\n", -9)
@@ -176,8 +175,7 @@ async def test_an_owner_that_crashed_leaves_no_lock(path: Path) -> None:
     await make_state(path)
 
 
-async def test_a_lock_file_that_is_removed_does_not_make_two_owners(path: Path) -> None:
-    """The second process gets the file; the first promises nothing more."""
+async def test_an_owner_whose_lock_file_is_removed_stops_when_another_opens_the_file(path: Path) -> None:
     first = await SqliteStateStore.open(str(path))
     path.with_name("state.db.lock").unlink()
     second = await SqliteStateStore.open(str(path))
@@ -190,9 +188,9 @@ async def test_a_lock_file_that_is_removed_does_not_make_two_owners(path: Path) 
 
 
 def test_the_lock_file_belongs_to_the_owner_of_the_state_file(path: Path) -> None:
-    """An administrator who opens it once must not lock out the user it belongs to."""
+    """If root opens the file once, its owner must still be able to open it."""
     if os.geteuid() != 0:
-        pytest.skip("only an administrator can give files away")
+        pytest.skip("only root can change the owner of a file")
     path.touch()
     os.chown(path, NOBODY, NOBODY)
     StateFile(path).close()
@@ -211,7 +209,7 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def locked_by_another_program(path: Path, *statements: str) -> Iterator[str]:
-    """Have another program hold SQLite's locks on a file; yield what it says."""
+    """Run statements on a file in another program, which keeps its locks. Yield the line it prints."""
     with subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-c", LOCKING, str(path), *statements],
         stdin=subprocess.PIPE,
@@ -227,37 +225,36 @@ def locked_by_another_program(path: Path, *statements: str) -> Iterator[str]:
 VERSION_2_OPENS = ("PRAGMA locking_mode = EXCLUSIVE", "SELECT count(*) FROM sqlite_master")
 
 
-async def test_a_file_that_an_older_program_uses_is_refused(path: Path) -> None:
-    """It owns the file by SQLite's exclusive lock alone."""
+async def test_a_file_in_use_by_an_older_version_is_refused(path: Path) -> None:
+    """Versions with schema 2 own the file by SQLite's exclusive lock only."""
     await make_state(path)
-    with locked_by_another_program(path, *VERSION_2_OPENS) as said:
-        assert said == "locked\n"
+    with locked_by_another_program(path, *VERSION_2_OPENS) as line:
+        assert line == "locked\n"
         assert await refusal(path) == IN_USE
     await make_state(path.with_name("other.db"))
 
 
-async def test_an_older_program_cannot_use_the_file_meanwhile(path: Path) -> None:
+async def test_an_older_version_cannot_open_a_file_in_use(path: Path) -> None:
     store = await SqliteStateStore.open(str(path))
-    with locked_by_another_program(path, *VERSION_2_OPENS) as said:
-        assert said == ""
+    with locked_by_another_program(path, *VERSION_2_OPENS) as line:
+        assert line == ""
     assert await admit(store, "m1")
     await store.close()
 
 
-async def test_a_program_that_reads_the_file_does_not_stop_the_store(path: Path) -> None:
+async def test_messages_are_admitted_while_another_program_reads_the_file(path: Path) -> None:
     store = await SqliteStateStore.open(str(path))
     await admit(store, "m1")
-    with locked_by_another_program(path, "BEGIN", "SELECT count(*) FROM messages") as said:
-        assert said == "locked\n"
+    with locked_by_another_program(path, "BEGIN", "SELECT count(*) FROM messages") as line:
+        assert line == "locked\n"
         assert await admit(store, "m2")
     await store.close()
 
 
-async def test_a_program_that_writes_to_the_file_is_named_as_the_reason(path: Path) -> None:
-    """Until it ends its transaction."""
+async def test_messages_are_refused_until_another_program_ends_its_write_transaction(path: Path) -> None:
     store = await SqliteStateStore.open(str(path))
-    with locked_by_another_program(path, "BEGIN IMMEDIATE") as said:
-        assert said == "locked\n"
+    with locked_by_another_program(path, "BEGIN IMMEDIATE") as line:
+        assert line == "locked\n"
         with pytest.raises(StateUnavailable) as raised:
             await admit(store, "m1")
         assert str(raised.value) == f"the state file {path} {IN_USE}"
@@ -278,7 +275,7 @@ for target in sys.stdin:
 
 
 async def test_another_process_can_copy_the_file_while_the_store_writes(path: Path, tmp_path: Path) -> None:
-    """Each copy opens, and holds what was acknowledged before it was begun."""
+    """Each copy can be opened, and contains all messages that were admitted before it was begun."""
     store = await SqliteStateStore.open(str(path))
     copying = await asyncio.create_subprocess_exec(
         sys.executable, "-c", COPYING, str(path), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
@@ -294,7 +291,7 @@ async def test_another_process_can_copy_the_file_while_the_store_writes(path: Pa
         while writing:
             batch = [admission(f"m{len(admitted) + number}") for number in range(8)]
             await store.admit(batch, NOW)
-            admitted.extend(one.callback.message_id for one in batch)
+            admitted.extend(each.callback.message_id for each in batch)
             progress.set()
 
     writer = asyncio.create_task(write())
@@ -314,43 +311,40 @@ async def test_another_process_can_copy_the_file_while_the_store_writes(path: Pa
     copying.stdin.close()
     assert await copying.wait() == 0
     await store.close()
-    for copy, names_then in acknowledged.items():
+    for copy, message_ids in acknowledged.items():
         copied = await SqliteStateStore.open(str(copy))
         found = {callback.message_id: callback for callback in await take_over_all(copied)}
-        assert len(found) >= len(names_then) >= 50
-        assert [found[name] for name in names_then] == [stored(name) for name in names_then]
-        assert await claim(copied, names_then[-1]) == window(names_then[-1])
+        assert len(found) >= len(message_ids) >= 50
+        assert [found[name] for name in message_ids] == [stored(name) for name in message_ids]
+        assert await claim(copied, message_ids[-1]) == window(message_ids[-1])
         await copied.close()
 
 
-async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    """It is not made: a mistyped path would become a second, empty state."""
+async def test_a_missing_folder_is_named_and_not_created(tmp_path: Path) -> None:
+    """Otherwise a mistyped path would become a second, empty state."""
     assert await refusal(tmp_path / "no" / "state.db") == (
         f"cannot be created because there is no folder {tmp_path}/no: create the folder"
     )
 
 
-async def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    """The address names the file itself."""
+async def test_a_folder_is_refused(tmp_path: Path) -> None:
     assert await refusal(tmp_path) == "is a folder: name a file in it"
 
 
-async def test_a_link_to_nothing_is_refused(path: Path) -> None:
-    """Nothing is made where it points."""
+async def test_a_dangling_symbolic_link_is_refused(path: Path) -> None:
     path.symlink_to(path.parent / "canary")
     assert await refusal(path) == "cannot be opened: File exists"
     assert names(path.parent) == {"state.db"}
 
 
-async def test_a_file_that_is_no_database_is_refused_and_kept(path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_refused_and_unchanged(path: Path) -> None:
     path.write_bytes(b"dear diary " * 1_000)
     assert await refusal(path) == "is damaged or not an SQLite database: name another file, or move this one away"
     assert path.read_bytes() == b"dear diary " * 1_000
 
 
 @pytest.mark.parametrize("application_id", [0, 0x0F055112], ids=["without an id", "with an id"])
-async def test_the_database_of_another_program_is_refused_and_kept(path: Path, application_id: int) -> None:
-    """Not a byte of it changes."""
+async def test_the_database_of_another_program_is_refused_and_unchanged(path: Path, application_id: int) -> None:
     change(path, "CREATE TABLE diary (entry TEXT)", f"PRAGMA application_id = {application_id}")
     before = path.read_bytes()
     assert await refusal(path) == "is a database of another program: name another file"
@@ -372,21 +366,19 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
     ["DROP TABLE messages", "ALTER TABLE messages ADD COLUMN canary", "PRAGMA user_version = 0"],
     ids=["table gone", "column added", "version gone"],
 )
-async def test_a_schema_that_was_changed_is_refused(path: Path, statement: str) -> None:
-    """The statements would not mean what they should."""
+async def test_a_file_with_a_changed_schema_is_refused(path: Path, statement: str) -> None:
     await make_state(path)
     change(path, statement)
     assert (await refusal(path)).startswith("is damaged: stop the program, and move the file")
 
 
-async def test_a_file_cut_short_is_refused(path: Path) -> None:
-    """The pages at its end are missing."""
+async def test_a_truncated_file_is_refused(path: Path) -> None:
     await make_state(path)
     path.write_bytes(path.read_bytes()[:-4096])
     assert (await refusal(path)).startswith("is damaged: stop the program, and move the file")
 
 
-async def test_a_file_that_may_not_be_written_is_refused() -> None:
+async def test_a_file_without_write_permission_is_refused() -> None:
     with folder_of_an_ordinary_user() as folder:
         path = folder / "state.db"
         await make_state(path)
@@ -394,7 +386,7 @@ async def test_a_file_that_may_not_be_written_is_refused() -> None:
         assert await refusal(path) == f"cannot be used: give this user the right to read and write {path}"
 
 
-async def test_a_file_that_may_not_be_read_is_refused() -> None:
+async def test_a_file_without_read_permission_is_refused() -> None:
     with folder_of_an_ordinary_user() as folder:
         path = folder / "state.db"
         await make_state(path)
@@ -402,7 +394,7 @@ async def test_a_file_that_may_not_be_read_is_refused() -> None:
         assert await refusal(path) == f"cannot be used: give this user the right to read and write {path}"
 
 
-async def test_a_lock_file_that_may_not_be_opened_is_named() -> None:
+async def test_a_lock_file_without_permissions_is_named() -> None:
     with folder_of_an_ordinary_user() as folder:
         path, lock = folder / "state.db", folder / "state.db.lock"
         await make_state(path)
@@ -410,20 +402,20 @@ async def test_a_lock_file_that_may_not_be_opened_is_named() -> None:
         assert await refusal(path) == f"cannot be used: give this user the right to read and write {lock}"
 
 
-@pytest.mark.parametrize("there", [False, True], ids=["new file", "old file"])
-async def test_a_folder_that_may_not_be_written_is_refused(there: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """The WAL lies beside the file."""
+@pytest.mark.parametrize("exists", [False, True], ids=["new file", "old file"])
+async def test_a_folder_without_write_permission_is_refused(exists: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """The WAL is written to the same folder."""
     with folder_of_an_ordinary_user() as folder:
         path = folder / "state.db"
-        if there:
+        if exists:
             await make_state(path)
         folder.chmod(0o500)
         assert await refusal(path) == f"cannot be used: give this user the right to read and write {folder}"
 
 
 @pytest.mark.parametrize("exists", [True, False], ids=["a-file", "nothing"])
-async def test_a_lock_file_that_is_a_link_is_not_followed(path: Path, *, exists: bool) -> None:
-    """Whoever may write in the folder could have root give any file away, or make one anywhere."""
+async def test_a_symbolic_link_in_place_of_the_lock_file_is_not_followed(path: Path, *, exists: bool) -> None:
+    """A user who can write in the folder could otherwise make root create any file or change its owner."""
     target = path.with_name("another")
     if exists:
         target.touch()

@@ -1,4 +1,4 @@
-"""How a state file of an older version is brought to the present one."""
+"""Migration of state files of older versions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 VECTORS = Path(__file__).parents[2] / "vectors" / "state"
 OPENED = 4_000_000_000.0
 
-# In the order of their admission, a second apart; `vectors/state/write_state.py.txt` says what each went through.
+# In the order of their admission, a second apart. `vectors/state/write_state.py.txt` shows what was done with each.
 IDS = (
     "single-open",
     "group-open",
@@ -64,7 +64,7 @@ CHATS = {
 
 @pytest.fixture(params=[1, 2])
 def old_file(request: pytest.FixtureRequest, path: Path) -> Path:
-    """Return a file as a program of an older version left it."""
+    """Return a copy of a file that an older version wrote."""
     shutil.copyfile(VECTORS / f"schema-{request.param}.sqlite", path)
     return path
 
@@ -94,8 +94,8 @@ def expected_window(message_id: str) -> ReplyWindow:
     )
 
 
-async def test_unfinished_messages_of_an_older_file_are_taken_over(old_file: Path) -> None:
-    """Oldest first, with their text; one that was answered is finished."""
+async def test_messages_in_progress_of_an_older_file_are_taken_over(old_file: Path) -> None:
+    """They are returned oldest first, with their content. An answered message is finished instead."""
     store = await open_state(f"sqlite:{old_file}", channel="wecom")
     taken = await take_over_all(store, OPENED)
     assert [callback.message_id for callback in taken] == [name for name in IDS if name in IN_PROGRESS]
@@ -106,7 +106,7 @@ async def test_unfinished_messages_of_an_older_file_are_taken_over(old_file: Pat
 
 
 async def test_windows_of_an_older_file_are_found_by_message(old_file: Path) -> None:
-    """Each in the chat of its kind; one that was claimed when its process died may be answered through again."""
+    """Each is found only in the chat of its kind. One that was claimed when its process died is open again."""
     store = await open_state(f"sqlite:{old_file}", channel="wecom")
     assert store.open_windows == len(CHATS)
     for message_id in IDS:
@@ -127,8 +127,7 @@ async def test_windows_of_an_older_file_are_found_by_chat(old_file: Path) -> Non
     await store.close()
 
 
-async def test_claims_of_an_older_file_are_known(old_file: Path) -> None:
-    """Until they expire; a released message is new."""
+async def test_messages_of_an_older_file_are_recognized_until_their_claims_expire(old_file: Path) -> None:
     store = await open_state(f"sqlite:{old_file}", channel="wecom")
     batch = [admission_of_event(message_id, OPENED) for message_id in (*IDS, "released")]
     assert await store.admit(batch, OPENED) == [False] * len(IDS) + [True]
@@ -139,8 +138,8 @@ async def test_claims_of_an_older_file_are_known(old_file: Path) -> None:
     await store.close()
 
 
-async def test_a_message_in_progress_for_longer_than_its_claim_is_claimed(path: Path) -> None:
-    """In version 1 the claim was gone then."""
+async def test_a_message_in_progress_whose_claim_has_expired_is_recognized(path: Path) -> None:
+    """Version 1 had removed the claim by then."""
     shutil.copyfile(VECTORS / "schema-1.sqlite", path)
     change(path, "DELETE FROM claims WHERE message_id = 'event'")
     store = await open_state(f"sqlite:{path}", channel="wecom")
@@ -148,8 +147,7 @@ async def test_a_message_in_progress_for_longer_than_its_claim_is_claimed(path: 
     await store.close()
 
 
-async def test_a_file_that_was_brought_up_is_like_a_new_one(old_file: Path) -> None:
-    """An older program refuses it by its version."""
+async def test_a_migrated_file_has_the_schema_and_version_of_a_new_one(old_file: Path) -> None:
     await (await open_state(f"sqlite:{old_file}", channel="wecom")).close()
     new = old_file.with_name("new.db")
     await (await open_state(f"sqlite:{new}", channel="wecom")).close()
@@ -175,7 +173,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_an_older_file_with_a_damaged_row_is_refused_and_left_as_it_was(old_file: Path, damage: str) -> None:
+async def test_an_older_file_with_a_damaged_row_is_refused_and_unchanged(old_file: Path, damage: str) -> None:
     change(old_file, DAMAGES[damage][version(old_file)])
     before = content(old_file)
     with pytest.raises(StateUnavailable, match="is damaged"):
@@ -183,8 +181,7 @@ async def test_an_older_file_with_a_damaged_row_is_refused_and_left_as_it_was(ol
     assert content(old_file) == before
 
 
-async def test_a_message_without_its_claim_is_damage(path: Path) -> None:
-    """In version 2 each message has a claim of the same number."""
+async def test_a_file_of_version_2_with_a_message_without_its_claim_is_refused(path: Path) -> None:
     shutil.copyfile(VECTORS / "schema-2.sqlite", path)
     change(path, "DELETE FROM claims WHERE message_id = 'event'")
     with pytest.raises(StateUnavailable, match="is damaged"):
@@ -193,7 +190,7 @@ async def test_a_message_without_its_claim_is_damage(path: Path) -> None:
 
 @contextlib.contextmanager
 def largest_file(size_bytes: int) -> Iterator[None]:
-    """Let the system refuse to write files beyond a size, as a quota does."""
+    """Limit the size of files that can be written, as a quota does."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
     try:
@@ -202,8 +199,8 @@ def largest_file(size_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-async def test_an_older_file_is_brought_up_as_a_whole_or_not_at_all(old_file: Path) -> None:
-    """Whichever write fails, it can be brought up later, with everything in it."""
+async def test_a_migration_that_fails_leaves_the_file_unchanged_and_can_be_repeated(old_file: Path) -> None:
+    """Different limits of the file's size make different writes fail."""
     before = content(old_file)
     refused = 0
     for size_bytes in range(0, 40_000, 1_500):

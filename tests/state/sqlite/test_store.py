@@ -1,4 +1,4 @@
-"""What only the backend in a file does: callers that are cancelled, its health, its failures while in use."""
+"""Behavior that only the SQLite backend has: cancelled callers, health, and failures of the file in use."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def execute(writer: Writer, statement: str) -> list[Any]:
 async def test_messages_whose_admission_was_cancelled_during_its_commit_are_taken_over(
     store: SqliteStateStore, writer: Writer
 ) -> None:
-    """The new ones among them, oldest first; a repeat may have been acknowledged meanwhile."""
+    """They are not released, because a repeat may have been acknowledged as a duplicate."""
     await admit(store, "known")
     entered, opened = threading.Event(), threading.Event()
 
@@ -61,8 +61,8 @@ async def test_messages_whose_admission_was_cancelled_during_its_commit_are_take
     assert await store.take_over(NOW) == []
 
 
-async def test_a_window_whose_claim_was_cancelled_is_there_for_the_very_next_claim(store: SqliteStateStore) -> None:
-    """A host cancels a reply and sends another at once."""
+async def test_a_window_whose_claim_was_cancelled_is_open_for_the_very_next_claim(store: SqliteStateStore) -> None:
+    """A host may cancel a reply and send another one immediately."""
     await admit(store, "m1")
     for _ in range(50):
         caller = asyncio.create_task(store.claim_window([CHAT], "m1", NOW))
@@ -74,7 +74,7 @@ async def test_a_window_whose_claim_was_cancelled_is_there_for_the_very_next_cla
         await store.restore_window(claimed, NOW)
 
 
-async def test_a_closed_store_promises_nothing(path: Path) -> None:
+async def test_a_closed_store_refuses_messages_and_is_unhealthy(path: Path) -> None:
     store = await SqliteStateStore.open(str(path))
     await admit(store, "m1")
     await store.close()
@@ -83,8 +83,7 @@ async def test_a_closed_store_promises_nothing(path: Path) -> None:
     assert await store.health() == "the state is closed"
 
 
-def test_a_process_that_does_not_close_the_store_can_end(path: Path) -> None:
-    """All that it promised is in the file."""
+def test_a_process_can_end_without_closing_the_store_and_loses_nothing(path: Path) -> None:
     program = (
         "import asyncio, sys\n"
         "from maven_channel_wecom.state.backends import open_state\n"
@@ -96,15 +95,14 @@ def test_a_process_that_does_not_close_the_store_can_end(path: Path) -> None:
         "asyncio.run(main())\n"
     )
     command = [sys.executable, "-c", program, str(path)]
-    for said in ("[] [True]\n", "[<StoredCallback of 1 bytes>] [False]\n"):
+    for expected in ("[] [True]\n", "[<StoredCallback of 1 bytes>] [False]\n"):
         run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 - our own program
-        assert run.stdout == said
+        assert run.stdout == expected
 
 
-async def test_a_full_disk_refuses_and_goes_on_when_there_is_room(
+async def test_messages_are_refused_while_the_disk_is_full_and_admitted_ones_are_kept(
     store: SqliteStateStore, writer: Writer, path: Path
 ) -> None:
-    """Refused messages leave nothing behind, admitted ones stay."""
     await execute(writer, "PRAGMA max_page_count = 120")
     results = await asyncio.gather(
         *(store.admit([large(f"m{number}", 9_000)], NOW) for number in range(300)), return_exceptions=True
@@ -120,7 +118,7 @@ async def test_a_full_disk_refuses_and_goes_on_when_there_is_room(
             admitted.add(f"n{number}")
     assert 10 < len(admitted) < 30
     assert store.open_windows == len(admitted)
-    # What needs no room goes on, in the same commit as what does.
+    # An operation that needs no space succeeds in the same commit as one that does.
     finished = min(admitted)
     refused, done = await asyncio.gather(
         store.admit([large("large", 90_000)], NOW), store.finish(finished, NOW), return_exceptions=True
@@ -136,7 +134,9 @@ async def test_a_full_disk_refuses_and_goes_on_when_there_is_room(
     await store.close()
 
 
-async def test_of_a_batch_that_does_not_fit_nothing_is_stored(store: SqliteStateStore, writer: Writer) -> None:
+async def test_a_batch_that_does_not_fit_on_the_disk_is_refused_as_a_whole(
+    store: SqliteStateStore, writer: Writer
+) -> None:
     await execute(writer, "PRAGMA max_page_count = 40")
     with pytest.raises(StateUnavailable):
         await store.admit([large(f"m{number}", 3_000) for number in range(60)], NOW)
@@ -146,7 +146,7 @@ async def test_of_a_batch_that_does_not_fit_nothing_is_stored(store: SqliteState
 
 @contextlib.contextmanager
 def largest_file(size_bytes: int) -> Iterator[None]:
-    """Let the system refuse to write files beyond a size, as a quota does."""
+    """Limit the size of files that can be written, as a quota does."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
     try:
@@ -155,8 +155,9 @@ def largest_file(size_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-async def test_a_disk_that_reports_errors_refuses_until_it_works(store: SqliteStateStore, path: Path) -> None:
-    """`health` says so meanwhile."""
+async def test_messages_are_refused_and_health_reports_why_while_the_disk_reports_errors(
+    store: SqliteStateStore, path: Path
+) -> None:
     await admit(store, "m1")
     with largest_file(path.with_name("state.db-wal").stat().st_size):
         with pytest.raises(StateUnavailable) as raised:
@@ -169,8 +170,7 @@ async def test_a_disk_that_reports_errors_refuses_until_it_works(store: SqliteSt
     assert not await admit(store, "m1")
 
 
-async def test_a_disk_that_hangs_is_unhealthy_and_is_written_to_once(store: SqliteStateStore, writer: Writer) -> None:
-    """However many ask meanwhile, one write waits; once the disk works again, the store is healthy."""
+async def test_health_checks_share_one_write_while_the_disk_hangs(store: SqliteStateStore, writer: Writer) -> None:
     hangs, works = threading.Event(), threading.Event()
     probes = 0
 
@@ -185,9 +185,9 @@ async def test_a_disk_that_hangs_is_unhealthy_and_is_written_to_once(store: Sqli
     hanging = writer.submit(hang)
     await asyncio.to_thread(hangs.wait)
     for _ in range(3):
-        told = await asyncio.gather(*(store.health() for _ in range(20)))
-        assert set(told) == {"the state file cannot be written in time: check its disk"}
-    # Traced from the operation on that is carried out first when the disk works again.
+        results = await asyncio.gather(*(store.health() for _ in range(20)))
+        assert set(results) == {"the state file cannot be written in time: check its disk"}
+    # Statements are traced from the first operation after the disk works again.
     writer.submit_next(lambda entries: entries.connection.set_trace_callback(count))
     works.set()
     await hanging
@@ -198,8 +198,8 @@ async def test_a_disk_that_hangs_is_unhealthy_and_is_written_to_once(store: Sqli
     assert probes <= 2
 
 
-async def test_a_file_that_is_moved_away_promises_nothing_more(store: SqliteStateStore, path: Path) -> None:
-    """What is written into a file without its name is lost; put back, it is as good as before."""
+async def test_messages_are_refused_while_the_file_is_moved_away(store: SqliteStateStore, path: Path) -> None:
+    """A restart would not find them. Once the file is back in its place, they are admitted again."""
     await admit(store, "m1")
     path.rename(path.with_name("moved"))
     with pytest.raises(StateUnavailable, match="was removed or replaced while in use"):
@@ -210,8 +210,7 @@ async def test_a_file_that_is_moved_away_promises_nothing_more(store: SqliteStat
     assert await admit(store, "m2")
 
 
-async def test_damage_found_in_use_stops_all_promises(store: SqliteStateStore, path: Path) -> None:
-    """A URL that is not the one that was stored is never used, and the file not believed any more."""
+async def test_all_operations_are_refused_once_damage_is_found_in_use(store: SqliteStateStore, path: Path) -> None:
     await admit(store, "m1")
     await admit(store, "m2")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -225,15 +224,14 @@ async def test_damage_found_in_use_stops_all_promises(store: SqliteStateStore, p
     assert await store.health() == str(raised.value)
 
 
-async def test_pages_overwritten_in_use_are_found(path: Path, writer: Writer) -> None:
-    """By SQLite, at the latest when it reads them."""
+async def test_pages_overwritten_in_use_are_detected_when_they_are_read(path: Path, writer: Writer) -> None:
     store = await SqliteStateStore.open(str(path))
     await store.admit([large(f"m{number}", 3_000) for number in range(1_000)], NOW)
     await store.close()
     store = SqliteStateStore(writer, await writer.open())
     content = path.read_bytes()
     path.write_bytes(content[:2048] + b"\xa5" * (len(content) - 2048))
-    # Pages that were read are not read again while they are in memory.
+    # Pages in the cache are not read again.
     with contextlib.suppress(StateUnavailable):
         await execute(writer, "PRAGMA shrink_memory")
     with pytest.raises(StateUnavailable, match="is damaged"):
@@ -242,7 +240,7 @@ async def test_pages_overwritten_in_use_are_found(path: Path, writer: Writer) ->
 
 
 def test_no_statement_numbers_its_parameters() -> None:
-    """Python 3.12 takes `?1` for a name until 3.12.4, and warns of each such statement."""
+    """Python 3.12 before 3.12.4 takes `?1` for a named parameter, and warns about each such statement."""
     for module in resources.files("maven_channel_wecom.state.sqlite").iterdir():
         if module.name.endswith(".py"):
             assert re.findall(r"\?[0-9]", module.read_text(encoding="utf-8")) == []

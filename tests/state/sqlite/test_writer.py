@@ -1,4 +1,4 @@
-"""The thread that owns the state file: shared commits, their order, and callers that are cancelled."""
+"""The writer of the state file: shared commits, the order of operations, and cancelled callers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Gate:
-    """An operation that holds the thread until it is opened."""
+    """An operation that blocks the writer's thread until the gate is opened."""
 
     def __init__(self) -> None:
         self.entered, self.opened = threading.Event(), threading.Event()
@@ -32,16 +32,16 @@ class Gate:
 
 
 @contextlib.asynccontextmanager
-async def held(writer: Writer) -> AsyncIterator[None]:
-    """Hold the thread in the middle of a transaction."""
+async def blocked(writer: Writer) -> AsyncIterator[None]:
+    """Block the writer's thread inside a transaction."""
     gate = Gate()
-    held_up = writer.submit(gate.operation)
+    result = writer.submit(gate.operation)
     await asyncio.to_thread(gate.entered.wait)
     try:
         yield
     finally:
         gate.opened.set()
-        await held_up
+        await result
 
 
 @pytest.fixture
@@ -62,15 +62,15 @@ def admitting(name: str) -> Callable[[Entries], list[bool]]:
     return lambda entries: entries.admit([admission(name)], NOW)
 
 
-async def test_operations_are_carried_out_in_their_order(opened: Writer) -> None:
+async def test_operations_run_in_the_order_of_their_submission(opened: Writer) -> None:
     names: list[str] = []
     numbers = [str(number) for number in range(600)]
     results = await asyncio.gather(*(opened.run(appending(names, number)) for number in numbers))
     assert results == names == numbers
 
 
-async def test_what_gathers_during_a_commit_shares_the_next_one(path: Path, tmp_path: Path) -> None:
-    """The WAL shows it: it repeats a page for each commit that changes the page."""
+async def test_operations_queued_during_a_commit_share_the_next_commit(path: Path, tmp_path: Path) -> None:
+    """The size of the WAL shows the number of commits, as each one appends the pages it changes."""
     sizes = []
     for together in (True, False):
         writer = Writer(tmp_path / f"{together}.db")
@@ -79,24 +79,23 @@ async def test_what_gathers_during_a_commit_shares_the_next_one(path: Path, tmp_
         if together:
             await asyncio.gather(*admissions)
         else:
-            for one in admissions:
-                await one
+            for each in admissions:
+                await each
         sizes.append((tmp_path / f"{together}.db-wal").stat().st_size)
         await writer.close()
     assert sizes[0] < sizes[1] / 4
 
 
-async def test_an_operation_that_may_wait_is_carried_out_with_the_next_one(opened: Writer) -> None:
-    """It keeps its place before it."""
+async def test_a_deferrable_operation_runs_before_one_submitted_later(opened: Writer) -> None:
     names: list[str] = []
-    async with held(opened):
+    async with blocked(opened):
         first = opened.submit(appending(names, "first"), may_wait=True)
         second = opened.submit(appending(names, "second"))
     await asyncio.gather(first, second)
     assert names == ["first", "second"]
 
 
-async def test_an_operation_that_may_wait_is_carried_out_without_another(opened: Writer) -> None:
+async def test_a_deferrable_operation_runs_without_a_later_one(opened: Writer) -> None:
     names: list[str] = []
     async with asyncio.timeout(10):
         await opened.run(appending(names, "alone"), may_wait=True)
@@ -104,7 +103,7 @@ async def test_an_operation_that_may_wait_is_carried_out_without_another(opened:
 
 
 async def test_an_operation_that_fails_does_not_fail_the_others(opened: Writer) -> None:
-    """Half a surrogate pair cannot be stored; what shares its commit can."""
+    """A lone surrogate cannot be stored; the messages that share its commit can."""
     names = ("m1", "m\ud800", "m2")
     results = await asyncio.gather(*(opened.run(admitting(name)) for name in names), return_exceptions=True)
     assert results[0] == results[2] == [True]
@@ -113,23 +112,23 @@ async def test_an_operation_that_fails_does_not_fail_the_others(opened: Writer) 
     assert opened.open_windows == 2
 
 
-async def test_an_operation_whose_caller_is_cancelled_early_is_not_carried_out(opened: Writer) -> None:
-    """If it could be undone; a fact that is to be recorded is recorded."""
+async def test_of_operations_whose_caller_was_cancelled_before_they_start_only_those_with_undo_are_skipped(
+    opened: Writer,
+) -> None:
     names: list[str] = []
     undone: list[str] = []
-    async with held(opened):
+    async with blocked(opened):
         undoable = asyncio.create_task(opened.run(appending(names, "undoable"), undo=undone.append))
-        fact = asyncio.create_task(opened.run(appending(names, "fact")))
+        without_undo = asyncio.create_task(opened.run(appending(names, "without undo")))
         await asyncio.sleep(0)
         undoable.cancel()
-        fact.cancel()
+        without_undo.cancel()
     await opened.run(appending(names, "last"))
-    assert names == ["fact", "last"]
+    assert names == ["without undo", "last"]
     assert undone == []
 
 
-async def test_what_is_committed_for_a_cancelled_caller_is_undone_before_what_has_gathered(opened: Writer) -> None:
-    """So that the next caller finds it undone."""
+async def test_an_operation_of_a_cancelled_caller_is_undone_before_queued_operations(opened: Writer) -> None:
     names: list[str] = []
     gate = Gate()
 
@@ -149,12 +148,11 @@ async def test_what_is_committed_for_a_cancelled_caller_is_undone_before_what_ha
     assert names == ["claim", "restore window", "next", "last"]
 
 
-async def test_a_caller_cancelled_in_the_moment_its_result_came_is_undone_first(opened: Writer) -> None:
-    """The result is there, and the caller has not been woken yet."""
+async def test_an_operation_whose_caller_is_cancelled_after_its_result_was_set_is_undone_first(opened: Writer) -> None:
     names: list[str] = []
     caller: asyncio.Task[Any]
 
-    def leave(_: object) -> None:
+    def cancel_caller(_: object) -> None:
         caller.cancel()
         opened.submit(appending(names, "next"))
 
@@ -163,17 +161,16 @@ async def test_a_caller_cancelled_in_the_moment_its_result_came_is_undone_first(
             appending(names, "claim"), undo=lambda window: opened.submit_next(appending(names, f"restore {window}"))
         )
     )
-    # It shares the commit of the claim and is told before it.
+    # It shares the commit of the claim, and its future is resolved first.
     before = opened.submit(appending(names, "before"))
-    before.add_done_callback(leave)
+    before.add_done_callback(cancel_caller)
     with pytest.raises(asyncio.CancelledError):
         await caller
     await opened.run(appending(names, "last"))
     assert names == ["before", "claim", "restore claim", "next", "last"]
 
 
-async def test_closing_carries_out_what_has_gathered(path: Path) -> None:
-    """It can be done twice; afterwards nothing is promised."""
+async def test_closing_runs_all_queued_operations_and_later_ones_are_refused(path: Path) -> None:
     writer = Writer(path)
     await writer.open()
     names: list[str] = []
@@ -188,7 +185,7 @@ async def test_closing_carries_out_what_has_gathered(path: Path) -> None:
         await writer.run(appending(names, "late"))
 
 
-async def test_closing_undoes_what_was_committed_for_a_cancelled_caller(path: Path) -> None:
+async def test_closing_undoes_an_operation_of_a_cancelled_caller(path: Path) -> None:
     writer = Writer(path)
     await writer.open()
     names: list[str] = []
@@ -205,8 +202,7 @@ async def test_closing_undoes_what_was_committed_for_a_cancelled_caller(path: Pa
     assert names == ["undone"]
 
 
-async def test_opening_can_be_cancelled(path: Path) -> None:
-    """What was opened for nobody is closed."""
+async def test_a_file_whose_opening_was_cancelled_is_closed(path: Path) -> None:
     opening = asyncio.create_task(Writer(path).open())
     await asyncio.sleep(0)
     opening.cancel()
