@@ -1,4 +1,4 @@
-"""A Redis of the tests' own, empty at the start of each, and three replicas on it."""
+"""Fixtures: a Redis server that is empty at the start of each test, and three replicas that use it."""
 
 from __future__ import annotations
 

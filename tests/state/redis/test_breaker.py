@@ -1,4 +1,4 @@
-"""When nothing is tried any more, and how that ends."""
+"""The circuit breaker: when it opens, and how it closes again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from maven_channel_wecom.state.redis.breaker import Breaker
 
 
 class ManualClock:
-    """Runs only when told to."""
+    """A clock that is set by hand."""
 
     def __init__(self) -> None:
         self.seconds = 100.0
@@ -34,7 +34,7 @@ def fail(breaker: Breaker, times: int) -> None:
 
 
 def state(breaker: Breaker) -> str:
-    """Read it anew each time, which mypy does not expect of a property."""
+    """Return the state through a function, because mypy assumes that a property keeps its value."""
     return breaker.state
 
 
@@ -42,7 +42,7 @@ def refuses(breaker: Breaker) -> bool:
     return breaker.refuses
 
 
-def test_it_opens_after_failures_in_a_row(breaker: Breaker) -> None:
+def test_the_breaker_opens_after_consecutive_failures(breaker: Breaker) -> None:
     fail(breaker, 2)
     assert state(breaker) == "closed"
     assert not refuses(breaker)
@@ -52,7 +52,7 @@ def test_it_opens_after_failures_in_a_row(breaker: Breaker) -> None:
     assert not breaker.enter()
 
 
-def test_a_success_starts_the_count_anew(breaker: Breaker) -> None:
+def test_a_success_resets_the_number_of_failures(breaker: Breaker) -> None:
     fail(breaker, 2)
     assert breaker.enter()
     breaker.succeeded()
@@ -60,8 +60,7 @@ def test_a_success_starts_the_count_anew(breaker: Breaker) -> None:
     assert state(breaker) == "closed"
 
 
-def test_an_open_breaker_lets_one_attempt_through_after_a_while(breaker: Breaker, clock: ManualClock) -> None:
-    """All others are refused until its outcome is known."""
+def test_an_open_breaker_allows_a_single_attempt_after_some_time(breaker: Breaker, clock: ManualClock) -> None:
     fail(breaker, 3)
     clock.seconds += 0.49
     assert refuses(breaker)
@@ -73,8 +72,9 @@ def test_an_open_breaker_lets_one_attempt_through_after_a_while(breaker: Breaker
     assert not breaker.enter()
 
 
-def test_a_success_closes_an_open_breaker(breaker: Breaker, clock: ManualClock) -> None:
-    """It takes as many failures as before to open it again."""
+def test_a_success_closes_an_open_breaker_and_resets_the_number_of_failures(
+    breaker: Breaker, clock: ManualClock
+) -> None:
     fail(breaker, 3)
     clock.seconds += 0.5
     assert breaker.enter()
@@ -84,7 +84,7 @@ def test_a_success_closes_an_open_breaker(breaker: Breaker, clock: ManualClock) 
     assert state(breaker) == "closed"
 
 
-def test_a_failure_opens_it_for_as_long_again(breaker: Breaker, clock: ManualClock) -> None:
+def test_a_failed_attempt_keeps_the_breaker_open_for_the_same_time_again(breaker: Breaker, clock: ManualClock) -> None:
     fail(breaker, 3)
     for _ in range(5):
         clock.seconds += 0.5
@@ -95,7 +95,7 @@ def test_a_failure_opens_it_for_as_long_again(breaker: Breaker, clock: ManualClo
         clock.seconds += 0.01
 
 
-def test_an_attempt_without_an_outcome_makes_way_for_the_next(breaker: Breaker, clock: ManualClock) -> None:
+def test_after_an_abandoned_attempt_the_next_one_is_allowed(breaker: Breaker, clock: ManualClock) -> None:
     fail(breaker, 3)
     clock.seconds += 0.5
     assert breaker.enter()

@@ -1,4 +1,4 @@
-"""Commands on a few sockets: bounded in time, repeated once, and none read as the answer to another."""
+"""Commands on a pool of sockets: their timeout, the single retry, and that each caller gets its own answer."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ async def connection(proxy: FaultProxy) -> AsyncIterator[RedisConnection]:
     await connection.close()
 
 
-async def test_each_of_many_callers_gets_its_own_answer(connection: RedisConnection) -> None:
+async def test_each_concurrent_caller_gets_its_own_answer(connection: RedisConnection) -> None:
     answers = await asyncio.gather(*(connection.command("ECHO", str(number)) for number in range(500)))
     assert answers == [str(number).encode() for number in range(500)]
 
 
-async def test_a_canceled_command_leaves_no_answer_to_the_next(connection: RedisConnection) -> None:
+async def test_the_answer_to_a_cancelled_command_is_not_read_by_the_next(connection: RedisConnection) -> None:
     await connection.command("ECHO", "warm")
     for number in range(20):
-        canceled = asyncio.create_task(connection.command("ECHO", "canceled"))
+        cancelled = asyncio.create_task(connection.command("ECHO", "cancelled"))
         for _ in range(number % 4):
             await asyncio.sleep(0)
-        canceled.cancel()
+        cancelled.cancel()
         assert await connection.command("ECHO", str(number)) == str(number).encode()
-        await asyncio.wait([canceled])
+        await asyncio.wait([cancelled])
 
 
-async def test_a_command_whose_answer_was_lost_is_sent_once_more(
+async def test_a_command_whose_answer_was_lost_is_sent_a_second_time(
     connection: RedisConnection, proxy: FaultProxy
 ) -> None:
     await connection.command("ECHO", "warm")
@@ -69,8 +69,9 @@ async def test_a_command_whose_answer_was_lost_is_sent_once_more(
     assert connection.last_failure is not None
 
 
-async def test_connections_that_die_together_are_one_failure(connection: RedisConnection, proxy: FaultProxy) -> None:
-    """Each of their commands succeeds at the second attempt; the circuit breaker stays closed."""
+async def test_connections_that_fail_together_count_as_one_failure(
+    connection: RedisConnection, proxy: FaultProxy
+) -> None:
     for _ in range(5):
         await asyncio.gather(*(connection.command("ECHO", "open") for _ in range(3 * CONNECTIONS)))
         proxy.lose(CONNECTIONS, to=b"lost")
@@ -79,7 +80,7 @@ async def test_connections_that_die_together_are_one_failure(connection: RedisCo
         assert connection.last_failure is None
 
 
-async def test_connections_that_were_closed_while_idle_cost_no_failure(
+async def test_commands_succeed_after_idle_connections_were_closed(
     connection: RedisConnection, proxy: FaultProxy
 ) -> None:
     await asyncio.gather(*(connection.command("ECHO", "open") for _ in range(CONNECTIONS)))
@@ -99,7 +100,9 @@ async def test_an_error_about_one_command_fails_that_command_alone(connection: R
     assert connection.last_failure is None
 
 
-async def test_a_script_redis_does_not_know_is_sent_to_it(server: RedisServer, connection: RedisConnection) -> None:
+async def test_a_script_that_redis_has_not_loaded_is_sent_to_it(
+    server: RedisServer, connection: RedisConnection
+) -> None:
     key = "maven-wecom:{wecom}:unfinished"
     for _ in range(2):
         await server.command("SCRIPT", "FLUSH")
@@ -107,22 +110,21 @@ async def test_a_script_redis_does_not_know_is_sent_to_it(server: RedisServer, c
         assert await server.command("SCRIPT", "EXISTS", HEARTBEAT.sha) == [1]
 
 
-async def test_a_canceled_attempt_does_not_keep_the_circuit_open(server: RedisServer) -> None:
-    """Not even the one that was to find out whether Redis is back."""
+async def test_cancelling_the_attempt_of_a_half_open_breaker_does_not_keep_it_open(server: RedisServer) -> None:
     connection = await asyncio.to_thread(RedisConnection, parse_redis_address(server.address()), seconds=0.2)
     try:
         async with asyncio.timeout(10):
             async with frozen(server):
                 for _ in range(FAILURE_LIMIT):
                     assert not await answers(connection)
-                canceled = False
-                while not canceled:
-                    # Refused at once; after half a second one is let through, and waits for Redis.
+                cancelled = False
+                while not cancelled:
+                    # The breaker refuses attempts for half a second, then allows one, which waits for Redis.
                     trying = asyncio.create_task(answers(connection))
                     await asyncio.wait([trying], timeout=0.05)
-                    canceled = trying.cancel()
+                    cancelled = trying.cancel()
                     await asyncio.wait([trying])
-            while not await answers(connection):  # noqa: ASYNC110 - it announces nothing
+            while not await answers(connection):  # noqa: ASYNC110 - there is no notification
                 await asyncio.sleep(0.01)
     finally:
         await connection.close()
@@ -152,17 +154,17 @@ async def test_tls_needs_a_certificate_that_is_trusted(tmp_path: Path) -> None:
     trusted = tmp_path / "authority.pem"
     trusted.write_text(ssl.DER_cert_to_PEM_cert(authority.trust.get_ca_certs(binary_form=True)[0]))
     async with FaultProxy(server.port, tls=authority.server("localhost")) as proxy, Replicas() as opened:
-        trusting = await opened.open(f"rediss://127.0.0.1:{proxy.port}?ssl_ca_certs={trusted}")
-        assert await trusting.health() is None
-        wary = await opened.open(f"rediss://127.0.0.1:{proxy.port}")
-        assert "no trusted certificate" in (await wary.health() or "")
-        plain = await opened.open(f"rediss://127.0.0.1:{server.port}", answer_seconds=COMMAND_TIMEOUT_SECONDS)
-        assert await plain.health() is not None
-        for store in (trusting, wary, plain):
+        with_authority = await opened.open(f"rediss://127.0.0.1:{proxy.port}?ssl_ca_certs={trusted}")
+        assert await with_authority.health() is None
+        without_authority = await opened.open(f"rediss://127.0.0.1:{proxy.port}")
+        assert "no trusted certificate" in (await without_authority.health() or "")
+        without_tls = await opened.open(f"rediss://127.0.0.1:{server.port}", answer_seconds=COMMAND_TIMEOUT_SECONDS)
+        assert await without_tls.health() is not None
+        for store in (with_authority, without_authority, without_tls):
             await store.close()
 
 
-async def test_tls_files_that_cannot_be_read_are_an_error_at_once(tmp_path: Path) -> None:
+async def test_opening_fails_if_the_tls_files_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").touch()
     for file in ("missing.pem", "empty.pem"):
         with pytest.raises(StateUnavailable, match="files for TLS"):

@@ -1,4 +1,4 @@
-"""What goes wrong with Redis, as sentences that say what to do and hold no secret."""
+"""Classification of Redis errors, and that their sentences contain no secret."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from maven_channel_wecom.state.redis.errors import ServerTooOld, is_lost_answer,
         (ValueError("canary"), "refused a command"),
     ],
 )
-def test_each_error_has_its_sentence(error: Exception, sentence: str) -> None:
-    """Redis' own texts may hold addresses and keys."""
+def test_an_error_is_explained_without_quoting_redis(error: Exception, sentence: str) -> None:
+    """The messages of Redis may contain addresses and keys."""
     failure = to_unavailable(error)
     assert sentence in str(failure)
     assert failure.reason == "state"
@@ -44,7 +44,7 @@ def test_a_full_redis_has_a_reason_of_its_own() -> None:
     assert to_unavailable(exceptions.OutOfMemoryError("canary")).reason == "state_full"
 
 
-def test_only_a_lost_answer_is_asked_for_again() -> None:
+def test_timeouts_and_connection_errors_are_lost_answers() -> None:
     assert is_lost_answer(TimeoutError())
     assert is_lost_answer(exceptions.ConnectionError())
     assert not is_lost_answer(exceptions.AuthenticationError())

@@ -1,4 +1,4 @@
-"""What only the Redis backend does: several replicas on one state."""
+"""Behavior that only the Redis backend has: several replicas on one state."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 OTHER = "group:other"
 
 
-async def test_of_several_replicas_exactly_one_admits(replicas: list[RedisStateStore]) -> None:
-    """A balancer sends repeats anywhere."""
+async def test_exactly_one_of_several_replicas_admits_a_message(replicas: list[RedisStateStore]) -> None:
+    """A load balancer may send repeats to any replica."""
     deliveries = [(number, store) for number in range(100) for store in replicas]
     admitted = await asyncio.gather(*(admit(store, f"m{number}") for number, store in deliveries))
     assert sum(admitted) == 100
     assert [sum(admitted[first : first + 3]) for first in range(0, 300, 3)] == [1] * 100
 
 
-async def test_a_window_is_claimed_once_by_all_replicas_together(replicas: list[RedisStateStore]) -> None:
-    """Claimed by message and by chat alike."""
+async def test_a_window_is_claimed_once_by_message_or_chat_whatever_the_replica(
+    replicas: list[RedisStateStore],
+) -> None:
     first, second, third = replicas
     for number in range(10):
         await admit(first, f"m{number}", NOW + number)
@@ -41,11 +42,12 @@ async def test_a_window_is_claimed_once_by_all_replicas_together(replicas: list[
         *(third.claim_window([CHAT], f"m{number}", NOW + 10) for number in range(10)),
     )
     assert sorted(found.message_id for found in claimed if found) == [f"m{number}" for number in range(10)]
+    # The count is that of the answer read last, and concurrent answers may be read in any order.
+    await third.heartbeat()
     assert third.open_windows == 0
 
 
-async def test_a_window_claimed_by_one_replica_is_restored_for_all(replicas: list[RedisStateStore]) -> None:
-    """Only by the replica that claimed it: the others know nothing of its reply."""
+async def test_a_window_is_restored_only_by_the_replica_that_claimed_it(replicas: list[RedisStateStore]) -> None:
     first, second, _ = replicas
     await admit(first, "m1")
     claimed = await first.claim_window([CHAT], "m1", NOW)
@@ -56,8 +58,8 @@ async def test_a_window_claimed_by_one_replica_is_restored_for_all(replicas: lis
     assert await second.claim_window([CHAT], None, NOW) == claimed
 
 
-async def test_a_step_that_comes_too_late_changes_nothing(server: RedisServer) -> None:
-    """Its replica was cut off from Redis; what was admitted since then has another token."""
+async def test_an_update_of_a_message_that_was_taken_over_changes_nothing(server: RedisServer) -> None:
+    """A replica that was cut off from Redis applies its update late, when the message has another token."""
     async with FaultProxy(server.port) as proxy, Replicas() as opened:
         late = await opened.open(proxy.address())
         other = await opened.open(server.address())
@@ -75,16 +77,17 @@ async def test_a_step_that_comes_too_late_changes_nothing(server: RedisServer) -
         await late.close()
 
 
-async def test_forgotten_scripts_are_loaded_again(server: RedisServer, replicas: list[RedisStateStore]) -> None:
-    """After a restart, a failover or by hand."""
+async def test_scripts_are_loaded_again_after_they_were_flushed(
+    server: RedisServer, replicas: list[RedisStateStore]
+) -> None:
     for number in range(3):
         await server.command("SCRIPT", "FLUSH")
         admitted = await asyncio.gather(*(admit(store, f"m{number}") for store in replicas))
         assert sum(admitted) == 1
 
 
-async def test_channels_are_kept_apart(server: RedisServer) -> None:
-    """Two bots may share one Redis, and may see the same ids."""
+async def test_two_channels_on_one_redis_are_separate(server: RedisServer) -> None:
+    """Two bots may share one Redis, and their message ids may be the same."""
     async with Replicas() as opened:
         stores = [await opened.open(server.address(), channel=channel) for channel in ("one", "two")]
         for store in stores:
@@ -94,8 +97,8 @@ async def test_channels_are_kept_apart(server: RedisServer) -> None:
         assert await stores[1].take_over(NOW) == []
 
 
-async def test_no_channel_has_the_keys_of_another(server: RedisServer) -> None:
-    """Its name and the ids of its messages could both spell the rest of another channel's key."""
+async def test_no_channel_uses_a_key_of_another(server: RedisServer) -> None:
+    """The name of a channel and the ids of its messages could otherwise form a key of another channel."""
     async with Replicas() as opened:
         names = ("x", "x}:message:y", "x%7D:message:y", "}", "机器人: 1%")
         stores = [await opened.open(server.address(), channel=name) for name in names]
@@ -106,7 +109,7 @@ async def test_no_channel_has_the_keys_of_another(server: RedisServer) -> None:
             await store.close()
             assert await store.health() is None
     tags = Counter(key[: key.index("}") + 2] for key in await server.keys())
-    # The stream, the pulse, two messages, one chat and the list of windows.
+    # The stream, the pulse, two messages, one chat and the set of open windows.
     assert tags == dict.fromkeys(
         [
             "maven-wecom:{x}:",
@@ -119,8 +122,10 @@ async def test_no_channel_has_the_keys_of_another(server: RedisServer) -> None:
     )
 
 
-async def test_what_a_message_leaves_behind_expires(server: RedisServer, replicas: list[RedisStateStore]) -> None:
-    """Whichever way it ended; and a URL that was used is not stored any more."""
+async def test_all_keys_of_a_message_expire_however_it_ended(
+    server: RedisServer, replicas: list[RedisStateStore]
+) -> None:
+    """The URL of a spent window is removed at once."""
     first, second, _ = replicas
     for number in range(8):
         await admit(first, f"m{number}")
@@ -149,8 +154,8 @@ async def test_what_a_message_leaves_behind_expires(server: RedisServer, replica
     assert second.open_windows == 0
 
 
-async def test_a_batch_of_large_callbacks_is_admitted_in_several_calls(replicas: list[RedisStateStore]) -> None:
-    """One call would take longer than an answer may."""
+async def test_a_batch_of_large_callbacks_is_admitted(replicas: list[RedisStateStore]) -> None:
+    """It is split, because a single call would exceed the timeout."""
     first, second, _ = replicas
     batch = [Admission(StoredCallback(f"m{number}", NOW, bytes(300_000)), None) for number in range(8)]
     assert await first.admit(batch, NOW) == [True] * 8
@@ -159,7 +164,7 @@ async def test_a_batch_of_large_callbacks_is_admitted_in_several_calls(replicas:
     assert len(await take_over_all(second)) == 8
 
 
-async def test_many_finished_at_once_are_finished(server: RedisServer, replicas: list[RedisStateStore]) -> None:
+async def test_many_messages_can_be_finished_concurrently(server: RedisServer, replicas: list[RedisStateStore]) -> None:
     first, *_ = replicas
     ids = [f"m{number}" for number in range(300)]
     assert await first.admit([admission(message_id) for message_id in ids], NOW) == [True] * 300
@@ -167,10 +172,9 @@ async def test_many_finished_at_once_are_finished(server: RedisServer, replicas:
     assert await server.command("XLEN", "maven-wecom:{wecom}:unfinished") == 0
 
 
-async def test_the_window_of_a_message_that_came_again_in_another_chat_is_not_the_newest_of_the_first(
+async def test_a_message_admitted_again_in_another_chat_has_no_window_in_the_first(
     replicas: list[RedisStateStore],
 ) -> None:
-    """Its claim expired in between."""
     first, second, _ = replicas
     await admit(first, "m1")
     await first.finish("m1", NOW)
@@ -181,10 +185,9 @@ async def test_the_window_of_a_message_that_came_again_in_another_chat_is_not_th
     assert await first.claim_window([OTHER], None, later) == window("m1", later, chat=OTHER)
 
 
-async def test_a_user_who_may_not_run_a_command_leaves_nothing_of_a_refused_admission(
+async def test_an_admission_that_fails_for_a_missing_permission_leaves_no_keys(
     server: RedisServer, replicas: list[RedisStateStore]
 ) -> None:
-    """Whichever it is of those an admission runs."""
     first, *_ = replicas
     await admit(first, "m1")
     await first.finish("m1", NOW)
@@ -201,7 +204,7 @@ async def test_a_user_who_may_not_run_a_command_leaves_nothing_of_a_refused_admi
     assert await admit(first, "m2")
 
 
-async def test_a_damaged_record_does_not_keep_others_from_being_finished(
+async def test_a_damaged_record_does_not_prevent_other_messages_from_being_finished(
     server: RedisServer, replicas: list[RedisStateStore]
 ) -> None:
     first, *_ = replicas
@@ -214,7 +217,7 @@ async def test_a_damaged_record_does_not_keep_others_from_being_finished(
     assert await server.command("XLEN", "maven-wecom:{wecom}:unfinished") == 1
 
 
-async def test_a_spent_window_is_the_record_of_a_reply_whoever_reports_it(replicas: list[RedisStateStore]) -> None:
+async def test_a_window_can_be_spent_by_a_replica_that_did_not_claim_it(replicas: list[RedisStateStore]) -> None:
     first, second, third = replicas
     await admit(first, "m1")
     claimed = await claim(first, "m1")
@@ -224,8 +227,8 @@ async def test_a_spent_window_is_the_record_of_a_reply_whoever_reports_it(replic
 
 
 @pytest.mark.parametrize("answer", [7, [], [1, None], b"OK"], ids=["number", "empty", "no-count", "text"])
-async def test_an_answer_that_is_none_of_a_script_is_a_state_that_is_away(answer: object) -> None:
-    """Something that is no Redis may stand in front of it; nobody is left waiting."""
+async def test_an_answer_that_no_script_returns_makes_the_state_unavailable(answer: object) -> None:
+    """A server that is not Redis may be in front of it."""
 
     class Connection:
         last_failure = None

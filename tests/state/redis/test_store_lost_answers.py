@@ -1,4 +1,4 @@
-"""Redis ran a step and its answer was lost: no message that may have been acknowledged is."""
+"""Lost answers: Redis ran a script, but the replica received no answer. No acknowledged message may be lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SILENCE = 60.0
 
-# A lost answer is noticed after this; long enough for a busy machine, short enough to wait for.
+# Time after which a lost answer is noticed: long enough for a busy machine, and short enough to wait for.
 ANSWER_SECONDS = 1.0
 
 
@@ -34,14 +34,14 @@ async def proxy(server: RedisServer) -> AsyncIterator[FaultProxy]:
 
 @pytest.fixture
 async def opened(proxy: FaultProxy) -> AsyncIterator[Replicas]:
-    """Replicas opened in it are closed before the proxy is."""
+    """Yield a stack of replicas, which are closed before the proxy."""
     async with Replicas() as opened:
         yield opened
 
 
 @pytest.fixture
 async def far(opened: Replicas, proxy: FaultProxy) -> RedisStateStore:
-    """A replica behind the proxy, whose scripts Redis knows already."""
+    """Return a replica behind the proxy, whose scripts are already loaded in Redis."""
     store = await opened.open(proxy.address(), answer_seconds=ANSWER_SECONDS)
     assert await admit(store, "warm")
     await store.release("warm", NOW)
@@ -50,12 +50,12 @@ async def far(opened: Replicas, proxy: FaultProxy) -> RedisStateStore:
 
 @pytest.fixture
 async def near(opened: Replicas, server: RedisServer) -> RedisStateStore:
-    """A replica with nothing in between."""
+    """Return a replica that is connected directly."""
     return await opened.open(server.address())
 
 
-async def test_an_admission_whose_answer_was_lost_once_is_an_admission(far: RedisStateStore, proxy: FaultProxy) -> None:
-    """It is asked again at once, and recognizes its own claim: it is no duplicate of itself."""
+async def test_an_admission_whose_answer_was_lost_once_succeeds(far: RedisStateStore, proxy: FaultProxy) -> None:
+    """The script is sent again and recognizes its own claim, so the message is not taken for a duplicate."""
     for number, silently in enumerate([False, True]):
         proxy.lose(1, to=f"m{number}".encode(), silently=silently)
         assert await admit(far, f"m{number}")
@@ -63,10 +63,10 @@ async def test_an_admission_whose_answer_was_lost_once_is_an_admission(far: Redi
     assert proxy.lost == 2
 
 
-async def test_an_admission_nobody_knows_of_is_taken_over(
+async def test_a_message_whose_admission_failed_by_lost_answers_is_taken_over(
     far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
-    """The caller answered 503; repeats, to whichever replica, are duplicates, for Redis has it."""
+    """The callback was answered 503, but Redis has stored it, so repeats are duplicates for all replicas."""
     proxy.lose(2, to=b"m1")
     with pytest.raises(StateUnavailable):
         await admit(far, "m1")
@@ -77,7 +77,7 @@ async def test_an_admission_nobody_knows_of_is_taken_over(
     assert await near.take_over(NOW) == []
 
 
-async def test_an_admission_whose_answer_was_lost_in_a_crash_is_taken_over(
+async def test_a_message_whose_admission_failed_before_a_crash_is_taken_over(
     server: RedisServer, far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
     proxy.lose(2, to=b"m1")
@@ -91,14 +91,14 @@ async def test_an_admission_whose_answer_was_lost_in_a_crash_is_taken_over(
 
 @pytest.mark.parametrize("reply_to", ["m1", None])
 @pytest.mark.parametrize("next_reply_to", ["m1", None])
-async def test_a_claim_whose_caller_was_canceled_is_undone_before_the_next(
+async def test_a_claim_of_a_cancelled_caller_is_undone_before_the_next_claim(
     far: RedisStateStore, proxy: FaultProxy, reply_to: str | None, next_reply_to: str | None
 ) -> None:
-    """A host may cancel an answer and send another at once, with a word about the message or without."""
+    """A host may cancel a reply and send another one immediately, with or without a message id."""
     assert await admit(far, "m1")
     proxy.lose(1, to=CLAIM_WINDOW.sha.encode(), silently=True)
     claiming = asyncio.create_task(far.claim_window([CHAT], reply_to, NOW))
-    while not proxy.lost:  # noqa: ASYNC110 - the proxy announces nothing
+    while not proxy.lost:  # noqa: ASYNC110 - there is no notification
         await asyncio.sleep(0)
     claiming.cancel()
     await asyncio.wait([claiming])
@@ -108,13 +108,13 @@ async def test_a_claim_whose_caller_was_canceled_is_undone_before_the_next(
     assert claimed.message_id == "m1"
 
 
-async def test_a_claim_whose_caller_was_canceled_is_undone_for_others(
+async def test_a_claim_of_a_cancelled_caller_is_undone_for_other_replicas(
     far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
     assert await admit(far, "m1")
     proxy.lose(1, to=CLAIM_WINDOW.sha.encode(), silently=True)
     claiming = asyncio.create_task(far.claim_window([CHAT], "m1", NOW))
-    while not proxy.lost:  # noqa: ASYNC110 - the proxy announces nothing
+    while not proxy.lost:  # noqa: ASYNC110 - there is no notification
         await asyncio.sleep(0)
     claiming.cancel()
     await asyncio.wait([claiming])
@@ -123,8 +123,10 @@ async def test_a_claim_whose_caller_was_canceled_is_undone_for_others(
     assert await near.claim_window([CHAT], None, NOW) is not None
 
 
-async def test_a_claim_that_arrives_after_it_was_undone_is_not_given(server: RedisServer, far: RedisStateStore) -> None:
-    """A frozen Redis runs old commands when it thaws, in any order."""
+async def test_a_claim_that_arrives_after_it_was_undone_gets_no_window(
+    server: RedisServer, far: RedisStateStore
+) -> None:
+    """After a freeze Redis may run old commands in any order."""
     assert await admit(far, "m1")
     stream = "maven-wecom:{wecom}:unfinished"
     for reply_to in ("m1", ""):
@@ -132,15 +134,15 @@ async def test_a_claim_that_arrives_after_it_was_undone_is_not_given(server: Red
         claimed = await server.command(
             "EVAL", CLAIM_WINDOW.text, 1, stream, f"late:{reply_to}", "", reply_to, "", NOW, CHAT
         )
-        # Counts only: one open window, none expired.
+        # One open window, no expired one, and no result.
         assert claimed == [1, 0]
     await claim(far, "m1")
 
 
-async def test_a_repeated_claim_is_not_given_the_window_of_another_chat(
+async def test_a_repeated_claim_does_not_get_a_window_of_another_chat(
     server: RedisServer, far: RedisStateStore
 ) -> None:
-    """The message id it claimed came again in another chat before the claim was repeated."""
+    """The message id may be admitted again in another chat before the claim is repeated."""
     assert await admit(far, "m1")
     stream = "maven-wecom:{wecom}:unfinished"
     claim_of_chat = ("EVAL", CLAIM_WINDOW.text, 1, stream, "holder", "", "", "", NOW)
@@ -150,8 +152,10 @@ async def test_a_repeated_claim_is_not_given_the_window_of_another_chat(
     assert await server.command(*claim_of_chat, "group:other") == [0, 0]
 
 
-async def test_an_admission_that_never_arrived_is_new_again(far: RedisStateStore, proxy: FaultProxy) -> None:
-    """Nothing of it stays in this process, or a repeat would be acknowledged and lost."""
+async def test_a_message_whose_admission_never_reached_redis_is_new_again(
+    far: RedisStateStore, proxy: FaultProxy
+) -> None:
+    """If this process still had it in progress, a repeat would be acknowledged and lost."""
     await proxy.refuse()
     with pytest.raises(StateUnavailable):
         await admit(far, "m1")
@@ -160,16 +164,16 @@ async def test_an_admission_that_never_arrived_is_new_again(far: RedisStateStore
     assert await admit(far, "m1")
 
 
-async def test_of_many_lost_answers_none_loses_a_message(
+async def test_each_message_has_exactly_one_owner_despite_many_lost_answers(
     server: RedisServer, far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
-    """Each message is repeated until it is acknowledged, here or there, and ends in exactly one hand."""
+    """Each message is repeated to one of two replicas until it is acknowledged."""
     worked_on: list[str] = []
     for number in range(60):
         message_id = f"m{number}"
-        # A beat between: the breaker is not what this is about.
+        # A heartbeat in between keeps the circuit breaker closed.
         await far.heartbeat()
-        # Once: asked again, it is admitted. Twice: 503, and repeated to the same replica or to the other.
+        # After one lost answer the retry admits it. After two it is answered 503 and repeated to either replica.
         proxy.lose(1 + number % 2, to=message_id.encode())
         for store in (far, far if number % 4 == 1 else near):
             try:
@@ -188,8 +192,7 @@ async def test_of_many_lost_answers_none_loses_a_message(
     assert sorted(worked_on) == sorted(f"m{number}" for number in range(60))
 
 
-async def test_a_window_claimed_in_a_lost_answer_is_claimed(far: RedisStateStore, proxy: FaultProxy) -> None:
-    """By name, and as the newest: asked again, the same window is found, and only that one."""
+async def test_a_claim_whose_answer_was_lost_once_gets_the_same_window(far: RedisStateStore, proxy: FaultProxy) -> None:
     for number in range(3):
         await admit(far, f"m{number}")
     proxy.lose(1, to=CLAIM_WINDOW.sha.encode())
@@ -201,10 +204,9 @@ async def test_a_window_claimed_in_a_lost_answer_is_claimed(far: RedisStateStore
     assert far.open_windows == 1
 
 
-async def test_a_window_nobody_knows_is_claimed_is_found_by_asking_again(
+async def test_a_window_whose_claim_failed_by_lost_answers_is_claimed_once_by_the_next_claims(
     far: RedisStateStore, proxy: FaultProxy
 ) -> None:
-    """Once, however many ask."""
     await admit(far, "m1")
     proxy.lose(2, to=CLAIM_WINDOW.sha.encode())
     with pytest.raises(StateUnavailable):
@@ -214,10 +216,10 @@ async def test_a_window_nobody_knows_is_claimed_is_found_by_asking_again(
 
 
 @pytest.mark.parametrize("reply_to", ["m1", None])
-async def test_an_answer_that_comes_when_its_message_is_finished_finds_its_window_again_too(
+async def test_after_a_failed_claim_the_window_of_a_finished_message_is_claimed_once_by_the_next_claims(
     server: RedisServer, far: RedisStateStore, proxy: FaultProxy, reply_to: str | None
 ) -> None:
-    """Many hosts take a message and answer it later. Redis may stay away for as long as such an answer waits."""
+    """Hosts may finish a message and answer it later. No key may expire while such an answer waits for Redis."""
     await admit(far, "m1")
     await far.finish("m1", NOW)
     proxy.lose(2, to=CLAIM_WINDOW.sha.encode())
@@ -230,10 +232,10 @@ async def test_an_answer_that_comes_when_its_message_is_finished_finds_its_windo
     assert [found.message_id for found in claimed if found] == ["m1"]
 
 
-async def test_ends_whose_answers_were_lost_are_ends(
+async def test_updates_whose_answers_were_lost_are_applied_once(
     far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
-    """Spent is spent, restored is open, finished is not taken over, released is new again: each asked twice."""
+    """Each of the updates spend, restore, finish and release is sent twice."""
     for message_id in ("spent", "restored", "released"):
         await admit(far, message_id)
     for message_id in ("spent", "restored"):
@@ -251,10 +253,9 @@ async def test_ends_whose_answers_were_lost_are_ends(
     assert await admit(near, "released")
 
 
-async def test_ends_while_redis_is_away_are_made_good(
+async def test_updates_made_while_redis_is_unavailable_are_applied_later(
     server: RedisServer, far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
-    """Work goes on to its end; nothing of it is done again when Redis is back."""
     for message_id in ("answered", "released"):
         await admit(far, message_id)
     claimed = await far.claim_window([CHAT], "answered", NOW)
@@ -272,20 +273,19 @@ async def test_ends_while_redis_is_away_are_made_good(
     assert await admit(near, "released")
 
 
-async def test_a_caller_that_gives_up_leaves_nobody_waiting(far: RedisStateStore, proxy: FaultProxy) -> None:
-    """Its admission may be kept all the same; others go on."""
+async def test_a_cancelled_admission_does_not_block_others(far: RedisStateStore, proxy: FaultProxy) -> None:
     proxy.hole = True
-    given_up = asyncio.create_task(admit(far, "m1"))
+    cancelled = asyncio.create_task(admit(far, "m1"))
     await asyncio.sleep(0)
-    given_up.cancel()
+    cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await given_up
+        await cancelled
     proxy.hole = False
     proxy.reset()
     assert await admit(far, "m2")
 
 
-async def test_a_batch_whose_answer_was_lost_once_is_admitted_as_it_was(
+async def test_a_batch_whose_answer_was_lost_once_has_the_same_results(
     far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
     await admit(near, "m1")
@@ -295,7 +295,9 @@ async def test_a_batch_whose_answer_was_lost_once_is_admitted_as_it_was(
     assert proxy.lost == 1
 
 
-async def test_a_batch_nobody_knows_of_is_taken_over_as_a_whole(far: RedisStateStore, proxy: FaultProxy) -> None:
+async def test_a_batch_whose_admission_failed_by_lost_answers_is_taken_over_as_a_whole(
+    far: RedisStateStore, proxy: FaultProxy
+) -> None:
     proxy.lose(2, to=b"m2")
     with pytest.raises(StateUnavailable):
         await far.admit([admission(f"m{number}") for number in range(5)], NOW)

@@ -1,4 +1,4 @@
-"""What a version with plain chat ids left in Redis is found and finished. `tests/vectors` says how it was written."""
+"""Data that a version with plain chat ids left in Redis. `tests/vectors` describes how it was written."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ FINISHED = {"spent", "finished-open", "finished-open-group", "finished-claimed",
 
 @pytest.fixture
 async def store(server: RedisServer, replicas: list[RedisStateStore]) -> RedisStateStore:
-    """A replica on the old data, after those that wrote it died."""
+    """Return a replica on the old data, whose own replicas count as dead."""
     for command in _COMMANDS:
         await server.command(*command)
     await let_replicas_be_silent(server, seconds=60)
     return replicas[0]
 
 
-async def claimed(store: RedisStateStore, chat: str, message_id: str | None) -> ReplyWindow:
+async def claim_in(store: RedisStateStore, chat: str, message_id: str | None) -> ReplyWindow:
     window = await store.claim_window([chat], message_id, NOW)
     assert window is not None
     assert window.chat == chat
@@ -43,7 +43,7 @@ async def claimed(store: RedisStateStore, chat: str, message_id: str | None) -> 
     return window
 
 
-async def test_messages_in_progress_are_taken_over_as_they_were_received(store: RedisStateStore) -> None:
+async def test_old_messages_in_progress_are_taken_over_unchanged(store: RedisStateStore) -> None:
     callbacks = await take_over_all(store, NOW)
     assert {callback.message_id for callback in callbacks} == IN_PROGRESS
     assert [callback.received_at for callback in callbacks] == [NOW - 20 + number for number in range(7)]
@@ -51,15 +51,15 @@ async def test_messages_in_progress_are_taken_over_as_they_were_received(store: 
         assert json.loads(callback.message)["msgid"] == callback.message_id
 
 
-async def test_every_message_is_recognized(store: RedisStateStore) -> None:
+async def test_old_messages_are_recognized(store: RedisStateStore) -> None:
     assert store.open_windows in {0, 6}
     for message_id in IN_PROGRESS | FINISHED:
         assert not await admit(store, message_id, NOW)
     assert await admit(store, "released", NOW)
 
 
-async def test_each_window_is_found_by_its_message_and_chat(store: RedisStateStore) -> None:
-    """Single chats and groups alike; those that were being answered are open again, and say so."""
+async def test_old_windows_are_claimed_by_message_and_chat(store: RedisStateStore) -> None:
+    """Windows that were claimed by the dead replicas are open again and marked as repeated."""
     await take_over_all(store, NOW)
     for chat, message_id, repeated in (
         ("single:alice", "taken-over-twice", True),
@@ -71,21 +71,21 @@ async def test_each_window_is_found_by_its_message_and_chat(store: RedisStateSto
         ("single:alice", "finished-open", False),
         ("group:wr1", "finished-open-group", False),
     ):
-        assert (await claimed(store, chat, message_id)).repeated == repeated, message_id
+        assert (await claim_in(store, chat, message_id)).repeated == repeated, message_id
     assert store.open_windows == 0
 
 
-async def test_the_newest_window_of_a_chat_is_that_of_its_kind(store: RedisStateStore) -> None:
-    """The older version listed a group called like a person with that person's single chat."""
+async def test_the_newest_old_window_of_a_chat_is_of_the_same_kind_of_chat(store: RedisStateStore) -> None:
+    """The older version listed a group that has the id of a person together with that person's single chat."""
     await take_over_all(store, NOW)
-    assert (await claimed(store, "group:alice", None)).message_id == "group-called-alice"
+    assert (await claim_in(store, "group:alice", None)).message_id == "group-called-alice"
     assert await store.claim_window(["group:alice"], None, NOW) is None
     for message_id in ("finished-open", "single", "taken-over-twice"):
-        assert (await claimed(store, "single:alice", None)).message_id == message_id
+        assert (await claim_in(store, "single:alice", None)).message_id == message_id
     assert await store.claim_window(["single:alice"], None, NOW) is None
 
 
-async def test_a_window_is_not_found_under_the_other_kind_of_chat(store: RedisStateStore) -> None:
+async def test_an_old_window_is_not_found_under_the_other_kind_of_chat(store: RedisStateStore) -> None:
     await take_over_all(store, NOW)
     for chat, message_id in (
         ("group:alice", "single"),
@@ -95,15 +95,15 @@ async def test_a_window_is_not_found_under_the_other_kind_of_chat(store: RedisSt
         assert await store.claim_window([chat], message_id, NOW) is None
 
 
-async def test_a_spare_window_of_a_finished_message_is_found(store: RedisStateStore) -> None:
+async def test_an_old_window_of_a_finished_message_is_a_spare_window(store: RedisStateStore) -> None:
     await take_over_all(store, NOW)
     spare = await store.claim_window(["group:wr1"], None, NOW, spare_of="alice")
     assert spare is not None
     assert spare.message_id == "finished-open-group"
 
 
-async def test_spent_and_claimed_windows_stay_closed(store: RedisStateStore) -> None:
-    """The claim of a finished message was its dead replica's: whether its reply arrived is not known."""
+async def test_old_spent_and_claimed_windows_of_finished_messages_stay_closed(store: RedisStateStore) -> None:
+    """It is unknown whether the replies of the dead replicas arrived."""
     await take_over_all(store, NOW)
     for chat, message_id in (
         ("single:dave", "spent"),
@@ -113,21 +113,19 @@ async def test_spent_and_claimed_windows_stay_closed(store: RedisStateStore) -> 
         assert await store.claim_window([chat], message_id, NOW) is None
 
 
-async def test_new_windows_go_before_old_ones_and_leave_them_open(store: RedisStateStore) -> None:
+async def test_a_new_window_is_claimed_before_an_old_one(store: RedisStateStore) -> None:
     await admit(store, "new", NOW, chat="single:alice")
     assert await store.claim_window(["single:alice"], None, NOW) is not None
-    assert (await claimed(store, "single:alice", None)).message_id == "finished-open"
+    assert (await claim_in(store, "single:alice", None)).message_id == "finished-open"
 
 
-async def test_a_window_that_is_restored_is_found_again(store: RedisStateStore) -> None:
-    window = await claimed(store, "single:alice", "finished-open")
+async def test_a_restored_old_window_is_claimed_again(store: RedisStateStore) -> None:
+    window = await claim_in(store, "single:alice", "finished-open")
     await store.restore_window(window, NOW)
-    assert await claimed(store, "single:alice", None) == window
+    assert await claim_in(store, "single:alice", None) == window
 
 
-async def test_all_of_it_can_be_finished_and_leaves_what_a_new_message_would(
-    server: RedisServer, store: RedisStateStore
-) -> None:
+async def test_old_messages_can_be_finished_and_their_keys_expire(server: RedisServer, store: RedisStateStore) -> None:
     for callback in await take_over_all(store, NOW):
         await store.finish(callback.message_id, NOW)
     assert await server.command("XLEN", "maven-wecom:{wecom}:unfinished") == 0

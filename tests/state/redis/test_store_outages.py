@@ -1,4 +1,4 @@
-"""Redis is dead, frozen, full, not writable or not ours: a definite answer fast, a sentence, healing by itself."""
+"""Outages: Redis is down, frozen, full, read-only or misconfigured. Calls fail fast and recovery is automatic."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 SILENCE = 60.0
 
-# Far more than the two attempts of 0.2 s, as the machine may be busy; far less than hanging.
-DEFINITE_SECONDS = 10.0
+# Far longer than two attempts of 0.2 s, because the machine may be busy, and far shorter than a hang.
+FAILURE_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -51,27 +51,28 @@ async def opened() -> AsyncIterator[Replicas]:
 
 
 async def outcomes(store: RedisStateStore, messages: range) -> list[object]:
-    """Admit many at once; each has a definite outcome in time."""
-    async with asyncio.timeout(DEFINITE_SECONDS):
+    """Admit many messages concurrently, and return the result or exception of each within FAILURE_SECONDS."""
+    async with asyncio.timeout(FAILURE_SECONDS):
         return await asyncio.gather(*(admit(store, f"m{number}") for number in messages), return_exceptions=True)
 
 
 async def connections(server: RedisServer) -> set[str]:
-    """Name the connections there are, but for the one that asks."""
+    """Return the ids of all open connections except the one of this command."""
     clients = (await server.command("CLIENT", "LIST")).decode().splitlines()
     return {client.split()[0] for client in clients if "cmd=client|list" not in client}
 
 
-async def test_a_dead_redis_is_told_at_once_and_healed_without_callers(server: RedisServer, opened: Replicas) -> None:
-    """A step that needs no promise goes on; others are refused; restarted empty it is as good as new."""
+async def test_while_redis_is_down_updates_are_deferred_and_other_operations_fail_at_once(
+    server: RedisServer, opened: Replicas
+) -> None:
     store = await opened.open(server.address())
     await admit(store, "in-progress")
     claimed = await claim(store, "in-progress")
     server.stop()
     assert all(isinstance(outcome, StateUnavailable) for outcome in await outcomes(store, range(200)))
-    for step in (store.take_over(NOW), store.claim_window([CHAT], None, NOW)):
+    for operation in (store.take_over(NOW), store.claim_window([CHAT], None, NOW)):
         with pytest.raises(StateUnavailable, match="cannot be reached"):
-            await step
+            await operation
     await store.spend_window(claimed, NOW)
     await store.finish("in-progress", NOW)
     assert await store.health() == "the state's Redis cannot be reached: start it, or correct the address"
@@ -80,8 +81,10 @@ async def test_a_dead_redis_is_told_at_once_and_healed_without_callers(server: R
     assert await outcomes(store, range(200)) == [True] * 200
 
 
-async def test_a_redis_restarted_empty_costs_live_replicas_nothing(server: RedisServer, opened: Replicas) -> None:
-    """They still have their messages in progress, and recognize them; only the windows are gone with Redis."""
+async def test_live_replicas_keep_their_messages_when_redis_restarts_empty(
+    server: RedisServer, opened: Replicas
+) -> None:
+    """They recognize their messages in progress and can finish them. Only the windows are lost."""
     store = await opened.open(server.address())
     for number in range(3):
         await admit(store, f"m{number}")
@@ -97,8 +100,10 @@ async def test_a_redis_restarted_empty_costs_live_replicas_nothing(server: Redis
     assert await store.health() is None
 
 
-async def test_a_frozen_redis_loses_nothing_that_it_runs_when_it_thaws(server: RedisServer, opened: Replicas) -> None:
-    """It may run admissions answered 503 long ago; then repeats are duplicates, and the messages are taken over."""
+async def test_no_message_is_lost_when_a_frozen_redis_runs_its_admissions_later(
+    server: RedisServer, opened: Replicas
+) -> None:
+    """It may run admissions that were answered 503 long before. Their repeats are duplicates; they are taken over."""
     store = await opened.open(server.address(), answer_seconds=COMMAND_TIMEOUT_SECONDS)
     await admit(store, "warm")
     async with frozen(server):
@@ -111,11 +116,11 @@ async def test_a_frozen_redis_loses_nothing_that_it_runs_when_it_thaws(server: R
         for number in range(100):
             with pytest.raises(StateUnavailable):
                 await admit(store, f"late{number}")
-        # The breaker is open: callers do not wait for Redis any more, but for one now and then that tries it.
-        assert time.monotonic() - started < DEFINITE_SECONDS
+        # The breaker is open, so callers do not wait for Redis, except for an occasional attempt.
+        assert time.monotonic() - started < FAILURE_SECONDS
     await healed(store)
     assert await admit(store, "after")
-    # With a longer time for an answer: three hundred at once may take more on a busy machine.
+    # With a longer timeout, because three hundred concurrent admissions may take long on a busy machine.
     other = await opened.open(server.address())
     repeated = await outcomes(other, range(300))
     assert all(isinstance(outcome, bool) for outcome in repeated)
@@ -125,8 +130,7 @@ async def test_a_frozen_redis_loses_nothing_that_it_runs_when_it_thaws(server: R
     assert sorted(worked_on) == sorted(f"m{number}" for number in range(300))
 
 
-async def test_a_redis_that_swallows_everything_keeps_nobody_waiting(server: RedisServer, opened: Replicas) -> None:
-    """Neither on the connections there are nor on a new one."""
+async def test_no_caller_is_left_waiting_for_a_redis_that_never_answers(server: RedisServer, opened: Replicas) -> None:
     async with FaultProxy(server.port) as proxy:
         store = await opened.open(proxy.address(), answer_seconds=COMMAND_TIMEOUT_SECONDS)
         proxy.hole = True
@@ -141,7 +145,7 @@ async def test_a_redis_that_swallows_everything_keeps_nobody_waiting(server: Red
     assert await outcomes(other, range(400)) == [True] * 400
 
 
-async def test_many_at_once_are_admitted_over_a_few_connections(server: RedisServer, opened: Replicas) -> None:
+async def test_many_concurrent_admissions_share_a_few_connections(server: RedisServer, opened: Replicas) -> None:
     store = await opened.open(server.address())
     before = await connections(server)
     assert await outcomes(store, range(2000)) == [True] * 2000
@@ -149,7 +153,7 @@ async def test_many_at_once_are_admitted_over_a_few_connections(server: RedisSer
 
 
 async def test_a_gateway_may_start_before_its_redis(opened: Replicas) -> None:
-    """It says why it is not ready, and is when Redis is there."""
+    """It reports why it is not ready, and recovers once Redis is started."""
     server = RedisServer()
     await server.restart()
     try:
@@ -166,8 +170,7 @@ async def test_a_gateway_may_start_before_its_redis(opened: Replicas) -> None:
         server.remove()
 
 
-async def test_a_wrong_password_is_told_without_showing_it(server: RedisServer, opened: Replicas) -> None:
-    """And a missing one; correcting it in Redis heals."""
+async def test_a_wrong_or_missing_password_is_reported_and_not_quoted(server: RedisServer, opened: Replicas) -> None:
     await server.command("CONFIG", "SET", "requirepass", "canary-right")
     try:
         wrong = await opened.open(server.address(":canary-wrong@"))
@@ -186,9 +189,7 @@ async def test_a_wrong_password_is_told_without_showing_it(server: RedisServer, 
     await healed(without)
 
 
-async def test_a_redis_that_fills_up_is_unhealthy_before_anybody_is_refused(
-    server: RedisServer, opened: Replicas
-) -> None:
+async def test_a_full_redis_is_reported_before_a_message_is_refused(server: RedisServer, opened: Replicas) -> None:
     store = await opened.open(server.address(), silent_seconds=0.2)
     assert await store.health() is None
     await server.command("CONFIG", "SET", "maxmemory", 1)
@@ -197,15 +198,15 @@ async def test_a_redis_that_fills_up_is_unhealthy_before_anybody_is_refused(
             while True:
                 if await store.health() == "the state's Redis is full: raise its maxmemory":
                     break
-                # It finds out by itself, and announces nothing.
+                # The store checks by itself, without a notification.
                 await asyncio.sleep(0.01)
     finally:
         await server.command("CONFIG", "SET", "maxmemory", 0)
     await healed(store)
 
 
-async def test_a_full_redis_admits_nothing_and_lets_work_end(server: RedisServer, opened: Replicas) -> None:
-    """Ends make room, so they are let through; the reason is a label of its own, and room is noticed by itself."""
+async def test_a_full_redis_refuses_messages_and_applies_updates(server: RedisServer, opened: Replicas) -> None:
+    """Updates free memory, so they are applied. The store recovers by itself once there is memory again."""
     store = await opened.open(server.address())
     await admit(store, "m1")
     await server.command("CONFIG", "SET", "maxmemory", 1)
@@ -226,8 +227,8 @@ async def test_a_full_redis_admits_nothing_and_lets_work_end(server: RedisServer
     assert await admit(store, "m2")
 
 
-async def test_a_read_only_replica_is_told_and_left_when_it_is_promoted(server: RedisServer, opened: Replicas) -> None:
-    """After a failover the name may still lead to the old primary for a while."""
+async def test_a_read_only_replica_is_reported_until_it_is_promoted(server: RedisServer, opened: Replicas) -> None:
+    """After a failover the host name may lead to the old primary for a while."""
     store = await opened.open(server.address())
     await admit(store, "m1")
     await server.command("REPLICAOF", "127.0.0.1", 1)
@@ -243,8 +244,8 @@ async def test_a_read_only_replica_is_told_and_left_when_it_is_promoted(server: 
     assert await admit(store, "m2")
 
 
-async def test_an_old_redis_is_told(opened: Replicas) -> None:
-    """It would not understand the scripts, and say so in a way nobody understands."""
+async def test_a_redis_that_is_too_old_is_reported(opened: Replicas) -> None:
+    """The error that its scripts would cause does not mention the version."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while request := await reader.read(65536):
@@ -261,7 +262,7 @@ async def test_an_old_redis_is_told(opened: Replicas) -> None:
 
 
 @pytest.mark.parametrize("stop", [RedisServer.stop, RedisServer.freeze])
-async def test_closing_does_not_wait_for_a_redis_that_is_away(
+async def test_closing_does_not_wait_for_an_unavailable_redis(
     opened: Replicas, stop: Callable[[RedisServer], None]
 ) -> None:
     server = RedisServer()
@@ -269,7 +270,7 @@ async def test_closing_does_not_wait_for_a_redis_that_is_away(
     try:
         store = await open_state(server.address(), channel="wecom")
         stop(server)
-        async with asyncio.timeout(DEFINITE_SECONDS):
+        async with asyncio.timeout(FAILURE_SECONDS):
             await store.close()
     finally:
         server.remove()

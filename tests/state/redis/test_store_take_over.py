@@ -1,4 +1,4 @@
-"""A replica dies, stops or sleeps: which other replica takes its work over, and when none does."""
+"""Take-over of the messages of a replica that died, stopped or was frozen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SILENCE = 60.0
 
 
-async def test_a_silent_replica_loses_its_work_and_one_that_works_for_long_does_not(server: RedisServer) -> None:
+async def test_messages_of_a_dead_replica_are_taken_over_and_those_of_a_busy_one_are_not(server: RedisServer) -> None:
     async with Replicas() as opened, asyncio.timeout(20):
         dead, busy, other = [await opened.open(server.address(), silent_seconds=0.6) for _ in range(3)]
         await admit(dead, "dead's")
@@ -34,7 +34,7 @@ async def test_a_silent_replica_loses_its_work_and_one_that_works_for_long_does_
         assert not await admit(other, "busy's")
 
 
-async def test_a_replica_that_stops_gives_its_work_up_at_once(replicas: list[RedisStateStore]) -> None:
+async def test_messages_of_a_closed_replica_are_taken_over_at_once(replicas: list[RedisStateStore]) -> None:
     first, second, third = replicas
     await admit(first, "m1")
     await first.close()
@@ -42,8 +42,10 @@ async def test_a_replica_that_stops_gives_its_work_up_at_once(replicas: list[Red
     assert await third.take_over(NOW) == []
 
 
-async def test_work_is_taken_over_by_one(server: RedisServer, replicas: list[RedisStateStore]) -> None:
-    """All replicas look for it at the same time; much of it takes several steps."""
+async def test_each_message_is_taken_over_by_one_replica_only(
+    server: RedisServer, replicas: list[RedisStateStore]
+) -> None:
+    """All replicas take over at the same time, and so many messages need several calls."""
     first, *others = replicas
     await first.admit([admission(f"m{number}") for number in range(450)], NOW)
     await crash_redis_store(first)
@@ -54,8 +56,8 @@ async def test_work_is_taken_over_by_one(server: RedisServer, replicas: list[Red
     )
 
 
-async def test_much_work_in_hand_is_stored(server: RedisServer, replicas: list[RedisStateStore]) -> None:
-    """A beat names all of it, in several steps."""
+async def test_heartbeats_keep_many_messages_in_progress(server: RedisServer, replicas: list[RedisStateStore]) -> None:
+    """A heartbeat confirms all of them, in several calls."""
     first, second, _ = replicas
     await first.admit([admission(f"m{number}") for number in range(450)], NOW)
     await let_replicas_be_silent(server, seconds=SILENCE)
@@ -63,70 +65,71 @@ async def test_much_work_in_hand_is_stored(server: RedisServer, replicas: list[R
     assert await second.take_over(NOW) == []
 
 
-async def test_after_redis_was_away_nobody_counts_as_silent(
+async def test_no_replica_counts_as_dead_right_after_redis_was_unavailable(
     server: RedisServer, replicas: list[RedisStateStore]
 ) -> None:
-    """For that long nobody could be heard, so everybody gets as long again to be."""
+    """No replica could send heartbeats, so each gets the full time again."""
     first, second, _ = replicas
     await admit(first, "m1")
     await let_replicas_be_silent(server, seconds=SILENCE, steady=False)
     assert await second.take_over(NOW) == []
 
 
-async def test_a_replica_that_lost_a_message_neither_answers_nor_finishes_it(
+async def test_a_replica_cannot_answer_or_finish_a_message_that_was_taken_over(
     server: RedisServer, replicas: list[RedisStateStore]
 ) -> None:
-    """A process that slept for a minute wakes up in the middle of its work."""
-    sleeper, second, third = replicas
+    """A frozen process may continue after another replica has taken over its messages."""
+    frozen, second, third = replicas
     for message_id in ("m1", "m2"):
-        await admit(sleeper, message_id)
+        await admit(frozen, message_id)
     await let_replicas_be_silent(server, seconds=SILENCE)
     assert len(await second.take_over(NOW)) == 2
-    assert await sleeper.claim_window([CHAT], "m1", NOW) is None
-    await sleeper.finish("m1", NOW)
-    await sleeper.release("m2", NOW)
+    assert await frozen.claim_window([CHAT], "m1", NOW) is None
+    await frozen.finish("m1", NOW)
+    await frozen.release("m2", NOW)
     assert not await admit(third, "m2")
     assert await second.claim_window([CHAT], "m1", NOW) is not None
     await second.release("m2", NOW)
     assert await admit(third, "m2")
 
 
-async def test_a_replica_that_slept_while_answering_cannot_open_the_window_again(
+async def test_a_frozen_replica_cannot_restore_a_window_that_was_claimed_after_the_take_over(
     server: RedisServer, replicas: list[RedisStateStore]
 ) -> None:
-    """The one that took the message over is answering through it now."""
-    sleeper, second, third = replicas
-    await admit(sleeper, "m1")
-    claimed = await sleeper.claim_window([CHAT], "m1", NOW)
+    frozen, second, third = replicas
+    await admit(frozen, "m1")
+    claimed = await frozen.claim_window([CHAT], "m1", NOW)
     assert claimed is not None
     await let_replicas_be_silent(server, seconds=SILENCE)
     await second.take_over(NOW)
     again = await second.claim_window([CHAT], "m1", NOW)
     assert again is not None
     assert again.repeated
-    await sleeper.restore_window(claimed, NOW)
+    await frozen.restore_window(claimed, NOW)
     assert await third.claim_window([CHAT], "m1", NOW) is None
 
 
-async def test_an_answer_of_a_replica_that_slept_counts(server: RedisServer, replicas: list[RedisStateStore]) -> None:
-    """It was sent, whichever replica works on the message now."""
-    sleeper, second, third = replicas
-    await admit(sleeper, "m1")
-    claimed = await sleeper.claim_window([CHAT], "m1", NOW)
+async def test_a_frozen_replica_can_still_spend_its_window(
+    server: RedisServer, replicas: list[RedisStateStore]
+) -> None:
+    """Its reply was sent, whichever replica owns the message now."""
+    frozen, second, third = replicas
+    await admit(frozen, "m1")
+    claimed = await frozen.claim_window([CHAT], "m1", NOW)
     assert claimed is not None
     await let_replicas_be_silent(server, seconds=SILENCE)
     await second.take_over(NOW)
-    await sleeper.spend_window(claimed, NOW)
+    await frozen.spend_window(claimed, NOW)
     assert await second.claim_window([CHAT], "m1", NOW) is None
     await crash_redis_store(second)
     await let_replicas_be_silent(server, seconds=SILENCE)
     assert await third.take_over(NOW) == []
 
 
-async def test_a_window_another_replica_is_answering_through_is_not_reopened(
+async def test_a_window_claimed_by_a_live_replica_is_not_reopened_by_a_take_over(
     server: RedisServer, replicas: list[RedisStateStore]
 ) -> None:
-    """It was the newest of the chat; that the message's own replica died says nothing about that reply."""
+    """It was claimed as the newest of its chat. The death of the message's replica does not affect that reply."""
     dead, second, third = replicas
     await admit(dead, "m1")
     assert await second.claim_window([CHAT], None, NOW) is not None
@@ -139,7 +142,7 @@ async def test_a_window_another_replica_is_answering_through_is_not_reopened(
 async def test_a_callback_whose_record_was_evicted_is_still_taken_over(
     server: RedisServer, replicas: list[RedisStateStore]
 ) -> None:
-    """Redis should evict nothing, but an acknowledgement must not depend on that."""
+    """Redis should be configured not to evict keys, but an acknowledged message must not depend on that."""
     first, second, third = replicas
     await admit(first, "m1")
     await server.command("DEL", "maven-wecom:{wecom}:message:m1")
@@ -151,8 +154,8 @@ async def test_a_callback_whose_record_was_evicted_is_still_taken_over(
     assert await third.take_over(NOW) == []
 
 
-async def test_replicas_that_died_are_forgotten(server: RedisServer) -> None:
-    """Otherwise a name would stay for each restart."""
+async def test_consumers_of_dead_replicas_are_removed(server: RedisServer) -> None:
+    """Otherwise a consumer would remain after each restart."""
     async with Replicas() as opened, asyncio.timeout(20):
         stream = "maven-wecom:{wecom}:unfinished"
         gone, other = [await opened.open(server.address(), silent_seconds=0.05) for _ in range(2)]
@@ -165,8 +168,8 @@ async def test_replicas_that_died_are_forgotten(server: RedisServer) -> None:
         assert len(await server.command("XINFO", "CONSUMERS", stream, "replicas")) == 1
 
 
-async def test_large_callbacks_are_taken_over_too(server: RedisServer, replicas: list[RedisStateStore]) -> None:
-    """A hundred of them would not come through in the time of one step."""
+async def test_large_callbacks_are_taken_over(server: RedisServer, replicas: list[RedisStateStore]) -> None:
+    """An answer with a hundred of them would exceed the timeout of a command."""
     first, second, _ = replicas
     for number in range(20):
         callback = StoredCallback(f"m{number}", NOW + number, bytes(700_000))
@@ -176,8 +179,8 @@ async def test_large_callbacks_are_taken_over_too(server: RedisServer, replicas:
     assert len(await take_over_all(second)) == 20
 
 
-async def test_a_take_over_whose_answer_was_lost_is_found_by_the_next(server: RedisServer) -> None:
-    """At once, and not after another silence; by another replica it is not taken twice."""
+async def test_a_take_over_that_failed_by_lost_answers_is_repeated_by_the_next(server: RedisServer) -> None:
+    """It does not have to wait until the messages count as silent again, and no other replica takes them over."""
     async with FaultProxy(server.port) as proxy, Replicas() as opened:
         dead, far = [await opened.open(address) for address in (server.address(), proxy.address())]
         near = await opened.open(server.address())
@@ -196,7 +199,7 @@ async def test_a_take_over_whose_answer_was_lost_is_found_by_the_next(server: Re
         await far.close()
 
 
-async def test_a_take_over_whose_answer_was_lost_once_is_asked_for_again(server: RedisServer) -> None:
+async def test_a_take_over_whose_answer_was_lost_once_succeeds(server: RedisServer) -> None:
     async with FaultProxy(server.port) as proxy, Replicas() as opened:
         dead, far = [await opened.open(address) for address in (server.address(), proxy.address())]
         await admit(dead, "m1")
