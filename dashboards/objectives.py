@@ -40,8 +40,8 @@ ACKNOWLEDGE: Final = Objective(
     good="maven_wecom_callback_seconds",
     statement="99.9 % of genuine callbacks are acknowledged within 1 s",
 )
-"""WeCom waits 5 s for a callback's answer and 1 s for a URL check's. A lower share: WeCom regularly repeats callbacks.
-A higher share: the alerts fire without need."""
+"""The objective for acknowledgements. WeCom waits 5 s for the answer to a callback and 1 s for the answer to a URL check.
+Lower share: WeCom regularly repeats callbacks. Higher share: alerts fire without need."""
 
 ANSWER: Final = Objective(
     name="answer",
@@ -50,7 +50,8 @@ ANSWER: Final = Objective(
     good="maven_wecom_answer_seconds",
     statement="95 % of answers arrive within 60 s",
 )
-"""Most of the minute is the agent's. A higher share: a slow agent wakes people who cannot make it faster."""
+"""The objective for answers. Most of the minute is the agent's. Higher share: a slow agent wakes people who cannot make
+it faster."""
 
 OBJECTIVES: Final = (ACKNOWLEDGE, ANSWER)
 

@@ -30,24 +30,24 @@ def figures_on(page: Path) -> str:
 def figures(result: Result) -> str:
     """Return the tables of a result."""
     lines = ["| | target | measured | |", "|---|---|---|---|"]
-    for part, taken in result.items():
-        for subject, measures in taken.rows.items():
+    for part, measured in result.items():
+        for subject, measures in measured.rows.items():
             for measure, found in measures.items():
                 if found.reached is not None:
                     mark = "met" if found.reached else "**missed**"
                     lines.append(f"| {part}: {subject}, {measure} | {_target(found)} | {_cell(found)} | {mark} |")
-    machines = {_machine(taken) for taken in result.values()}
-    for part, taken in result.items():
+    machines = {_machine(measured) for measured in result.values()}
+    for part, measured in result.items():
         lines += [
             "",
             f"### {part}",
             "",
-            *_table(taken),
+            *_table(measured),
             "",
-            f"Measured on {taken.on}; load before: {taken.load_before:g}.",
+            f"Measured on {measured.on}; load before: {measured.load_before:g}.",
         ]
         if len(machines) > 1:
-            lines += wrap(f"Machine: {_machine(taken)}.", width=120)
+            lines += wrap(f"Machine: {_machine(measured)}.", width=120)
     if len(machines) == 1:
         lines += ["", *wrap(f"Machine of all parts: {machines.pop()}.", width=120)]
     return "\n".join(lines) + "\n"
@@ -59,10 +59,10 @@ def number(value: float) -> str:
     return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"
 
 
-def _table(taken: Measurement) -> list[str]:
-    columns = list(dict.fromkeys(measure for measures in taken.rows.values() for measure in measures))
+def _table(measured: Measurement) -> list[str]:
+    columns = list(dict.fromkeys(measure for measures in measured.rows.values() for measure in measures))
     lines = [f"| | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
-    for subject, measures in taken.rows.items():
+    for subject, measures in measured.rows.items():
         cells = [_cell(measures[column]) if column in measures else "" for column in columns]
         lines.append(f"| {subject} | {' | '.join(cells)} |")
     return lines
@@ -84,5 +84,5 @@ def _unit(unit: str) -> str:
     return " ×" if unit == "x" else f" {unit}" if unit else ""
 
 
-def _machine(taken: Measurement) -> str:
-    return f"{taken.machine}; " + ", ".join(f"{name} {version}" for name, version in taken.packages.items())
+def _machine(measured: Measurement) -> str:
+    return f"{measured.machine}; " + ", ".join(f"{name} {version}" for name, version in measured.packages.items())

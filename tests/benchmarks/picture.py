@@ -86,19 +86,19 @@ def draw(result: Result) -> str:
 
 
 def _callbacks(result: Result) -> Iterator[_Row]:
-    taken = result.get("callbacks")
-    for subject, measures in taken.rows.items() if taken else ():
+    measured = result.get("callbacks")
+    for subject, measures in measured.rows.items() if measured else ():
         found = measures["of aiohttp"]
         baseline = subject.startswith(_BASELINES)
         label = subject if baseline else f"this channel, {subject}"
         yield _Row(label, found.value, found.low, found.high, _GREY if baseline else _GREEN, number(found.value))
-    for name, value in OTHERS.items() if taken else ():
+    for name, value in OTHERS.items() if measured else ():
         yield _Row(f"{name} (measured earlier)", value, value, value, _PALE, number(value))
 
 
 def _target_rows(result: Result) -> Iterator[_Row]:
-    for part, taken in result.items():
-        for subject, measures in taken.rows.items():
+    for part, measured in result.items():
+        for subject, measures in measured.rows.items():
             for measure, found in measures.items():
                 if found.reached is not None:
                     yield _target_row(f"{part}: {subject}, {measure}", found)

@@ -259,7 +259,7 @@ class Scene:
     async def broken_messages(self) -> None:
         """Send messages on which a plugin fails."""
         for _ in range(2):
-            await self.faulty.wecom.send(Text("nobody hears this"), user="breaker")
+            await self.faulty.wecom.send(Text("break the plugin"), user="breaker")
 
     async def refused_answers(self) -> None:
         for _ in range(8):
