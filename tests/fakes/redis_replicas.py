@@ -45,8 +45,8 @@ class Replicas(contextlib.AsyncExitStack):
 async def crash_redis_store(store: StateStore) -> None:
     """Stop a store as if its process had been killed: it sends no more heartbeats and releases nothing."""
     assert isinstance(store, RedisStateStore)
-    if store._keeper is not None:
-        store._keeper.cancel()
+    if store._heartbeats is not None:
+        store._heartbeats.cancel()
     await store._connection.close()
 
 

@@ -66,7 +66,7 @@ def to_unavailable(error: BaseException) -> StateUnavailable:
 
 
 def is_lost_answer(error: BaseException) -> bool:
-    """Return whether the answer to a command was lost, so that it may succeed immediately on a new connection."""
+    """Return whether a command got no answer, so that a second attempt on a new connection may succeed."""
     return isinstance(
         error, (OSError, TimeoutError, exceptions.ConnectionError, exceptions.TimeoutError)
     ) and not isinstance(error, (exceptions.AuthenticationError, exceptions.BusyLoadingError))

@@ -106,7 +106,7 @@ class RedisStateStore(StateStore):
         self._full: StateUnavailable | None = None
         self._open_windows = 0
         self._expired_windows = 0
-        self._keeper: asyncio.Task[None] | None = None
+        self._heartbeats: asyncio.Task[None] | None = None
         self.deferred = DeferredUpdates(self._apply)
         """Updates that are not yet applied."""
 
@@ -114,7 +114,7 @@ class RedisStateStore(StateStore):
         """Begin to send heartbeats."""
         with suppress(StateUnavailable):
             await self.heartbeat()
-        self._keeper = asyncio.create_task(self._send_heartbeats())
+        self._heartbeats = asyncio.create_task(self._send_heartbeats())
 
     async def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
         token = self._new_token()
@@ -213,9 +213,9 @@ class RedisStateStore(StateStore):
 
     async def close(self) -> None:
         """Apply deferred updates, and give up messages in progress so that others can take them over at once."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._heartbeats is not None:
+            self._heartbeats.cancel()
+            await asyncio.gather(self._heartbeats, return_exceptions=True)
         with suppress(StateUnavailable):
             await self.deferred.flush()
             await self.heartbeat(give_up=True)

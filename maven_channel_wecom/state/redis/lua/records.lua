@@ -3,13 +3,15 @@
 -- are derived from data, which Redis allows because they are in the same slot.
 --
 -- message:<id>   hash: until (end of the claim); if in progress: owner (token of the admission or take-over), entry; if
--- it has a window: window (open, claimed, spent), holder (token of the claim), chat, sender, url, opened, expires,
--- repeated unfinished     stream with the group `replicas`: the callbacks in progress (id, chat, received, message),
--- each pending at its replica chat:<chat>    sorted set: the open windows of a chat, newest last windows        sorted
--- set: all open windows by expiry, to count them and to remove expired ones a few at a time pulse          hash: time
--- of the last heartbeat of any replica (last), and since when there was no gap (since), in ms note:<token>   result of
--- the script call with this token, for a repeat of it: for a claim a string, the id whose window was claimed, empty if
--- the claim was abandoned; for a take-over a list of stream entries
+--                it has a window: window (open, claimed, spent), holder (token of the claim), chat, sender, url,
+--                opened, expires, repeated
+-- unfinished     stream with the group `replicas`: the callbacks in progress (id, chat, received, message), each
+--                pending at its replica
+-- chat:<chat>    sorted set: the open windows of a chat, newest last
+-- windows        sorted set: all open windows by expiry, to count them and to remove expired ones a few at a time
+-- pulse          hash: time of the last heartbeat of any replica (last), and since when there was no gap (since), in ms
+-- note:<token>   result of the call with this token, for a repeat of it. Of a claim: a string, the message id whose
+--                window was claimed, empty if the claim was abandoned. Of a take-over: a list of stream entries
 --
 -- A chat is a chat key, single:<id> or group:<id>. Versions before chat keys stored the bare id, in the record and in
 -- chat:<id>: such a window belongs to a single chat if the id is that of its sender, otherwise to a group. It is
