@@ -30,7 +30,7 @@ async def test_exactly_one_of_several_replicas_admits_a_message(replicas: list[R
     assert [sum(admitted[first : first + 3]) for first in range(0, 300, 3)] == [1] * 100
 
 
-async def test_a_window_is_claimed_once_by_message_or_chat_whatever_the_replica(
+async def test_a_window_is_claimed_only_once_by_all_replicas_together(
     replicas: list[RedisStateStore],
 ) -> None:
     first, second, third = replicas

@@ -63,7 +63,7 @@ async def test_an_admission_whose_answer_was_lost_once_succeeds(far: RedisStateS
     assert proxy.lost == 2
 
 
-async def test_a_message_whose_admission_failed_by_lost_answers_is_taken_over(
+async def test_a_message_whose_admission_failed_because_answers_were_lost_is_taken_over(
     far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
     """The callback was answered 503, but Redis has stored it, so repeats are duplicates for all replicas."""
@@ -204,7 +204,7 @@ async def test_a_claim_whose_answer_was_lost_once_gets_the_same_window(far: Redi
     assert far.open_windows == 1
 
 
-async def test_a_window_whose_claim_failed_by_lost_answers_is_claimed_once_by_the_next_claims(
+async def test_a_window_whose_claim_failed_because_answers_were_lost_is_claimed_once_by_the_next_claims(
     far: RedisStateStore, proxy: FaultProxy
 ) -> None:
     await admit(far, "m1")
@@ -295,7 +295,7 @@ async def test_a_batch_whose_answer_was_lost_once_has_the_same_results(
     assert proxy.lost == 1
 
 
-async def test_a_batch_whose_admission_failed_by_lost_answers_is_taken_over_as_a_whole(
+async def test_a_batch_whose_admission_failed_because_answers_were_lost_is_taken_over_as_a_whole(
     far: RedisStateStore, proxy: FaultProxy
 ) -> None:
     proxy.lose(2, to=b"m2")

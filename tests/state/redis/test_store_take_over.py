@@ -179,7 +179,7 @@ async def test_large_callbacks_are_taken_over(server: RedisServer, replicas: lis
     assert len(await take_over_all(second)) == 20
 
 
-async def test_a_take_over_that_failed_by_lost_answers_is_repeated_by_the_next(server: RedisServer) -> None:
+async def test_a_take_over_that_failed_because_answers_were_lost_is_repeated_by_the_next(server: RedisServer) -> None:
     """It does not have to wait until the messages count as silent again, and no other replica takes them over."""
     async with FaultProxy(server.port) as proxy, Replicas() as opened:
         dead, far = [await opened.open(address) for address in (server.address(), proxy.address())]

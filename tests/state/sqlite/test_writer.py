@@ -112,7 +112,7 @@ async def test_an_operation_that_fails_does_not_fail_the_others(opened: Writer) 
     assert opened.open_windows == 2
 
 
-async def test_of_operations_whose_caller_was_cancelled_before_they_start_only_those_with_undo_are_skipped(
+async def test_an_operation_with_undo_is_skipped_if_its_caller_is_cancelled_before_it_starts(
     opened: Writer,
 ) -> None:
     names: list[str] = []
