@@ -40,7 +40,7 @@ ACKNOWLEDGE: Final = Objective(
     good="maven_wecom_callback_seconds",
     statement="99.9 % of genuine callbacks are acknowledged within 1 s",
 )
-"""The objective for acknowledgements. WeCom waits 5 s for the answer to a callback and 1 s for the answer to a URL check.
+"""The objective for acknowledgements. WeCom waits 5 s for the answer to a callback, and 1 s for that to a URL check.
 Lower share: WeCom regularly repeats callbacks. Higher share: alerts fire without need."""
 
 ANSWER: Final = Objective(

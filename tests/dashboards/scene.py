@@ -33,7 +33,7 @@ from maven_channel_wecom.simulator.messages import (
 )
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.deployment import Bot, Deployment
-from tests.e2e.hand_clock import HandClock
+from tests.e2e.manual_clock import ManualClock
 from tests.fakes.redis_server import RedisServer
 from tests.suite_watch import new_encoding_aes_key, new_token
 
@@ -57,7 +57,7 @@ _SILENT_CONNECTIONS = 20
 _RETRY_SECONDS = 0.02
 
 
-class SceneClock(HandClock):
+class SceneClock(ManualClock):
     """A clock that only moves when a scene skips time, so that a busy machine causes no delays. Sleeps are short."""
 
     async def sleep(self, seconds: float) -> None:
@@ -65,7 +65,7 @@ class SceneClock(HandClock):
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-class RunningClock(HandClock):
+class RunningClock(ManualClock):
     """A running clock, ahead of the time of day by the time that a scene has skipped."""
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class Scene:
     The bot `faulty` keeps its state in Redis, `healthy` in memory. `target` is the address that Prometheus scrapes.
     """
 
-    def __init__(self, watch: Watch, clock: HandClock) -> None:
+    def __init__(self, watch: Watch, clock: ManualClock) -> None:
         self.clock = clock
         self.agent = SceneAgent()
         self.redis = RedisServer()
