@@ -138,9 +138,9 @@ class Inbox:
             StateUnavailable: the state cannot return unfinished callbacks, or cannot record an end.
         """
         await self._retry_unrecorded()
-        while most := max(0, max(1, self._limit // 2) - len(self._tasks) - self._held_places):
+        while limit := max(0, max(1, self._limit // 2) - len(self._tasks) - self._held_places):
             now = self._clock.now()
-            unfinished = await self._state.take_over(now, most=most)
+            unfinished = await self._state.take_over(now, limit=limit)
             if not unfinished:
                 return
             skipped = 0

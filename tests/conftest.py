@@ -14,7 +14,8 @@ from tests.suite_watch import (  # noqa: F401 - hooks and fixtures of pytest
     pytest_runtest_protocol,
     pytest_sessionfinish,
     pytest_terminal_summary,
-    shown,
+    pytest_testnodedown,
+    record_output,
     watch,
 )
 
@@ -40,4 +41,4 @@ def spans() -> Iterator[InMemorySpanExporter]:
     SPANS.clear()
     yield SPANS
     for span in SPANS.get_finished_spans():
-        shown("a trace", span.to_json())
+        record_output("a trace", span.to_json())

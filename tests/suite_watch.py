@@ -1,7 +1,8 @@
 """A pytest plugin that fails tests in which a canary, a secret or private text, appears in any output.
 
 It checks logs, output, traces and the reports of pytest itself. `conftest.py` imports its hooks. A test registers its
-secrets with `keep`, `new_token` and `new_encoding_aes_key`, and passes output that pytest does not capture to `shown`.
+secrets with `register`, `new_token` and `new_encoding_aes_key`, and passes output that pytest does not capture to
+`record_output`.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ class SuiteWatch:
     def begin(self) -> None:
         """Start to watch a new test."""
         self.watch = Watch()
-        self.watch.keep("a canary", CANARY)
+        self.watch.register("a canary", CANARY)
 
     def end(self, test: str) -> list[str]:
         """End the current test, and return the leaks of its own canaries."""
         self._secrets |= {canary: kind for canary, kind in self.watch.canaries.items() if _WORD.fullmatch(canary)}
-        for where, text in self.watch.shown_so_far:
+        for where, text in self.watch.recorded_output:
             self._words |= dict.fromkeys(_WORD.findall(text), f"{where} of {test}")
         return self.watch.leaks()
 
@@ -68,28 +69,28 @@ class SuiteWatch:
 SUITE: Final = SuiteWatch()
 
 
-def keep(kind: str, *canaries: str) -> None:
+def register(kind: str, *canaries: str) -> None:
     """Register texts that must not appear in the output of this test."""
-    SUITE.watch.keep(kind, *canaries)
+    SUITE.watch.register(kind, *canaries)
 
 
-def shown(where: str, text: str) -> str:
-    """Record a text that was shown, and return it."""
-    SUITE.watch.shown(where, text)
+def record_output(where: str, text: str) -> str:
+    """Record output that pytest does not capture, and return it."""
+    SUITE.watch.record_output(where, text)
     return text
 
 
 def new_token() -> str:
     """Return a new token, registered as a secret."""
     token = keys.new_token()
-    keep("a token", token)
+    register("a token", token)
     return token
 
 
 def new_encoding_aes_key() -> str:
     """Return a new EncodingAESKey, registered as a secret."""
     key = keys.new_encoding_aes_key()
-    keep("an EncodingAESKey", key)
+    register("an EncodingAESKey", key)
     return key
 
 
@@ -101,8 +102,8 @@ class _WatchedCapture:
 
     def readouterr(self) -> object:
         captured = self._capture.readouterr()
-        shown("the output", captured.out)
-        shown("the error output", captured.err)
+        record_output("the output", captured.out)
+        record_output("the error output", captured.err)
         return captured
 
 
@@ -144,7 +145,7 @@ def pytest_runtest_makereport(
         for title, text in report.sections:
             # Log records were recorded as a host prints them; pytest also prints exception texts that no host prints.
             if " log " not in title:
-                shown(title.lower(), text)
+                record_output(title.lower(), text)
         if leaks := SUITE.end(item.nodeid):
             report.outcome, report.longrepr = "failed", _LEAKED + ", ".join(leaks)
     # A failure without a canary is not replaced, to keep its colors and its line in the summary.

@@ -450,8 +450,8 @@ class StateWithLeftovers(MemoryStateStore):
         self.finished: list[str] = []
         self._unfinishable = unfinishable
 
-    async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:
-        taken, self.left = self.left[:most], self.left[most:]
+    async def take_over(self, now: float, *, limit: int = 1_000) -> list[StoredCallback]:
+        taken, self.left = self.left[:limit], self.left[limit:]
         return taken
 
     async def finish(self, message_id: str, now: float) -> None:

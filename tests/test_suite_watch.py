@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import suite_watch
+
 ROOT = Path(__file__).parents[1]
 
 # Each test shows the secret in a different kind of output, and most would pass otherwise. The secret is written in two
@@ -18,7 +20,7 @@ SECRET = "canar" + "y4711"
 LEAKS = """
 import logging, subprocess, sys, warnings
 import pytest
-from tests.suite_watch import keep, new_token, shown
+from tests.suite_watch import register, new_token, record_output
 
 SECRET = "canar" + "y4711"
 LOG = logging.getLogger("maven_channel_wecom.inbound")
@@ -40,9 +42,9 @@ def test_logs_an_exception():
     try: raise ValueError(SECRET)
     except ValueError: LOG.exception("wecom event")
 def test_warns(): warnings.warn(SECRET)
-def test_shows_a_health(): shown("/readyz", SECRET)
+def test_shows_a_health(): record_output("/readyz", SECRET)
 def test_shows_what_it_kept():
-    keep("what a user wrote", "a story of the harbor")
+    register("what a user wrote", "a story of the harbor")
     print("text=a story of the harbor")
 def test_shows_in_a_fixture(fixture): pass
 def test_fails(): assert Printed() is None
@@ -112,3 +114,14 @@ def test_secrets_are_only_created_through_the_watch() -> None:
         if re.search(r"^\s*(from|import) maven_channel_wecom\.simulator\.keys\b", path.read_text("utf-8"), re.MULTILINE)
     }
     assert bypassing == set()
+
+
+def test_every_hook_of_the_watch_is_registered(pytestconfig: pytest.Config) -> None:
+    """A hook that tests/conftest.py does not import is silently without effect."""
+    hooks = {name: value for name, value in vars(suite_watch).items() if name.startswith("pytest_")}
+    relay = pytestconfig.pluginmanager.hook
+    registered = {
+        name for name, hook in hooks.items() for found in getattr(relay, name).get_hookimpls() if found.function is hook
+    }
+    # Only the main process of pytest-xdist has hooks about its workers.
+    assert hooks.keys() - registered == set()

@@ -85,7 +85,7 @@ class MemoryStateStore(StateStore):
         if message := self._messages.get(message_id):
             message.in_progress = False
 
-    async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:  # noqa: ARG002 - there are never any
+    async def take_over(self, now: float, *, limit: int = 1_000) -> list[StoredCallback]:  # noqa: ARG002 - there are never any
         self._expire(now)
         return []
 

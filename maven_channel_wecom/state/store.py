@@ -82,7 +82,7 @@ class StateStore(Protocol):
         """End a message: remove its callback. Its claim lasts for CLAIM_SECONDS, an unspent window until it expires."""
         ...
 
-    async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:
+    async def take_over(self, now: float, *, limit: int = 1_000) -> list[StoredCallback]:
         """Return messages in progress whose process has died, oldest first; the caller becomes their owner.
 
         Each message is returned to one caller only, which handles it as if it had admitted it. A message whose window
@@ -95,7 +95,7 @@ class StateStore(Protocol):
 
         Args:
             now: the current time.
-            most: limit of the number of messages returned. Fewer may be returned although there are more; an empty
+            limit: maximum number of messages returned. Fewer may be returned although there are more; an empty
                 list means that none are left.
         """
         ...

@@ -48,8 +48,8 @@ class TimedState(StateStore):
     async def finish(self, message_id: str, now: float) -> None:
         await self._timed("finish", self._state.finish(message_id, now))
 
-    async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:
-        return await self._timed("take_over", self._state.take_over(now, most=most))
+    async def take_over(self, now: float, *, limit: int = 1_000) -> list[StoredCallback]:
+        return await self._timed("take_over", self._state.take_over(now, limit=limit))
 
     async def claim_window(
         self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None

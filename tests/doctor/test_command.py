@@ -12,7 +12,7 @@ from maven_channel_wecom.cli import main
 from maven_channel_wecom.simulator.demo_gateway import free_port
 from tests.doctor.faulty_bots import KEY, PASSWORD, TOKEN, FakeBot, bot_config, entry, write_config
 from tests.e2e.gateway_process import GatewayProcess
-from tests.suite_watch import shown
+from tests.suite_watch import record_output
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,7 +185,7 @@ def test_the_command_runs_as_a_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "maven_channel_wecom", "doctor", "--config", str(bot_config(tmp_path))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     assert (done.returncode, done.stderr) == (0, "")
-    output = shown("the output of the doctor", done.stdout)
+    output = record_output("the output of the doctor", done.stdout)
     assert output.endswith("with --url the address that WeCom calls is checked too.\n")
 
 

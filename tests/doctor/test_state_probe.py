@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 from tests.doctor.faulty_bots import PASSWORD, FakeBot, bot_config
 from tests.fakes.redis_server import RedisServer, shared_redis
-from tests.suite_watch import shown
+from tests.suite_watch import record_output
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +82,7 @@ def run_without_disk_space(path: Path) -> str:
     shell = ["/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *command]
     done = subprocess.run(shell, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     assert (done.returncode, done.stderr) == (1, "")
-    return shown("the output of the doctor", done.stdout)
+    return record_output("the output of the doctor", done.stdout)
 
 
 async def test_a_full_disk_is_detected_and_nothing_is_left_behind(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.host.agents.agent import Agent
     from maven_channel_wecom.simulator.messages import Message, Quotable
     from maven_channel_wecom.simulator.sent import SentCallback
-    from tests.e2e.hand_clock import HandClock
+    from tests.e2e.manual_clock import ManualClock
     from tests.e2e.watch import Watch
 
 # How many random bytes the simulator draws for a response code, and for the two parts of a media URL's signature.
@@ -42,8 +42,8 @@ class Bot:
 
     def __init__(self, watch: Watch, *, clock: Callable[[], float] = time.time, receive_id: str = "") -> None:
         self.token, self.key = new_token(), new_encoding_aes_key()
-        watch.keep("a token", self.token)
-        watch.keep("an EncodingAESKey", self.key)
+        watch.register("a token", self.token)
+        watch.register("an EncodingAESKey", self.key)
         self._watch = watch
         self.wecom = SimulatedWeCom(
             token=self.token, encoding_aes_key=self.key, receive_id=receive_id, clock=clock, random=self._random
@@ -60,21 +60,21 @@ class Bot:
 
     async def send(self, message: Message, **options: Any) -> SentCallback:  # noqa: ANN401 - the options of SimulatedWeCom.send
         """Send a message, and register its words as canaries."""
-        self._watch.keep("what a user wrote", *_private_texts(message), *_private_texts(options.get("quote")))
+        self._watch.register("what a user wrote", *_private_texts(message), *_private_texts(options.get("quote")))
         return await self.wecom.send(message, **options)
 
     async def ask(self, message: Message, **options: Any) -> str:  # noqa: ANN401 - see send
         """Send a message, register the answer as a canary and return it."""
         answer = (await (await self.send(message, **options)).reply()).content
-        self._watch.keep("what an agent answered", answer)
+        self._watch.register("what an agent answered", answer)
         return answer
 
     def _random(self, size_bytes: int) -> bytes:
         drawn = os.urandom(size_bytes)
         if size_bytes == _RESPONSE_CODE_BYTES:
-            self._watch.keep("a response code", drawn.hex())
+            self._watch.register("a response code", drawn.hex())
         elif size_bytes in _SIGNATURE_BYTES:
-            self._watch.keep("a media signature", drawn.hex())
+            self._watch.register("a media signature", drawn.hex())
         return drawn
 
 
@@ -101,7 +101,7 @@ class Deployment:
         document: Mapping[str, Any] | None = None,
         agent: Agent | None = None,
         plugins: Sequence[object] = (),
-        clock: HandClock | None = None,
+        clock: ManualClock | None = None,
         bot: Bot | None = None,
         bots: Mapping[str, Bot] | None = None,
         receive_id: str = "",
@@ -180,7 +180,7 @@ class Deployment:
         """Return status and body of a path of the status server."""
         async with self._session.get(f"http://127.0.0.1:{self.host.port}{path}") as response:
             text = await response.text()
-        self.watch.shown(path, text)
+        self.watch.record_output(path, text)
         return response.status, text
 
     async def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

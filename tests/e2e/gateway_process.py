@@ -86,4 +86,4 @@ class GatewayProcess:
 
     def _record(self, line: str) -> None:
         self.lines.append(line.rstrip("\n"))
-        self._watch.shown("a log line", line)
+        self._watch.record_output("a log line", line)

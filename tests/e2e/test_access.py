@@ -85,7 +85,7 @@ async def test_a_callback_of_a_bot_not_in_bot_ids_is_refused(watch: Watch) -> No
 async def test_old_and_new_credentials_work_during_a_rotation(watch: Watch, *, old_token: bool, old_key: bool) -> None:
     """The simulator checks that each acknowledgement is sealed with the credentials of its callback."""
     previous_token, previous_key = new_token(), new_encoding_aes_key()
-    watch.keep("a previous secret", previous_token, previous_key)
+    watch.register("a previous secret", previous_token, previous_key)
     settings = ({"previousToken": previous_token} if old_token else {}) | (
         {"previousEncodingAESKey": previous_key} if old_key else {}
     )

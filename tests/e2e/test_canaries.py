@@ -19,7 +19,7 @@ CANARY = "canary-4711"
 def other() -> Watch:
     """Return a separate watch, because the watch of the test itself must not find a leak."""
     found = Watch()
-    found.keep("a token", CANARY)
+    found.register("a token", CANARY)
     return found
 
 
@@ -48,13 +48,13 @@ def test_a_canary_in_the_text_of_a_logged_exception_is_found(other: Watch) -> No
 
 
 def test_a_canary_in_a_status_answer_is_found(other: Watch) -> None:
-    other.shown("/metrics", f'maven_wecom_x{{channel="{CANARY}"}} 1.0')
+    other.record_output("/metrics", f'maven_wecom_x{{channel="{CANARY}"}} 1.0')
     assert other.leaks() == ["a token in /metrics"]
 
 
 def test_the_beginning_of_a_long_text_is_found(other: Watch) -> None:
-    other.keep("what a user wrote", "a long story about the harbor of the old town and its boats")
-    other.shown("a log line", "text=a long story about the harbor of the old ...")
+    other.register("what a user wrote", "a long story about the harbor of the old town and its boats")
+    other.record_output("a log line", "text=a long story about the harbor of the old ...")
     assert other.leaks() == ["what a user wrote in a log line"]
 
 
@@ -73,7 +73,7 @@ async def test_a_host_at_debug_level_shows_no_secret(watch: Watch) -> None:
     def fail(message: object) -> str:
         raise ValueError(str(message) + CANARY)
 
-    watch.keep("the text of an exception", CANARY)
+    watch.register("the text of an exception", CANARY)
     async with Deployment(watch, agent=RecordingAgent(fail)) as deployment:
         answer = await deployment.ask(Text("something that breaks it"), quote=Voice("quoted words of a user"))
         assert "Something went wrong" in answer

@@ -65,7 +65,7 @@ async def test_an_undocumented_event_counts_as_other_event(watch: Watch) -> None
             b'{"msgid":"m-1","msgtype":"event","from":{"userid":"alice"},"chattype":"single",'
             b'"event":{"eventtype":"surprise_party"}}'
         )
-        watch.keep("an unknown event", "surprise_party")
+        watch.register("an unknown event", "surprise_party")
         assert (await deployment.wecom.send_plaintext(opened, message_id="m-1")).acknowledged
         assert await deployment.metric("inbound_messages_total", type="other_event", outcome="acknowledged") == 1
 
@@ -83,7 +83,7 @@ async def test_a_stream_refresh_is_acknowledged_and_counted_as_unsupported(watch
 async def test_a_message_of_an_unknown_type_is_acknowledged_and_counted_as_unsupported(watch: Watch) -> None:
     """A warning has the message id but not the unknown type, which could be any text."""
     agent = RecordingAgent()
-    watch.keep("an unknown type", "holographic_message")
+    watch.register("an unknown type", "holographic_message")
     async with Deployment(watch, agent=agent) as deployment:
         sent = await deployment.send(Unknown("holographic_message", {"depth": 3}))
         assert sent.acknowledgement == b'"success"'

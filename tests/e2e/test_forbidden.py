@@ -14,8 +14,8 @@ from maven_channel_wecom.contract.messages import UnavailableBlock
 from maven_channel_wecom.simulator.messages import Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.deployment import Deployment
-from tests.e2e.hand_clock import HandClock
 from tests.e2e.injection import InjectionPlugin
+from tests.e2e.manual_clock import ManualClock
 from tests.e2e.recording_agent import RecordingAgent
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
@@ -63,10 +63,10 @@ def image_callback(host: str, reply_host: str) -> bytes:
 @pytest.mark.parametrize("host", FORBIDDEN)
 async def test_an_address_that_is_not_public_is_never_connected_to(watch: Watch, host: str) -> None:
     """No socket is created for the image or for the reply."""
-    watch.keep("a URL of WeCom", "canary-code", "canary-media")
+    watch.register("a URL of WeCom", "canary-code", "canary-media")
     agent = RecordingAgent()
     diversion = Diversion()
-    injection = InjectionPlugin(HandClock(), diversion=diversion, resolver=Names(NAMES))
+    injection = InjectionPlugin(ManualClock(), diversion=diversion, resolver=Names(NAMES))
     async with Deployment(watch, PUBLIC_ONLY, agent=agent, plugins=[injection]) as deployment:
         await deployment.wecom.send_plaintext(image_callback(host, host), message_id="m-1")
         receipt = await deployment.auditor.receipt_for("m-1")
@@ -79,9 +79,9 @@ async def test_an_address_that_is_not_public_is_never_connected_to(watch: Watch,
 @pytest.mark.parametrize("host", [PUBLIC, "outside.example"])
 async def test_a_public_address_is_connected_to(watch: Watch, host: str) -> None:
     """This setup does notice connections: three attempts each for image and reply."""
-    watch.keep("a URL of WeCom", "canary-code", "canary-media")
+    watch.register("a URL of WeCom", "canary-code", "canary-media")
     diversion = Diversion()
-    injection = InjectionPlugin(HandClock(), diversion=diversion, resolver=Names(NAMES))
+    injection = InjectionPlugin(ManualClock(), diversion=diversion, resolver=Names(NAMES))
     async with Deployment(watch, PUBLIC_ONLY, plugins=[injection]) as deployment:
         await deployment.wecom.send_plaintext(image_callback(host, host), message_id="m-1")
         receipt = await deployment.auditor.receipt_for("m-1")

@@ -69,7 +69,7 @@ async def test_a_gateway_starts_answers_drains_and_exits_0(watch: Watch, tmp_pat
         assert await get(status_port, "/healthz") == (200, '{"status": "ok", "reasons": []}')
         assert await get(status_port, "/readyz") == (200, '{"ready": true, "reasons": []}')
         _, metrics = await get(status_port, "/metrics")
-        watch.shown("/metrics", metrics)
+        watch.record_output("/metrics", metrics)
         assert 'maven_wecom_replies_total{channel="wecom",outcome="delivered",reason="ok"} 2.0' in metrics
         gateway.terminate()
         assert await gateway.exit_code() == 0
@@ -83,7 +83,7 @@ async def test_a_gateway_starts_answers_drains_and_exits_0(watch: Watch, tmp_pat
 async def test_a_gateway_at_debug_level_shows_no_secret(watch: Watch, tmp_path: Path, style: str) -> None:
     """The run includes third-party loggers, a proxy password, an expired media URL and a refused reply."""
     bot = Bot(watch)
-    watch.keep("a proxy password", "canary-password")
+    watch.register("a proxy password", "canary-password")
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(bot.wecom)
         to_port = urlsplit(bot.wecom.base_url).port
@@ -106,7 +106,7 @@ async def test_a_gateway_at_debug_level_shows_no_secret(watch: Watch, tmp_path: 
             await gateway.until("wecom reply not delivered")
             assert (await bot.wecom.request("POST", query="msg_signature=canary", body=b"canary")).status == 400
             for path in ("/metrics", "/healthz", "/readyz"):
-                watch.shown(path, (await get(status_port, path))[1])
+                watch.record_output(path, (await get(status_port, path))[1])
             gateway.terminate()
             assert await gateway.exit_code() == 0
     assert len(gateway.lines) > 20
@@ -146,7 +146,7 @@ async def test_a_gateway_delivers_answers_in_progress_after_sigterm(watch: Watch
 
 async def test_every_problem_of_a_configuration_is_printed_with_exit_code_2(watch: Watch, tmp_path: Path) -> None:
     """Each sentence names its key, and no sentence contains a secret."""
-    watch.keep("a secret", "canary-password", "canary-token", "canary-previous")
+    watch.register("a secret", "canary-password", "canary-token", "canary-previous")
     document = {
         "gateway": {"prot": 1},
         "agent": {"type": "responses"},
@@ -207,7 +207,7 @@ async def test_the_example_configuration_of_the_original_channel_runs(watch: Wat
     """Only the port is changed. Replies to the simulator stay refused, because its address is private."""
     bot = Bot(watch)
     bot.wecom.use_credentials(token=ORIGINAL["token"], encoding_aes_key=ORIGINAL["encodingAESKey"])
-    watch.keep("a secret", ORIGINAL["token"], ORIGINAL["encodingAESKey"])
+    watch.register("a secret", ORIGINAL["token"], ORIGINAL["encodingAESKey"])
     document = {"gateway": {"port": 0}, "channels": {"wecom": ORIGINAL | {"port": 0}}}
     async with bot.wecom, GatewayProcess(watch, tmp_path, document) as gateway:
         await set_callback_url(bot, gateway)

@@ -43,7 +43,7 @@ def test_the_example_configuration_of_the_original_channel_is_valid() -> None:
 
 async def test_a_cron_delivery_to_wecom_is_skipped_logged_and_counted(watch: Watch) -> None:
     """The channel is reactive: without a message of a user there is no reply window."""
-    watch.keep("what a job asks", "write the daily report")
+    watch.register("what a job asks", "write the daily report")
     job = {
         "name": "daily",
         "every": "1s",
@@ -65,7 +65,7 @@ async def test_a_cron_delivery_to_wecom_is_skipped_logged_and_counted(watch: Wat
 
 async def test_the_responses_agent_receives_text_image_file_and_quote(watch: Watch) -> None:
     """All messages of one chat share a session id, and the quoted text is marked as context."""
-    watch.keep("an API key", SECRET)
+    watch.register("an API key", SECRET)
     async with serving() as responses:
         responses.chunks = (sse(delta("a fine "), delta("picture"), COMPLETED),)
         agent = {"type": "responses", "url": responses.url, "model": "maven", "apiKey": SECRET}
@@ -92,7 +92,7 @@ async def test_the_responses_agent_receives_text_image_file_and_quote(watch: Wat
 
 async def test_a_user_is_told_that_the_agent_failed(watch: Watch) -> None:
     """The agent's own error message is not shown."""
-    watch.keep("the words of a failure", "canary-failure")
+    watch.register("the words of a failure", "canary-failure")
     async with serving() as responses:
         responses.json({"error": {"code": "overloaded", "message": "canary-failure"}}, 500)
         agent = {"type": "responses", "url": responses.url, "model": "maven"}

@@ -9,7 +9,7 @@ import pytest
 
 from maven_channel_wecom.simulator.messages import Text
 from tests.e2e.deployment import Deployment
-from tests.e2e.hand_clock import HandClock
+from tests.e2e.manual_clock import ManualClock
 from tests.e2e.recording_agent import RecordingAgent
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ async def test_overflow_continue_uses_spare_windows(watch: Watch) -> None:
     """The spare windows belong to earlier messages of the same user that got a blank answer."""
     words = "".join(f"word-{number:06} " for number in range(4000))
     async with Deployment(
-        watch, {"overflow": "continue"}, agent=LongAnswerAgent(words), clock=HandClock()
+        watch, {"overflow": "continue"}, agent=LongAnswerAgent(words), clock=ManualClock()
     ) as deployment:
         replies = await replies_to_question(watch, deployment, spares=3)
         assert await deployment.metric("reply_truncations_total") == 0
@@ -106,7 +106,7 @@ async def test_overflow_continue_uses_spare_windows(watch: Watch) -> None:
 async def test_a_code_fence_is_closed_and_reopened_between_parts(watch: Watch) -> None:
     """Each part is complete markdown."""
     async with Deployment(
-        watch, {"overflow": "continue"}, agent=LongAnswerAgent(CODE), clock=HandClock()
+        watch, {"overflow": "continue"}, agent=LongAnswerAgent(CODE), clock=ManualClock()
     ) as deployment:
         first, second = await replies_to_question(watch, deployment, spares=1)
     for part in (first, second):
@@ -116,7 +116,7 @@ async def test_a_code_fence_is_closed_and_reopened_between_parts(watch: Watch) -
 
 async def test_overflow_continue_truncates_when_no_window_is_left(watch: Watch) -> None:
     async with Deployment(
-        watch, {"overflow": "continue"}, agent=LongAnswerAgent("x" * 70_000), clock=HandClock()
+        watch, {"overflow": "continue"}, agent=LongAnswerAgent("x" * 70_000), clock=ManualClock()
     ) as deployment:
         first, second = await replies_to_question(watch, deployment, spares=1)
         assert await deployment.metric("reply_truncations_total") == 1

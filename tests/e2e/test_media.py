@@ -17,7 +17,7 @@ from maven_channel_wecom.simulator.messages import File, Image, ImageById, Mixed
 from maven_channel_wecom.simulator.picture import draw_png
 from maven_channel_wecom.telemetry.trail import trail_id
 from tests.e2e.deployment import Deployment
-from tests.e2e.hand_clock import HandClock
+from tests.e2e.manual_clock import ManualClock
 from tests.e2e.recording_agent import RecordingAgent
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ FAILURES: dict[str, tuple[tuple[MediaFault, ...], str]] = {
 class FetchDelay:
     """Plugin that advances the clock before the media of a message are fetched."""
 
-    def __init__(self, clock: HandClock, seconds: float) -> None:
+    def __init__(self, clock: ManualClock, seconds: float) -> None:
         self._clock, self._seconds = clock, seconds
 
     @hookimpl(wrapper=True)
@@ -65,7 +65,7 @@ async def test_an_image_that_cannot_be_fetched_or_decrypted_is_unavailable(
 ) -> None:
     """The agent receives an `unavailable` block, the log a warning, the user an answer."""
     agent = RecordingAgent()
-    async with Deployment(watch, agent=agent, clock=HandClock()) as deployment:
+    async with Deployment(watch, agent=agent, clock=ManualClock()) as deployment:
         message_id = deployment.wecom.new_message_id()
         deployment.wecom.media_faults.add(*faults, message_id=message_id)
         answer = await deployment.ask(Image(PNG), message_id=message_id)
@@ -100,7 +100,7 @@ async def test_media_wait_while_the_media_budget_is_used_up(watch: Watch) -> Non
 
 @pytest.mark.parametrize("fault", [Status(503), ResetBeforeReading(), CutBody()], ids=["busy", "reset", "cut"])
 async def test_a_transient_download_failure_is_retried(watch: Watch, fault: MediaFault) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     async with Deployment(watch, clock=clock) as deployment:
         deployment.wecom.media_faults.add(fault, fault)
         assert await deployment.ask(Image(PNG)) == f"[image image/png, {len(PNG)} bytes]"
@@ -155,7 +155,7 @@ async def test_an_item_with_its_own_key_is_decrypted_with_it(watch: Watch) -> No
     async with Deployment(watch, agent=agent) as deployment:
         deployment.wecom.media_faults.add(WrongKey())
         other_key = bytes(byte ^ 0xFF for byte in deployment.wecom.credentials.key)
-        watch.keep("a media key", base64.b64encode(other_key).decode())
+        watch.register("a media key", base64.b64encode(other_key).decode())
         stored = await deployment.send(File(b"%PDF-1.7\n own key", "own-key.pdf"), message_id="first")
         await stored.reply()
         deployment.wecom.media_faults.add(WrongKey())
@@ -172,14 +172,14 @@ async def test_an_item_with_its_own_key_is_decrypted_with_it(watch: Watch) -> No
 
 async def test_a_stalled_download_ends_when_its_url_expires(watch: Watch) -> None:
     """A URL is valid for five minutes from the callback."""
-    clock = HandClock()
+    clock = ManualClock()
     async with Deployment(watch, clock=clock, plugins=[FetchDelay(clock, 299.8)]) as deployment:
         deployment.wecom.media_faults.add(Stall())
         assert await deployment.ask(Image(PNG)) == "[image unavailable: timeout]"
 
 
 async def test_an_expired_url_is_not_requested(watch: Watch) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     async with Deployment(watch, clock=clock, plugins=[FetchDelay(clock, 301)]) as deployment:
         assert await deployment.ask(Image(PNG)) == "[image unavailable: expired]"
         assert deployment.wecom.recorded.media_requests == {}

@@ -20,7 +20,7 @@ from maven_channel_wecom.simulator.faults import (
 from maven_channel_wecom.simulator.messages import Text
 from maven_channel_wecom.telemetry.trail import trail_id
 from tests.e2e.deployment import Deployment
-from tests.e2e.hand_clock import HandClock
+from tests.e2e.manual_clock import ManualClock
 from tests.e2e.recording_agent import RecordingAgent
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ UNKNOWN: dict[str, tuple[Fault, str]] = {
 @pytest.mark.parametrize(("fault", "reason"), TRANSIENT.values(), ids=list(TRANSIENT))
 async def test_a_transient_failure_is_retried_until_the_third_attempt(watch: Watch, fault: Fault, reason: str) -> None:
     """The retry delays grow, and only one reply becomes visible."""
-    clock = HandClock()
+    clock = ManualClock()
     async with Deployment(watch, clock=clock) as deployment:
         deployment.wecom.reply_faults.add(fault, fault)
         sent = await deployment.send(Text("are you there?"))
@@ -79,7 +79,7 @@ async def test_after_three_transient_failures_the_reply_is_undeliverable_and_its
     watch: Watch, fault: Fault, reason: str
 ) -> None:
     """The reply cannot have arrived, so a later reply may use the window."""
-    async with Deployment(watch, clock=HandClock()) as deployment:
+    async with Deployment(watch, clock=ManualClock()) as deployment:
         deployment.wecom.reply_faults.add(fault, fault, fault)
         sent = await deployment.send(Text("are you there?"))
         receipt = await deployment.auditor.receipt_for(sent.message_id)
@@ -90,7 +90,7 @@ async def test_after_three_transient_failures_the_reply_is_undeliverable_and_its
 
 @pytest.mark.parametrize(("fault", "reason"), REFUSED.values(), ids=list(REFUSED))
 async def test_a_refused_reply_is_not_retried_and_spends_its_window(watch: Watch, fault: Fault, reason: str) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     async with Deployment(watch, clock=clock) as deployment:
         deployment.wecom.reply_faults.add(fault)
         sent = await deployment.send(Text("are you there?"))
@@ -107,7 +107,7 @@ async def test_a_reply_without_a_readable_response_is_unknown_and_not_retried(
     watch: Watch, fault: Fault, reason: str
 ) -> None:
     """A retry could deliver the reply twice."""
-    async with Deployment(watch, clock=HandClock()) as deployment:
+    async with Deployment(watch, clock=ManualClock()) as deployment:
         deployment.wecom.reply_faults.add(fault)
         sent = await deployment.send(Text("are you there?"))
         receipt = await deployment.auditor.receipt_for(sent.message_id)
@@ -119,7 +119,7 @@ async def test_a_reply_without_a_readable_response_is_unknown_and_not_retried(
 
 async def test_a_reply_without_a_response_in_time_is_unknown(watch: Watch) -> None:
     """The timeout of the POST is shortened to the end of the reply window."""
-    clock = HandClock()
+    clock = ManualClock()
 
     def reply(message: InboundMessage) -> str:
         clock.pass_seconds(3589.7)
@@ -135,7 +135,7 @@ async def test_a_reply_without_a_response_in_time_is_unknown(watch: Watch) -> No
 
 async def test_no_attempt_begins_after_the_end_of_the_reply_window(watch: Watch) -> None:
     """With one second left there is no retry after a delay of two seconds."""
-    clock = HandClock()
+    clock = ManualClock()
 
     def reply(message: InboundMessage) -> str:
         clock.pass_seconds(3588.5)
@@ -160,8 +160,8 @@ async def test_a_failed_connection_is_retried_until_the_third_attempt(watch: Wat
             "response_url": f"http://127.0.0.1:{port}/cgi-bin/aibot/response?response_code=canary-code",
             "text": {"content": "no server listens there"},
         }
-        watch.keep("a response code", "canary-code", "no server listens there")
-        clock = HandClock()
+        watch.register("a response code", "canary-code", "no server listens there")
+        clock = ManualClock()
         async with Deployment(watch, clock=clock) as deployment:
             await deployment.wecom.send_plaintext(json.dumps(callback).encode(), message_id="m-1")
             receipt = await deployment.auditor.receipt_for("m-1")
@@ -197,7 +197,7 @@ async def test_an_errcode_is_logged_with_its_meaning(watch: Watch) -> None:
 
 
 async def test_a_failed_delivery_does_not_affect_the_next_reply(watch: Watch) -> None:
-    async with Deployment(watch, clock=HandClock()) as deployment:
+    async with Deployment(watch, clock=ManualClock()) as deployment:
         deployment.wecom.reply_faults.add(Status(404), ResetAfterReading(), HtmlPage())
         for words in ("lost the first", "lost the second", "lost the third"):
             sent = await deployment.send(Text(words))

@@ -1,4 +1,4 @@
-"""Tests that replies and media go deployment_behind a proxy of every scheme, and never around it."""
+"""Tests that replies and media go through a proxy of every scheme, and never around it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from maven_channel_wecom.simulator.messages import Image, Text
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.deployment import Bot, Deployment
-from tests.e2e.hand_clock import HandClock
 from tests.e2e.injection import InjectionPlugin
+from tests.e2e.manual_clock import ManualClock
 from tests.fakes.certificates import Authority
 from tests.fakes.proxies import HttpProxy, SocksProxy
 
@@ -44,8 +44,8 @@ def proxy_for(scheme: str, authority: Authority, *, to_port: int | None) -> Http
 @asynccontextmanager
 async def deployment_behind(watch: Watch, url: str, authority: Authority, bot: Bot) -> AsyncIterator[Deployment]:
     """Run a deployment behind a proxy, with a manual clock and a TLS context that trusts `authority`."""
-    watch.keep("a proxy password", PASSWORD, USER)
-    injection = InjectionPlugin(HandClock(), tls=authority.trust)
+    watch.register("a proxy password", PASSWORD, USER)
+    injection = InjectionPlugin(ManualClock(), tls=authority.trust)
     async with Deployment(watch, {"proxy": url}, plugins=[injection], bot=bot) as deployment:
         yield deployment
 
@@ -97,7 +97,7 @@ async def test_a_proxy_that_rejects_the_password_is_not_bypassed(
     async with bot.wecom:
         port = int(bot.wecom.base_url.rsplit(":", 1)[1])
         async with proxy_for(scheme, authority, to_port=port) as proxy:
-            watch.keep("a proxy password", "another-password-4711")
+            watch.register("a proxy password", "another-password-4711")
             url = f"{scheme}://{USER}:another-password-4711@127.0.0.1:{proxy.port}"
             async with deployment_behind(watch, url, authority, bot) as deployment:
                 sent = await deployment.send(Text("are you there?"))
@@ -107,7 +107,7 @@ async def test_a_proxy_that_rejects_the_password_is_not_bypassed(
 
 
 async def test_the_installed_channel_uses_the_configured_proxy(watch: Watch) -> None:
-    watch.keep("a proxy password", PASSWORD, USER)
+    watch.register("a proxy password", PASSWORD, USER)
     bot = Bot(watch)
     async with bot.wecom:
         port = int(bot.wecom.base_url.rsplit(":", 1)[1])

@@ -19,7 +19,7 @@ OTHER_CARD = "5500-0000-0000-0004"
 
 
 async def test_a_card_number_does_not_reach_the_agent(watch: Watch) -> None:
-    watch.keep("a card number", CARD)
+    watch.register("a card number", CARD)
     agent = RecordingAgent(lambda _message: "thank you for that")
     async with Deployment(watch, agent=agent, plugins=[Redactor()]) as deployment:
         await deployment.ask(f"my card is {CARD}, charge it")
@@ -39,7 +39,7 @@ async def test_every_text_block_is_redacted_and_images_are_kept(watch: Watch) ->
 
 
 async def test_a_card_number_in_an_answer_does_not_reach_the_user(watch: Watch) -> None:
-    watch.keep("a card number", OTHER_CARD)
+    watch.register("a card number", OTHER_CARD)
     agent = RecordingAgent(lambda _message: f"we have {OTHER_CARD} on file, and {CARD}")
     async with Deployment(watch, agent=agent, plugins=[Redactor()]) as deployment:
         sent = await deployment.send(Text("which cards do you know?"))

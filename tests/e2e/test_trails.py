@@ -54,8 +54,8 @@ async def test_every_log_line_of_a_message_carries_its_trail(watch: Watch) -> No
 
 
 async def test_the_log_names_neither_users_nor_groups(watch: Watch) -> None:
-    watch.keep("a user", "user-canary")
-    watch.keep("a group", "group-canary")
+    watch.register("a user", "user-canary")
+    watch.register("a group", "group-canary")
     async with Deployment(watch, {"allowGroups": ["another"]}) as deployment:
         await deployment.send(Text("a word of its own"), user="user-canary", group="group-canary")
         await deployment.ask("another word of its own", user="user-canary")

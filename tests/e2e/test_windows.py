@@ -9,7 +9,7 @@ import pytest
 
 from maven_channel_wecom.simulator.messages import CardClick, Text
 from tests.e2e.deployment import Deployment
-from tests.e2e.hand_clock import HandClock
+from tests.e2e.manual_clock import ManualClock
 from tests.e2e.recording_agent import RecordingAgent
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def test_two_users_in_one_group_get_their_own_answers(watch: Watch) -> Non
 
 async def test_an_answer_after_59_minutes_uses_the_window_of_its_question(watch: Watch) -> None:
     """Other questions are asked and answered in the same group in between."""
-    clock = HandClock()
+    clock = ManualClock()
     agent = RecordingAgent()
     gate = agent.hold("a question of an hour")
     async with Deployment(watch, agent=agent, clock=clock) as deployment:
@@ -52,7 +52,7 @@ async def test_an_answer_after_59_minutes_uses_the_window_of_its_question(watch:
 
 
 async def test_an_answer_after_the_reply_window_has_expired_is_not_sent(watch: Watch) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     agent = RecordingAgent()
     gate = agent.hold("a question of two hours")
     async with Deployment(watch, agent=agent, clock=clock) as deployment:
@@ -88,7 +88,7 @@ async def test_only_one_of_several_concurrent_answers_is_sent(watch: Watch) -> N
 
 
 async def test_without_reply_to_the_newest_open_window_of_the_chat_is_used(watch: Watch) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     agent = RecordingAgent(lambda _message: "")
     async with Deployment(watch, agent=agent, clock=clock) as deployment:
         older = await deployment.send(Text("the older message"))

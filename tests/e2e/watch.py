@@ -30,7 +30,7 @@ class Watch(logging.Handler):
         self.undocumented: set[str] = set()
         self._logged: list[tuple[str, Mapping[str, object]]] = []
         self.canaries: dict[str, str] = dict.fromkeys(_URL_PARTS, "a URL of WeCom")
-        self._shown: list[tuple[str, str]] = []
+        self._output: list[tuple[str, str]] = []
         self._waiting: list[tuple[str, asyncio.Event]] = []
         self._json = JsonLines()
         self._plain = logging.Formatter()
@@ -41,40 +41,40 @@ class Watch(logging.Handler):
         self.lines.append(line)
         if record.exc_info:
             self.tracebacks.append(line)
-        self.shown("a log line", line)
-        self.shown("a log line", self._json.format(record))
+        self.record_output("a log line", line)
+        self.record_output("a log line", self._json.format(record))
         if (record.name or "").startswith("maven_channel_wecom.") and (found := difference(record, _DOCUMENTED)):
             self.undocumented.add(found)
         # Another host may use Python's own formatter, which prints the text of a logged exception.
         if not record.name.startswith(_HOST_LOGGER):
-            self.shown("a log line of another host", self._plain.format(record))
+            self.record_output("a log line of another host", self._plain.format(record))
         event = record.getMessage()
         self._logged.append((event, getattr(record, "fields", {})))
         for awaited, logged in self._waiting:
             if awaited == event:
                 logged.set()
 
-    def keep(self, kind: str, *canaries: str) -> None:
+    def register(self, kind: str, *canaries: str) -> None:
         """Register texts that must not be shown anywhere; the first 40 characters of a long one count as well."""
         for canary in filter(None, map(str.strip, canaries)):
             self.canaries[canary] = kind
             self.canaries[canary[:_BEGINNING_CHARACTERS]] = kind
 
-    def shown(self, where: str, text: str) -> None:
+    def record_output(self, where: str, text: str) -> None:
         """Record a text that was shown, and where."""
-        self._shown.append((where, text))
+        self._output.append((where, text))
 
     @property
-    def shown_so_far(self) -> list[tuple[str, str]]:
+    def recorded_output(self) -> list[tuple[str, str]]:
         """Each place with the text that was shown there, in order."""
-        return self._shown
+        return self._output
 
     def leaks(self) -> list[str]:
         """Return the kind and place of every canary that was shown, without the canary itself."""
-        everything = "\n".join(text for _, text in self._shown)
+        everything = "\n".join(text for _, text in self._output)
         found = {canary: kind for canary, kind in self.canaries.items() if canary in everything}
         return sorted(
-            {f"{kind} in {where}" for canary, kind in found.items() for where, text in self._shown if canary in text}
+            {f"{kind} in {where}" for canary, kind in found.items() for where, text in self._output if canary in text}
         )
 
     def logged(self, event: str) -> list[Mapping[str, object]]:

@@ -53,7 +53,7 @@ class FaultProxy:
     def address(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
-    def lose(self, answers: int, *, to: bytes, silently: bool = False) -> None:
+    def drop(self, answers: int, *, to: bytes, silently: bool = False) -> None:
         """Lose the next answers to requests that contain `to`, which do reach the server. Hang up unless `silently`."""
         self._answers_to_lose, self._lost_request_part, self._silently = answers, to, silently
 

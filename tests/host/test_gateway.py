@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.suite_watch import shown
+from tests.suite_watch import record_output
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -56,7 +56,7 @@ async def run(command: list[str], path: Path, **environment: str) -> tuple[int |
     async with started(command, path, **environment) as process, asyncio.timeout(30):
         out, err = await process.communicate()
     assert out == b""
-    return process.returncode, shown("the log of a gateway", err.decode())
+    return process.returncode, record_output("the log of a gateway", err.decode())
 
 
 def written(folder: Path, document: object) -> Path:

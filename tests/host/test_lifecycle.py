@@ -19,7 +19,7 @@ from maven_channel_wecom.host.schedules import Interval
 from maven_channel_wecom.host.status_server import StatusServerError
 from tests.host.fake_channel import FakePlugin, manager_with, message
 from tests.host.fake_responses import COMPLETED, delta, serving, sse
-from tests.suite_watch import shown
+from tests.suite_watch import record_output
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ async def running(plugin: FakePlugin, settings: Configuration | None = None) -> 
 async def get(host: Host, path: str) -> tuple[int, str]:
     url = f"http://127.0.0.1:{host.port}{path}"
     async with aiohttp.ClientSession() as session, session.get(url) as response:
-        return response.status, shown(path, await response.text())
+        return response.status, record_output(path, await response.text())
 
 
 async def test_a_host_answers_messages_and_stops_its_channels() -> None:

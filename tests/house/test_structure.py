@@ -43,29 +43,10 @@ LONG: dict[str, str] = {}
 """Files longer than MAX_CODE_LINES, each with the reason."""
 
 SAME_NAME = {
-    "Answer": "the answer to a URL check in the doctor, and the answer to a callback in the server",
     "Mixed": "WeCom's word, for the message that is read and for the one that the simulator builds",
     "Text": "WeCom's word, for the message that is read and for the one that the simulator builds",
 }
 """Names of classes and public constants that two modules may share, each with the reason."""
-
-TESTED_ELSEWHERE = {
-    "doctor/proxy_probe.py": "tests/doctor/test_checks.py: the checks judge what it reads",
-    "errors.py": "each error is tested where it is raised",
-    "host/agents/agent.py": "a protocol, and sentences that tests/host/test_bus.py expects",
-    "host/agents/failures.py": "tests/host/agents/test_responses.py, where an agent fails in each of these ways",
-    "host/agents/responses_answer.py": "tests/host/agents/test_responses.py, with answers from a fake agent",
-    "host/agents/responses_request.py": "tests/host/agents/test_responses.py, with requests to a fake agent",
-    "host/process_metrics.py": "tests/host/test_status_server.py, which serves them",
-    "plugin.py": "tests/test_channel.py and tests/e2e, which call the hooks as a host does",
-    "simulator/demo_gateway.py": "tests/simulator/test_demo.py",
-    "simulator/demo_scenes.py": "tests/simulator/test_demo.py",
-    "simulator/media.py": "tests/simulator/test_wecom.py: the simulator is tested as one program",
-    "simulator/media_faults.py": "tests/simulator/test_faults.py",
-    "simulator/replies.py": "tests/simulator/test_wecom.py: the simulator is tested as one program",
-    "state/redis/scripts.py": "tests/state/redis/test_store.py: every script is one operation of the store",
-}
-"""Modules without a test file of the same name, each with where it is tested or why it is not."""
 
 
 def test_a_file_has_one_subject() -> None:
@@ -91,7 +72,7 @@ def test_every_module_with_behavior_has_a_test_file_of_its_name() -> None:
     missing = [
         f"tests/{mirror(path)}"
         for path, source in sources().items()
-        if behaves(source) and path not in TESTED_ELSEWHERE and not (TESTS / mirror(path)).exists()
+        if behaves(source) and not (TESTS / mirror(path)).exists()
     ]
     assert missing == []
 
@@ -103,7 +84,6 @@ def test_every_listed_exception_is_still_needed() -> None:
         "TWO_PARTS": [path for path in TWO_PARTS if len(long_parts(texts.get(path, ""))) < 2],
         "LONG": [path for path in LONG if code_lines(texts.get(path, "")) <= MAX_CODE_LINES],
         "SAME_NAME": [name for name in SAME_NAME if names.count(name) < 2],
-        "TESTED_ELSEWHERE": [path for path in TESTED_ELSEWHERE if path not in texts or (TESTS / mirror(path)).exists()],
     }
     assert {name: each for name, each in left_over.items() if each} == {}
 

@@ -1,4 +1,4 @@
-"""Which callbacks open a reply window, and for how long."""
+"""Reply windows: which callbacks open one, its limits, and its chat key."""
 
 import pytest
 

@@ -17,7 +17,7 @@ from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.demo_gateway import free_port
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 from tests.soak.agent import counting_agent
-from tests.suite_watch import new_encoding_aes_key, new_token, shown
+from tests.suite_watch import new_encoding_aes_key, new_token, record_output
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -123,7 +123,7 @@ class Gateway:
         return code
 
     def _check_log(self) -> None:
-        shown("the log of a gateway", self.log.read_text(encoding="utf-8"))
+        record_output("the log of a gateway", self.log.read_text(encoding="utf-8"))
 
     def resident_bytes(self) -> int:
         """Return the resident memory of the process."""
@@ -139,7 +139,7 @@ class Gateway:
     async def metrics(self) -> str:
         """Return the text of `/metrics`."""
         async with aiohttp.ClientSession() as session, session.get(f"{self.status_url}/metrics") as response:
-            return shown("/metrics", await response.text())
+            return record_output("/metrics", await response.text())
 
     async def _answers_with(self, session: aiohttp.ClientSession, status: int) -> bool:
         try:

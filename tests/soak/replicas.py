@@ -166,7 +166,7 @@ async def drop_redis_answers(replicas: Replicas, proxy: FaultProxy, *, answers: 
     """Drop the answers of about `answers` Redis scripts that were executed."""
     async with Traffic(replicas.wecom, replicas.urls, per_second=_MESSAGES_PER_SECOND):
         for _ in range(answers):
-            proxy.lose(1, to=b"EVALSHA")
+            proxy.drop(1, to=b"EVALSHA")
             # Without this delay no answer of Redis would get through in between.
             await asyncio.sleep(0.1)
     return await tally(replicas.wecom, within_seconds=_REPLY_WAIT_SECONDS)

@@ -201,7 +201,7 @@ async def test_a_backlog_is_taken_over_in_portions_oldest_first(restarts: Restar
     for number in range(5):
         await admit(state, f"m{number}", NOW + number)
     state = await restarts.open()
-    portions = [await state.take_over(LATER, most=2) for _ in range(4)]
+    portions = [await state.take_over(LATER, limit=2) for _ in range(4)]
     assert [[callback.message_id for callback in portion] for portion in portions] == [
         ["m0", "m1"],
         ["m2", "m3"],

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from maven_channel_wecom import errors
 from maven_channel_wecom.telemetry import events
 from maven_channel_wecom.telemetry.telemetry import Telemetry
-from tests.suite_watch import shown
+from tests.suite_watch import record_output
 from tests.telemetry.samples import SAMPLES, event
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Channel:
 
 def series(registry: CollectorRegistry) -> list[str]:
     """Return the lines of a scrape without the `_created` series, which the embedded host does not expose."""
-    lines = shown("/metrics", generate_latest(registry).decode()).splitlines()
+    lines = record_output("/metrics", generate_latest(registry).decode()).splitlines()
     return [line for line in lines if not line.startswith("#") and "_created{" not in line]
 
 

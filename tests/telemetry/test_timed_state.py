@@ -25,7 +25,7 @@ OPERATIONS: dict[StateOperation, tuple[Callable[[StateStore], Awaitable[object]]
     "admit": (lambda state: state.admit(BATCH, 1_000.0), [True, False]),
     "release": (lambda state: state.release("m1", 1_001.0), None),
     "finish": (lambda state: state.finish("m1", 1_002.0), None),
-    "take_over": (lambda state: state.take_over(1_003.0, most=7), [CALLBACK]),
+    "take_over": (lambda state: state.take_over(1_003.0, limit=7), [CALLBACK]),
     "claim_window": (lambda state: state.claim_window(["single:alice"], "m1", 1_004.0, spare_of="bob"), WINDOW),
     "spend_window": (lambda state: state.spend_window(WINDOW, 1_005.0), None),
     "restore_window": (lambda state: state.restore_window(WINDOW, 1_006.0), None),
@@ -54,8 +54,8 @@ class SlowState:
     async def finish(self, message_id: str, now: float) -> None:
         await self._call(message_id, now)
 
-    async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:
-        await self._call(now, most)
+    async def take_over(self, now: float, *, limit: int = 1_000) -> list[StoredCallback]:
+        await self._call(now, limit)
         return [CALLBACK]
 
     async def claim_window(

@@ -151,12 +151,12 @@ class RedisStateStore(StateStore):
         if token is not None:
             await self.deferred.apply(_Update("finish", token, message_id, now))
 
-    async def take_over(self, now: float, *, most: int = 1_000) -> list[StoredCallback]:
+    async def take_over(self, now: float, *, limit: int = 1_000) -> list[StoredCallback]:
         # First of all, this replica confirms the messages it has in progress, and gives up those it does not have.
         await self.heartbeat()
         await self.deferred.flush()
         token, self._lost_take_over = self._lost_take_over or self._new_token(), None
-        limits = (self._silent_ms, min(most, _MAX_TAKE_OVER))
+        limits = (self._silent_ms, min(limit, _MAX_TAKE_OVER))
         try:
             found = await self._run(scripts.TAKE_OVER, self._replica, token, *limits, now, now + CLAIM_SECONDS)
         except (StateUnavailable, asyncio.CancelledError):

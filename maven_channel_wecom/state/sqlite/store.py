@@ -71,9 +71,9 @@ class SqliteStateStore(StateStore):
         self,
         now: float,  # noqa: ARG002 - no other process has messages while this one owns the file
         *,
-        most: int = 1_000,
+        limit: int = 1_000,
     ) -> list[StoredCallback]:
-        taken, self._without_owner = self._without_owner[:most], self._without_owner[most:]
+        taken, self._without_owner = self._without_owner[:limit], self._without_owner[limit:]
         return taken
 
     async def claim_window(

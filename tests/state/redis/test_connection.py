@@ -60,9 +60,9 @@ async def test_a_command_whose_answer_was_lost_is_sent_a_second_time(
     connection: RedisConnection, proxy: FaultProxy
 ) -> None:
     await connection.command("ECHO", "warm")
-    proxy.lose(1, to=b"counter")
+    proxy.drop(1, to=b"counter")
     assert await connection.command("INCR", "counter") == 2
-    proxy.lose(3, to=b"counter")
+    proxy.drop(3, to=b"counter")
     with pytest.raises(StateUnavailable, match="cannot be reached"):
         await connection.command("INCR", "counter")
     assert proxy.lost == 3
@@ -74,7 +74,7 @@ async def test_connections_that_fail_together_count_as_one_failure(
 ) -> None:
     for _ in range(5):
         await asyncio.gather(*(connection.command("ECHO", "open") for _ in range(3 * CONNECTIONS)))
-        proxy.lose(CONNECTIONS, to=b"lost")
+        proxy.drop(CONNECTIONS, to=b"lost")
         answers = await asyncio.gather(*(connection.command("ECHO", "lost") for _ in range(CONNECTIONS)))
         assert answers == [b"lost"] * CONNECTIONS
         assert connection.last_failure is None

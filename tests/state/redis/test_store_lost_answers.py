@@ -57,7 +57,7 @@ async def near(opened: Replicas, server: RedisServer) -> RedisStateStore:
 async def test_an_admission_whose_answer_was_lost_once_succeeds(far: RedisStateStore, proxy: FaultProxy) -> None:
     """The script is sent again and recognizes its own claim, so the message is not taken for a duplicate."""
     for number, silently in enumerate([False, True]):
-        proxy.lose(1, to=f"m{number}".encode(), silently=silently)
+        proxy.drop(1, to=f"m{number}".encode(), silently=silently)
         assert await admit(far, f"m{number}")
         assert not await admit(far, f"m{number}")
     assert proxy.lost == 2
@@ -67,7 +67,7 @@ async def test_a_message_whose_admission_failed_because_answers_were_lost_is_tak
     far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
     """The callback was answered 503, but Redis has stored it, so repeats are duplicates for all replicas."""
-    proxy.lose(2, to=b"m1")
+    proxy.drop(2, to=b"m1")
     with pytest.raises(StateUnavailable):
         await admit(far, "m1")
     assert not await admit(far, "m1")
@@ -80,7 +80,7 @@ async def test_a_message_whose_admission_failed_because_answers_were_lost_is_tak
 async def test_a_message_whose_admission_failed_before_a_crash_is_taken_over(
     server: RedisServer, far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
-    proxy.lose(2, to=b"m1")
+    proxy.drop(2, to=b"m1")
     with pytest.raises(StateUnavailable):
         await admit(far, "m1")
     await crash_redis_store(far)
@@ -96,7 +96,7 @@ async def test_a_claim_of_a_cancelled_caller_is_undone_before_the_next_claim(
 ) -> None:
     """A host may cancel a reply and send another one immediately, with or without a message id."""
     assert await admit(far, "m1")
-    proxy.lose(1, to=CLAIM_WINDOW.sha.encode(), silently=True)
+    proxy.drop(1, to=CLAIM_WINDOW.sha.encode(), silently=True)
     claiming = asyncio.create_task(far.claim_window([CHAT], reply_to, NOW))
     while not proxy.lost:  # noqa: ASYNC110 - there is no notification
         await asyncio.sleep(0)
@@ -112,7 +112,7 @@ async def test_a_claim_of_a_cancelled_caller_is_undone_for_other_replicas(
     far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
     assert await admit(far, "m1")
-    proxy.lose(1, to=CLAIM_WINDOW.sha.encode(), silently=True)
+    proxy.drop(1, to=CLAIM_WINDOW.sha.encode(), silently=True)
     claiming = asyncio.create_task(far.claim_window([CHAT], "m1", NOW))
     while not proxy.lost:  # noqa: ASYNC110 - there is no notification
         await asyncio.sleep(0)
@@ -174,7 +174,7 @@ async def test_each_message_has_exactly_one_owner_despite_many_lost_answers(
         # A heartbeat in between keeps the circuit breaker closed.
         await far.heartbeat()
         # After one lost answer the retry admits it. After two it is answered 503 and repeated to either replica.
-        proxy.lose(1 + number % 2, to=message_id.encode())
+        proxy.drop(1 + number % 2, to=message_id.encode())
         for store in (far, far if number % 4 == 1 else near):
             try:
                 if await admit(store, message_id):
@@ -195,9 +195,9 @@ async def test_each_message_has_exactly_one_owner_despite_many_lost_answers(
 async def test_a_claim_whose_answer_was_lost_once_gets_the_same_window(far: RedisStateStore, proxy: FaultProxy) -> None:
     for number in range(3):
         await admit(far, f"m{number}")
-    proxy.lose(1, to=CLAIM_WINDOW.sha.encode())
+    proxy.drop(1, to=CLAIM_WINDOW.sha.encode())
     await claim(far, "m0")
-    proxy.lose(1, to=CLAIM_WINDOW.sha.encode())
+    proxy.drop(1, to=CLAIM_WINDOW.sha.encode())
     newest = await far.claim_window([CHAT], None, NOW)
     assert newest is not None
     assert proxy.lost == 2
@@ -208,7 +208,7 @@ async def test_a_window_whose_claim_failed_because_answers_were_lost_is_claimed_
     far: RedisStateStore, proxy: FaultProxy
 ) -> None:
     await admit(far, "m1")
-    proxy.lose(2, to=CLAIM_WINDOW.sha.encode())
+    proxy.drop(2, to=CLAIM_WINDOW.sha.encode())
     with pytest.raises(StateUnavailable):
         await far.claim_window([CHAT], "m1", NOW)
     claimed = await asyncio.gather(*(far.claim_window([CHAT], "m1", NOW) for _ in range(5)))
@@ -222,7 +222,7 @@ async def test_after_a_failed_claim_the_window_of_a_finished_message_is_claimed_
     """Hosts may finish a message and answer it later. No key may expire while such an answer waits for Redis."""
     await admit(far, "m1")
     await far.finish("m1", NOW)
-    proxy.lose(2, to=CLAIM_WINDOW.sha.encode())
+    proxy.drop(2, to=CLAIM_WINDOW.sha.encode())
     with pytest.raises(StateUnavailable):
         await far.claim_window([CHAT], reply_to, NOW)
     assert proxy.lost == 2
@@ -241,11 +241,11 @@ async def test_updates_whose_answers_were_lost_are_applied_once(
     for message_id in ("spent", "restored"):
         claimed = await far.claim_window([CHAT], message_id, NOW)
         assert claimed is not None
-        proxy.lose(1, to=APPLY_UPDATES.sha.encode())
+        proxy.drop(1, to=APPLY_UPDATES.sha.encode())
         await (far.spend_window if message_id == "spent" else far.restore_window)(claimed, NOW)
-        proxy.lose(1, to=APPLY_UPDATES.sha.encode())
+        proxy.drop(1, to=APPLY_UPDATES.sha.encode())
         await far.finish(message_id, NOW)
-    proxy.lose(1, to=APPLY_UPDATES.sha.encode())
+    proxy.drop(1, to=APPLY_UPDATES.sha.encode())
     await far.release("released", NOW)
     assert proxy.lost == 5
     assert await near.claim_window([CHAT], "spent", NOW) is None
@@ -289,7 +289,7 @@ async def test_a_batch_whose_answer_was_lost_once_has_the_same_results(
     far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
     await admit(near, "m1")
-    proxy.lose(1, to=b"m2")
+    proxy.drop(1, to=b"m2")
     batch = [admission(message_id) for message_id in ("m0", "m1", "m2", "m0")]
     assert await far.admit(batch, NOW) == [True, False, True, False]
     assert proxy.lost == 1
@@ -298,7 +298,7 @@ async def test_a_batch_whose_answer_was_lost_once_has_the_same_results(
 async def test_a_batch_whose_admission_failed_because_answers_were_lost_is_taken_over_as_a_whole(
     far: RedisStateStore, proxy: FaultProxy
 ) -> None:
-    proxy.lose(2, to=b"m2")
+    proxy.drop(2, to=b"m2")
     with pytest.raises(StateUnavailable):
         await far.admit([admission(f"m{number}") for number in range(5)], NOW)
     assert {callback.message_id for callback in await far.take_over(NOW)} == {f"m{number}" for number in range(5)}

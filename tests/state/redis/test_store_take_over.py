@@ -188,7 +188,7 @@ async def test_a_take_over_that_failed_because_answers_were_lost_is_repeated_by_
         assert await dead.claim_window([CHAT], "m0", NOW) is not None
         await crash_redis_store(dead)
         await let_replicas_be_silent(server, seconds=SILENCE)
-        proxy.lose(2, to=TAKE_OVER.sha.encode())
+        proxy.drop(2, to=TAKE_OVER.sha.encode())
         with pytest.raises(StateUnavailable):
             await far.take_over(NOW)
         assert proxy.lost == 2
@@ -204,7 +204,7 @@ async def test_a_take_over_whose_answer_was_lost_once_succeeds(server: RedisServ
         dead, far = [await opened.open(address) for address in (server.address(), proxy.address())]
         await admit(dead, "m1")
         await dead.close()
-        proxy.lose(1, to=TAKE_OVER.sha.encode())
+        proxy.drop(1, to=TAKE_OVER.sha.encode())
         assert await far.take_over(NOW) == [stored("m1")]
         assert proxy.lost == 1
         await far.close()

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 
-class HandClock:
+class ManualClock:
     """Manual clock of a channel and the simulated WeCom. A sleep advances it at once; `slept` has each duration."""
 
     def __init__(self) -> None:
