@@ -43,10 +43,10 @@ def inside() -> Dashboard:
         "Maven WeCom / Inside",
         "What the gateway holds, waits for and runs on. The dashboard Overview shows whether users are served.",
         {
-            "Messages in hand": _messages(),
+            "Messages in progress": _messages(),
             "Media": _media(),
             "State": _state(),
-            "The way in": _way_in(),
+            "Callback port": _way_in(),
             "Process": _process(),
         },
     )
@@ -71,7 +71,7 @@ def _messages() -> list[StatPanel | TimeSeriesPanel]:
             span=6,
         ),
         series(
-            "Oldest message in hand",
+            "Oldest message in progress",
             "A sawtooth is normal; a steady rise is a hanging turn. The line is the threshold of WeComMessagesStuck.",
             {_EACH: f"maven_wecom_inbox_oldest_seconds{{{SELECTED}}}"},
             SECONDS,
@@ -102,7 +102,7 @@ def _messages() -> list[StatPanel | TimeSeriesPanel]:
             span=8,
         ),
         series(
-            "What became of messages",
+            "Messages by outcome",
             "How messages ended. failed: the host or a plugin raised an error, which the log names.",
             {"{{outcome}}": per_minute("maven_wecom_inbound_messages_total", "outcome")},
             PER_MINUTE,
@@ -122,7 +122,7 @@ def _media() -> list[StatPanel | TimeSeriesPanel]:
             no_data="no pictures, no files",
         ),
         series(
-            "Time to fetch and open",
+            "Time to download and decrypt",
             "How long media items take. Their URLs expire after five minutes.",
             quantiles("maven_wecom_media_fetch_seconds"),
             SECONDS,
@@ -148,14 +148,14 @@ def _state() -> list[StatPanel | TimeSeriesPanel]:
             height=HIGH,
         ),
         series(
-            "Time of a step, 99 % are faster",
+            "Duration of state operations, p99",
             "Duration of each operation. Every acknowledgement waits for admit, which times out after 3 s with a 503.",
             {"{{operation}}": quantile(0.99, "maven_wecom_state_seconds", "operation")},
             SECONDS,
             span=7,
         ),
         series(
-            "Steps",
+            "State operations",
             "Operations of the state.",
             {"{{operation}}": per_minute("maven_wecom_state_seconds_count", "operation")},
             PER_MINUTE,
@@ -163,7 +163,7 @@ def _state() -> list[StatPanel | TimeSeriesPanel]:
             span=7,
         ),
         series(
-            "Steps refused",
+            "Failed state operations",
             "state: it is unavailable. state_full: it is full. docs/state.md says what to do about each backend.",
             {
                 "{{operation}}: {{reason}}": not_zero(
@@ -216,7 +216,7 @@ def _way_in() -> list[StatPanel | TimeSeriesPanel]:
             span=12,
         ),
         series(
-            "Log lines left out",
+            "Log lines suppressed",
             "The rate of log lines that outsiders can cause is limited. The next line of a kind says how many were "
             "omitted.",
             {"{{channel}}": per_minute("maven_wecom_log_lines_suppressed_total", "channel")},
@@ -232,7 +232,7 @@ def _process() -> list[StatPanel | TimeSeriesPanel]:
     each = "{{instance}}"
     return [
         series(
-            "Event loop, late",
+            "Event loop lag",
             f"Share of measurements in which the loop was more than {LAG_SECONDS:g} s late. The line is the threshold "
             "of WeComLoopLagging: some code computes for too long or blocks.",
             {
@@ -243,13 +243,13 @@ def _process() -> list[StatPanel | TimeSeriesPanel]:
             limit=LAG_SHARE,
         ),
         series(
-            "Event loop, how late",
+            "Event loop lag, distribution",
             "How long every callback waits before it is processed.",
             quantiles(lag),
             SECONDS,
         ),
         series(
-            "Processor",
+            "CPU",
             "CPU use. 1 is one core, which is about the most that one process uses.",
             {each: f"rate(process_cpu_seconds_total{{{PROCESS}}}[{INTERVAL}]) {OF_SELECTED}"},
             COUNT,
@@ -281,7 +281,7 @@ def _process() -> list[StatPanel | TimeSeriesPanel]:
             span=6,
         ),
         stat(
-            "Up for",
+            "Uptime",
             "Time since the most recent start of any process.",
             f"time() - max(process_start_time_seconds{{{PROCESS}}} {OF_SELECTED})",
             SECONDS,

@@ -77,7 +77,7 @@ def _health() -> list[StatPanel | TimeSeriesPanel]:
             bad_from=INBOX_FULLNESS,
         ),
         stat(
-            "Oldest message in hand",
+            "Oldest message in progress",
             "Age of the oldest message in progress. A high age means that the agent hangs. After an hour a message can "
             "no longer be answered.",
             f"max(maven_wecom_inbox_oldest_seconds{{{SELECTED}}})",
@@ -149,7 +149,7 @@ def _callbacks() -> list[StatPanel | TimeSeriesPanel]:
     callbacks = "maven_wecom_callbacks_total"
     return [
         series(
-            "Callbacks taken",
+            "Callbacks acknowledged",
             "Callbacks acknowledged with 200. Duplicates are repeats by WeCom and are only acknowledged. Refused "
             "messages are from people or groups that the allow-lists do not contain.",
             {
@@ -163,7 +163,7 @@ def _callbacks() -> list[StatPanel | TimeSeriesPanel]:
             stacked=True,
         ),
         series(
-            "Callbacks not taken",
+            "Callbacks not acknowledged",
             "The gateway causes a 503: a full inbox, an unavailable state, a restart. The caller causes the others: a "
             "wrong token or key, or a request that is not WeCom's. docs/operations.md explains each reason.",
             {
@@ -228,20 +228,20 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
             PER_MINUTE,
         ),
         series(
-            "Answers cut",
+            "Answers truncated",
             "Answers longer than WeCom accepts, which are cut and end with a note. If there are many, make the agent "
             "answer more briefly, or set overflow to continue.",
             {"answers": per_minute("maven_wecom_reply_truncations_total")},
             PER_MINUTE,
         ),
         series(
-            "Text cut off",
+            "Bytes truncated",
             "How much text was cut from these answers.",
             {"cut off": f"sum(rate(maven_wecom_reply_truncated_bytes_total{{{SELECTED}}}[{INTERVAL}]))"},
             "Bps",
         ),
         series(
-            "Turns of the agent",
+            "Agent turns",
             "After a failed turn the user gets an apology, which counts as an answer, so only this panel and "
             "WeComAgentFailing show the failure. All channels of a gateway share one agent.",
             {
@@ -253,7 +253,7 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
             span=12,
         ),
         stat(
-            "Turns that failed",
+            "Failed agent turns",
             "Share of the agent's turns in the selected time range that failed.",
             f'sum(increase(maven_agent_turns_total{{{PROCESS}, outcome="failed"}}[{RANGE}]) {OF_SELECTED})'
             f" / (sum(increase(maven_agent_turns_total{{{PROCESS}}}[{RANGE}]) {OF_SELECTED}) > 0)",

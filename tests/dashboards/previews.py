@@ -34,8 +34,8 @@ _STEP_SECONDS = 2.0
 _INTERVAL = "12s"
 _WIDTH = 1_360
 _NOTE = (
-    "A preview, not a rendering by Grafana: drawn by `make previews` from a Prometheus that watched a simulated WeCom "
-    "have a bad day in three minutes."
+    "A preview drawn by `make previews`, not a Grafana rendering: a Prometheus recorded three minutes of simulated "
+    "failures."
 )
 
 
