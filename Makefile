@@ -58,7 +58,7 @@ previews: $(READY)  ## Redraw the previews of the dashboards in docs/.
 	@.ci/browser
 	@$(BIN)/python -W ignore::DeprecationWarning -m tests.dashboards.previews --into docs
 
-proof-dashboards: $(READY)  ## Cause every kind of trouble under a real Prometheus: every alert must fire and clear.
+proof-dashboards: $(READY)  ## Cause every kind of fault while a real Prometheus watches: every alert must fire and clear.
 	@.ci/servers
 	@$(BIN)/python -W ignore::DeprecationWarning -m tests.dashboards.scenario
 

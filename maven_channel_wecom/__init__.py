@@ -1,4 +1,4 @@
-"""A WeCom (企业微信) AI bot channel for the Maven agent host. It only answers messages, it does not initiate any."""
+"""A WeCom (企业微信) AI bot channel for the Maven agent host. It answers messages and never starts a conversation."""
 
 from importlib.metadata import version
 

@@ -197,4 +197,4 @@ class WeComChannel:
         problem = await self._state.health()
         if problem != self._state_problem:
             self._state_problem = problem
-            self._emit(events.StateChanged(trouble=problem))
+            self._emit(events.StateChanged(problem=problem))

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in _COMMANDS.items():
         subparser = commands.add_parser(name, help=command.help, description=command.help)
-        # No option that takes a value can precede the command, so if a command with arguments is given, it comes first.
+        # The command is the first word, so if a command with arguments is given, it comes first.
         if command.takes_arguments and given[:1] == [name]:
             import_module(command.module).add_arguments(subparser)
     try:

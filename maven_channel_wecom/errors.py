@@ -24,7 +24,7 @@ from typing import Literal
 HttpRejection = Literal[
     "not_http", "tls", "http2", "proxy_protocol", "head_too_large", "host", "path", "coded", "expectation", "pipelined"
 ]
-"""Why a request on the callback port was rejected before its body, by its head or for the lack of a valid head."""
+"""Why a request on the callback port was rejected before its body was read: its head was invalid or not acceptable."""
 
 BodyRejection = Literal["too_large", "slow", "aborted", "crowded", "method"]
 """Why the body of a request to the callback path was not received in full."""
@@ -101,7 +101,7 @@ ReplyReason = Literal["ok", UndeliverableReason, RefusedReason, UnknownReason]
 
 
 class WeComError(Exception):
-    """Base of all exceptions of this package. `reason` is a fixed short word for metric labels and logs."""
+    """Base of the exceptions in this module. `reason` is a fixed short word for metric labels and logs."""
 
     reason: str = "error"
 

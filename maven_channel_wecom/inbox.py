@@ -132,7 +132,7 @@ class Inbox:
         """Process messages left by processes that died, oldest first, until the inbox is half full.
 
         Events, callbacks that this version cannot read, and messages too old to be answered are finished instead.
-        Ends of messages that could not be recorded before are recorded first.
+        First records outcomes that could not be recorded earlier.
 
         Raises:
             StateUnavailable: the state cannot return unfinished callbacks, or cannot record an end.
@@ -152,7 +152,7 @@ class Inbox:
                 else:
                     self._emit(events.MessageRecovered(message_id=stored.message_id, type=callback.type))
                     self.put(AdmittedCallback(callback, stored.received_at))
-            self._emit(events.MessagesRecovered(messages=len(unfinished) - skipped, over=skipped))
+            self._emit(events.MessagesRecovered(messages=len(unfinished) - skipped, skipped=skipped))
             await self._retry_unrecorded()
 
     async def drain(self, seconds: float) -> int:

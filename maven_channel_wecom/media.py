@@ -95,7 +95,7 @@ class MediaBudget:
             raise
 
     def charge(self, use: MediaUse, used_bytes: int) -> None:
-        """End a download: replace its reservation by the bytes that it actually uses."""
+        """End a download: replace its reservation with the bytes that it actually uses."""
         self._downloads -= 1
         if not use.released:
             use.used_bytes += used_bytes

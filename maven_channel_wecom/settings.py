@@ -96,7 +96,7 @@ MAX_PORT: Final = 65_535
 class Settings:
     """The values of one JSON object, read according to the declarations of its keys.
 
-    A key whose value is wrong has its default, so that reading continues and finds every problem.
+    A key whose value is wrong takes its default, so that reading continues and finds every problem.
 
     Args:
         value: the JSON value, which should be an object.

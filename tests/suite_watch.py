@@ -25,7 +25,7 @@ CANARY: Final = "canary"
 # Matches a secret of the simulator, if no letter or digit is next to it.
 _WORD: Final = re.compile(r"[A-Za-z0-9]{20,}")
 
-_LEAKED: Final = "what must not be shown was shown: "
+_LEAKED: Final = "a canary leaked: "
 
 
 class SuiteWatch:

@@ -474,7 +474,7 @@ async def test_recovery_publishes_messages_and_finishes_the_other_callbacks() ->
     assert harness.published == ["m1"]
     assert sorted(state.finished) == ["e1", "m1", "o1", "x1"]
     assert harness.recorder.of(events.MessageRecovered) == [events.MessageRecovered(message_id="m1", type="text")]
-    assert harness.recorder.of(events.MessagesRecovered) == [events.MessagesRecovered(messages=1, over=3)]
+    assert harness.recorder.of(events.MessagesRecovered) == [events.MessagesRecovered(messages=1, skipped=3)]
 
 
 async def test_recovered_messages_leave_half_of_the_places_to_new_ones() -> None:

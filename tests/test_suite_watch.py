@@ -97,7 +97,7 @@ def test_a_test_without_a_leak_passes(output: str) -> None:
 
 
 def test_a_secret_shown_by_another_test_is_found_at_the_end(output: str) -> None:
-    assert re.search(r"shown: a token in .*::test_shows_what_another_drew$", output, re.MULTILINE)
+    assert re.search(r"leaked: a token in .*::test_shows_what_another_drew$", output, re.MULTILINE)
 
 
 def test_a_leaked_secret_is_not_printed_by_pytest(output: str) -> None:
@@ -117,7 +117,7 @@ def test_secrets_are_only_created_through_the_watch() -> None:
 
 
 def test_every_hook_of_the_watch_is_registered(pytestconfig: pytest.Config) -> None:
-    """A hook that tests/conftest.py does not import is silently without effect."""
+    """A hook that tests/conftest.py does not import silently has no effect."""
     hooks = {name: value for name, value in vars(suite_watch).items() if name.startswith("pytest_")}
     relay = pytestconfig.pluginmanager.hook
     registered = {

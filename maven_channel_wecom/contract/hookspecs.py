@@ -95,7 +95,7 @@ def maven_channel_capabilities(channel: Channel) -> Capabilities | None:
 def maven_channel_stop(channel: Channel) -> Awaitable[None] | None:
     """Stop one channel.
 
-    Called at shutdown and before a reload. The channel refuses new messages, waits a limited time for those in
+    Called at shutdown. The channel refuses new messages, waits a limited time for those in
     progress, and closes everything.
 
     Returns:

@@ -109,7 +109,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a channel can do. A `reactive_only` channel only answers: the host sends it no message of its own accord."""
+    """What a channel can do. A `reactive_only` channel only answers: the host uses it only for answers."""
 
     reactions: bool
     file_upload: bool

@@ -129,7 +129,7 @@ def judge_gateway(channel: str, port: int, reasons: Sequence[str] | None) -> Che
 
 
 def judge_state(channel: str, finding: StateFinding, *, gateway_listens: bool) -> Check:
-    """Judge the state. A file in use is right while the gateway listens, and suspicious otherwise."""
+    """Judge the state. A file in use is expected while the gateway listens, and suspicious otherwise."""
     outcome: Outcome = "ok"
     match finding.kind:
         case "memory":

@@ -33,7 +33,7 @@ PROBE_CONNECT_SECONDS: Final = 5.0
 # The right answer has 19 bytes; the beginning of any other is enough to explain it.
 _BODY_BYTES: Final = 64 * 1024
 _CHUNK_BYTES: Final = 4096
-# Where to connect to a listener on all addresses.
+# The address at which to reach a listener on all addresses.
 _WILDCARD_TO_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only compared with, never bound to
 
 

@@ -66,7 +66,7 @@ def check_entry(name: str, entry: Mapping[str, Any], path: Path, plugins: pluggy
         yield Check(name="configuration", channel=name, outcome="ok", detail=detail)
     if not config.credentials[0].token.isalnum():
         detail = (
-            "it contains other characters than letters and digits, which no token of the console does: is it a"
+            "it contains characters other than letters and digits; tokens from the console never do: is it a"
             " placeholder?"
         )
         yield Check(name="token", channel=name, outcome="warn", detail=detail)

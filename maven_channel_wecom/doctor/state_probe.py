@@ -1,6 +1,6 @@
 """Probes the state by writing to it, and leaves no change behind.
 
-A SQLite file is opened as the gateway opens it and is written the version that it already has; the key in Redis is
+A SQLite file is opened as the gateway opens it, and its own version number is written to it again; the key in Redis is
 deleted at once.
 """
 

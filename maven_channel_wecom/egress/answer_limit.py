@@ -1,7 +1,7 @@
 """A connector that aborts a connection when its server sends too many answers to one request.
 
 A server may send informational answers (1xx, RFC 9110 15.2) before the final one. aiohttp parses everything that one
-read returns, which can be ten thousand of them in 50 ms, and does not limit their number.
+read returns, which can be ten thousand in one read and take 50 ms to parse, and does not limit their number.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ UNREAD_ANSWERS: Final = 16
 answers could be aborted. Higher: a hostile host takes more of the event loop's time."""
 
 PIECE_BYTES: Final = 2 * 1024
-"""Number of bytes parsed before the answers are counted again: 120 of the shortest. Lower: downloads cost more. Higher:
-a hostile host takes more of the event loop's time."""
+"""Number of bytes parsed before the answers are counted again: room for 120 of the shortest answers. Lower: downloads
+cost more. Higher: a hostile host takes more of the event loop's time."""
 
 
 class AnswerLimitConnector(aiohttp.BaseConnector):

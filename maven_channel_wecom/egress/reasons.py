@@ -1,4 +1,4 @@
-"""The errors for failed requests: surely not sent, or sent with the answer lost. Each reason has a sentence."""
+"""The errors for failed requests: certainly not sent, or sent with the answer lost. Each reason has a sentence."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ProxyUnusable(OSError):
 
 
 def not_sent(reason: NotSentReason) -> RequestNotSent:
-    """Return the error for a request that surely did not leave this machine."""
+    """Return the error for a request that certainly did not leave this machine."""
     return RequestNotSent(NOT_SENT[reason], reason=reason)
 
 

@@ -84,7 +84,7 @@ class Bus:
         )
 
     async def ask(self, message: InboundMessage) -> str:
-        """Return the agent's answer to a message, after waiting for a free turn. Raises AgentError."""
+        """Return the agent's answer to a message, after waiting for a free slot. Raises AgentError."""
         async with self._turns:
             return await self._agent.answer(message)
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 STATUS_HOST: Final = "127.0.0.1"
-"""Default of `gateway.host`. Metrics reveal when and how busy a bot is, so exposing them must be configured."""
+"""Default of `gateway.host`. Metrics reveal when and how busy a bot is, so exposing them takes a deliberate setting."""
 
 STATUS_PORT: Final = 18790
 AGENT_TIMEOUT_SECONDS: Final = 600
-"""Default timeout of an answer. Agents that use tools take minutes. Lower: they are cut off. Higher: a turn stays busy
-long after its user has left."""
+"""Default timeout of an answer. Agents that use tools take minutes. Lower: they are cut off. Higher: a turn occupies its
+slot long after its user has left."""
 
 _HOUR_SECONDS = 3600
 
@@ -92,7 +92,7 @@ AGENT_KEYS: Final = (
         choices=("echo", "responses"),
         title="Agent",
         title_zh="智能体类型",
-        help="echo repeats each message and needs no other key; responses asks a service with the Responses API.",
+        help="echo repeats each message and needs no other key; responses calls a service with the Responses API.",
         help_zh="echo：原样复述消息，无需其他键；responses：调用支持 Responses API 的服务。",
     ),
     Key(

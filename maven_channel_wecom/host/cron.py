@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CRON_CHANNEL: Final = "cron"
-"""Channel name of all job messages. It gives each job its own session, separate from every chat."""
+"""Channel name of all job messages. It keeps the sessions of jobs apart from those of chats."""
 
 DRAIN_SECONDS: Final = 20
 """Maximum time for running jobs to finish at shutdown. With the operations after it, it fits the 30 s that

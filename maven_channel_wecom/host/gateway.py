@@ -52,7 +52,7 @@ def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) 
         return EXIT_CONFIGURATION
     settings = configuration.logging
     logs.configure(settings.level, settings.format, user_ids=settings.user_ids)
-    # A `_created` series for every counter would be of no use here. The setting is process-wide, so the host makes it.
+    # A `_created` series for every counter would be of no use here. The setting is process-wide, so the host sets it.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client left it out
     try:
         plugins = plugins or load_plugins()

@@ -61,7 +61,7 @@ class Host:
 
     @property
     def port(self) -> int:
-        """The port of the status server: the actual one after `start`, also if `gateway.port` is 0."""
+        """The port of the status server: the actual one after `start`, even if `gateway.port` is 0."""
         return self._status.port
 
     async def start(self) -> None:

@@ -29,7 +29,8 @@ LogFormat = Literal["text", "json"]
 
 def configure(level: str, style: LogFormat, stream: TextIO | None = None, *, user_ids: bool = False) -> logging.Handler:
     """Make the root logger print to `stream` (default: stderr) and return its handler."""
-    # No line shows these, and collecting each costs as much as formatting the fields. The settings are process-wide.
+    # No line shows the source file, thread or process, and collecting each costs as much as formatting the fields. The
+    # settings are process-wide.
     logging._srcfile = None  # noqa: SLF001 - recommended by the documentation of logging
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = LogStream(sys.stderr if stream is None else stream)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 OPEN_FILES: Final = 65_536
-"""Wanted limit of open files, which include sockets. Lower: a busy hour, or a flood of connections, keeps new clients
+"""Desired limit on open files, which include sockets. Lower: a busy hour, or a flood of connections, keeps new clients
 out."""
 
 _GC_THRESHOLDS: Final = (20, 50)

@@ -12,7 +12,7 @@ _INTERVAL = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _EXPRESSION_FIELDS = 5
 _EXPRESSION_CHARACTERS = 200
-# Start of the search for whether an expression ever comes due. A fixed time gives the same result every day.
+# The time from which to search for a due time. A fixed time gives the same result every day.
 _SEARCH_START = datetime(2024, 1, 1)  # noqa: DTZ001 -- expressions are about local wall-clock time, which has no zone here
 
 

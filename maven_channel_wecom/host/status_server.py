@@ -27,7 +27,7 @@ _silent_logger = logging.getLogger(f"{__name__}.aiohttp")
 _silent_logger.setLevel(logging.CRITICAL + 1)
 
 # The default format of generate_latest in all versions of prometheus_client that we support. The library's own aiohttp
-# handler exists since 0.23, and fails on an Accept header with a version that is not a number.
+# handler has existed since 0.23, and fails on an Accept header with a version that is not a number.
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _SHUTDOWN_SECONDS = 1

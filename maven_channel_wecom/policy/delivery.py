@@ -20,7 +20,7 @@ from maven_channel_wecom.protocol import errcodes
 from maven_channel_wecom.protocol.reply import read_answer
 
 MAX_ATTEMPTS: Final = 3
-"""Maximum attempts per reply, as in the original. Lower: short failures of WeCom lose replies. Higher: more load on
+"""Maximum attempts per reply, as in the original. Lower: a brief failure of WeCom loses replies. Higher: more load on
 WeCom while it fails."""
 
 ATTEMPT_SECONDS: Final = 15.0
@@ -90,7 +90,7 @@ def judge_failure(failure: RequestNotSent | AnswerLost) -> Verdict:
 
 def meaning(errcode: int) -> str:
     """Return the meaning of an errcode in words, for the log."""
-    return errcodes.MEANINGS.get(errcode, "unknown errcode, see 90313")
+    return errcodes.MEANINGS.get(errcode, "unknown errcode; see page 90313 of WeCom's documentation")
 
 
 def judge_repeat(verdict: Verdict, *, repeated: bool) -> Verdict:

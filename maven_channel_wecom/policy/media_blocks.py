@@ -46,7 +46,7 @@ class BlockData:
         chunk = b2a_base64(self._unencoded[:size], newline=False).decode("ascii")
         del self._unencoded[:size]
         # CPython extends a string in place if it has no other reference. Joining chunks at the end would double the
-        # memory, and first use of 14 MB at once would block the event loop for 10 ms.
+        # memory, and touching 14 MB of new memory at once would block the event loop for 10 ms.
         text, self._text = self._text, ""
         text += chunk
         self._text = text

@@ -70,7 +70,8 @@ def strip_mentions(text: str, names: Sequence[str]) -> str:
     """
     mentions = sorted((sign + name for name in names for sign in _AT_SIGNS), key=len, reverse=True)
     start, end = 0, len(text)
-    # `first` and `last` exclude surrounding white space. The text is not copied per mention, as it may hold very many.
+    # `first` and `last` exclude surrounding white space. The text is not copied per mention, because it may consist of
+    # thousands of them.
     first, last = _after_space(text, start, end), _before_space(text, start, end)
     while True:
         for mention in mentions:

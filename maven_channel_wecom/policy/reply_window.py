@@ -8,7 +8,7 @@ from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.protocol.callback import MESSAGE_TYPES, Callback
 
 MARGIN_SECONDS: Final = 10
-"""Time by which a window expires before WeCom's hour ends: that hour starts before the callback reaches us, and an
+"""How long before the end of WeCom's hour a window expires: that hour starts before the callback reaches us, and an
 attempt takes time. Lower: the last attempt may be too late. Higher: late answers are lost."""
 
 

@@ -38,7 +38,7 @@ class EnvelopeCipher:
         """Pad and encrypt. The result is a multiple of 32 bytes and always longer than the plaintext."""
         padder = _PADDING.padder()
         padded = padder.update(plaintext) + padder.finalize()
-        # The encryptor will XOR in its previous block, where a new context would XOR in the IV.
+        # The encryptor will XOR in its previous block, whereas a new context would XOR in the IV.
         first = int.from_bytes(padded[:_BLOCK_BYTES]) ^ int.from_bytes(self._previous_block) ^ int.from_bytes(self._iv)
         ciphertext = self._encryptor.update(first.to_bytes(_BLOCK_BYTES) + padded[_BLOCK_BYTES:])
         self._previous_block = ciphertext[-_BLOCK_BYTES:]
@@ -48,7 +48,7 @@ class EnvelopeCipher:
         """Decrypt and remove the padding.
 
         Raises:
-            ValueError: the length is zero or no multiple of 32, or the padding is not PKCS#7 to 32 bytes.
+            ValueError: the length is zero or not a multiple of 32, or the padding is not PKCS#7 to 32 bytes.
         """
         if not ciphertext or len(ciphertext) % limits.PADDING_BLOCK_BYTES:
             message = "the length is not a whole number of blocks"
@@ -65,7 +65,7 @@ def decode_key(encoding_aes_key: str) -> bytes:
     The last character may carry two unused bits; they are not an error, as WeCom's own samples have them.
 
     Raises:
-        ValueError: the length is wrong or a character is not base64. The text does not contain the key.
+        ValueError: the length is wrong or a character is not base64. Its message does not contain the key.
     """
     # https://developer.work.weixin.qq.com/document/path/91144
     if len(encoding_aes_key) != limits.ENCODING_AES_KEY_CHARACTERS:
@@ -93,7 +93,7 @@ def decrypt(key: bytes, ciphertext: bytes) -> bytes:
     """Decrypt and remove the padding.
 
     Raises:
-        ValueError: the length is zero or no multiple of 32, or the padding is not PKCS#7 to 32 bytes.
+        ValueError: the length is zero or not a multiple of 32, or the padding is not PKCS#7 to 32 bytes.
     """
     decryption = Decryption(key)
     return decryption.update(ciphertext) + decryption.finalize()

@@ -83,7 +83,7 @@ _BODY_DECODER = msgspec.json.Decoder(_Body)
 
 # WeCom sends at most four.
 _MAX_PARAMETERS = 32
-# The longest query, that of a URL check, has about 300 bytes. Percent-decoding takes a millisecond for 16,000.
+# The longest query, that of a URL check, has about 300 bytes. Percent-decoding 16,000 bytes takes a millisecond.
 _MAX_QUERY_BYTES = 2_048
 
 
@@ -120,7 +120,7 @@ def read_query(query: Mapping[str, str]) -> SignedQuery:
         message = "the query parameter timestamp is missing or not ten digits"
         raise MalformedCallback(message)
     if not _NONCE.fullmatch(found.nonce):
-        message = "the query parameter nonce is missing or not a short alphanumeric"
+        message = "the query parameter nonce is missing or not a short string of letters, digits, - and _"
         raise MalformedCallback(message)
     return found
 
@@ -165,7 +165,7 @@ def open_envelope(
 ) -> OpenedEnvelope:
     """Check the signature, then decrypt, then split the frame.
 
-    Several credentials are accepted during a rotation. A key is used only if the token that belongs to it matches the
+    Several credentials are accepted during a rotation. A key is used only if the token of the same pair matches the
     signature.
 
     Args:

@@ -1,11 +1,11 @@
-"""Limits and sizes fixed by WeCom. Our own limits are in `policy` and `config`.
+"""Limits and sizes of WeCom's protocol. Those marked UNDOCUMENTED are our own.
 
 The comment above each constant names the page, its section, the date of that page, and what it says.
 """
 
 from typing import Final
 
-# 91144 "EncodingAESKey", 2024-07-18: 43 characters, decoded with one "=" appended to 32 bytes.
+# 91144 "EncodingAESKey", 2024-07-18: 43 characters, with one "=" appended they decode to 32 bytes.
 ENCODING_AES_KEY_CHARACTERS: Final = 43
 AES_KEY_BYTES: Final = 32
 
@@ -31,7 +31,7 @@ RESPONSE_URL_SECONDS: Final = 3_600
 # 100719 "图片", 2025-12-11: the URL of a media item is valid for five minutes.
 MEDIA_URL_SECONDS: Final = 300
 
-# UNDOCUMENTED: every sample timestamp is in seconds and has ten decimal digits, which lasts until the year 2286.
+# UNDOCUMENTED: every sample timestamp is in seconds and has ten decimal digits, which suffices until the year 2286.
 TIMESTAMP_DIGITS: Final = 10
 
 # UNDOCUMENTED: sample nonces have up to 19 alphanumeric characters. The limit allows for longer ones.

@@ -83,7 +83,7 @@ class MediaDecryptor:
     file of unknown type during a key rotation, the bytes are buffered until the padding at the end decides.
 
     Args:
-        keys: the possible AES keys, the likeliest first.
+        keys: the possible AES keys, the most likely first.
         kind: the kind of item according to its callback.
     """
 
@@ -128,7 +128,7 @@ class MediaDecryptor:
 
     # https://developer.work.weixin.qq.com/document/path/100719
     def _find_candidates(self, *, is_complete: bool) -> list[_Candidate]:
-        """Return the possible readings of the buffer, the likeliest first; `is_complete`: it holds the whole item."""
+        """Return the possible readings of the buffer, the most likely first; `is_complete`: it holds the whole item."""
         known: list[_Candidate] = []
         unknown: list[_Candidate] = []
         buffered = bytes(self._buffer)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.server.connection import Connection
 
 SMALL_BODY_BYTES: Final = 64 * 1024
-"""Maximum size of a body that needs no reservation: the number of connections alone bounds these. Genuine bodies are
+"""Maximum size of a body that needs no reservation: the connection limit alone bounds their total. Genuine bodies are
 far smaller."""
 
 LARGE_BODIES_BYTES: Final = 32 * 1024 * 1024

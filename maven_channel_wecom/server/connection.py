@@ -28,7 +28,7 @@ BODY_SECONDS: Final = 10.0
 
 LINGER_SECONDS: Final = 1.0
 """Maximum time to keep reading from a connection that the server closes: closing it with unread data would destroy the
-answer (RFC 9112 9.6). Lower: clients that send their body slowly do not receive the answer that refuses it."""
+answer (RFC 9112 9.6). Lower: clients that send their body slowly never see that they were rejected."""
 
 LINGER_BYTES: Final = 4 * 1024 * 1024
 """Maximum number of bytes read and discarded from a connection that the server closes."""
@@ -125,7 +125,7 @@ class Connection(asyncio.BufferedProtocol):
         self._connections.remove(self)
 
     def pause_writing(self) -> None:
-        # A genuine client reads its answers.
+        # The client does not read its answers, as a genuine one does.
         self._connections.drop(self, "slow")
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the buffer has one size

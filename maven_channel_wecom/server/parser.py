@@ -141,7 +141,7 @@ class RequestParser:
         self._head_bytes += len(piece)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Store a header that is checked. Trailers are ignored."""
+        """Store the header if a later check needs it. Trailers are ignored."""
         if self._request is not None:
             return
         self._headers += 1

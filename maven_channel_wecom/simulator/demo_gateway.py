@@ -126,7 +126,7 @@ class DemoGateway:
 
     @property
     def stderr_tail(self) -> tuple[str, ...]:
-        """The last lines that it wrote to stderr."""
+        """The last lines that the gateway wrote to stderr."""
         return tuple(self._stderr)
 
     async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:

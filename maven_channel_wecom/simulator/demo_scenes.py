@@ -54,7 +54,9 @@ async def voice(wecom: SimulatedWeCom) -> SceneResult:
     """Send a voice message, which WeCom delivers as a transcript."""
     reply = await (await wecom.send(Voice("what did I say"))).reply()
     passed = "what did I say" in reply.content
-    return SceneResult('voice: "what did I say"', f'"{reply.content}"', "a voice message is its transcript", passed)
+    return SceneResult(
+        'voice: "what did I say"', f'"{reply.content}"', "a voice message arrives as its transcript", passed
+    )
 
 
 async def picture(wecom: SimulatedWeCom) -> SceneResult:
@@ -110,7 +112,7 @@ async def transient_error(wecom: SimulatedWeCom) -> SceneResult:
     reply = await (await wecom.send(Text("try again"), message_id=message_id)).reply()
     posts = wecom.recorded.posts[message_id]
     received = f"{posts} POSTs in {reply.after_seconds:.1f} s, one accepted"
-    rule = "retried only while WeCom certainly did not accept it"
+    rule = "retried only if WeCom certainly did not accept it"
     return SceneResult('"try again", busy twice', received, rule, posts == 3)  # noqa: PLR2004  # two refusals and a success
 
 

@@ -39,12 +39,12 @@ OFFENCE_MEANINGS: Final[dict[OffenceKind, str]] = {
     "slow_answer": "a callback was not answered in time",
     "unsealed_answer": "the answer to a callback is not an envelope sealed for it",
     "unexpected_answer": "the answer to a callback is none of the empty replies",
-    "wrong_receive_id": "the answer to a callback has another receive id than the callback",
+    "wrong_receive_id": "the answer to a callback has a receive id different from the callback's",
     "unknown_code": "a reply was sent to a response_url that does not exist",
     "late": "a reply was sent more than an hour after its callback",
     "second_use": "a reply was sent to a response_url that had already been used",
     "unsafe_repeat": "a reply was repeated although it was permanently refused or may have arrived",
-    "wrong_method": "a response_url was used with another method than POST",
+    "wrong_method": "a response_url was used with a method other than POST",
     "wrong_content_type": "a reply is not declared as application/json in UTF-8",
     "malformed_body": "a reply is not a JSON object in UTF-8 with the parts that its type needs",
     "encrypted_body": "a reply is an envelope instead of plain JSON",
@@ -53,7 +53,7 @@ OFFENCE_MEANINGS: Final[dict[OffenceKind, str]] = {
     "card_in_group": "a template card was sent to a group",
     "empty": "a reply has no content",
     "oversized": "a reply has more than 20480 bytes",
-    "altered_media_url": "a media URL was requested in another form than it was sent, which breaks its signature",
+    "altered_media_url": "a media URL was requested not exactly as it was sent, which breaks its signature",
 }
 """What each kind means, in a sentence for an operator."""
 

@@ -66,7 +66,7 @@ class Replies:
         if window is None:
             text = f"message {message_id} was sent without a response_url"
             raise LookupError(text)
-        # Several callers may wait: canceling one must not cancel the shared future.
+        # Several callers may wait: cancelling one must not cancel the shared future.
         return await asyncio.shield(window.accepted)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -89,7 +89,7 @@ class Replies:
         return await fault(InterceptedRequest(request, inspect, accept)) if fault else await accept()
 
     def _process(self, window: _Window | None, posted: Posted, *, accept: bool) -> web.Response:
-        """Judge and record a POST, and accept it if valid. Without an await, as two POSTs must not both be first."""
+        """Judge and record a POST, and accept it if valid. It contains no await, so two POSTs cannot both be first."""
         verdict = self._verdict(window, posted)
         message_id = window.message_id if window else ""
         if verdict.offence:

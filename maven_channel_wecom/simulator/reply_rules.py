@@ -30,7 +30,7 @@ _ERRCODES: Final[dict[OffenceKind, int]] = {
     "oversized": errcodes.CONTENT_TOO_LONG,
 }
 
-# JSON requires escapes for control characters only. WeCom refuses all others.
+# Only control characters need a \u escape. WeCom refuses all other \u escapes.
 _NEEDLESS_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u(?!00[01][0-9a-fA-F]|007[fF])[0-9a-fA-F]{4}")
 
 

@@ -155,7 +155,7 @@ class SimulatedWeCom:
             quote: the message that the user quotes.
             message_id: `msgid`; empty for a new one.
             credentials: other credentials to seal it with, as an attacker would; the bot may then refuse it.
-            at: another callback URL than `callback_url`, as a load balancer chooses among replicas.
+            at: a different callback URL, as when a load balancer chooses a replica.
 
         Raises:
             ValueError: WeCom does not send this kind of message from a group.
@@ -180,7 +180,10 @@ class SimulatedWeCom:
         return await self._deliver(message_id, opened, request, genuine=credentials is None, at=at)
 
     async def send_plaintext(self, opened: bytes, *, message_id: str = "") -> SentCallback:
-        """Seal and send any bytes instead of a callback's JSON. Only a server error or a bad 200 is an offence."""
+        """Seal and send any bytes instead of a callback's JSON.
+
+        Only a server error or a 200 without a valid acknowledgement is an offence.
+        """
         return await self._deliver(message_id, opened, self._seal(opened, self.credentials), genuine=False)
 
     async def redeliver(self, sent: SentCallback, *, verbatim: bool = False, at: str = "") -> SentCallback:
@@ -198,7 +201,7 @@ class SimulatedWeCom:
         within_seconds: float | None = None,
         at: str = "",
     ) -> HttpAnswer:
-        """Send any HTTP request to the callback URL. No answer to it is an offence."""
+        """Send any HTTP request to the callback URL. Whatever the bot answers, no offence is recorded."""
         if self._client is None:
             text = "the simulator is not started"
             raise RuntimeError(text)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.state.store import Admission, StoredCallback
 
 MAX_CLAIMS: Final = 200_000
-"""Maximum number of claims. It is enough for an hour with 55 messages per second, and takes about 150 MB. Lower:
+"""Maximum number of claims. It is an hour at 55 messages per second, and takes about 150 MB. Lower:
 callbacks get 503 earlier. Higher: more memory."""
 
 _EXPIRIES_PER_CALL: Final = 8

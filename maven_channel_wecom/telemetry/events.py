@@ -1,7 +1,7 @@
 """Telemetry events: one immutable value for each thing that happens on a channel.
 
 Times are in seconds since the epoch, from the channel's clock. Ids are WeCom's; listeners replace those of people and
-chats by pseudonyms before they show them. No event holds a URL, a secret or a user's text.
+chats with pseudonyms before they show them. No event holds a URL, a secret or a user's text.
 """
 
 from __future__ import annotations
@@ -126,10 +126,10 @@ class MessageRecovered(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class MessagesRecovered(TelemetryEvent, frozen=True, kw_only=True):
-    """Unfinished messages were taken over: `messages` were recovered, and `over` were finished instead."""
+    """Unfinished messages were taken over: `messages` were recovered, and `skipped` were finished instead."""
 
     messages: int
-    over: int
+    skipped: int
 
 
 class RecoveryFailed(TelemetryEvent, frozen=True, kw_only=True):
@@ -267,9 +267,9 @@ class StateOperationEnded(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class StateChanged(TelemetryEvent, frozen=True, kw_only=True):
-    """The state became unavailable (`trouble` is a sentence that says why) or available again (`trouble` is None)."""
+    """The state became unavailable (`problem` is a sentence that says why) or available again (`trouble` is None)."""
 
-    trouble: str | None
+    problem: str | None
 
 
 class LoopLagged(TelemetryEvent, frozen=True, kw_only=True):

@@ -78,10 +78,10 @@ class LogListener:
             logger.info("wecom callback server listening", extra={"fields": {"port": event.port}})
 
         def state_changed(event: events.StateChanged) -> None:
-            if event.trouble is None:
+            if event.problem is None:
                 write(INFO, "wecom state back")
             else:
-                write(WARNING, "wecom state away", detail=event.trouble)
+                write(WARNING, "wecom state away", detail=event.problem)
 
         def state_operation_ended(event: events.StateOperationEnded) -> None:
             if event.operation == "take_over" and event.failure is not None:
@@ -145,7 +145,7 @@ class LogListener:
             write(INFO, "wecom message taken up", event.message_id, message_id=event.message_id)
 
         def all_recovered(event: events.MessagesRecovered) -> None:
-            write(INFO, "wecom messages taken up", messages=event.messages, over=event.over)
+            write(INFO, "wecom messages taken up", messages=event.messages, over=event.skipped)
 
         def media_ended(event: events.MediaEnded) -> None:
             if event.outcome == "opened":

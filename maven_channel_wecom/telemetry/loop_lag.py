@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.telemetry.events import Emit
 
 INTERVAL_SECONDS: Final = 1.0
-"""Time between two measurements, in seconds. Lower: shorter stalls are detected, at a higher cost. Higher: stalls
+"""Time between two measurements, in seconds. Lower: fewer stalls are missed, at a higher cost. Higher: stalls
 between two measurements are missed."""
 
 

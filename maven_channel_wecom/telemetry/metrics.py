@@ -19,7 +19,7 @@ from maven_channel_wecom.telemetry import events
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-# Some bucket bounds equal the objectives: 1 s and 5 s for an acknowledgement, 60 s and 3,600 s for an answer.
+# Some bucket bounds equal the objectives (1 s, 60 s) and WeCom's limits (5 s, 3,600 s).
 _CALLBACK_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _ANSWER_BUCKETS: Final = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 _MEDIA_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

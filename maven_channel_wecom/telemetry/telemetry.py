@@ -21,7 +21,7 @@ _E = TypeVar("_E", bound=TelemetryEvent)
 
 
 class Telemetry:
-    """Passes each event of one channel to its listeners. An instance is the `emit` of the channel's other parts.
+    """Passes each event of one channel to its listeners. The channel's other parts call the instance as `emit`.
 
     Args:
         registry: the host's registry, which holds the channel's metrics until `close`.

@@ -71,9 +71,9 @@ class TimedState(StateStore):
         return self._state.expired_windows
 
     async def health(self) -> str | None:
-        trouble = await self._state.health()
-        self.up = trouble is None
-        return trouble
+        problem = await self._state.health()
+        self.up = problem is None
+        return problem
 
     async def close(self) -> None:
         await self._state.close()

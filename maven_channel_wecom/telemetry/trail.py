@@ -1,4 +1,4 @@
-"""Trace ids of messages, and pseudonyms of people and chats, for log lines and spans."""
+"""Trails of messages, and pseudonyms of people and chats, for log lines and spans."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PSEUDONYM_BYTES: Final = 5
 
 
 def trail_id(channel: str, message_id: str) -> str:
-    """Return the trace id of a message, 12 hex digits: the log field `trail`.
+    """Return the trail of a message, 12 hex digits, which joins its log lines and spans.
 
     It depends only on the arguments, so it is the same in all replicas and after a restart.
     """

@@ -35,7 +35,7 @@ async def test_the_right_text_passes(doctor: Doctor, tmp_path: Path) -> None:
     ("status", "sentence"),
     [
         ("400 Bad Request", "400: the token matches but EncodingAESKey or receiveId does not"),
-        ("401 Unauthorized", "401: the program that answers has another token"),
+        ("401 Unauthorized", "401: the program that answers has a different token"),
         ("403 Forbidden", "403: something in front of the gateway refuses the request"),
         ("404 Not Found", "this channel answers only at /a/{b}"),
         ("405 Method Not Allowed", "405: GET is not allowed"),
@@ -144,9 +144,9 @@ async def break_off(writer: asyncio.StreamWriter) -> None:
     ("script", "sentence"),
     [
         (answer_in_ssh, "does not speak HTTP"),
-        (break_off, "broke off"),
-        (hang_up, "broke off"),
-        (reset, "broke off"),
+        (break_off, "cut off"),
+        (hang_up, "cut off"),
+        (reset, "cut off"),
     ],
 )
 async def test_an_incomplete_or_foreign_answer_is_explained(

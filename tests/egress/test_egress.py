@@ -179,7 +179,7 @@ async def test_an_answer_with_a_long_head_and_a_long_body_is_read() -> None:
 
 
 @pytest.mark.parametrize("left", [False, True], ids=["connecting", "sent"])
-async def test_a_canceled_post_records_whether_the_request_left(*, left: bool) -> None:
+async def test_a_cancelled_post_records_whether_the_request_left(*, left: bool) -> None:
     """Only a request that never left may be sent again."""
     received = asyncio.Event()
 
@@ -433,7 +433,7 @@ async def test_after_closing_nothing_is_sent_and_no_connection_is_left_open() ->
     gc.collect()
 
 
-async def test_a_canceled_post_raises_cancelled_error() -> None:
+async def test_a_cancelled_post_raises_cancelled_error() -> None:
     asked = asyncio.Event()
 
     async def script(writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Tests that public methods are documented, and that docstrings can be read without their neighbours."""
+"""Tests that public methods are documented, and that docstrings can be read without their neighbors."""
 
 from __future__ import annotations
 

@@ -140,4 +140,4 @@ def test_known_errcodes_have_a_meaning_and_others_refer_to_the_page() -> None:
     known = (0, -1, 6000, 40008, 40033, 44004, 45002, 45009, 45033, 60140)
     assert not [errcode for errcode in known if "90313" in delivery.meaning(errcode)]
     assert delivery.meaning(44004) == "empty content"
-    assert delivery.meaning(12345) == "unknown errcode, see 90313"
+    assert delivery.meaning(12345) == "unknown errcode; see page 90313 of WeCom's documentation"

@@ -35,7 +35,7 @@ def query_without(name: str) -> dict[str, str]:
         ),
         pytest.param(
             lambda: envelope.read_query(query_without("nonce")),
-            "the query parameter nonce is missing or not a short alphanumeric",
+            "the query parameter nonce is missing or not a short string of letters, digits, - and _",
             id="no-nonce",
         ),
         pytest.param(lambda: envelope.read_echo(SIGNED), "the query parameter echostr is missing", id="no-echo"),

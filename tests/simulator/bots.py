@@ -1,4 +1,4 @@
-"""A small correct bot whose behaviour a test can break, to see what the simulator records."""
+"""A small correct bot whose behavior a test can break, to see what the simulator records."""
 
 from __future__ import annotations
 

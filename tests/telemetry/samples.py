@@ -34,7 +34,7 @@ SAMPLES: tuple[events.TelemetryEvent, ...] = (
     events.CallbackUnavailable(reason="inbox_full"),
     events.CallbackFailed(kind="message", error="ValueError"),
     events.MessageRecovered(message_id="m1", type="text"),
-    events.MessagesRecovered(messages=3, over=1),
+    events.MessagesRecovered(messages=3, skipped=1),
     events.RecoveryFailed(error="ValueError"),
     events.MessageNormalized(message_id="m1", blocks=2),
     events.MessagePublishing(message_id="m1"),
@@ -58,7 +58,7 @@ SAMPLES: tuple[events.TelemetryEvent, ...] = (
     ),
     events.ReplyNotRecorded(message_id="m1", reason="state"),
     events.StateOperationEnded(operation="admit", seconds=0.25),
-    events.StateChanged(trouble="the disk is full"),
+    events.StateChanged(problem="the disk is full"),
     events.LoopLagged(seconds=0.25),
     events.WindowsExpired(so_far=2),
 )

@@ -162,7 +162,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
             ("debug", "wecom state unavailable", CHANNEL | {"reason": "state"}),
         ),
         (event(events.StateChanged), ("warning", "wecom state away", CHANNEL | {"detail": "the disk is full"})),
-        (event(events.StateChanged, trouble=None), ("info", "wecom state back", CHANNEL)),
+        (event(events.StateChanged, problem=None), ("info", "wecom state back", CHANNEL)),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, events.TelemetryEvent) else value[1],
 )

@@ -1,4 +1,4 @@
-"""An agent behind an HTTP service with the Responses API, such as a Maven gateway or OpenAI.
+"""An agent behind an HTTP service with the Responses API, such as OpenAI or a Maven agent server.
 
 An answer that breaks off raises an error with the text received so far: half an answer and the reason are worth more to
 the user than the reason alone.

@@ -229,7 +229,7 @@ class RedisStateStore(StateStore):
             await self._run(scripts.HEARTBEAT, self._replica, self._silent_ms, int(give_up), *pairs)
 
     async def _send_heartbeats(self) -> None:
-        """Send heartbeats for ever, at shorter intervals while Redis is unavailable, to notice when it is back."""
+        """Send heartbeats forever, at shorter intervals while Redis is unavailable, to notice when it is back."""
         interval = self._silent_seconds / _HEARTBEATS
         tick = min(_TICK_SECONDS, interval)
         waited = 0.0

@@ -58,7 +58,7 @@ def change(path: Path, *statements: str) -> None:
 
 @contextlib.contextmanager
 def folder_of_an_ordinary_user() -> Iterator[Path]:
-    """Yield a folder of an ordinary user, and drop root's rights in the meantime."""
+    """Yield a folder of an ordinary user, and drop root privileges meanwhile."""
     administrator = os.geteuid() == 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -5,7 +5,7 @@
 -- expires. The last five are empty if it has no window.
 local replica, token, claim, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
--- The entry does not exist: this checks that there is a group and that XCLAIM is permitted, before an entry is added.
+-- Entry 0-1 never exists; claiming it checks that there is a group and that XCLAIM is permitted, before an entry is added.
 local claimed = redis.pcall('XCLAIM', stream, group, replica, 0, '0-1', 'JUSTID')
 if claimed.err and not claimed.err:find('NOGROUP', 1, true) then return claimed end
 if claimed.err then redis.call('XGROUP', 'CREATE', stream, group, 0, 'MKSTREAM') end
