@@ -256,7 +256,7 @@ def _process() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Memory",
-            "Resident memory. It grows with messages in progress, their media, and, with `memory:`, the ids of one hour.",
+            "Resident memory. It grows with messages in progress, media, and, with `memory:`, the ids of one hour.",
             {each: f"process_resident_memory_bytes{{{PROCESS}}} {OF_SELECTED}"},
             BYTES,
             span=6,

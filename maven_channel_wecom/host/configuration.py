@@ -23,8 +23,8 @@ STATUS_HOST: Final = "127.0.0.1"
 
 STATUS_PORT: Final = 18790
 AGENT_TIMEOUT_SECONDS: Final = 600
-"""Default timeout of an answer. Agents that use tools take minutes. Lower: they are cut off. Higher: a turn occupies its
-slot long after its user has left."""
+"""Default timeout of an answer. Agents that use tools take minutes. Lower: they are cut off. Higher: a turn occupies
+its slot long after its user has left."""
 
 _HOUR_SECONDS = 3600
 

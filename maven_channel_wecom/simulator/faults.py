@@ -119,7 +119,7 @@ class ResetAfterReading:
 
 @dataclass(frozen=True)
 class Delay:
-    """An answer held back until `release` is set, after the request was carried out. `reached` is set before the wait."""
+    """An answer held back until `release` is set; the request was carried out. `reached` is set before the wait."""
 
     release: asyncio.Event = field(default_factory=asyncio.Event)
     reached: asyncio.Event = field(default_factory=asyncio.Event)
