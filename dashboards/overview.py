@@ -169,6 +169,7 @@ def _callbacks() -> list[StatPanel | TimeSeriesPanel]:
             {
                 "503, unavailable": per_minute(callbacks, "", f'outcome=~"{UNAVAILABLE}"'),
                 "503, draining": per_minute(callbacks, "", 'outcome="draining"'),
+                "503, one chat sends too much": per_minute(callbacks, "", 'outcome="chat_full"'),
                 "wrong signature": per_minute(callbacks, "", 'outcome="signature"'),
                 "does not open": per_minute(callbacks, "", 'outcome=~"undecipherable|receiver|stale|xml"'),
                 "no callback": per_minute(callbacks, "", 'outcome=~"malformed|method|too_large|slow|aborted"'),

@@ -19,7 +19,8 @@ REPLICA: Final = "instance, pod"
 """Labels that distinguish replicas, with and without Kubernetes. Objectives apply to all replicas of a channel."""
 
 UNAVAILABLE: Final = "inbox_full|crowded|state|state_full|error"
-"""Outcomes of genuine callbacks that were answered 503, except `draining`: WeCom repeats those after the restart."""
+"""Outcomes answered 503 that count against the objective. `draining` does not: a restart is intended. `chat_full` does
+not either: it concerns one chat that sends more than the agent can answer."""
 
 WINDOWS: Final = tuple(sorted({window for burn in BURNS for window in (burn.short, burn.long)}, key=in_seconds))
 

@@ -45,8 +45,8 @@ Rejection = Literal[
 """Why a request to the callback path is not a callback for this channel: the `reason` of a CallbackRejected, or a
 BodyRejection."""
 
-Unavailability = Literal["inbox_full", "draining", "state", "state_full", "error"]
-"""Why a callback is answered 503, which asks WeCom to try again."""
+Unavailability = Literal["inbox_full", "chat_full", "draining", "state", "state_full", "error"]
+"""Why a callback is answered 503, which asks WeCom to try again. `chat_full`: its chat uses its share of the inbox."""
 
 Refusal = Literal["no_sender", "no_group", "bot", "group", "sender"]
 """Why a genuine callback is acknowledged and then ignored."""

@@ -20,7 +20,6 @@ from maven_channel_wecom.errors import (
     UndecipherableEnvelope,
     WrongReceiver,
 )
-from maven_channel_wecom.inbox import AdmittedCallback
 from maven_channel_wecom.policy import admission
 from maven_channel_wecom.policy.reply_window import open_window
 from maven_channel_wecom.protocol import envelope, limits
@@ -180,14 +179,14 @@ class Inbound:
             outcomes = ["state"] * len(batch)
         except Exception as error:  # noqa: BLE001 - a bug must not leave requests without an answer
             for opened in batch:
-                self._inbox.release_place()
+                self._inbox.release_place(opened.callback)
                 opened.request.answer(self._answer_to_error(opened.kind, error))
             return
         for opened, outcome in zip(batch, outcomes, strict=True):
             # Before answers are made: a message that is stored must be processed even if its answer fails.
-            self._inbox.release_place()
+            self._inbox.release_place(opened.callback)
             if outcome == "accepted":
-                self._inbox.put(AdmittedCallback(opened.callback, now))
+                self._inbox.put(opened.callback, now)
         answers = [self._answer_to_outcome(opened, outcome) for opened, outcome in zip(batch, outcomes, strict=True)]
         # Answers are written back to back, because each socket write leaves cold caches for the code after it.
         for opened, answer in zip(batch, answers, strict=True):
@@ -208,8 +207,8 @@ class Inbound:
                 request, started_at, signed, opened_envelope, read_callback(opened_envelope.message)
             )
             refusal = admission.refusal(opened.callback, self._config.rules)
-            if refusal is None and opened.callback.type in _ADMITTED_TYPES:
-                self._inbox.hold_place()
+            is_admitted = refusal is None and opened.callback.type in _ADMITTED_TYPES
+            if is_admitted and self._inbox.hold_place(opened.callback):
                 return opened
         except Exception as error:  # noqa: BLE001 - a bug must not leave the request without an answer
             if isinstance(error, UndecipherableEnvelope | WrongReceiver | StaleCallback):
@@ -218,7 +217,7 @@ class Inbound:
             request.answer(self._answer_to_error("message", error))
             return None
         # "accepted" here means a type unknown to this channel, or a refresh of a streamed answer, which it never sends.
-        outcome: CallbackOutcome = "refused" if refusal else "accepted"
+        outcome: CallbackOutcome = "refused" if refusal else "chat_full" if is_admitted else "accepted"
         request.answer(self._answer_to_outcome(opened, outcome))
         self._emit_answered(opened, outcome, refusal=refusal)
         return None

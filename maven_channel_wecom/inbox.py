@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from maven_channel_wecom.errors import MalformedCallback, StateUnavailable
+from maven_channel_wecom.fairness import SharedLimit
 from maven_channel_wecom.media import MediaUse
 from maven_channel_wecom.policy.reply_window import chat_key
 from maven_channel_wecom.protocol import limits
@@ -43,7 +44,7 @@ class AdmittedCallback(msgspec.Struct, frozen=True):
 
     callback: Callback
     received_at: float
-    media_use: MediaUse = msgspec.field(default_factory=MediaUse)
+    media_use: MediaUse
 
 
 class _PendingMessage(msgspec.Struct, eq=False):
@@ -61,7 +62,7 @@ class Inbox:
     longer. A message waits only until the one before it is published, not until the host has dealt with that one.
 
     Args:
-        limit: maximum number of messages in progress.
+        limit: maximum number of messages in progress. A chat may use at most as many places as are free.
         normalize: converts a callback into a message, or returns None if it holds nothing for the agent.
         publish: hands a message to the host, and returns when the host has dealt with it.
         media_budget: counts the bytes that the media of a message use until it is finished.
@@ -82,6 +83,7 @@ class Inbox:
         clock: Clock,
     ) -> None:
         self._limit = limit
+        self._places = SharedLimit(limit)
         self._normalize = normalize
         self._publish = publish
         self._media_budget = media_budget
@@ -93,7 +95,6 @@ class Inbox:
         self._tasks: dict[_PendingMessage, asyncio.Task[None]] = {}
         # The newest unpublished message of each chat.
         self._newest: dict[str, _PendingMessage] = {}
-        self._held_places = 0
         # Ends of messages that the state could not record, by message id.
         self._unrecorded: dict[str, _RecordEnd] = {}
         self._drained = False
@@ -106,24 +107,32 @@ class Inbox:
     @property
     def is_full(self) -> bool:
         """Whether there is no place for another message."""
-        return len(self._tasks) + self._held_places >= self._limit
+        return self._places.free <= 0
 
-    def hold_place(self) -> None:
-        """Hold a place for a message that is about to be admitted."""
-        self._held_places += 1
+    def hold_place(self, callback: Callback) -> bool:
+        """Hold a place for a message about to be admitted; return False if its chat already uses its share of them."""
+        chat = _chat(callback)
+        if not self._places.allows(chat):
+            return False
+        self._places.reserve(chat)
+        return True
 
-    def release_place(self) -> None:
-        """Release a place that was held."""
-        self._held_places -= 1
+    def release_place(self, callback: Callback) -> None:
+        """Release the place that a message held or used."""
+        self._places.release(_chat(callback))
         self._changed.set()
 
-    def put(self, admitted: AdmittedCallback) -> None:
-        """Start processing a message. After a drain this does nothing: the message stays in the state."""
+    def put(self, callback: Callback, received_at: float) -> None:
+        """Start processing an admitted message. After a drain this does nothing: the message stays in the state.
+
+        `received_at` is in seconds since the epoch.
+        """
         if self._drained:
             return
-        pending = _PendingMessage(admitted, None, asyncio.Event())
-        if admitted.callback.type != EVENT:
-            chat = _chat(admitted.callback)
+        chat = _chat(callback)
+        pending = _PendingMessage(AdmittedCallback(callback, received_at, MediaUse(chat)), None, asyncio.Event())
+        self._places.reserve(chat)
+        if callback.type != EVENT:
             pending.previous = self._newest.get(chat)
             self._newest[chat] = pending
         self._tasks[pending] = self._loop.create_task(self._process(pending), name="wecom message")
@@ -138,7 +147,7 @@ class Inbox:
             StateUnavailable: the state cannot return unfinished callbacks, or cannot record an end.
         """
         await self._retry_unrecorded()
-        while limit := max(0, max(1, self._limit // 2) - len(self._tasks) - self._held_places):
+        while limit := max(0, max(1, self._limit // 2) - self._places.used):
             now = self._clock.now()
             unfinished = await self._state.take_over(now, limit=limit)
             if not unfinished:
@@ -151,7 +160,7 @@ class Inbox:
                     self._unrecorded[stored.message_id] = self._state.finish
                 else:
                     self._emit(events.MessageRecovered(message_id=stored.message_id, type=callback.type))
-                    self.put(AdmittedCallback(callback, stored.received_at))
+                    self.put(callback, stored.received_at)
             self._emit(events.MessagesRecovered(messages=len(unfinished) - skipped, skipped=skipped))
             await self._retry_unrecorded()
 
@@ -162,7 +171,7 @@ class Inbox:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._tasks or self._held_places:
+                while self._places.used:
                     self._changed.clear()
                     await self._changed.wait()
         self._drained = True
@@ -212,7 +221,7 @@ class Inbox:
             self._let_next_publish(pending)
             self._media_budget.release(pending.admitted.media_use)
             self._tasks.pop(pending, None)
-            self._changed.set()
+            self.release_place(callback)
 
     async def _deliver(self, pending: _PendingMessage) -> None:
         """Normalize a message, publish it after the one before it, and return when the host has dealt with it."""

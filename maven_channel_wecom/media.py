@@ -6,12 +6,12 @@ Every item becomes a block; one that cannot be fetched becomes an `unavailable` 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from maven_channel_wecom.errors import MediaUnavailable
+from maven_channel_wecom.fairness import RoundRobin, SharedLimit
 from maven_channel_wecom.policy.media_blocks import (
     BLOCK_BYTES,
     MEDIA_BYTES,
@@ -48,6 +48,7 @@ may refuse requests."""
 class MediaUse(msgspec.Struct, eq=False):
     """The bytes that the media of one message use, from its first download until the message is finished."""
 
+    chat: str
     used_bytes: int = 0
     released: bool = False
 
@@ -56,24 +57,23 @@ class MediaBudget:
     """Limits the bytes of all media in memory: a download starts only if its result is sure to fit.
 
     Each download reserves the size of the largest possible item. Once it has ended, the actual size is charged to its
-    message instead, until the message releases it. If the budget is exhausted, an item waits. An item whose message has
-    already been charged waits only while downloads are running, because two messages that each hold bytes would
-    otherwise wait for each other.
+    message instead, until the message releases it. An item waits if the budget is exhausted or its chat uses its share;
+    chats are served in turn. An item whose message has already been charged waits only while downloads are running,
+    because two messages that each hold bytes would otherwise wait for each other.
 
     Args:
         limit_bytes: the limit for all media together (`mediaLimitBytes`).
     """
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self._used_bytes = 0
-        self._downloads = 0
-        self._waiting: deque[tuple[MediaUse, asyncio.Future[None]]] = deque()
+        self._bytes = SharedLimit(limit_bytes)
+        self._downloads = SharedLimit(MAX_DOWNLOADS)
+        self._waiting: RoundRobin[tuple[MediaUse, asyncio.Future[None]]] = RoundRobin()
 
     @property
     def used_bytes(self) -> int:
         """The bytes charged and reserved now; never above the limit."""
-        return self._used_bytes + self._downloads * BLOCK_BYTES
+        return self._bytes.used
 
     async def reserve(self, use: MediaUse) -> None:
         """Wait until an item of a message may be downloaded, and reserve its bytes. `charge` must follow.
@@ -82,10 +82,8 @@ class MediaBudget:
             MediaUnavailable: the message already uses bytes and no running download could free any; reason `no_room`.
         """
         granted = asyncio.get_running_loop().create_future()
-        self._waiting.append((use, granted))
+        self._waiting.add(use.chat, (use, granted))
         self._grant()
-        if use.used_bytes and not granted.done() and not self._downloads:
-            granted.set_exception(MediaUnavailable(reason="no_room"))
         try:
             await granted
         except asyncio.CancelledError:
@@ -96,33 +94,36 @@ class MediaBudget:
 
     def charge(self, use: MediaUse, used_bytes: int) -> None:
         """End a download: replace its reservation with the bytes that it actually uses."""
-        self._downloads -= 1
+        self._downloads.release(use.chat)
+        self._bytes.release(use.chat, BLOCK_BYTES)
         if not use.released:
             use.used_bytes += used_bytes
-            self._used_bytes += used_bytes
+            self._bytes.reserve(use.chat, used_bytes)
         self._grant()
-        if not self._downloads:
-            # No running download is left that could free bytes for messages that already use some.
-            for waiting, granted in self._waiting:
-                if waiting.used_bytes and not granted.done():
-                    granted.set_exception(MediaUnavailable(reason="no_room"))
 
     def release(self, use: MediaUse) -> None:
         """Release the bytes of a message. Downloads of the message that end later are charged nothing."""
         use.released = True
-        self._used_bytes -= use.used_bytes
+        self._bytes.release(use.chat, use.used_bytes)
         use.used_bytes = 0
         self._grant()
 
     def _grant(self) -> None:
-        while self._waiting:
-            _, granted = self._waiting[0]
+        while ready := self._waiting.pop(self._is_ready):
+            use, granted = ready
             if not granted.done():
-                if self._downloads >= MAX_DOWNLOADS or self.used_bytes + BLOCK_BYTES > self._limit_bytes:
-                    return
-                self._downloads += 1
+                self._downloads.reserve(use.chat)
+                self._bytes.reserve(use.chat, BLOCK_BYTES)
                 granted.set_result(None)
-            self._waiting.popleft()
+        if not self._downloads.used:
+            # No running download is left that could free bytes for messages that already use some.
+            for use, granted in self._waiting:
+                if use.used_bytes and not granted.done():
+                    granted.set_exception(MediaUnavailable(reason="no_room"))
+
+    def _is_ready(self, chat: str, waiting: tuple[MediaUse, asyncio.Future[None]]) -> bool:
+        _, granted = waiting
+        return granted.done() or (self._downloads.allows(chat) and self._bytes.allows(chat, BLOCK_BYTES))
 
 
 class MediaFetcher:

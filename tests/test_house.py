@@ -70,7 +70,7 @@ def test_every_import_contract_holds() -> None:
 @pytest.mark.parametrize(
     ("folder", "allowed"),
     [
-        ("host", {"contract", "settings"}),
+        ("host", {"contract", "fairness", "settings"}),
         ("simulator", {"protocol", "errors"}),
         ("doctor", {"host", "config", "settings", "state", "egress", "clock", "protocol", "errors"}),
         # It reports values. The state is imported because calls to it are timed from outside.
@@ -82,6 +82,7 @@ def test_every_import_contract_holds() -> None:
         ("protocol", {"errors"}),
         ("contract", set()),
         ("clock", set()),
+        ("fairness", set()),
         ("settings", {"errors"}),
         ("errors", set()),
     ],

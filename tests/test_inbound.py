@@ -34,10 +34,10 @@ CONFIG = read_config("wecom", {"token": "t", "encodingAESKey": "abcdefghijklmnop
 WAIT_SECONDS = 5
 
 
-def message(message_id: str, type_: str = "text") -> bytes:
+def message(message_id: str, type_: str = "text", *, user: str = "alice") -> bytes:
     payload = {"eventtype": "enter_chat"} if type_ == "event" else {"content": "canary"}
     return json.dumps(
-        {"msgid": message_id, "chattype": "single", "from": {"userid": "alice"}, "msgtype": type_, type_: payload}
+        {"msgid": message_id, "chattype": "single", "from": {"userid": user}, "msgtype": type_, type_: payload}
     ).encode()
 
 
@@ -284,6 +284,22 @@ async def test_no_more_callbacks_of_a_batch_are_admitted_than_the_inbox_has_plac
     harness = InboundHarness(limit=2)
     answers = await harness.post(message("m1"), message("m2"), message("m3"))
     assert [answer.status for answer in answers] == [200, 200, 503]
+
+
+async def test_a_chat_that_uses_its_share_of_the_inbox_is_answered_503_and_another_is_not() -> None:
+    state = ControlledState()
+    state.resume.clear()
+    harness = InboundHarness(state, limit=4)
+    requests = [callback(message(f"m{number}")) for number in range(4)]
+    for request in requests:
+        harness.inbound.receive(request)
+    refused = await requests[3].answered()
+    assert (refused.status, refused.verifies) == (503, True)
+    assert harness.outcomes() == [("message", "chat_full")]
+    other = callback(message("other", user="bob"))
+    harness.inbound.receive(other)
+    state.resume.set()
+    assert (await other.answered()).status == 200
 
 
 async def test_a_channel_that_drains_refuses_new_callbacks() -> None:

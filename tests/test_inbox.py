@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 5
 
 
+def callback(message_id: str, chat_id: str = "chat", *, is_group: bool = True, type_: str = "text") -> Callback:
+    return Callback(message_id=message_id, type=type_, is_group=is_group, chat_id=chat_id, sender_id="a")
+
+
 class InboxHarness:
     """An inbox with a host whose speed and failures a test controls.
 
@@ -67,8 +71,7 @@ class InboxHarness:
 
     async def put(self, message_id: str, chat_id: str = "chat", *, is_group: bool = True, type_: str = "text") -> None:
         await self.admit(message_id)
-        callback = Callback(message_id=message_id, type=type_, is_group=is_group, chat_id=chat_id, sender_id="a")
-        self.inbox.put(AdmittedCallback(callback, self.clock.now()))
+        self.inbox.put(callback(message_id, chat_id, is_group=is_group, type_=type_), self.clock.now())
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(WAIT_SECONDS), self.changed:
@@ -180,12 +183,21 @@ async def test_messages_in_progress_and_held_places_count_towards_the_limit() ->
     await harness.put("m1")
     full = [harness.inbox.is_full]
     for change in (harness.inbox.hold_place, harness.inbox.release_place, harness.inbox.hold_place):
-        change()
+        change(callback("m2"))
         full.append(harness.inbox.is_full)
     harness.turn_gates["m1"].set()
     await harness.wait_for_tasks()
     full.append(harness.inbox.is_full)
     assert full == [False, True, False, True, False]
+
+
+async def test_a_chat_may_use_as_many_places_as_are_free() -> None:
+    harness = InboxHarness(limit=8)
+    held = [harness.inbox.hold_place(callback(f"m{number}", "busy")) for number in range(8)]
+    assert held == [True] * 5 + [False] * 3
+    assert harness.inbox.hold_place(callback("other", "quiet"))
+    harness.inbox.release_place(callback("m0", "busy"))
+    assert not harness.inbox.is_full
 
 
 async def test_the_age_is_that_of_the_oldest_message_and_zero_if_there_is_none() -> None:
@@ -283,11 +295,11 @@ async def test_a_cancelled_error_raised_by_the_host_is_a_failure_of_the_message(
 async def test_draining_waits_for_a_message_that_is_being_admitted() -> None:
     """The message may already be in the state and will then be acknowledged."""
     harness = InboxHarness()
-    harness.inbox.hold_place()
+    assert harness.inbox.hold_place(callback("m1"))
     draining = asyncio.create_task(harness.inbox.drain(WAIT_SECONDS))
     await asyncio.sleep(0)
     await harness.put("m1")
-    harness.inbox.release_place()
+    harness.inbox.release_place(callback("m1"))
     assert await draining == 0
     assert harness.finished_turns == ["m1"]
 
@@ -295,9 +307,9 @@ async def test_draining_waits_for_a_message_that_is_being_admitted() -> None:
 async def test_a_message_that_is_admitted_after_a_drain_is_not_processed() -> None:
     """It stays in the state to be recovered."""
     harness = InboxHarness()
-    harness.inbox.hold_place()
+    assert harness.inbox.hold_place(callback("m1"))
     assert await harness.inbox.drain(0) == 0
-    harness.inbox.release_place()
+    harness.inbox.release_place(callback("m1"))
     await harness.put("m1")
     await harness.wait_for_tasks()
     assert harness.published == []

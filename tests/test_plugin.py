@@ -10,6 +10,7 @@ from prometheus_client import generate_latest
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.messages import Capabilities, OutboundMessage
 from maven_channel_wecom.inbox import AdmittedCallback
+from maven_channel_wecom.media import MediaUse
 from maven_channel_wecom.protocol.callback import Callback, TextItem
 from tests.plugin_host import ENTRY, PluginHost
 
@@ -36,7 +37,9 @@ async def test_a_started_channel_is_served_by_every_hook() -> None:
     callback = Callback(
         message_id="m1", type="text", is_group=False, chat_id="alice", sender_id="alice", items=(TextItem("hello"),)
     )
-    message = await host.hook.maven_inbound_normalize(channel=channel, callback=AdmittedCallback(callback, 0.0))
+    message = await host.hook.maven_inbound_normalize(
+        channel=channel, callback=AdmittedCallback(callback, 0.0, MediaUse("chat"))
+    )
     answer = OutboundMessage(channel="wecom", chat_id="alice", content="canary", reply_to="m1")
     receipt = await host.hook.maven_outbound_send(channel=channel, message=answer)
     await host.hook.maven_channel_stop(channel=channel)

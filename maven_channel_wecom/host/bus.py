@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter
 
 from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage, Receipt
+from maven_channel_wecom.fairness import RoundRobin, SharedLimit
 from maven_channel_wecom.host.agents.agent import AgentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     import pluggy
     from prometheus_client import CollectorRegistry
@@ -44,7 +46,8 @@ class Bus:
         self._hook = hook
         self._metrics = metrics
         self._agent = agent
-        self._turns = asyncio.Semaphore(turns)
+        self._turns = SharedLimit(turns)
+        self._waiting: RoundRobin[tuple[str, asyncio.Future[None]]] = RoundRobin()
         turns_total = Counter("maven_agent_turns", "Agent turns by outcome.", ["outcome"], registry=metrics)
         self._answered, self._failed = turns_total.labels("answered"), turns_total.labels("failed")
         loop = asyncio.get_running_loop()
@@ -84,9 +87,31 @@ class Bus:
         )
 
     async def ask(self, message: InboundMessage) -> str:
-        """Return the agent's answer to a message, after waiting for a free slot. Raises AgentError."""
-        async with self._turns:
+        """Return the agent's answer to a message, after waiting for a turn of its chat. Raises AgentError."""
+        async with self._turn(_chat(message)):
             return await self._agent.answer(message)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, chat: str) -> AsyncIterator[None]:
+        """Wait for a turn, and hold it. Chats are served one after another, and each holds at most its share."""
+        granted = asyncio.get_running_loop().create_future()
+        self._waiting.add(chat, (chat, granted))
+        self._grant_turns()
+        try:
+            await granted
+            yield
+        finally:
+            # The task may have been cancelled in the loop iteration in which its turn was granted.
+            if granted.done() and not granted.cancelled():
+                self._turns.release(chat)
+                self._grant_turns()
+
+    def _grant_turns(self) -> None:
+        while ready := self._waiting.pop(lambda chat, waiting: waiting[1].done() or self._turns.allows(chat)):
+            chat, granted = ready
+            if not granted.done():
+                self._turns.reserve(chat)
+                granted.set_result(None)
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Send a message through its channel and return the receipt. Log a warning if it was not delivered."""
@@ -123,6 +148,10 @@ class Bus:
             return FAULT_SENTENCE
         self._answered.inc()
         return answer
+
+
+def _chat(message: InboundMessage) -> str:
+    return f"{message.channel}/{message.transport_meta.get('chat_type', '')}:{message.chat_id}"
 
 
 def _reply_metadata(message: InboundMessage) -> dict[str, str]:

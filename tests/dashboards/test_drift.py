@@ -106,7 +106,7 @@ async def test_label_values_in_expressions_exist(deployment: Deployment) -> None
 
 def test_callbacks_answered_503_count_as_not_acknowledged_except_during_a_restart() -> None:
     """`crowded` is listed separately because such a request is refused before it is known to be a callback."""
-    assert set(UNAVAILABLE.split("|")) == {*get_args(Unavailability), "crowded"} - {"draining"}
+    assert set(UNAVAILABLE.split("|")) == {*get_args(Unavailability), "crowded"} - {"draining", "chat_full"}
 
 
 async def test_exported_metrics_pass_the_lint_of_promtool(deployment: Deployment) -> None:

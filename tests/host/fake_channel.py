@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     import pluggy
 
 
-def message(text: str = "hello", *, channel: str = "fake", message_id: str = "m1") -> InboundMessage:
+def message(
+    text: str = "hello", *, channel: str = "fake", message_id: str = "m1", chat_id: str = "chat"
+) -> InboundMessage:
     """Return a user's message on a fake channel."""
     return InboundMessage(
         channel=channel,
         sender_id="user",
-        chat_id="chat",
+        chat_id=chat_id,
         content=text,
         timestamp=1_800_000_000,
         message_id=message_id,

@@ -124,6 +124,48 @@ async def test_turns_are_concurrent_up_to_a_limit_and_start_in_order() -> None:
     assert len(plugin.sent) == 3
 
 
+async def test_a_busy_chat_leaves_turns_for_another() -> None:
+    gate = asyncio.Event()
+    agent = ScriptedAgent("ok", gate)
+    bus = bus_with(agent, FakePlugin(), turns=4)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        for number in range(6):
+            group.create_task(bus.publish(message(message_id=f"busy {number}", chat_id="busy")))
+        for _ in range(3):
+            await agent.turns.acquire()
+        group.create_task(bus.publish(message(message_id="quiet", chat_id="quiet")))
+        await agent.turns.acquire()
+        assert agent.asked == ["busy 0", "busy 1", "busy 2", "quiet"]
+        gate.set()
+    assert len(agent.asked) == 7
+
+
+async def test_chats_that_wait_get_turns_one_after_another() -> None:
+    gate = asyncio.Event()
+    agent = ScriptedAgent("ok", gate)
+    bus = bus_with(agent, FakePlugin(), turns=1)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        for chat in ("a", "a", "a", "b", "b", "c"):
+            group.create_task(bus.publish(message(message_id=chat, chat_id=chat)))
+        await agent.turns.acquire()
+        gate.set()
+    assert agent.asked == ["a", "a", "b", "c", "a", "b"]
+
+
+async def test_a_cancelled_wait_for_a_turn_takes_none() -> None:
+    gate = asyncio.Event()
+    agent = ScriptedAgent("ok", gate)
+    bus = bus_with(agent, FakePlugin(), turns=1)
+    tasks = [asyncio.create_task(bus.ask(message(message_id=str(number)))) for number in range(3)]
+    await agent.turns.acquire()
+    tasks[1].cancel()
+    # Cancelled in the loop iteration in which it could get its turn.
+    gate.set()
+    assert await tasks[0] == "ok"
+    assert await tasks[2] == "ok"
+    assert agent.asked == ["0", "2"]
+
+
 async def test_a_message_published_before_its_channel_is_attached_is_answered_afterwards() -> None:
     plugin = FakePlugin()
     agent = ScriptedAgent("ok")
