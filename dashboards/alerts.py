@@ -52,7 +52,7 @@ def _budget_alert(objective: Objective, burn: Burn) -> Alert:
         keep="" if burn.severity == "warning" else "5m",
         severity=burn.severity,
         summary={
-            "acknowledge": "WeCom's callbacks are refused or acknowledged too late.",
+            "acknowledge": "WeCom's callbacks are turned away or acknowledged too late.",
             "answer": "Users get their answers late or not at all.",
         }[objective.name],
         description=(
@@ -272,7 +272,7 @@ _INSIDE: Final = (
         wait="2m",
         keep="5m",
         severity="critical",
-        summary="The inbox is nearly full; when it is full, callbacks are refused.",
+        summary="The inbox is nearly full; when it is full, callbacks are turned away.",
         description=(
             "The inbox of channel {{ $labels.channel }} on {{ $labels.instance }} is {{ $value | humanizePercentage }} "
             "full."
@@ -283,7 +283,7 @@ _INSIDE: Final = (
         expr="maven_wecom_state_up == 0",
         wait="1m",
         severity="critical",
-        summary="The state is unavailable: every message is refused.",
+        summary="The state is unavailable: every message is turned away.",
         description=(
             "The state of channel {{ $labels.channel }} on {{ $labels.instance }} has been unavailable for a minute or "
             "more."
@@ -297,7 +297,7 @@ _INSIDE: Final = (
         wait="1m",
         keep="5m",
         severity="warning",
-        summary="Operations of the state fail: messages are refused, or answers wait.",
+        summary="Operations of the state fail: messages are turned away, or replies wait.",
         description=(
             "About {{ $value | humanize }} operations of the state of channel {{ $labels.channel }} on "
             "{{ $labels.instance }} failed in the last 5 minutes."

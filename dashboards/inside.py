@@ -62,7 +62,7 @@ def _messages() -> list[StatPanel | TimeSeriesPanel]:
             span=6,
         ),
         series(
-            "Inbox, of its limit",
+            "Inbox, share of limit",
             "The line is the threshold of WeComInboxFilling. At 100 % callbacks are answered 503.",
             {_EACH: f"maven_wecom_inbox_messages{{{SELECTED}}} / maven_wecom_inbox_limit{{{SELECTED}}}"},
             SHARE,
@@ -141,7 +141,7 @@ def _state() -> list[StatPanel | TimeSeriesPanel]:
     return [
         stat(
             "State",
-            "Whether the state is available. While it is down, every message is refused with 503: see WeComStateDown.",
+            "Whether the state is available. While it is down, every message is answered 503: see WeComStateDown.",
             f"min by (channel) (maven_wecom_state_up{{{SELECTED}}})",
             COUNT,
             value_texts={"0": ("down", "red"), "1": ("up", "green")},
@@ -172,7 +172,7 @@ def _state() -> list[StatPanel | TimeSeriesPanel]:
             },
             PER_MINUTE,
             stacked=True,
-            no_data="nothing refused",
+            no_data="nothing failed",
             span=6,
         ),
     ]
@@ -206,7 +206,7 @@ def _way_in() -> list[StatPanel | TimeSeriesPanel]:
             span=8,
         ),
         series(
-            "Clock, ahead of WeCom's",
+            "Clock skew",
             "This machine's clock minus the clock that signed the last callback. Beyond "
             f"{SKEW_SECONDS:g} s in either direction, WeComClockSkew fires.",
             {_EACH: f"maven_wecom_clock_skew_seconds{{{SELECTED}}}"},
@@ -262,7 +262,7 @@ def _process() -> list[StatPanel | TimeSeriesPanel]:
             span=6,
         ),
         series(
-            "File descriptors, of the limit",
+            "File descriptors, share of limit",
             "The line is the threshold of WeComFileDescriptorsRunningOut. Each connection is a descriptor.",
             {each: f"process_open_fds{{{PROCESS}}} / process_max_fds{{{PROCESS}}} {OF_SELECTED}"},
             SHARE,

@@ -120,7 +120,7 @@ def _objectives() -> list[StatPanel | TimeSeriesPanel]:
             ),
             stat(
                 f"{name}: budget left",
-                f"A share of {objective.budget:.4g} of all events may be bad. This is how much of that budget is left "
+                f"{100 * objective.budget:.4g} % of all events may be bad. This is how much of that budget is left "
                 "in the selected time range. Below zero the objective is missed. Select 30 days for the whole budget.",
                 f"1 - {_bad_share(objective, RANGE)} / {objective.budget}",
                 SHARE,
@@ -131,7 +131,7 @@ def _objectives() -> list[StatPanel | TimeSeriesPanel]:
         ]
     panels += [
         series(
-            f"Budget of {name}: how fast it is spent",
+            f"{name}: burn rate of the budget",
             f"1: the budget lasts exactly its 30 days. The line is at {BURNS[0].factor:g}, where a critical alert "
             "fires if the rate stays there for an hour, or far above it for minutes.",
             {"{{channel}}": f"{_bad_share(objective, INTERVAL)} / {objective.budget}"},
@@ -223,8 +223,8 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
             "process died while it was sending them.",
             {
                 "attempts": per_minute("maven_wecom_reply_attempts_total"),
-                "again: {{reason}}": not_zero(per_minute("maven_wecom_reply_retries_total", "reason")),
-                "again: a process died": per_minute("maven_wecom_reply_repeats_total"),
+                "retry: {{reason}}": not_zero(per_minute("maven_wecom_reply_retries_total", "reason")),
+                "repeat after a crash": per_minute("maven_wecom_reply_repeats_total"),
             },
             PER_MINUTE,
         ),

@@ -105,7 +105,7 @@ class WeComChannel:
     async def _start(self) -> None:
         for key in self._config.obsolete:
             self._emit(events.SettingObsolete(key=key))
-        # Before listening, so that no new message overtakes an old one of its chat.
+        # Before listening, so that new messages do not overtake old ones, unless the backlog fills half of the inbox.
         await self._recover()
         try:
             self._port = await self._server.start()
@@ -146,9 +146,9 @@ class WeComChannel:
         """Return whether the channel can receive messages now, and every reason why not."""
         reasons = []
         if not self._server.listens:
-            reasons.append(f"channels.{self._name} is not listening")
+            reasons.append("it is not listening")
         if self._inbound.draining:
-            reasons.append(f"channels.{self._name} is being stopped")
+            reasons.append("it is being stopped")
         if problem := await self._state.health():
             reasons.append(f"channels.{self._name}: {problem}")
         return Health(ready=not reasons, reasons=tuple(reasons))

@@ -27,7 +27,7 @@ HttpRejection = Literal[
 """Why a request on the callback port was rejected before its body was read: its head was invalid or not acceptable."""
 
 BodyRejection = Literal["too_large", "slow", "aborted", "crowded", "method"]
-"""Why the body of a request to the callback path was not received in full."""
+"""Why the server rejected a request to the callback path itself."""
 
 Rejection = Literal[
     "malformed",

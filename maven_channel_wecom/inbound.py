@@ -216,7 +216,7 @@ class Inbound:
                 self.last_signed_at = self._clock.wall()
             request.answer(self._answer_to_error("message", error))
             return None
-        # "accepted" here means a type unknown to this channel, or a refresh of a streamed answer, which it never sends.
+        # "accepted" here means a type unknown to this channel, or a stream refresh (this channel never streams).
         outcome: CallbackOutcome = "refused" if refusal else "chat_full" if is_admitted else "accepted"
         request.answer(self._answer_to_outcome(opened, outcome))
         self._emit_answered(opened, outcome, refusal=refusal)

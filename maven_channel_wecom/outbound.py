@@ -1,4 +1,4 @@
-"""Delivery of replies: from markdown, through the reply window of the message it answers, to a receipt."""
+"""Delivery of a reply: from markdown, through the reply window of the message it answers, to a receipt."""
 
 from __future__ import annotations
 

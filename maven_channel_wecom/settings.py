@@ -51,7 +51,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
             holds it. The content of an `object` or `list` is not checked here.
         title: two or three English words for a form; `title_zh` is the Chinese title.
         help: one English sentence for tables and forms; `help_zh` is the Chinese one.
-        default: the value if the key is absent. A string may be empty only if this is the empty string.
+        default: the value if the key is absent. An empty string is valid only if it is the default.
         required: whether the key is required; a pair (key, value) requires it only if another key has that value.
         minimum: the smallest valid number.
         maximum: the largest valid number.
@@ -353,7 +353,7 @@ def _read_secret(value: object, environment: Mapping[str, str]) -> tuple[str, st
 def _secret_problem(text: str) -> str | None:
     """Return which common mistake was made when a secret was copied, else None. No part of the secret is shown."""
     if text[:1] + text[-1:] in _QUOTES:
-        return "is wrapped in quotes, which are no part of it: leave them out"
+        return "is wrapped in quotes, which are not part of it: leave them out"
     if _ASSIGNMENT.match(text):
         return "begins with NAME=, as a line of a shell does: leave that out"
     for character in text:

@@ -38,7 +38,7 @@ async def test_a_channel_is_healthy_until_it_stops_and_then_leaves_no_metrics() 
     await host.hook.maven_channel_stop(channel=channel)
     health = await channel.health()
     assert not health.ready
-    assert health.reasons == ("channels.wecom is not listening", "channels.wecom is being stopped")
+    assert health.reasons == ("it is not listening", "it is being stopped")
     assert generate_latest(host.metrics) == b""
 
 

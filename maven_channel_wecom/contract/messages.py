@@ -57,7 +57,7 @@ class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     `content` is the user's own words as plain text, without quoted text; `content_blocks` is everything, quoted blocks
     first, in the order sent. `timestamp` is in seconds since the epoch. `transport_meta` holds facts about the
     transport that an agent may find useful, never a secret. Its `chat_type` is `single` or `group`. Its optional
-    `trail` is the trace id that the channel logs with this message; a host copies it to the `metadata` of the answer
+    `trail` is the trail that the channel logs with this message; a host copies it to the `metadata` of the answer
     and to its own log lines.
     """
 

@@ -1,4 +1,7 @@
-"""Judges what the probes found: pure functions that return one `Check` each. The URL check is judged in `url_check`."""
+"""Judges what the probes found: pure functions that return one `Check` each, and `find_secrets`.
+
+`url_check` judges the URL check.
+"""
 
 from __future__ import annotations
 

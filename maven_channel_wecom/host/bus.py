@@ -155,11 +155,11 @@ def _chat(message: InboundMessage) -> str:
 
 
 def _reply_metadata(message: InboundMessage) -> dict[str, str]:
-    """Return the metadata of an answer: the trace id and the kind of chat of the message it answers."""
+    """Return the metadata of an answer: the trail and the kind of chat of the message it answers."""
     facts = message.transport_meta
     return {key: facts[key] for key in ("trail", "chat_type") if key in facts}
 
 
 def _trail(facts: Mapping[str, str]) -> dict[str, str]:
-    """Return the log field with the channel's trace id of a message, if there is one."""
+    """Return the log field with the channel's trail of a message, if there is one."""
     return {"trail": facts["trail"]} if "trail" in facts else {}

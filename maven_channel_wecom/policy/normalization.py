@@ -31,7 +31,7 @@ def normalize(
         media: one block for each media item of the callback; those of the quote come first.
         channel: the name of the channel.
         received_at: the time of arrival in seconds since the epoch, used if WeCom sent no time.
-        trail: the trace id of the message, so that the host's log lines can be joined with ours.
+        trail: the trail of the message, so that the host's log lines can be joined with ours.
         mention_names: names of the bot; a mention of one at the start or end of a group text is removed.
     """
     media_blocks = iter(media)

@@ -1,4 +1,4 @@
-"""Reply windows: the right to answer one message once, until a time."""
+"""Reply windows: the right to answer one message once, until it expires."""
 
 from typing import Final
 

@@ -1,6 +1,6 @@
 """Parsing of a decrypted callback into a flat `Callback` value.
 
-No other module uses WeCom's field names. An unknown message type, event or item is a value, not an error.
+Nothing outside `protocol` uses WeCom's field names. An unknown message type, event or item is a value, not an error.
 """
 
 import json

@@ -125,7 +125,7 @@ class Connection(asyncio.BufferedProtocol):
         self._connections.remove(self)
 
     def pause_writing(self) -> None:
-        # The client does not read its answers, as a genuine one does.
+        # Unlike a genuine client, this one does not read its answers.
         self._connections.drop(self, "slow")
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the buffer has one size

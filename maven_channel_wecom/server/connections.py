@@ -29,7 +29,7 @@ NEWCOMER_SECONDS: Final = 1.0
 client before its callback arrives. Higher: a flood pushes out verified connections."""
 
 _CHECKS: Final = 15
-"""Number of checks within the shortest limit, so that no limit is exceeded by more than a fifteenth of it."""
+"""Number of checks within the shortest limit, so that none of these limits is exceeded by more than a fifteenth."""
 
 
 class Connections:

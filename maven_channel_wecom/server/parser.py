@@ -223,9 +223,9 @@ class RequestParser:
 
     def _refuse(self, data: bytes) -> None:
         if self.stopped:
-            # A callback has refused the request, or bytes followed the last request.
+            # An `on_` method has rejected the request, or bytes followed the last request.
             return
-        # This includes an exception in our callbacks: the request is refused, and no client can fill the log.
+        # This includes an exception in an `on_` method: the request is rejected, and no client can fill the log.
         if self._request is not None:
             self._refuse_body(400, "aborted")
         else:

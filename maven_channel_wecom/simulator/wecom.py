@@ -167,7 +167,7 @@ class SimulatedWeCom:
             return self._media.put(self.base_url, content, name=name, message_id=message_id, key=sealing.key)
 
         code = self._replies.open_window(message_id, in_group=bool(group)) if has_response_url(message) else ""
-        opened = plaintext(
+        plain = plaintext(
             message,
             Address(bot_id=self.bot_id, user_id=user, group_id=group),
             message_id=message_id,
@@ -176,15 +176,15 @@ class SimulatedWeCom:
             store=store,
             quote=quote,
         )
-        request = self._seal(opened, sealing)
-        return await self._deliver(message_id, opened, request, genuine=credentials is None, at=at)
+        request = self._seal(plain, sealing)
+        return await self._deliver(message_id, plain, request, genuine=credentials is None, at=at)
 
-    async def send_plaintext(self, opened: bytes, *, message_id: str = "") -> SentCallback:
+    async def send_plaintext(self, plain: bytes, *, message_id: str = "") -> SentCallback:
         """Seal and send any bytes instead of a callback's JSON.
 
         Only a server error or a 200 without a valid acknowledgement is an offence.
         """
-        return await self._deliver(message_id, opened, self._seal(opened, self.credentials), genuine=False)
+        return await self._deliver(message_id, plain, self._seal(plain, self.credentials), genuine=False)
 
     async def redeliver(self, sent: SentCallback, *, verbatim: bool = False, at: str = "") -> SentCallback:
         """Send a callback again: resealed with a new nonce and timestamp or, if `verbatim`, byte for byte the same."""
@@ -219,12 +219,12 @@ class SimulatedWeCom:
         limit = self.answer_seconds if within_seconds is None else within_seconds
         return await send_bytes(self.callback_url, data, within_seconds=limit)
 
-    def _seal(self, opened: bytes, credentials: Credentials, *, after: SealedRequest | None = None) -> SealedRequest:
+    def _seal(self, plain: bytes, credentials: Credentials, *, after: SealedRequest | None = None) -> SealedRequest:
         timestamp = max(int(self.clock()), after.timestamp + 1 if after else 0)
-        return seal_callback(opened, credentials, receive_id=self.receive_id, timestamp=timestamp, random=self._random)
+        return seal_callback(plain, credentials, receive_id=self.receive_id, timestamp=timestamp, random=self._random)
 
     async def _deliver(
-        self, message_id: str, opened: bytes, request: SealedRequest, *, genuine: bool, at: str = ""
+        self, message_id: str, plain: bytes, request: SealedRequest, *, genuine: bool, at: str = ""
     ) -> SentCallback:
         answer = await self.request("POST", query=request.query, body=request.body, headers=_JSON, at=at)
         if answer.timed_out:
@@ -245,7 +245,7 @@ class SimulatedWeCom:
             acknowledgement=acknowledged.opened if acknowledged else None,
             elapsed_seconds=answer.elapsed_seconds,
             genuine=genuine,
-            plaintext=opened,
+            plaintext=plain,
             request=request,
             replies=self._replies,
         )

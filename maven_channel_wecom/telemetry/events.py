@@ -267,7 +267,7 @@ class StateOperationEnded(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class StateChanged(TelemetryEvent, frozen=True, kw_only=True):
-    """The state became unavailable (`problem` is a sentence that says why) or available again (`trouble` is None)."""
+    """The state became unavailable (`problem` is a sentence that says why) or available again (`problem` is None)."""
 
     problem: str | None
 

@@ -62,7 +62,7 @@ class LogListener:
             self._limit.log(logger, level, text, **self._named(message_id, fields))
 
     def _named(self, message_id: str | None, fields: dict[str, object]) -> dict[str, object]:
-        """Return all fields of a line: the channel, the trace id of the message, and ids replaced by pseudonyms."""
+        """Return all fields of a line: the channel, the trail of the message, and ids replaced by pseudonyms."""
         named: dict[str, object] = {"channel": self._channel}
         if message_id is not None:
             named["trail"] = trail_id(self._channel, message_id)

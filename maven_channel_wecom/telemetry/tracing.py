@@ -1,6 +1,6 @@
 """Spans for the operations on a message, if an OpenTelemetry SDK is configured.
 
-No span holds a user, a chat, a text or a URL; the attribute `wecom.trail` is the trace id of the log. An exception from
+No span holds a user, a chat, a text or a URL; the attribute `wecom.trail` is the trail of the log. An exception from
 the operator's sampler or span processor loses spans, but does not affect the message.
 """
 

@@ -90,7 +90,7 @@ async def test_no_reply_reaches_a_forbidden_address(kind: str, authority: Author
 
 @pytest.mark.parametrize("kind", ROUTES)
 async def test_no_download_reaches_a_forbidden_address(kind: str, authority: Authority) -> None:
-    """Failed downloads are not retried."""
+    """A refused download is not retried."""
     delays: list[float] = []
 
     async def sleep(seconds: float) -> None:

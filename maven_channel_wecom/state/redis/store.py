@@ -152,7 +152,7 @@ class RedisStateStore(StateStore):
             await self.deferred.apply(_Update("finish", token, message_id, now))
 
     async def take_over(self, now: float, *, limit: int = 1_000) -> list[StoredCallback]:
-        # First of all, this replica confirms the messages it has in progress, and gives up those it does not have.
+        # The heartbeat comes first, then deferred updates: among them `give_up` for admissions whose answer was lost.
         await self.heartbeat()
         await self.deferred.flush()
         token, self._lost_take_over = self._lost_take_over or self._new_token(), None
