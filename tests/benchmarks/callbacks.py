@@ -113,9 +113,11 @@ def measure(scale: Scale) -> Rows:
 
 def _figures(name: str, rounds: Rounds, baseline: Rounds) -> dict[str, Figure]:
     return {
-        "of aiohttp": figure(ratios(rounds.per_second, baseline.per_second), "x"),
+        "throughput relative to aiohttp": figure(ratios(rounds.per_second, baseline.per_second), "x"),
         "per second": figure(rounds.per_second),
-        "CPU of aiohttp's": figure(ratios(rounds.cpu_seconds, baseline.cpu_seconds), "x", at_most=MAX_CPU.get(name)),
+        "CPU relative to aiohttp": figure(
+            ratios(rounds.cpu_seconds, baseline.cpu_seconds), "x", at_most=MAX_CPU.get(name)
+        ),
         "p99": figure([seconds * 1000 for seconds in rounds.p99_seconds], "ms"),
         "CPU each": figure([seconds * 1e6 for seconds in rounds.cpu_seconds], "µs"),
         "generator busy": figure(rounds.busy),

@@ -157,8 +157,10 @@ async def _run(awaitables: Iterable[Awaitable[None]]) -> None:
 
 def _figures(name: str, rounds: _Rounds, baseline: _Rounds) -> dict[str, Figure]:
     return {
-        "of the session": figure(ratios(rounds.per_second, baseline.per_second), "x", at_least=MIN_RATIO.get(name)),
+        "throughput relative to a session": figure(
+            ratios(rounds.per_second, baseline.per_second), "x", at_least=MIN_RATIO.get(name)
+        ),
         "per second": figure(rounds.per_second),
-        "of the session by CPU": figure(ratios(baseline.cpu_seconds, rounds.cpu_seconds), "x"),
+        "by CPU relative to a session": figure(ratios(baseline.cpu_seconds, rounds.cpu_seconds), "x"),
         "CPU each": figure([seconds * 1e6 for seconds in rounds.cpu_seconds], "µs"),
     }

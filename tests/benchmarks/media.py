@@ -56,7 +56,7 @@ def _pictures(bot: Bot, pictures: Server, scale: Scale, count: int) -> dict[str,
     return {
         "time": figure([each * 1000 for each in seconds], "ms"),
         "CPU": figure([each * 1000 for each in computed], "ms"),
-        "peak over idle, of its base64": figure(peaks, "x", at_most=1.5),
+        "peak above idle relative to the base64 size": figure(peaks, "x", at_most=1.5),
         "longest stall": figure([stall * 1000 for stall in stalls], "ms", at_most=10.0),
         "longest stall, CPU": figure([stall * 1000 for stall in stalls_computed], "ms"),
     }

@@ -88,7 +88,7 @@ def draw(result: Result) -> str:
 def _callbacks(result: Result) -> Iterator[_Row]:
     measured = result.get("callbacks")
     for subject, measures in measured.rows.items() if measured else ():
-        found = measures["of aiohttp"]
+        found = measures["throughput relative to aiohttp"]
         baseline = subject.startswith(_BASELINES)
         label = subject if baseline else f"this channel, {subject}"
         yield _Row(label, found.value, found.low, found.high, _GREY if baseline else _GREEN, number(found.value))

@@ -63,9 +63,9 @@ def measure(scale: Scale) -> Rows:
             "bytes for an id": figure([ids], "B", at_most=400.0),
             "bytes for a window": figure([both - ids], "B", at_most=600.0),
             "longest pause while all expire": figure([stall * 1000 for stall in stalls], "ms", at_most=100.0),
-            f"cost at {_SOME:,}, of {_FEW}": figure(ratios(costs[1], costs[0]), "x"),
-            f"cost at {entries:,}, of {_FEW}": figure(ratios(costs[2], costs[0]), "x", at_most=1.5),
-            f"cost at {_FEW}": figure([seconds * 1e6 for seconds in costs[0]], "µs"),
+            f"cost with {_SOME:,} messages relative to {_FEW}": figure(ratios(costs[1], costs[0]), "x"),
+            f"cost with {entries:,} messages relative to {_FEW}": figure(ratios(costs[2], costs[0]), "x", at_most=1.5),
+            f"cost with {_FEW} message": figure([seconds * 1e6 for seconds in costs[0]], "µs"),
         }
     }
     with ExitStack() as stack:
