@@ -1,12 +1,15 @@
 """The JSON of a decrypted callback, with WeCom's field names. `callback` turns it into flat values.
 
-Every field that some kind of callback lacks has an empty default.
+Every field has an empty default, which also stands for a value that does not fit: null, another type, a text over its
+limit. So one odd field never costs the rest of a message.
 """
 
-from typing import Annotated, Any
+import contextlib
+import functools
+from typing import Annotated, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Raw, inspect
 
 from maven_channel_wecom.protocol import limits
 
@@ -14,6 +17,7 @@ from maven_channel_wecom.protocol import limits
 # very long values.
 Id = Annotated[str, Meta(max_length=limits.ID_CHARACTERS)]
 Url = Annotated[str, Meta(max_length=limits.URL_CHARACTERS)]
+Seconds = Annotated[int, Meta(ge=0, lt=10**limits.TIMESTAMP_DIGITS)]
 
 
 class _Part(msgspec.Struct):
@@ -32,20 +36,20 @@ class From(_Part):
 class Header(_Part):
     """The fields common to all callbacks (100719 "公共字段", 101027)."""
 
-    msgid: str
-    msgtype: Id
+    msgid: Id = ""
+    msgtype: Id = ""
     aibotid: Id = ""
     chattype: Id = ""
     chatid: Id = ""
     sender: From = msgspec.field(name="from", default_factory=From)
     response_url: Url = ""
-    create_time: int | None = None
+    create_time: Seconds | None = None
 
 
 class Text(_Part):
-    """A text, or the transcript of a voice message (100719 "文本", "语音")."""
+    """A text, or the transcript of a voice message (100719 "文本", "语音"). None: it has no readable content."""
 
-    content: str = ""
+    content: str | None = None
 
 
 class Media(_Part):
@@ -88,9 +92,9 @@ class Quote(Payload):
 
 
 class Message(Payload):
-    """A message. Its quote is parsed separately, so that a malformed quote does not make the message malformed."""
+    """A message. Its quote is decoded separately, because the agent is told of a quote that cannot be read."""
 
-    quote: Any = None
+    quote: Raw = Raw(b"null")
 
 
 class CardEvent(_Part):
@@ -120,4 +124,52 @@ class EventBody(_Part):
 class EventMessage(_Part):
     """A callback of type `event` (101027)."""
 
-    event: EventBody
+    event: EventBody = msgspec.field(default_factory=EventBody)
+
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+_OBJECT_DECODER = msgspec.json.Decoder(dict[str, Raw])
+_LIST_DECODER = msgspec.json.Decoder(list[Raw])
+_type_info = functools.cache(inspect.type_info)
+
+
+def decode(message: bytes | str | Raw, type_: type[_Struct]) -> _Struct:
+    """Decode a JSON object to a Struct of this module.
+
+    Raises:
+        msgspec.DecodeError: the message is not JSON. As ValidationError: it is not an object.
+    """
+    try:
+        return msgspec.json.decode(message, type=type_, strict=False)
+    except msgspec.ValidationError:
+        values = _OBJECT_DECODER.decode(message)
+    found: dict[str, object] = {}
+    for field in msgspec.structs.fields(type_):
+        if field.encode_name in values:
+            with contextlib.suppress(msgspec.ValidationError):
+                found[field.name] = _decode_value(values[field.encode_name], field.type)
+    return type_(**found)
+
+
+def _decode_value(value: Raw, annotation: object) -> object:
+    """Decode the value of one field; of an object, and of a list of objects, decode whatever fits.
+
+    Raises:
+        msgspec.ValidationError: nothing fits.
+    """
+    try:
+        return msgspec.json.decode(value, type=annotation, strict=False)
+    except msgspec.ValidationError:
+        type_ = _type_info(annotation)
+        if isinstance(type_, inspect.UnionType):
+            # All unions here are of one type and None.
+            type_ = type_.types[0]
+        if isinstance(type_, inspect.StructType):
+            return decode(value, type_.cls)
+        if not isinstance(type_, inspect.ListType) or not isinstance(type_.item_type, inspect.StructType):
+            raise
+    items = []
+    for item in _LIST_DECODER.decode(value)[: type_.max_length]:
+        with contextlib.suppress(msgspec.ValidationError):
+            items.append(decode(item, type_.item_type.cls))
+    return items
