@@ -201,7 +201,7 @@ KEYS: Final = (
         default="",
         title="Previous token",
         title_zh="旧 Token",
-        help="The old token during a change, accepted with the old EncodingAESKey, or with the current one if that stays.",
+        help="The old token during a change, accepted with the old EncodingAESKey, or the current one if that stays.",
         help_zh="更换期间仍接受的旧 Token，与旧 EncodingAESKey 配对；EncodingAESKey 未更换时与当前的配对。",
     ),
     Key(
@@ -211,7 +211,7 @@ KEYS: Final = (
         check=_encoding_aes_key_problem,
         title="Previous EncodingAESKey",
         title_zh="旧 EncodingAESKey",
-        help="The old EncodingAESKey during a change, accepted with the old token, or with the current one if that stays.",
+        help="The old EncodingAESKey during a change, accepted with the old token, or the current one if that stays.",
         help_zh="更换期间仍接受的旧 EncodingAESKey，与旧 Token 配对；Token 未更换时与当前的配对。",
     ),
     Key(

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 from maven_channel_wecom.contract.messages import Receipt
 from maven_channel_wecom.egress.egress import SendProgress
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
@@ -164,7 +166,10 @@ class Outbound:
         )
 
     async def _deliver(self, window: ReplyWindow, rendered: Rendered) -> tuple[Verdict, int]:
-        """Deliver one text through its window, and restore the window if the text certainly was not sent.
+        """Deliver one text through its window, and restore the window if the text was not delivered.
+
+        A window that may have been used all the same is restored as `repeated`, so that a later reply which finds it
+        spent is not counted as refused.
 
         Return the verdict on the last attempt and the number of attempts.
         """
@@ -176,6 +181,8 @@ class Outbound:
             verdict = await self._attempt(window, body, attempts, min(delivery.ATTEMPT_SECONDS, seconds_left))
             if not verdict.retry:
                 break
+            if delivery.may_have_arrived(verdict):
+                window = msgspec.structs.replace(window, repeated=True)
             delay = delivery.next_delay(
                 attempts, fraction=self._random(), seconds_left=window.expires_at - self._clock.now()
             )
@@ -185,7 +192,7 @@ class Outbound:
             try:
                 await self._clock.sleep(delay)
             except asyncio.CancelledError:
-                # This text has not arrived, so the message can still be answered, even by the next process.
+                # As far as known this text has not arrived, so the next process may still answer the message.
                 await self._restore_cancelled([window])
                 raise
         not_sent = verdict.outcome == "undeliverable"

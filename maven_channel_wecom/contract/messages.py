@@ -96,10 +96,10 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of an outbound message.
 
-    `outcome` is `delivered`; `undeliverable` if the message certainly did not arrive; `refused` if the platform
-    rejected it; `unknown` if it may have arrived, for example because the connection broke before the platform
-    answered. `reason` is a fixed short word, empty if delivered. `attempts` is the number of requests made.
-    `truncated_bytes` is the number of bytes cut off the text to fit the platform's limit.
+    `outcome` is `delivered`; `undeliverable` if the message did not arrive, as far as the platform's answers tell;
+    `refused` if the platform rejected it; `unknown` if it may have arrived, for example because the connection broke
+    before the platform answered. `reason` is a fixed short word, empty if delivered. `attempts` is the
+    number of requests made. `truncated_bytes` is the number of bytes cut off the text to fit the platform's limit.
     """
 
     outcome: Outcome

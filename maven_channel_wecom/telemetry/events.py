@@ -206,7 +206,7 @@ class WindowClaimed(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class AttemptStarted(TelemetryEvent, frozen=True, kw_only=True):
-    """A reply is about to be POSTed. `repeated`: a process that died may already have sent a reply to this message."""
+    """A reply is about to be POSTed. `repeated`: an earlier attempt through its window may have arrived."""
 
     message_id: str
     attempt: int
