@@ -167,9 +167,13 @@ class StaleCallback(CallbackRejected):
 
 
 class MediaUnavailable(WeComError):
-    """A media item could not be fetched, opened or recognized."""
+    """A media item could not be fetched, opened or recognized. `media_type` is its detected type, empty if unknown."""
 
     reason: MediaFailure
+
+    def __init__(self, message: str = "", *, reason: MediaFailure, media_type: str = "") -> None:
+        super().__init__(message, reason=reason)
+        self.media_type = media_type
 
 
 class RequestNotSent(WeComError):

@@ -42,10 +42,15 @@ class FileBlock(_Block, frozen=True, kw_only=True, tag="file"):
 
 
 class UnavailableBlock(_Block, frozen=True, kw_only=True, tag="unavailable"):
-    """A placeholder for an item that could not be loaded. `kind` is for example `video`; `reason` is a fixed word."""
+    """A placeholder for an item that could not be loaded.
+
+    `kind` is for example `video`; `reason` is a fixed word. `media_type` is the detected type of the item, such as
+    `image/heic`, empty if unknown.
+    """
 
     kind: str
     reason: str
+    media_type: str = ""
 
 
 ContentBlock = TextBlock | ImageBlock | FileBlock | UnavailableBlock

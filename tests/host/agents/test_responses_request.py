@@ -54,6 +54,16 @@ def content_of(body: RequestBody) -> list[dict[str, Any]]:
                 }
             ],
         ),
+        (
+            (UnavailableBlock(kind="image", reason="not_an_image", media_type="image/heic"),),
+            [
+                {
+                    "type": "input_text",
+                    "text": "[The user sent something of kind image that is not available: "
+                    "not_an_image, its type is image/heic]",
+                }
+            ],
+        ),
         ((), [{"type": "input_text", "text": "content"}]),
     ],
     ids=["image", "file", "nameless file", "unavailable", "no blocks"],
