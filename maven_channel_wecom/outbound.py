@@ -120,24 +120,25 @@ class Outbound:
 
     async def _split(self, window: ReplyWindow, content: str) -> list[_Part]:
         """Split a text over its own window and as many spare windows of the chat as it needs and are available."""
+        splitter = rendering.Splitter(content)
+        parts: list[_Part] = []
         windows = [window]
-        rendered = rendering.split(content, 1)
         try:
             with contextlib.suppress(StateUnavailable):
-                while rendered[-1].truncated_bytes:
+                while not splitter.fits:
                     spare = await self._state.claim_window(
                         (window.chat,), None, self._clock.now(), spare_of=window.sender_id
                     )
                     if spare is None:
                         break
+                    parts.append((windows[-1], splitter.cut()))
                     windows.append(spare)
-                    rendered = rendering.split(content, len(windows))
-            while len(windows) > len(rendered):
-                await self._record(windows.pop(), self._state.restore_window)
+                    # A part takes about a millisecond, and the state may have answered without waiting.
+                    await asyncio.sleep(0)
         except asyncio.CancelledError:
             await self._restore_cancelled(windows)
             raise
-        return list(zip(windows, rendered, strict=False))
+        return [*parts, (windows[-1], splitter.rest())]
 
     async def _deliver_parts(self, parts: Sequence[_Part]) -> Receipt:
         """Deliver parts in order until one fails, and restore the windows of the parts after it.

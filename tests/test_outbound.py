@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -295,7 +296,27 @@ async def test_if_the_first_part_fails_its_outcome_is_that_of_the_answer() -> No
     assert harness.state.open_windows == 1
 
 
-async def test_a_spare_window_is_restored_if_the_rest_of_a_long_answer_is_blank() -> None:
+async def test_splitting_a_very_long_answer_does_not_block_the_event_loop() -> None:
+    """A loop iteration splits off one part. The state in memory answers without waiting."""
+    harness = OutboundHarness(overflow="continue")
+    for number in range(60):
+        await harness.receive(f"spare{number}", finished=True)
+    await harness.receive("m1")
+    text = "- a line of an answer\n" * 45_000
+    answering = asyncio.create_task(harness.answer(text))
+    blocked = []
+    while not answering.done():
+        started_at = time.process_time()
+        await asyncio.sleep(0)
+        blocked.append(time.process_time() - started_at)
+    receipt = await answering
+    assert (receipt.outcome, receipt.truncated_bytes) == ("delivered", 0)
+    assert len(harness.poster.posts) == -(-len(text) // MARKDOWN_BYTES)
+    assert max(blocked) < 0.25
+    assert sum(blocked) < 1.5
+
+
+async def test_no_spare_window_is_used_for_white_space_at_the_end_of_a_long_answer() -> None:
     harness = OutboundHarness(overflow="continue")
     await harness.receive("spare", finished=True)
     await harness.receive("m1")

@@ -4,10 +4,13 @@ WeCom's field names end here. An unknown message type, event or item is a value,
 whose payload cannot be read: the agent is told, and its user gets an answer.
 """
 
+import contextlib
+import functools
 import json
 from typing import Final, Literal, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from maven_channel_wecom.errors import MalformedCallback
 from maven_channel_wecom.protocol import schema
@@ -29,6 +32,9 @@ _MAX_LENIENT_BYTES: Final = 128 * 1024
 _MAX_DETAIL_CHARACTERS: Final = 128
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
+_OBJECT_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LIST_DECODER = msgspec.json.Decoder(list[msgspec.Raw])
+_type_info = functools.cache(inspect.type_info)
 
 
 class TextItem(msgspec.Struct, frozen=True):
@@ -133,7 +139,7 @@ def read_callback(message: bytes) -> Callback:
 def _decode(message: bytes, type_: type[_Struct]) -> _Struct:
     try:
         try:
-            return schema.decode(message, type_)
+            return decode(message, type_)
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
@@ -142,11 +148,53 @@ def _decode(message: bytes, type_: type[_Struct]) -> _Struct:
             # msgspec rejects lone surrogates and raw control characters inside strings; WeCom has sent the latter.
             lenient = json.dumps(json.loads(message, strict=False), ensure_ascii=False)
             well_formed = lenient.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            return schema.decode(well_formed, type_)
+            return decode(well_formed, type_)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         # The text of the cause quotes the message, so it is not included.
         text = "the callback is not a JSON object"
         raise MalformedCallback(text) from None
+
+
+def decode(message: bytes | str | msgspec.Raw, type_: type[_Struct]) -> _Struct:
+    """Decode a JSON object to a Struct of `schema`. A value that does not fit its field is absent.
+
+    Raises:
+        msgspec.DecodeError: the message is not JSON. As ValidationError: it is not an object.
+    """
+    try:
+        return msgspec.json.decode(message, type=type_, strict=False)
+    except msgspec.ValidationError:
+        values = _OBJECT_DECODER.decode(message)
+    found: dict[str, object] = {}
+    for field in msgspec.structs.fields(type_):
+        if field.encode_name in values:
+            with contextlib.suppress(msgspec.ValidationError):
+                found[field.name] = _decode_value(values[field.encode_name], field.type)
+    return type_(**found)
+
+
+def _decode_value(value: msgspec.Raw, annotation: object) -> object:
+    """Decode the value of one field; of an object, and of a list of objects, decode whatever fits.
+
+    Raises:
+        msgspec.ValidationError: nothing fits.
+    """
+    try:
+        return msgspec.json.decode(value, type=annotation, strict=False)
+    except msgspec.ValidationError:
+        type_ = _type_info(annotation)
+        if isinstance(type_, inspect.UnionType):
+            # All unions here are of one type and None.
+            type_ = type_.types[0]
+        if isinstance(type_, inspect.StructType):
+            return decode(value, type_.cls)
+        if not isinstance(type_, inspect.ListType) or not isinstance(type_.item_type, inspect.StructType):
+            raise
+    items = []
+    for item in _LIST_DECODER.decode(value)[: type_.max_length]:
+        with contextlib.suppress(msgspec.ValidationError):
+            items.append(decode(item, type_.item_type.cls))
+    return items
 
 
 def _items(type_: str, payload: schema.Payload) -> tuple[Item, ...]:

@@ -1,15 +1,13 @@
 """The JSON of a decrypted callback, with WeCom's field names. `callback` turns it into flat values.
 
 Every field has an empty default, which also stands for a value that does not fit: null, another type, a text over its
-limit. So one odd field never costs the rest of a message.
+limit.
 """
 
-import contextlib
-import functools
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Raw, inspect
+from msgspec import Meta, Raw
 
 from maven_channel_wecom.protocol import limits
 
@@ -125,51 +123,3 @@ class EventMessage(_Part):
     """A callback of type `event` (101027)."""
 
     event: EventBody = msgspec.field(default_factory=EventBody)
-
-
-_Struct = TypeVar("_Struct", bound=msgspec.Struct)
-_OBJECT_DECODER = msgspec.json.Decoder(dict[str, Raw])
-_LIST_DECODER = msgspec.json.Decoder(list[Raw])
-_type_info = functools.cache(inspect.type_info)
-
-
-def decode(message: bytes | str | Raw, type_: type[_Struct]) -> _Struct:
-    """Decode a JSON object to a Struct of this module.
-
-    Raises:
-        msgspec.DecodeError: the message is not JSON. As ValidationError: it is not an object.
-    """
-    try:
-        return msgspec.json.decode(message, type=type_, strict=False)
-    except msgspec.ValidationError:
-        values = _OBJECT_DECODER.decode(message)
-    found: dict[str, object] = {}
-    for field in msgspec.structs.fields(type_):
-        if field.encode_name in values:
-            with contextlib.suppress(msgspec.ValidationError):
-                found[field.name] = _decode_value(values[field.encode_name], field.type)
-    return type_(**found)
-
-
-def _decode_value(value: Raw, annotation: object) -> object:
-    """Decode the value of one field; of an object, and of a list of objects, decode whatever fits.
-
-    Raises:
-        msgspec.ValidationError: nothing fits.
-    """
-    try:
-        return msgspec.json.decode(value, type=annotation, strict=False)
-    except msgspec.ValidationError:
-        type_ = _type_info(annotation)
-        if isinstance(type_, inspect.UnionType):
-            # All unions here are of one type and None.
-            type_ = type_.types[0]
-        if isinstance(type_, inspect.StructType):
-            return decode(value, type_.cls)
-        if not isinstance(type_, inspect.ListType) or not isinstance(type_.item_type, inspect.StructType):
-            raise
-    items = []
-    for item in _LIST_DECODER.decode(value)[: type_.max_length]:
-        with contextlib.suppress(msgspec.ValidationError):
-            items.append(decode(item, type_.item_type.cls))
-    return items

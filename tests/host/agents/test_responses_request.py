@@ -66,7 +66,7 @@ def content_of(body: RequestBody) -> list[dict[str, Any]]:
         ),
         ((), [{"type": "input_text", "text": "content"}]),
     ],
-    ids=["image", "file", "nameless file", "unavailable", "no blocks"],
+    ids=["image", "file", "nameless file", "unavailable", "of a known type", "no blocks"],
 )
 def test_each_block_is_a_content_part(blocks: tuple[ContentBlock, ...], content: list[dict[str, str]]) -> None:
     assert content_of(RequestBody(message_with(*blocks), "maven")) == content

@@ -1,4 +1,4 @@
-"""Decoding to the Structs of the schema: a value that does not fit its field is absent."""
+"""Odd values in every field of a callback: a value that does not fit its field is absent."""
 
 import json
 
@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from maven_channel_wecom.protocol import schema
+from maven_channel_wecom.protocol.callback import decode
 
 STRUCTS = [
     struct
@@ -20,7 +21,7 @@ ODD_VALUES: list[object] = [None, "", 1.5, True, -(10**30), "x" * 9_000, [], {},
 def test_no_value_of_any_field_makes_an_object_unreadable(struct: type[msgspec.Struct], odd: object) -> None:
     fields = msgspec.structs.fields(struct)
     for field in fields:
-        decoded = schema.decode(json.dumps({field.encode_name: odd}), struct)
+        decoded = decode(json.dumps({field.encode_name: odd}), struct)
         others = {other.name: getattr(decoded, other.name) for other in fields if other.name != field.name}
         assert others == {name: getattr(struct(), name) for name in others}
 
@@ -38,17 +39,17 @@ def test_no_value_of_any_field_makes_an_object_unreadable(struct: type[msgspec.S
 def test_what_fits_is_read_beside_what_does_not(
     struct: type[msgspec.Struct], message: dict[str, object], expected: dict[str, object]
 ) -> None:
-    decoded = schema.decode(json.dumps(message), struct)
+    decoded = decode(json.dumps(message), struct)
     assert {name: getattr(decoded, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize("message", ["[]", "null", "5", '"x"'])
 def test_what_is_not_an_object_is_not_decoded(message: str) -> None:
     with pytest.raises(msgspec.ValidationError):
-        schema.decode(message, schema.Header)
+        decode(message, schema.Header)
 
 
 def test_what_is_not_json_is_not_decoded() -> None:
     with pytest.raises(msgspec.DecodeError) as raised:
-        schema.decode('{"chatid":null,"msgid":"\\ud83d"}', schema.Header)
+        decode('{"chatid":null,"msgid":"\\ud83d"}', schema.Header)
     assert not isinstance(raised.value, msgspec.ValidationError)
