@@ -141,8 +141,8 @@ KEYS: Final = (
         default=(),
         title="Names of the bot",
         title_zh="机器人名称",
-        help="Names of the bot. A mention of one at the start or end of a text in a group is removed.",
-        help_zh="机器人的名称。群聊文本开头或结尾处对机器人的 @ 会被去掉。",
+        help="Names of the bot, with or without @. A mention at the start or end of a text in a group is removed.",
+        help_zh="机器人的名称，可带或不带 @。群聊文本开头或结尾处对机器人的 @ 会被去掉。",
     ),
     Key(
         name="proxy",
