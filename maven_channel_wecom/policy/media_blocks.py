@@ -74,7 +74,7 @@ _DOCUMENTS = {
     "ppt": "application/vnd.ms-powerpoint",
     "xls": "application/vnd.ms-excel",
 }
-_CONTAINED = {"application/zip": _DOCUMENTS, "application/xml": _TEXTS}
+_CONTAINED = {"application/zip": _DOCUMENTS, "application/xml": _TEXTS, "text/html": _TEXTS}
 
 
 class BlockData:

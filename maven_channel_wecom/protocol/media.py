@@ -219,9 +219,12 @@ def file_name(content_disposition: str) -> str:
     values: dict[str, str] = {}
     for parameter in _PARAMETER.finditer(_one_line(_decoded(content_disposition))):
         values.setdefault(parameter["name"].lower(), parameter["value"].strip())
-    charset, quoted, extended = _unquoted(values.get("filename*", "")).rpartition("'")
-    name = _percent_decoded(extended, charset.partition("'")[0]) if quoted else ""
-    name = name or _plain_name(values.get("filename", "")) or _percent_decoded(extended, "utf-8")
+    plain = values.get("filename", "")
+    match values.get("filename*", "").strip('"').split("'", 2):
+        case [charset, _, encoded]:
+            name = _percent_decoded(encoded, charset) or _plain_name(plain)
+        case [encoded, *_]:
+            name = _plain_name(plain) or _percent_decoded(encoded, "utf-8")
     name = posixpath.basename(_one_line(name).replace("\\", "/")).strip(". ")
     return name[:_MAX_NAME_CHARACTERS]
 

@@ -83,6 +83,7 @@ OFFICE = "application/vnd.openxmlformats-officedocument."
         ("a.yaml", b"a: 1", "application/yaml"),
         ("a.html", b"<p>", "text/html"),
         ("a.html", b"<!DOCTYPE html><p>", "text/html"),
+        ("a.php", b"<!DOCTYPE html><?php", "text/x-php"),
         ("picture.svg", b"<?xml version='1.0'?><svg/>", "image/svg+xml"),
         ("a.xml", b"<?xml version='1.0'?><a/>", "application/xml"),
         ("a.ts", b"let x", "application/typescript"),

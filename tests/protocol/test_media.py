@@ -220,6 +220,8 @@ def test_an_invalid_key_of_an_item_is_ignored(text: str) -> None:
         pytest.param("attachment; filename*=UTF-8''; filename=\"good.xlsx\"", "good.xlsx", id="extended-is-empty"),
         pytest.param("attachment; filename=\"good.xlsx\"; filename*=UTF-8''", "good.xlsx", id="empty-extended-last"),
         pytest.param("attachment; filename*=\"UTF-8''%E5%AD%A3.xlsx\"", "季.xlsx", id="extended-in-quotes"),
+        pytest.param("attachment; filename*=UTF-8''", "", id="nothing-but-a-charset"),
+        pytest.param("attachment; filename*=UTF-8''it's.txt", "it's.txt", id="extended-with-an-apostrophe"),
         pytest.param("attachment; filename*=%E5%AD%A3.xlsx", "季.xlsx", id="only-extended-without-charset"),
         pytest.param("attachment; filename*=utf-8'en'it%27s.txt", "it's.txt", id="extended-with-language"),
         pytest.param("attachment; filename=my report.xlsx", "my report.xlsx", id="spaces-without-quotes"),
