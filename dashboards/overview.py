@@ -219,12 +219,12 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Attempts and retries",
-            "Requests made to deliver answers, retries and their reasons, and answers that were sent again because a "
-            "process died while it was sending them.",
+            "Requests made to deliver answers, retries and their reasons, and answers to messages of which an earlier "
+            "answer may have arrived: its process died, or WeCom answered it with an error.",
             {
                 "attempts": per_minute("maven_wecom_reply_attempts_total"),
                 "retry: {{reason}}": not_zero(per_minute("maven_wecom_reply_retries_total", "reason")),
-                "repeat after a crash": per_minute("maven_wecom_reply_repeats_total"),
+                "repeat: the first may have arrived": per_minute("maven_wecom_reply_repeats_total"),
             },
             PER_MINUTE,
         ),

@@ -141,8 +141,8 @@ KEYS: Final = (
         default=(),
         title="Names of the bot",
         title_zh="机器人名称",
-        help="Names of the bot. A mention of one at the start or end of a text in a group is removed.",
-        help_zh="机器人的名称。群聊文本开头或结尾处对机器人的 @ 会被去掉。",
+        help="Names of the bot, with or without @. A mention at the start or end of a text in a group is removed.",
+        help_zh="机器人的名称，可带或不带 @。群聊文本开头或结尾处对机器人的 @ 会被去掉。",
     ),
     Key(
         name="proxy",
@@ -201,8 +201,8 @@ KEYS: Final = (
         default="",
         title="Previous token",
         title_zh="旧 Token",
-        help="The old token, still accepted while the token is being changed.",
-        help_zh="更换 Token 期间仍接受的旧 Token。",
+        help="The old token during a change, accepted with the old EncodingAESKey, or the current one if that stays.",
+        help_zh="更换期间仍接受的旧 Token，与旧 EncodingAESKey 配对；EncodingAESKey 未更换时与当前的配对。",
     ),
     Key(
         name="previousEncodingAESKey",
@@ -211,8 +211,8 @@ KEYS: Final = (
         check=_encoding_aes_key_problem,
         title="Previous EncodingAESKey",
         title_zh="旧 EncodingAESKey",
-        help="The old EncodingAESKey, still accepted while the EncodingAESKey is being changed.",
-        help_zh="更换 EncodingAESKey 期间仍接受的旧 EncodingAESKey。",
+        help="The old EncodingAESKey during a change, accepted with the old token, or the current one if that stays.",
+        help_zh="更换期间仍接受的旧 EncodingAESKey，与旧 Token 配对；Token 未更换时与当前的配对。",
     ),
     Key(
         name="inboxLimit",
@@ -265,7 +265,7 @@ KEYS: Final = (
 class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The validated settings of a channel.
 
-    `credentials` holds the current pair first, then the pairs still accepted during a rotation. `obsolete` names the
+    `credentials` holds the current pair, and during a rotation also the previous one. `obsolete` names the
     obsolete keys that the entry contains.
     """
 
@@ -307,17 +307,12 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
     """
     settings = Settings(raw, f"channels.{name}", KEYS)
     values = settings.read_all()
-    tokens = (values["token"], values["previousToken"])
-    aes_keys = (values["encodingAESKey"], values["previousEncodingAESKey"])
+    token, aes_key = values["token"], values["encodingAESKey"]
+    # WeCom saves token and key together, so a pair is current or previous. A part that has no previous value was not
+    # changed.
+    pairs = ((token, aes_key), (values["previousToken"] or token, values["previousEncodingAESKey"] or aes_key))
     return WeComConfig(
-        # Token and key may be changed one after the other, so every combination of old and new is accepted.
-        credentials=tuple(
-            Credentials(token, cipher.decode_key(aes_key))
-            for aes_key in aes_keys
-            if aes_key
-            for token in tokens
-            if token
-        ),
+        credentials=tuple(Credentials(token, cipher.decode_key(aes_key)) for token, aes_key in dict.fromkeys(pairs)),
         receive_id=values["receiveId"],
         host=values["host"],
         port=values["port"],

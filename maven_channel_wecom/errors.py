@@ -72,13 +72,14 @@ MediaFailure = Literal[
 """The `reason` of a MediaUnavailable, and of an `unavailable` content block."""
 
 TransientReason = Literal["busy", "conflict", "concurrency", "http_5xx"]
-"""Errors in WeCom's answer that mean that a reply certainly was not sent and that another attempt is useful."""
+"""Errors in WeCom's answer that mean that a reply was not delivered and that another attempt is useful. A gateway may
+report one although the reply arrived."""
 
 RetryReason = Literal[TransientReason, "connect", "connect_timeout", "dns", "tls", "proxy"]
 """Why an attempt to deliver a reply is followed by another."""
 
 UndeliverableReason = Literal["empty", "no_reply_window", "state", TransientReason, NotSentReason]
-"""Why a reply certainly was not sent."""
+"""Why a reply was not delivered, as far as WeCom's answers tell."""
 
 RefusedReason = Literal[
     "invalid_type",
@@ -166,9 +167,13 @@ class StaleCallback(CallbackRejected):
 
 
 class MediaUnavailable(WeComError):
-    """A media item could not be fetched, opened or recognized."""
+    """A media item could not be fetched, opened or recognized. `media_type` is its detected type, empty if unknown."""
 
     reason: MediaFailure
+
+    def __init__(self, message: str = "", *, reason: MediaFailure, media_type: str = "") -> None:
+        super().__init__(message, reason=reason)
+        self.media_type = media_type
 
 
 class RequestNotSent(WeComError):

@@ -14,7 +14,6 @@ import msgspec
 
 from maven_channel_wecom.errors import (
     CallbackRejected,
-    MalformedCallback,
     StaleCallback,
     StateUnavailable,
     UndecipherableEnvelope,
@@ -275,10 +274,7 @@ class Inbound:
         try:
             parameters = envelope.parse_query(query)
             opened = self._open_envelope(envelope.read_query(parameters), envelope.read_echo(parameters))
-            if opened.message.lstrip().startswith(b"{"):
-                # A client that intercepted a callback must not get it decrypted here. A genuine echo is a number.
-                message = "the echo is a callback"
-                raise MalformedCallback(message)  # noqa: TRY301 - one place for rejections
+            envelope.check_echo(opened)
         except Exception as error:  # noqa: BLE001 - a bug must not leave the request without an answer
             return self._answer_to_error("verify", error)
         self._emit(events.UrlChecked(started_at=started_at, answered_at=self._clock.now()))

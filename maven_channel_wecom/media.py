@@ -163,7 +163,7 @@ class MediaFetcher:
 
         `received_at` is in seconds since the epoch. The bytes of the block are charged to `use`.
         """
-        seconds = None
+        seconds, detail = None, ""
         outcome: Literal["opened", MediaFailure]
         block: ContentBlock
         try:
@@ -178,13 +178,22 @@ class MediaFetcher:
                 seconds = self._clock.now() - started_at
             block, outcome = downloaded, "opened"
         except MediaUnavailable as unavailable:
-            block, outcome = unavailable_block(item, unavailable.reason), unavailable.reason
+            block = unavailable_block(item, unavailable.reason, unavailable.media_type)
+            outcome = unavailable.reason
+            detail = "" if str(unavailable) == outcome else str(unavailable)
         except Exception as error:  # noqa: BLE001 - a bug in handling one item must not lose the rest of the message
             self._emit(events.MediaFailed(message_id=message_id, error=type(error).__name__))
             block, outcome = unavailable_block(item, "error"), "error"
         only_id = bool(item.media_id and not item.url)
         self._emit(
-            events.MediaEnded(message_id=message_id, kind=item.kind, outcome=outcome, seconds=seconds, only_id=only_id)
+            events.MediaEnded(
+                message_id=message_id,
+                kind=item.kind,
+                outcome=outcome,
+                detail=detail,
+                seconds=seconds,
+                only_id=only_id,
+            )
         )
         return block
 

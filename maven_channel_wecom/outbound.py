@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 from maven_channel_wecom.contract.messages import Receipt
 from maven_channel_wecom.egress.egress import SendProgress
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
@@ -118,24 +120,25 @@ class Outbound:
 
     async def _split(self, window: ReplyWindow, content: str) -> list[_Part]:
         """Split a text over its own window and as many spare windows of the chat as it needs and are available."""
+        splitter = rendering.Splitter(content)
+        parts: list[_Part] = []
         windows = [window]
-        rendered = rendering.split(content, 1)
         try:
             with contextlib.suppress(StateUnavailable):
-                while rendered[-1].truncated_bytes:
+                while not splitter.fits:
                     spare = await self._state.claim_window(
                         (window.chat,), None, self._clock.now(), spare_of=window.sender_id
                     )
                     if spare is None:
                         break
+                    parts.append((windows[-1], splitter.cut()))
                     windows.append(spare)
-                    rendered = rendering.split(content, len(windows))
-            while len(windows) > len(rendered):
-                await self._record(windows.pop(), self._state.restore_window)
+                    # A part takes about a millisecond, and the state may have answered without waiting.
+                    await asyncio.sleep(0)
         except asyncio.CancelledError:
             await self._restore_cancelled(windows)
             raise
-        return list(zip(windows, rendered, strict=False))
+        return [*parts, (windows[-1], splitter.rest())]
 
     async def _deliver_parts(self, parts: Sequence[_Part]) -> Receipt:
         """Deliver parts in order until one fails, and restore the windows of the parts after it.
@@ -164,7 +167,10 @@ class Outbound:
         )
 
     async def _deliver(self, window: ReplyWindow, rendered: Rendered) -> tuple[Verdict, int]:
-        """Deliver one text through its window, and restore the window if the text certainly was not sent.
+        """Deliver one text through its window, and restore the window if the text was not delivered.
+
+        A window that may have been used all the same is restored as `repeated`, so that a later reply which finds it
+        spent is not counted as refused.
 
         Return the verdict on the last attempt and the number of attempts.
         """
@@ -176,6 +182,8 @@ class Outbound:
             verdict = await self._attempt(window, body, attempts, min(delivery.ATTEMPT_SECONDS, seconds_left))
             if not verdict.retry:
                 break
+            if delivery.may_have_arrived(verdict):
+                window = msgspec.structs.replace(window, repeated=True)
             delay = delivery.next_delay(
                 attempts, fraction=self._random(), seconds_left=window.expires_at - self._clock.now()
             )
@@ -185,7 +193,7 @@ class Outbound:
             try:
                 await self._clock.sleep(delay)
             except asyncio.CancelledError:
-                # This text has not arrived, so the message can still be answered, even by the next process.
+                # As far as known this text has not arrived, so the next process may still answer the message.
                 await self._restore_cancelled([window])
                 raise
         not_sent = verdict.outcome == "undeliverable"

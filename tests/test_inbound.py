@@ -324,10 +324,11 @@ async def test_the_url_check_returns_the_echo_and_does_not_verify_the_connection
     assert len(harness.recorder.of(events.UrlChecked)) == 1
 
 
-async def test_the_url_check_does_not_return_a_callback() -> None:
+@pytest.mark.parametrize("plaintext", [message("m1"), b'kmsgid":"m1"}', b"x" * 257], ids=["whole", "damaged", "long"])
+async def test_the_url_check_does_not_return_a_callback(plaintext: bytes) -> None:
     """A client that intercepted a callback could otherwise have it decrypted."""
     harness = InboundHarness()
-    answer = await harness.get(url_check_query(message("m1")))
+    answer = await harness.get(url_check_query(plaintext))
     assert (answer.status, answer.body) == (400, b"bad request")
 
 

@@ -127,6 +127,17 @@ async def test_the_largest_item_is_decrypted_and_encoded_without_a_second_copy(
     assert peak_bytes <= 2.2 * len(block.data)
 
 
+async def test_the_type_of_an_image_that_models_do_not_take_is_told_to_the_agent_and_the_log() -> None:
+    recorder = Recorder()
+    heic = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic"
+    media = fetcher(FakeMediaClient(cipher.encrypt(KEY, heic)), recorder)
+    block = await media.fetch(image(), MediaUse("chat"), received_at=FakeClock().now(), message_id="m")
+    assert block == UnavailableBlock(kind="image", reason="not_an_image", media_type="image/heic")
+    (ended,) = recorder.of(events.MediaEnded)
+    assert ended.outcome == "not_an_image"
+    assert "image/heic" in ended.detail
+
+
 async def test_an_unexpected_error_makes_the_item_unavailable_and_is_reported_by_its_class() -> None:
     recorder = Recorder()
     media = fetcher(FakeMediaClient(b"", RuntimeError("canary")), recorder)

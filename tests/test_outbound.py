@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -166,6 +167,45 @@ async def test_after_three_failed_attempts_the_window_is_restored() -> None:
     assert await harness.answer() == Receipt(outcome="delivered", attempts=1)
 
 
+GATEWAY_TIMEOUT: Step = (504, b"<html>")
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([GATEWAY_TIMEOUT, 60140], id="504"),
+        pytest.param([(502, b""), 60140], id="502"),
+        pytest.param([(500, b""), 60140], id="500"),
+        pytest.param([-1, 60140], id="busy"),
+        pytest.param([6000, 60140], id="conflict"),
+        pytest.param([GATEWAY_TIMEOUT, -1, 60140], id="504-busy"),
+        pytest.param([GATEWAY_TIMEOUT, RequestNotSent(reason="connect"), 60140], id="504-connect"),
+    ],
+)
+async def test_a_window_found_spent_after_an_attempt_that_may_have_arrived_is_an_unknown_outcome(
+    steps: list[Step],
+) -> None:
+    harness = OutboundHarness(steps)
+    await harness.receive("m1")
+    assert await harness.answer() == Receipt(outcome="unknown", reason="repeated", attempts=len(steps))
+    assert [event.outcome for event in harness.recorder.of(events.AttemptEnded)][-1] == "unknown"
+    assert (await harness.answer()).reason == "no_reply_window"
+
+
+async def test_a_window_found_spent_after_attempts_that_were_not_sent_is_refused() -> None:
+    harness = OutboundHarness([RequestNotSent(reason="connect"), RequestNotSent(reason="tls"), 60140])
+    await harness.receive("m1")
+    assert await harness.answer() == Receipt(outcome="refused", reason="window_spent", attempts=3)
+
+
+async def test_a_later_reply_that_finds_the_window_of_failed_attempts_spent_is_an_unknown_outcome() -> None:
+    """Three errors of a gateway leave it open whether the first reply arrived; the window is tried once more."""
+    harness = OutboundHarness([GATEWAY_TIMEOUT, GATEWAY_TIMEOUT, RequestNotSent(reason="connect"), 60140])
+    await harness.receive("m1")
+    assert await harness.answer() == Receipt(outcome="undeliverable", reason="connect", attempts=3)
+    assert await harness.answer() == Receipt(outcome="unknown", reason="repeated", attempts=1)
+
+
 @pytest.mark.parametrize(
     ("step", "outcome", "reason"),
     [
@@ -256,7 +296,27 @@ async def test_if_the_first_part_fails_its_outcome_is_that_of_the_answer() -> No
     assert harness.state.open_windows == 1
 
 
-async def test_a_spare_window_is_restored_if_the_rest_of_a_long_answer_is_blank() -> None:
+async def test_splitting_a_very_long_answer_does_not_block_the_event_loop() -> None:
+    """A loop iteration splits off one part. The state in memory answers without waiting."""
+    harness = OutboundHarness(overflow="continue")
+    for number in range(60):
+        await harness.receive(f"spare{number}", finished=True)
+    await harness.receive("m1")
+    text = "- a line of an answer\n" * 45_000
+    answering = asyncio.create_task(harness.answer(text))
+    blocked = []
+    while not answering.done():
+        started_at = time.process_time()
+        await asyncio.sleep(0)
+        blocked.append(time.process_time() - started_at)
+    receipt = await answering
+    assert (receipt.outcome, receipt.truncated_bytes) == ("delivered", 0)
+    assert len(harness.poster.posts) == -(-len(text) // MARKDOWN_BYTES)
+    assert max(blocked) < 0.25
+    assert sum(blocked) < 1.5
+
+
+async def test_no_spare_window_is_used_for_white_space_at_the_end_of_a_long_answer() -> None:
     harness = OutboundHarness(overflow="continue")
     await harness.receive("spare", finished=True)
     await harness.receive("m1")

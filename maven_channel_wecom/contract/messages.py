@@ -42,10 +42,15 @@ class FileBlock(_Block, frozen=True, kw_only=True, tag="file"):
 
 
 class UnavailableBlock(_Block, frozen=True, kw_only=True, tag="unavailable"):
-    """A placeholder for an item that could not be loaded. `kind` is for example `video`; `reason` is a fixed word."""
+    """A placeholder for an item that could not be loaded.
+
+    `kind` is for example `video`; `reason` is a fixed word. `media_type` is the detected type of the item, such as
+    `image/heic`, empty if unknown.
+    """
 
     kind: str
     reason: str
+    media_type: str = ""
 
 
 ContentBlock = TextBlock | ImageBlock | FileBlock | UnavailableBlock
@@ -96,10 +101,10 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of an outbound message.
 
-    `outcome` is `delivered`; `undeliverable` if the message certainly did not arrive; `refused` if the platform
-    rejected it; `unknown` if it may have arrived, for example because the connection broke before the platform
-    answered. `reason` is a fixed short word, empty if delivered. `attempts` is the number of requests made.
-    `truncated_bytes` is the number of bytes cut off the text to fit the platform's limit.
+    `outcome` is `delivered`; `undeliverable` if the message did not arrive, as far as the platform's answers tell;
+    `refused` if the platform rejected it; `unknown` if it may have arrived, for example because the connection broke
+    before the platform answered. `reason` is a fixed short word, empty if delivered. `attempts` is the
+    number of requests made. `truncated_bytes` is the number of bytes cut off the text to fit the platform's limit.
     """
 
     outcome: Outcome

@@ -1,10 +1,13 @@
 """The outcome of an attempt to deliver a reply, and whether and when it is retried.
 
-A `response_url` works once, so a POST is retried only if the reply certainly did not arrive. A retry after a lost
-answer could show the user the same text twice, or use up the URL.
+A `response_url` works once, so a POST is retried only if WeCom says that it failed, or it was not sent. A retry after
+a lost answer could use up the URL for nothing.
+
+WeCom's word is not proof: behind a gateway that answers 504 the reply may have arrived. The user cannot see it twice,
+as the URL works once. But from then on a spent window no longer means that the reply was refused.
 """
 
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
@@ -43,6 +46,7 @@ _REFUSED: Final[dict[int, RefusedReason]] = {
     errcodes.RATE_LIMIT: "rate_limit",
     errcodes.RESPONSE_CODE_INVALID: "window_spent",
 }
+_MAY_HAVE_ARRIVED: Final = frozenset(get_args(TransientReason))
 # Another attempt would fail in the same way.
 _PERMANENT: Final = frozenset({"forbidden_address", "bad_url"})
 
@@ -93,10 +97,15 @@ def meaning(errcode: int) -> str:
     return errcodes.MEANINGS.get(errcode, "unknown errcode; see page 90313 of WeCom's documentation")
 
 
-def judge_repeat(verdict: Verdict, *, repeated: bool) -> Verdict:
-    """Return the final verdict on an attempt; `repeated`: a process died while it was answering through this window.
+def may_have_arrived(verdict: Verdict) -> bool:
+    """Return whether a reply may have arrived although it is retried: something answered, be it with an error."""
+    return verdict.reason in _MAY_HAVE_ARRIVED
 
-    If WeCom then reports the window as spent, that process's reply has probably arrived, so the outcome is unknown.
+
+def judge_repeat(verdict: Verdict, *, repeated: bool) -> Verdict:
+    """Return the final verdict on an attempt; `repeated`: an earlier attempt through its window may have arrived.
+
+    If WeCom then reports the window as spent, that attempt has probably arrived, so the outcome is unknown.
     """
     if repeated and verdict.reason == "window_spent":
         return Verdict("unknown", "repeated", errcode=verdict.errcode)

@@ -1,5 +1,6 @@
 """The content block made of a media item: its size limit, its type, and its base64 data."""
 
+import posixpath
 from binascii import b2a_base64
 from typing import Final
 
@@ -19,6 +20,61 @@ MediaBlock = ImageBlock | FileBlock
 
 _CHUNK_BYTES = 256 * 1024
 _UNKNOWN_FILE_TYPE = "application/octet-stream"
+
+# By the extension of the name. The standard library's table differs between Python versions and machines, and lacks
+# most of these.
+_TEXTS = {
+    "c": "text/x-c",
+    "cpp": "text/x-c++",
+    "cs": "text/x-csharp",
+    "css": "text/css",
+    "csv": "text/csv",
+    "eml": "message/rfc822",
+    "go": "text/x-golang",
+    "h": "text/x-c",
+    "htm": "text/html",
+    "html": "text/html",
+    "ics": "text/calendar",
+    "java": "text/x-java",
+    "js": "text/javascript",
+    "json": "application/json",
+    "jsonl": "application/jsonl",
+    "md": "text/markdown",
+    "php": "text/x-php",
+    "py": "text/x-python",
+    "rb": "text/x-ruby",
+    "rs": "text/x-rust",
+    "sh": "application/x-sh",
+    "svg": "image/svg+xml",
+    "tex": "text/x-tex",
+    "ts": "application/typescript",
+    "tsv": "text/tab-separated-values",
+    "vcf": "text/vcard",
+    "xml": "application/xml",
+    "yaml": "application/yaml",
+    "yml": "application/yaml",
+    **dict.fromkeys(("bat", "cfg", "conf", "ini", "log", "properties", "sql", "toml", "txt"), "text/plain"),
+}
+# The first group are zip archives; one that is encrypted begins like the second, which are OLE files.
+_DOCUMENTS = {
+    "apk": "application/vnd.android.package-archive",
+    "docm": "application/vnd.ms-word.document.macroEnabled.12",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "epub": "application/epub+zip",
+    "jar": "application/java-archive",
+    "odp": "application/vnd.oasis.opendocument.presentation",
+    "ods": "application/vnd.oasis.opendocument.spreadsheet",
+    "odt": "application/vnd.oasis.opendocument.text",
+    "pptm": "application/vnd.ms-powerpoint.presentation.macroEnabled.12",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "xlsm": "application/vnd.ms-excel.sheet.macroEnabled.12",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "doc": "application/msword",
+    "msg": "application/vnd.ms-outlook",
+    "ppt": "application/vnd.ms-powerpoint",
+    "xls": "application/vnd.ms-excel",
+}
+_CONTAINED = {"application/zip": _DOCUMENTS, "application/xml": _TEXTS, "text/html": _TEXTS}
 
 
 class BlockData:
@@ -62,11 +118,22 @@ def media_block(item: MediaItem, data: BlockData, media_type: str | None, name: 
         raise MediaUnavailable(reason="too_large")
     if item.kind == "image":
         if media_type not in IMAGE_TYPES:
-            raise MediaUnavailable(reason="not_an_image")
+            message = (
+                f"it was decrypted, but its type is {media_type or 'unknown'}; models take JPEG, PNG, GIF and WebP"
+            )
+            raise MediaUnavailable(message, reason="not_an_image", media_type=media_type or "")
         return ImageBlock(media_type=media_type, data=data.finish())
-    return FileBlock(media_type=media_type or _UNKNOWN_FILE_TYPE, name=name, data=data.finish())
+    return FileBlock(media_type=_file_type(media_type, name), name=name, data=data.finish())
 
 
-def unavailable_block(item: MediaItem, reason: str) -> UnavailableBlock:
+def unavailable_block(item: MediaItem, reason: str, media_type: str = "") -> UnavailableBlock:
     """Return the block that reports a media item as unavailable."""
-    return UnavailableBlock(kind=item.kind, reason=reason)
+    return UnavailableBlock(kind=item.kind, reason=reason, media_type=media_type)
+
+
+def _file_type(media_type: str | None, name: str) -> str:
+    """Return the type of a file. Its name decides where its bytes tell nothing, or only what contains the content."""
+    extension = posixpath.splitext(name)[1].removeprefix(".").lower()
+    if media_type is None:
+        return _TEXTS.get(extension) or _DOCUMENTS.get(extension) or _UNKNOWN_FILE_TYPE
+    return _CONTAINED.get(media_type, {}).get(extension, media_type)

@@ -65,10 +65,12 @@ def normalize(
 def strip_mentions(text: str, names: Sequence[str]) -> str:
     """Remove mentions of the given names, with the white space around them, from the start and end of a text.
 
-    WeCom sends a mention as unmarked plain text (100719). At the start, white space or the end of the text must follow
-    the name. At the end, the mention may follow a word directly, as it does in real callbacks.
+    WeCom sends a mention as unmarked plain text (100719). A name may be given with its sign. At the start, white space
+    or the end of the text must follow the name. At the end, the mention may follow a word directly, as it does in real
+    callbacks.
     """
-    mentions = sorted((sign + name for name in names for sign in _AT_SIGNS), key=len, reverse=True)
+    bare = [name.strip().lstrip("".join(_AT_SIGNS)).strip() for name in names]
+    mentions = sorted((sign + name for name in bare if name for sign in _AT_SIGNS), key=len, reverse=True)
     start, end = 0, len(text)
     # `first` and `last` exclude surrounding white space. The text is not copied per mention, because it may consist of
     # thousands of them.

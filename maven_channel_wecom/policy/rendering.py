@@ -14,12 +14,18 @@ from maven_channel_wecom.protocol import limits
 CUT_NOTICE: Final = "\n\n> …内容过长，以下已截断。(The answer was too long and ends here.)"
 CONTINUED_NOTICE: Final = "\n\n> …未完，见下一条。(Continued in the next message.)"
 
-# CommonMark: up to three spaces, at least three backticks or tildes, and an info string, which must not contain a
-# backtick after backticks.
-_FENCE = re.compile(r"(?P<indent> {0,3})(?P<mark>`{3,}|~{3,})(?P<info>.*)")
+# CommonMark: a line of up to three spaces, at least three backticks or tildes, and an info string, which must not
+# contain a backtick after backticks. The mark is repeated in every part, so one longer than any real one is ignored.
+_FENCE = re.compile(r"(?<![^\r\n])(?P<indent> {0,3})(?P<mark>`{3,32}|~{3,32})(?P<info>[^\r\n]*)")
 
-# The line endings of CommonMark; str.splitlines would split at others too.
-_LINE_END = re.compile(r"\r\n|\n|\r")
+# The escape sequences of terminals (ECMA-48), also if they are unfinished: CSI, those with a text such as OSC, and the
+# short ones. The characters that stand for ESC [ and ESC ] occur in wrongly decoded text too, where nothing like an
+# escape sequence follows.
+_ESCAPE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x00-\x1f\x7f-\x9f]*(?:\x07|\x1b\\|\x9c)?|[ -/]*[0-~]?)"
+    r"|\x9b[0-?]+[ -/]*[@-~]"
+    r"|\x9d[0-9]+;[^\x00-\x1f\x7f-\x9f]*(?:\x07|\x1b\\|\x9c)"
+)
 
 # The Unicode category Cc without tab, line feed and carriage return.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]+")
@@ -56,22 +62,40 @@ def render(text: str, limit_bytes: int = limits.MARKDOWN_BYTES) -> Rendered:
     return Rendered(kept + closing + CUT_NOTICE, size - len(kept.encode()))
 
 
-def split(text: str, parts: int, limit_bytes: int = limits.MARKDOWN_BYTES) -> list[Rendered]:
-    """Render a text as at most `parts` messages. A code fence that is open at the end of one is closed and reopened.
+class Splitter:
+    """Splits a text into messages, one at a time. A code fence that is open at the end of one is closed and reopened.
 
-    Only the last part may be truncated. The list is empty for a blank text.
+    White space at the end of the text is left out. The time for a message does not depend on the length of the text.
     """
-    rendered: list[Rendered] = []
-    rest = _sendable(text)
-    while len(rendered) < parts - 1 and len(rest.encode()) > limit_bytes:
-        kept, closing = _cut(rest, limit_bytes - len(CONTINUED_NOTICE.encode()))
-        more = rest[len(kept) :]
-        if not more.strip():
-            return [*rendered, Rendered(kept + closing)]
-        rendered.append(Rendered(kept + closing + CONTINUED_NOTICE))
-        rest = _reopening(kept) + more
-    last = render(rest, limit_bytes)
-    return [*rendered, last] if last.content else rendered
+
+    def __init__(self, text: str, limit_bytes: int = limits.MARKDOWN_BYTES) -> None:
+        self._text = _sendable(text).rstrip()
+        self._limit_bytes = limit_bytes
+        self._start = 0
+        self._reopening = ""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the rest of the text fits one message."""
+        # A character has at least one byte.
+        if len(self._text) - self._start > self._limit_bytes:
+            return False
+        return len(self._next_characters().encode()) <= self._limit_bytes
+
+    def cut(self) -> Rendered:
+        """Return the next message, which ends with CONTINUED_NOTICE, and continue after it. The rest must not fit."""
+        kept, closing = _cut(self._next_characters(), self._limit_bytes - len(CONTINUED_NOTICE.encode()))
+        self._start += max(len(kept) - len(self._reopening), 0)
+        self._reopening = _reopening(kept)
+        return Rendered(kept + closing + CONTINUED_NOTICE)
+
+    def rest(self) -> Rendered:
+        """Return the rest of the text as the last message, truncated if it does not fit."""
+        return render(self._reopening + self._text[self._start :], self._limit_bytes)
+
+    def _next_characters(self) -> str:
+        """Return more than fits one message."""
+        return self._reopening + self._text[self._start : self._start + self._limit_bytes + 1]
 
 
 def _cut(text: str, limit_bytes: int) -> tuple[str, str]:
@@ -88,7 +112,7 @@ def _cut(text: str, limit_bytes: int) -> tuple[str, str]:
 
 def _prefix(text: str, size_bytes: int) -> str:
     """Return a prefix of at most `size_bytes` that ends between two grapheme clusters."""
-    end = len(text.encode()[:size_bytes].decode(errors="ignore"))
+    end = len(text[:size_bytes].encode()[:size_bytes].decode(errors="ignore"))
     for cut in range(end, max(end - _MAX_CLUSTER_CHARACTERS, 0), -1):
         if not _inside_cluster(text, cut):
             return text[:cut]
@@ -115,10 +139,7 @@ def _inside_cluster(text: str, cut: int) -> bool:
 def _open_fence(text: str) -> re.Match[str] | None:
     """Return the opening line of the code fence that is still open at the end of a text, or None."""
     opened: re.Match[str] | None = None
-    for line in _LINE_END.split(text):
-        fence = _FENCE.fullmatch(line)
-        if not fence:
-            continue
+    for fence in _FENCE.finditer(text):
         mark = fence["mark"]
         if opened is None:
             if mark[0] != "`" or "`" not in fence["info"]:
@@ -142,8 +163,8 @@ def _reopening(text: str) -> str:
 
 
 def _sendable(text: str) -> str:
-    """Replace lone surrogates and remove control characters, which WeCom rejects (90313, 40033)."""
+    """Replace lone surrogates; remove escape sequences and the control characters that WeCom rejects (90313, 40033)."""
     if text.replace("\n", "").isprintable():
         return text
     well_formed = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return _CONTROL.sub("", well_formed)
+    return _CONTROL.sub("", _ESCAPE.sub("", well_formed))

@@ -15,8 +15,8 @@ attempt takes time. Lower: the last attempt may be too late. Higher: late answer
 class ReplyWindow(msgspec.Struct, frozen=True):
     """One `response_url` and the message it belongs to. Times are in seconds since the epoch.
 
-    `chat` is a chat key. `repeated` is True if a process died while it was answering through this window, so that its
-    reply may have arrived.
+    `chat` is a chat key. `repeated` is True if an earlier attempt through this window may have arrived: the process
+    died while it was sending, or WeCom answered with an error after which the reply is retried.
     """
 
     message_id: str

@@ -1,15 +1,19 @@
 """Parsing of a decrypted callback into a flat `Callback` value.
 
-Nothing outside `protocol` uses WeCom's field names. An unknown message type, event or item is a value, not an error.
+Nothing outside `protocol` uses WeCom's field names. An unknown message type, event or item is a value, not an error,
+and so is a message whose payload cannot be read: the agent is told, and its user gets an answer.
 """
 
+import contextlib
+import functools
 import json
 from typing import Final, Literal, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from maven_channel_wecom.errors import MalformedCallback
-from maven_channel_wecom.protocol import limits, schema
+from maven_channel_wecom.protocol import schema
 
 MediaKind = Literal["image", "file", "video"]
 
@@ -27,7 +31,10 @@ _MAX_LENIENT_BYTES: Final = 128 * 1024
 # The details of an event are logged.
 _MAX_DETAIL_CHARACTERS: Final = 128
 
-_T = TypeVar("_T")
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+_OBJECT_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LIST_DECODER = msgspec.json.Decoder(list[msgspec.Raw])
+_type_info = functools.cache(inspect.type_info)
 
 
 class TextItem(msgspec.Struct, frozen=True):
@@ -97,13 +104,12 @@ def read_callback(message: bytes) -> Callback:
     """Parse the JSON of a decrypted callback: first the header, then the payload of its type.
 
     Raises:
-        MalformedCallback: the message is not a JSON object, has no `msgid` or `msgtype`, or is of a known type and
-            lacks its payload.
+        MalformedCallback: the message is not a JSON object, or has no `msgid` or `msgtype`.
     """
     # https://developer.work.weixin.qq.com/document/path/100719
     header = _decode(message, schema.Header)
-    if not header.msgid or not header.msgtype or len(header.msgid) > limits.ID_CHARACTERS:
-        text = "msgid or msgtype is empty, or msgid is too long"
+    if not header.msgid or not header.msgtype:
+        text = "msgid or msgtype is missing, empty, too long or not a string"
         raise MalformedCallback(text)
     items: tuple[Item, ...] = ()
     quoted_items: tuple[Item, ...] = ()
@@ -111,9 +117,6 @@ def read_callback(message: bytes) -> Callback:
     if header.msgtype in MESSAGE_TYPES:
         payload = _decode(message, schema.Message)
         items = _items(header.msgtype, payload)
-        if not items:
-            text = f"a {header.msgtype} message carries no {header.msgtype}"
-            raise MalformedCallback(text)
         quoted_items = _quoted_items(payload.quote)
     elif header.msgtype == EVENT:
         event = _event(_decode(message, schema.EventMessage).event)
@@ -133,10 +136,10 @@ def read_callback(message: bytes) -> Callback:
     )
 
 
-def _decode(message: bytes, type_: type[_T]) -> _T:
+def _decode(message: bytes, type_: type[_Struct]) -> _Struct:
     try:
         try:
-            return msgspec.json.decode(message, type=type_, strict=False)
+            return decode(message, type_)
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
@@ -145,30 +148,74 @@ def _decode(message: bytes, type_: type[_T]) -> _T:
             # msgspec rejects lone surrogates and raw control characters inside strings; WeCom has sent the latter.
             lenient = json.dumps(json.loads(message, strict=False), ensure_ascii=False)
             well_formed = lenient.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            return msgspec.json.decode(well_formed, type=type_, strict=False)
+            return decode(well_formed, type_)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         # The text of the cause quotes the message, so it is not included.
-        text = "the callback is not JSON of the expected form"
+        text = "the callback is not a JSON object"
         raise MalformedCallback(text) from None
 
 
+def decode(message: bytes | str | msgspec.Raw, type_: type[_Struct]) -> _Struct:
+    """Decode a JSON object to a Struct of `schema`. A value that does not fit its field is absent.
+
+    Raises:
+        msgspec.DecodeError: the message is not JSON. As ValidationError: it is not an object.
+    """
+    try:
+        return msgspec.json.decode(message, type=type_, strict=False)
+    except msgspec.ValidationError:
+        values = _OBJECT_DECODER.decode(message)
+    found: dict[str, object] = {}
+    for field in msgspec.structs.fields(type_):
+        if field.encode_name in values:
+            with contextlib.suppress(msgspec.ValidationError):
+                found[field.name] = _decode_value(values[field.encode_name], field.type)
+    return type_(**found)
+
+
+def _decode_value(value: msgspec.Raw, annotation: object) -> object:
+    """Decode the value of one field; of an object, and of a list of objects, decode whatever fits.
+
+    Raises:
+        msgspec.ValidationError: nothing fits.
+    """
+    try:
+        return msgspec.json.decode(value, type=annotation, strict=False)
+    except msgspec.ValidationError:
+        type_ = _type_info(annotation)
+        if isinstance(type_, inspect.UnionType):
+            # All unions here are of one type and None.
+            type_ = type_.types[0]
+        if isinstance(type_, inspect.StructType):
+            return decode(value, type_.cls)
+        if not isinstance(type_, inspect.ListType) or not isinstance(type_.item_type, inspect.StructType):
+            raise
+    items = []
+    for item in _LIST_DECODER.decode(value)[: type_.max_length]:
+        with contextlib.suppress(msgspec.ValidationError):
+            items.append(decode(item, type_.item_type.cls))
+    return items
+
+
 def _items(type_: str, payload: schema.Payload) -> tuple[Item, ...]:
-    if type_ == "mixed":
-        return tuple(_mixed_item(item) for item in payload.mixed.msg_item) if payload.mixed else ()
+    """Return the items of a payload, or one UnknownItem if it has none that can be read."""
+    if type_ == "mixed" and payload.mixed and payload.mixed.msg_item:
+        return tuple(_mixed_item(item) for item in payload.mixed.msg_item)
     if type_ in {"text", "voice"}:
         text = payload.text if type_ == "text" else payload.voice
-        return (TextItem(text.content),) if text else ()
-    if type_ == "image":
-        return (_media_item("image", payload.image),) if payload.image else ()
-    if type_ == "file":
-        return (_media_item("file", payload.file),) if payload.file else ()
-    if type_ == "video":
-        return (_media_item("video", payload.video),) if payload.video else ()
+        if text and text.content is not None:
+            return (TextItem(text.content),)
+    if type_ == "image" and payload.image:
+        return (_media_item("image", payload.image),)
+    if type_ == "file" and payload.file:
+        return (_media_item("file", payload.file),)
+    if type_ == "video" and payload.video:
+        return (_media_item("video", payload.video),)
     return (UnknownItem(type_),)
 
 
 def _mixed_item(item: schema.MixedItem) -> Item:
-    if item.msgtype == "text" and item.text:
+    if item.msgtype == "text" and item.text and item.text.content is not None:
         return TextItem(item.text.content)
     if item.msgtype == "image" and item.image:
         return _media_item("image", item.image)
@@ -180,15 +227,15 @@ def _media_item(kind: MediaKind, media: schema.Media) -> MediaItem:
     return MediaItem(kind=kind, url=media.url.strip(), media_id=media.media_id, aes_key=media.aeskey)
 
 
-def _quoted_items(quote: object) -> tuple[Item, ...]:
+def _quoted_items(quote: msgspec.Raw) -> tuple[Item, ...]:
     """Parse a quote. An unreadable one becomes an UnknownItem, because the user's own words can still be answered."""
-    if quote is None:
+    if bytes(quote) == b"null":
         return ()
     try:
-        payload = msgspec.convert(quote, schema.Quote, strict=False)
-    except msgspec.ValidationError:
+        payload = _decode(bytes(quote), schema.Quote)
+    except MalformedCallback:
         return (UnknownItem("quote"),)
-    return _items(payload.msgtype, payload) or (UnknownItem(payload.msgtype),)
+    return _items(payload.msgtype, payload)
 
 
 def _event(body: schema.EventBody) -> Event:

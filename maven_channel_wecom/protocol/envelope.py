@@ -26,6 +26,10 @@ from maven_channel_wecom.protocol.cipher import EnvelopeCipher
 _TIMESTAMP = re.compile(rf"[0-9]{{{limits.TIMESTAMP_DIGITS}}}", re.ASCII)
 _NONCE = re.compile(rf"[A-Za-z0-9_-]{{1,{limits.NONCE_CHARACTERS}}}", re.ASCII)
 
+# Neither a whole callback nor a piece of one: a piece that ends before a quotation mark leaves that mark in the receive
+# id.
+_ECHO = re.compile(rb'(?!.*http)(?:(?![{}":])[ -~]){0,%d}' % limits.ECHO_BYTES, re.IGNORECASE)
+
 _LENGTH = struct.Struct(">I")
 _HEAD_BYTES = limits.FRAME_RANDOM_BYTES + limits.FRAME_LENGTH_BYTES
 
@@ -137,6 +141,21 @@ def read_echo(query: Mapping[str, str]) -> str:
         message = "the query parameter echostr is missing"
         raise MalformedCallback(message)
     return echo
+
+
+def check_echo(opened: OpenedEnvelope) -> None:
+    """Check that the content of a URL check can be an echo.
+
+    The answer to a URL check is not encrypted. Without a MAC, a client that has the token can flip bits of a captured
+    callback, or drop blocks of it, and sign it as a URL check; it must not get any of it decrypted.
+
+    Raises:
+        MalformedCallback: message or receive id is longer than an echo, is not printable ASCII, or contains a
+            quotation mark, brace, colon or `http`.
+    """
+    if not _ECHO.fullmatch(opened.message) or not _ECHO.fullmatch(opened.receive_id.encode()):
+        message = "the echo is, or is made of, a callback"
+        raise MalformedCallback(message)
 
 
 def read_body(body: bytes) -> str:

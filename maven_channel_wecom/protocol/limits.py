@@ -37,6 +37,9 @@ TIMESTAMP_DIGITS: Final = 10
 # UNDOCUMENTED: sample nonces have up to 19 alphanumeric characters. The limit allows for longer ones.
 NONCE_CHARACTERS: Final = 128
 
+# UNDOCUMENTED: the echo of every sample URL check is a number of 19 digits.
+ECHO_BYTES: Final = 256
+
 # UNDOCUMENTED: real ids have about 32 characters, real URLs about 400, and real messages a few items.
 ID_CHARACTERS: Final = 512
 URL_CHARACTERS: Final = 8_192

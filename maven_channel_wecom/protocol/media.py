@@ -2,11 +2,15 @@
 
 import base64
 import binascii
+import codecs
+import contextlib
 import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from typing import Final
 from urllib.parse import unquote
 
@@ -23,17 +27,41 @@ IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/w
 _DETECTION_BYTES = 8_192 + limits.PADDING_BLOCK_BYTES
 _CHUNK_BYTES = 64 * 1024
 _MAX_NAME_CHARACTERS = 255
-# RFC 6266. The standard library's email package fails on malformed headers and is slow on long ones.
-_EXTENDED_NAME = re.compile(r";\s*filename\*\s*=\s*([^';]*)'[^';]*'([^;\s]*)", re.IGNORECASE)
-_PLAIN_NAME = re.compile(r';\s*filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s"]*))', re.IGNORECASE)
+# RFC 6266, also without a disposition type. A value in quotes may contain semicolons; other values end at one. The
+# standard library's email package fails on malformed headers.
+_PARAMETER = re.compile(r'(?:^|;)\s*(?P<name>[\w*]+)\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"(?=\s*(?:;|$))|[^;]*)')
+# The standard library decodes RFC 2047 in quadratic time.
+_MAX_ENCODED_CHARACTERS = 1_024
+
+# The types that `filetype` does not know, by their first bytes: JPEG XL and JPEG 2000, each as a file and as a stream.
+_SIGNATURES = {
+    b"\x00\x00\x00\x0cJXL \r\n\x87\n": "image/jxl",
+    b"\xff\x0a": "image/jxl",
+    b"\x00\x00\x00\x0cjP  \r\n\x87\n": "image/jp2",
+    b"\xff\x4f\xff\x51": "image/j2c",
+}
+_MARKUP_TYPES = frozenset({"image/svg+xml", "text/html", "application/xml"})
+_MARKUP_BYTES = 1_024
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 
 
 def media_type(content: bytes) -> str | None:
     """Return the MIME type detected from the first bytes of a file, such as `image/png`, or None if it is unknown."""
     mime = filetype.guess_mime(content)
+    if mime is None:
+        known = (type_ for signature, type_ in _SIGNATURES.items() if content.startswith(signature))
+        return next(known, None) or _markup_type(content)
     # An animated PNG is a valid PNG.
     return "image/png" if mime == "image/apng" else mime
+
+
+def _markup_type(content: bytes) -> str | None:
+    head = content[:_MARKUP_BYTES].removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    if head.startswith((b"<!doctype html", b"<html")):
+        return "text/html"
+    if head.startswith((b"<svg", b"<!doctype svg")) or (head.startswith((b"<?xml", b"<!--")) and b"<svg" in head):
+        return "image/svg+xml"
+    return "application/xml" if head.startswith(b"<?xml") else None
 
 
 class _PlainReader:
@@ -79,8 +107,8 @@ class MediaDecryptor:
 
     The right key is unknown, and one wrong key in 256 passes the padding check. So a key whose plaintext begins like a
     known file type wins over one whose plaintext does not, and plain bytes that begin like a known type are returned
-    as they are. An item of kind `image` must have a known type. If the first bytes leave several candidates, as for a
-    file of unknown type during a key rotation, the bytes are buffered until the padding at the end decides.
+    as they are. If the first bytes leave several candidates, as for a file of unknown type during a key rotation, the
+    bytes are buffered until the padding at the end decides. Plain HTML or XML is a page of the storage and no item.
 
     Args:
         keys: the possible AES keys, the most likely first.
@@ -112,7 +140,8 @@ class MediaDecryptor:
         """Yield the rest of the plaintext in chunks.
 
         Raises:
-            MediaUnavailable: no key opens the item; the reason is `undecipherable`.
+            MediaUnavailable: no key opens the item; the reason is `undecipherable`, or for a page in place of an image
+                `not_an_image`.
         """
         reader = self._reader
         if reader is None:
@@ -124,7 +153,7 @@ class MediaDecryptor:
                 return
         except ValueError:
             pass
-        raise MediaUnavailable(reason="undecipherable")
+        raise self._undecipherable()
 
     # https://developer.work.weixin.qq.com/document/path/100719
     def _find_candidates(self, *, is_complete: bool) -> list[_Candidate]:
@@ -141,9 +170,24 @@ class MediaDecryptor:
             type_ = media_type(plaintext)
             (unknown if type_ is None else known).append(_Candidate(key, type_))
         plain_type = media_type(buffered)
+        if plain_type in _MARKUP_TYPES:
+            return []
         if plain_type is not None:
             known.append(_Candidate(None, plain_type))
-        return known if self._kind == "image" else known + unknown
+        # An image has a known type. One that has none is opened all the same, so that it is not taken for a wrong key.
+        return known or unknown if self._kind == "image" else known + unknown
+
+    def _undecipherable(self) -> MediaUnavailable:
+        if self._reader is None and not self._buffer:
+            return MediaUnavailable("the media storage sent nothing", reason="undecipherable")
+        type_ = _markup_type(bytes(self._buffer[:_MARKUP_BYTES])) if self._reader is None else None
+        if type_ is None:
+            return MediaUnavailable(reason="undecipherable")
+        return MediaUnavailable(
+            f"the media storage sent a page ({type_}) that is not encrypted, in place of the item",
+            reason="not_an_image" if self._kind == "image" else "undecipherable",
+            media_type=type_,
+        )
 
     def _start(self, candidate: _Candidate) -> cipher.Decryption | _PlainReader:
         self.media_type = candidate.media_type
@@ -169,16 +213,47 @@ def decode_item_key(aes_key: str) -> bytes | None:
 def file_name(content_disposition: str) -> str:
     """Return the file name from a Content-Disposition header, without folders and control characters; may be empty.
 
-    UNDOCUMENTED: the JSON of a callback holds no file name; WeCom's storage sends it in this header.
+    UNDOCUMENTED: the JSON of a callback holds no file name; WeCom's storage sends it in this header. WeCom's SDKs
+    percent-decode `filename` too. RFC 2047 and the bytes of GB 18030 are decoded because other servers send them.
     """
-    header = _one_line(content_disposition)
-    name = ""
-    if extended := _EXTENDED_NAME.search(header):
-        name = _percent_decoded(extended[2], extended[1])
-    elif plain := _PLAIN_NAME.search(header):
-        name = re.sub(r'\\(["\\])', r"\1", plain[1] or plain[2] or "")
+    values: dict[str, str] = {}
+    for parameter in _PARAMETER.finditer(_one_line(_decoded(content_disposition))):
+        values.setdefault(parameter["name"].lower(), parameter["value"].strip())
+    plain = values.get("filename", "")
+    match values.get("filename*", "").strip('"').split("'", 2):
+        case [charset, _, encoded]:
+            name = _percent_decoded(encoded, charset) or _plain_name(plain)
+        case [encoded, *_]:
+            name = _plain_name(plain) or _percent_decoded(encoded, "utf-8")
     name = posixpath.basename(_one_line(name).replace("\\", "/")).strip(". ")
     return name[:_MAX_NAME_CHARACTERS]
+
+
+def _decoded(header: str) -> str:
+    """Decode a header whose bytes are not UTF-8. aiohttp has made lone surrogates of those bytes."""
+    try:
+        header.encode()
+    except UnicodeEncodeError:
+        with contextlib.suppress(ValueError):
+            return header.encode("utf-8", "surrogateescape").decode("gb18030")
+    return header
+
+
+def _plain_name(value: str) -> str:
+    name = _unquoted(value)
+    if "=?" in name and len(name) <= _MAX_ENCODED_CHARACTERS:
+        with contextlib.suppress(ValueError, LookupError, HeaderParseError):
+            name = str(make_header(decode_header(name)))
+    try:
+        return unquote(name, errors="strict")
+    except ValueError:
+        return name
+
+
+def _unquoted(value: str) -> str:
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        return re.sub(r'\\(["\\])', r"\1", value[1:-1])
+    return value.strip("\"'")
 
 
 def _percent_decoded(value: str, charset: str) -> str:

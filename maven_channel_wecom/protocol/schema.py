@@ -1,12 +1,13 @@
 """The JSON of a decrypted callback, with WeCom's field names. `callback` turns it into flat values.
 
-Every field that some kind of callback lacks has an empty default.
+Every field has an empty default, which also stands for a value that does not fit: null, another type, a text over its
+limit.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Raw
 
 from maven_channel_wecom.protocol import limits
 
@@ -14,6 +15,7 @@ from maven_channel_wecom.protocol import limits
 # very long values.
 Id = Annotated[str, Meta(max_length=limits.ID_CHARACTERS)]
 Url = Annotated[str, Meta(max_length=limits.URL_CHARACTERS)]
+Seconds = Annotated[int, Meta(ge=0, lt=10**limits.TIMESTAMP_DIGITS)]
 
 
 class _Part(msgspec.Struct):
@@ -32,20 +34,20 @@ class From(_Part):
 class Header(_Part):
     """The fields common to all callbacks (100719 "公共字段", 101027)."""
 
-    msgid: str
-    msgtype: Id
+    msgid: Id = ""
+    msgtype: Id = ""
     aibotid: Id = ""
     chattype: Id = ""
     chatid: Id = ""
     sender: From = msgspec.field(name="from", default_factory=From)
     response_url: Url = ""
-    create_time: int | None = None
+    create_time: Seconds | None = None
 
 
 class Text(_Part):
-    """A text, or the transcript of a voice message (100719 "文本", "语音")."""
+    """A text, or the transcript of a voice message (100719 "文本", "语音"). None: it has no readable content."""
 
-    content: str = ""
+    content: str | None = None
 
 
 class Media(_Part):
@@ -88,9 +90,9 @@ class Quote(Payload):
 
 
 class Message(Payload):
-    """A message. Its quote is parsed separately, so that a malformed quote does not make the message malformed."""
+    """A message. Its quote is decoded separately, because the agent is told of a quote that cannot be read."""
 
-    quote: Any = None
+    quote: Raw = Raw(b"null")
 
 
 class CardEvent(_Part):
@@ -120,4 +122,4 @@ class EventBody(_Part):
 class EventMessage(_Part):
     """A callback of type `event` (101027)."""
 
-    event: EventBody
+    event: EventBody = msgspec.field(default_factory=EventBody)

@@ -114,7 +114,7 @@ class MemoryStateStore(StateStore):
             if message:
                 self._close_window(message)
         elif message:
-            message.claimed = False
+            message.window, message.claimed = window, False
             self._open_windows += 1
 
     @property

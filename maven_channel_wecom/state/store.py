@@ -125,7 +125,7 @@ class StateStore(Protocol):
         ...
 
     async def restore_window(self, window: ReplyWindow, now: float) -> None:
-        """Open a claimed window again because its reply was certainly not sent."""
+        """Open a claimed window again because its reply was not delivered, and record whether it is `repeated`."""
         ...
 
     @property

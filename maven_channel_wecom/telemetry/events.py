@@ -182,12 +182,14 @@ class MessageLate(TelemetryEvent, frozen=True, kw_only=True):
 class MediaEnded(TelemetryEvent, frozen=True, kw_only=True):
     """A media item became a content block. `seconds` is the duration of its download, None if there was none.
 
-    `only_id` is True if WeCom sent a `media_id` instead of a URL.
+    `detail` says in words why it is unavailable; empty if `outcome` says it all. `only_id` is True if WeCom sent a
+    `media_id` instead of a URL.
     """
 
     message_id: str
     kind: str
     outcome: Literal["opened", MediaFailure]
+    detail: str = ""
     seconds: float | None = None
     only_id: bool = False
 
@@ -206,7 +208,7 @@ class WindowClaimed(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class AttemptStarted(TelemetryEvent, frozen=True, kw_only=True):
-    """A reply is about to be POSTed. `repeated`: a process that died may already have sent a reply to this message."""
+    """A reply is about to be POSTed. `repeated`: an earlier attempt through its window may have arrived."""
 
     message_id: str
     attempt: int

@@ -152,8 +152,8 @@ class LogListener:
                 write(DEBUG, "wecom media opened", event.message_id, kind=event.kind)
             else:
                 fields = {"kind": event.kind, "reason": event.outcome}
-                if event.outcome == "no_url" and event.only_id:
-                    fields["detail"] = _ONLY_ID
+                if detail := _ONLY_ID if event.outcome == "no_url" and event.only_id else event.detail:
+                    fields["detail"] = detail
                 write(WARNING, "wecom media unavailable", event.message_id, **fields)
 
         def late(event: events.MessageLate) -> None:

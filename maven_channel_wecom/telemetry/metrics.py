@@ -133,7 +133,7 @@ class _Families:
         )
         self.reply_repeats = counter(
             "maven_wecom_reply_repeats_total",
-            "Replies sent again because a process died while it was sending them.",
+            "Replies to messages of which an earlier reply may have arrived.",
             ("channel",),
         )
         self.reply_truncations = counter(

@@ -63,14 +63,19 @@ MALFORMED_PLAINTEXT = [
     b'{"msgid":"m"}',
     b'{"msgtype":"text"}',
     b'{"msgid":"","msgtype":"text"}',
+    b"[" * 100_000,
+    b'{"msgid":' * 50_000,
+]
+
+ODD_PLAINTEXT = [
     b'{"msgid":"m","msgtype":"text"}',
     b'{"msgid":"m","msgtype":"text","text":"bare"}',
     b'{"msgid":"m","msgtype":"image","from":{"userid":"a"}}',
     b'{"msgid":"m","msgtype":"mixed","mixed":{"msg_item":{}}}',
     b'{"msgid":"m","msgtype":"event","from":{"userid":"a"}}',
     b'{"msgid":"m","msgtype":"text","from":7,"text":{"content":"x"}}',
-    b"[" * 100_000,
-    b'{"msgid":' * 50_000,
+    b'{"msgid":"m","msgtype":"voice","from":{"userid":"a"},"voice":{"content":null}}',
+    b'{"msgid":"m","msgtype":"text","from":{"userid":"a"},"text":{"content":"x"},"image":"","create_time":""}',
 ]
 
 
@@ -105,6 +110,16 @@ async def test_a_sealed_callback_of_the_wrong_shape_is_400(watch: Watch, opened:
         answer = await post(deployment, request.query, request.body)
         assert (answer.status, answer.body) == (400, b"bad request")
         assert await deployment.metric("callbacks_total", kind="message", outcome="malformed") == 1
+        await assert_still_answers(deployment)
+
+
+@pytest.mark.parametrize("opened", ODD_PLAINTEXT, ids=range(len(ODD_PLAINTEXT)))
+async def test_a_callback_with_an_odd_field_is_acknowledged(watch: Watch, opened: bytes) -> None:
+    async with Deployment(watch) as deployment:
+        request = seal_callback(
+            opened, deployment.wecom.credentials, receive_id="", timestamp=int(time.time()), random=os.urandom
+        )
+        assert (await post(deployment, request.query, request.body)).status == 200
         await assert_still_answers(deployment)
 
 

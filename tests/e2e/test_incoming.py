@@ -108,8 +108,8 @@ async def test_a_mixed_message_keeps_its_texts_and_images_in_order(watch: Watch)
 
 @pytest.mark.parametrize(
     ("content", "name", "media_type"),
-    [(PDF, "年度报告 2026.pdf", "application/pdf"), (b"name,price\n" * 30, "prices.csv", "application/octet-stream")],
-    ids=["known bytes", "unknown bytes"],
+    [(PDF, "年度报告 2026.pdf", "application/pdf"), (b"name,price\n" * 30, "prices.csv", "text/csv")],
+    ids=["known bytes", "known name"],
 )
 async def test_a_file_becomes_a_block_with_name_and_type(
     watch: Watch, content: bytes, name: str, media_type: str

@@ -100,7 +100,7 @@ async def test_overflow_continue_uses_spare_windows(watch: Watch) -> None:
     assert len(replies) == 3
     assert all(len(reply.content.encode()) <= LIMIT_BYTES for reply in replies)
     assert [reply.content.endswith(CONTINUED) for reply in replies] == [True, True, False]
-    assert "".join(reply.content.split("\n\n> …")[0] for reply in replies) == words
+    assert "".join(reply.content.split("\n\n> …")[0] for reply in replies) == words.rstrip()
 
 
 async def test_a_code_fence_is_closed_and_reopened_between_parts(watch: Watch) -> None:

@@ -19,11 +19,12 @@ from maven_channel_wecom.errors import CallbackRejected, MalformedCallback, Medi
 from maven_channel_wecom.policy import admission, reply_window
 from maven_channel_wecom.policy.media_blocks import BlockData, media_block
 from maven_channel_wecom.policy.normalization import normalize
-from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, render, split
+from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, render
 from maven_channel_wecom.protocol import cipher, envelope, media, signature
 from maven_channel_wecom.protocol.callback import MediaItem, read_callback
 from maven_channel_wecom.protocol.envelope import Credentials, SignedQuery
 from tests.fakes.decrypted import decrypted
+from tests.fakes.splitting import split
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,6 +21,7 @@ from maven_channel_wecom.policy.delivery import (
     judge_answer,
     judge_failure,
     judge_repeat,
+    may_have_arrived,
     next_delay,
 )
 
@@ -98,8 +99,14 @@ def test_a_request_whose_answer_was_lost_is_not_retried(reason: LostReason) -> N
     assert judge_failure(AnswerLost(reason=reason)) == Verdict("unknown", reason)
 
 
-def test_a_spent_window_after_a_crash_is_an_unknown_outcome() -> None:
-    """The reply of the process that died has probably arrived. Other verdicts do not change."""
+def test_every_answer_that_is_retried_may_come_from_a_gateway_behind_which_the_reply_arrived() -> None:
+    verdicts = [judge_answer(status, body) for status, body, *_ in ANSWERS]
+    assert [verdict for verdict in verdicts if may_have_arrived(verdict)] == [v for v in verdicts if v.retry]
+    assert not any(may_have_arrived(judge_failure(RequestNotSent(reason=r))) for r in get_args(NotSentReason))
+
+
+def test_a_spent_window_after_an_attempt_that_may_have_arrived_is_an_unknown_outcome() -> None:
+    """That attempt has probably arrived. Other verdicts do not change."""
     spent, ok = judge_answer(200, answer(60140)), judge_answer(200, answer(0))
     assert judge_repeat(spent, repeated=False) == spent
     assert judge_repeat(spent, repeated=True) == Verdict("unknown", "repeated", errcode=60140)

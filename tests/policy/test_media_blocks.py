@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock
 from maven_channel_wecom.errors import MediaUnavailable
-from maven_channel_wecom.policy.media_blocks import BlockData, media_block
+from maven_channel_wecom.policy.media_blocks import BlockData, media_block, unavailable_block
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.protocol.media import media_type
 
@@ -49,20 +49,64 @@ def test_an_image_becomes_a_block_with_the_type_of_its_bytes(content: bytes, typ
     ],
 )
 def test_an_image_of_an_unsupported_type_is_unavailable(content: bytes) -> None:
+    """The error names the type that was recognized."""
     with pytest.raises(MediaUnavailable) as raised:
         block(IMAGE, content, "")
     assert raised.value.reason == "not_an_image"
+    assert raised.value.media_type == (media_type(content) or "")
+    assert (media_type(content) or "its type is unknown") in str(raised.value)
+    assert unavailable_block(IMAGE, "not_an_image", raised.value.media_type).media_type == raised.value.media_type
 
 
 def test_a_file_becomes_a_block_with_its_name_type_and_content() -> None:
-    """A file of unknown type is application/octet-stream."""
     pdf = block(FILE, b"%PDF-1.7", "a.pdf")
-    table = block(FILE, b"a,b\n", "t.csv")
     assert isinstance(pdf, FileBlock)
-    assert isinstance(table, FileBlock)
     assert (pdf.name, pdf.media_type) == ("a.pdf", "application/pdf")
-    assert (table.name, table.media_type) == ("t.csv", "application/octet-stream")
-    assert base64.b64decode(table.data) == b"a,b\n"
+    assert base64.b64decode(pdf.data) == b"%PDF-1.7"
+
+
+ZIP = b"PK\x03\x04" + bytes(60)
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
+OFFICE = "application/vnd.openxmlformats-officedocument."
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "type_"),
+    [
+        ("notes.md", b"# Notes", "text/markdown"),
+        ("t.csv", b"\xef\xbb\xbfa,b", "text/csv"),
+        ("T.CSV", "季,度".encode("gbk"), "text/csv"),
+        ("a.json", b"{}", "application/json"),
+        ("a.txt", b"text", "text/plain"),
+        ("app.log", b"line", "text/plain"),
+        ("a.py", b"import os", "text/x-python"),
+        ("a.yaml", b"a: 1", "application/yaml"),
+        ("a.html", b"<p>", "text/html"),
+        ("a.html", b"<!DOCTYPE html><p>", "text/html"),
+        ("a.php", b"<!DOCTYPE html><?php", "text/x-php"),
+        ("picture.svg", b"<?xml version='1.0'?><svg/>", "image/svg+xml"),
+        ("a.xml", b"<?xml version='1.0'?><a/>", "application/xml"),
+        ("a.ts", b"let x", "application/typescript"),
+        ("a.docx", ZIP, OFFICE + "wordprocessingml.document"),
+        ("a.xlsx", ZIP, OFFICE + "spreadsheetml.sheet"),
+        ("a.odt", ZIP, "application/vnd.oasis.opendocument.text"),
+        ("a.xlsm", ZIP, "application/vnd.ms-excel.sheet.macroEnabled.12"),
+        ("a.xls", OLE, "application/vnd.ms-excel"),
+        ("a.zip", ZIP, "application/zip"),
+        ("a.csv", ZIP, "application/zip"),
+        ("a.docx", b"%PDF-1.7", "application/pdf"),
+        ("a.png", b"no picture", "application/octet-stream"),
+        ("md", b"a name without extension", "application/octet-stream"),
+        ("", b"a,b", "application/octet-stream"),
+        ("a.", b"a,b", "application/octet-stream"),
+        ("a.klingon", b"a,b", "application/octet-stream"),
+    ],
+)
+def test_the_name_of_a_file_decides_its_type_where_the_bytes_do_not(name: str, content: bytes, type_: str) -> None:
+    """Bytes that say only that they are an archive or XML do not contradict the name of what these contain."""
+    made = block(FILE, content, name)
+    assert isinstance(made, FileBlock)
+    assert made.media_type == type_
 
 
 def test_an_item_over_ten_mebibytes_is_unavailable() -> None:

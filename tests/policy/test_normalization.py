@@ -165,6 +165,17 @@ def test_only_configured_names_at_the_ends_are_stripped(text: str, stripped: str
     assert strip_mentions(text, ("Maven", "Maven Bot")) == stripped
 
 
+@pytest.mark.parametrize("name", ["My Bot", "@My Bot", "＠My Bot", " @ My Bot "])
+@pytest.mark.parametrize("sign", ["@", "＠"])
+def test_a_name_may_be_configured_with_its_sign(name: str, sign: str) -> None:
+    assert strip_mentions(f"{sign}My Bot hello", (name,)) == "hello"
+
+
+@pytest.mark.parametrize("name", ["", " ", "@", "＠ "])
+def test_a_name_of_nothing_but_a_sign_strips_nothing(name: str) -> None:
+    assert strip_mentions("@ hello @", (name,)) == "@ hello @"
+
+
 def test_a_name_that_ends_like_another_name_is_stripped_whole() -> None:
     assert strip_mentions("hi @Acme@Support", ("Support", "Acme@Support")) == "hi"
 

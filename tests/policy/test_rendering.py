@@ -1,9 +1,13 @@
 """Rendering and splitting of answers."""
 
+import statistics
+import time
+
 import pytest
 
-from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, render, split
+from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, Splitter, render
 from maven_channel_wecom.protocol.limits import MARKDOWN_BYTES
+from tests.fakes.splitting import split
 
 NOTICE_BYTES = len(CUT_NOTICE.encode())
 
@@ -161,7 +165,34 @@ def test_rendering_a_rendered_text_changes_nothing() -> None:
 
 
 def test_control_characters_are_removed_and_lone_surrogates_replaced() -> None:
-    assert render("a\x00b\x1bc\ud83d").content == "abc\ufffd"
+    assert render("a\x00b\x08c\x1b\ud83d").content == "abc\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("\x1b[31mFAILED\x1b[0m", "FAILED", id="color"),
+        pytest.param("\x1b[38;2;1;2;3;48:5:1mx\x1b[K\x1b[2Jy", "xy", id="parameters"),
+        pytest.param("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ ok", "link ok", id="link"),
+        pytest.param("\x1b]8;;http://x\x07link\x1b]8;;\x07 ok", "link ok", id="link-with-bell"),
+        pytest.param("\x1b]0;title\x07x", "x", id="title"),
+        pytest.param("\x1bP1$q\x1b\\x\x1b_a\x1b\\y\x1b^b\x1b\\z\x1bXc\x1b\\.", "xyz.", id="strings"),
+        pytest.param("\x1b]0;no end\nx", "\nx", id="string-without-an-end"),
+        pytest.param("\x1b(Bx\x1b7y\x1b8z\x1bc.\x1b#8!", "xyz.!", id="short"),
+        pytest.param("x\x1b[31", "x", id="unfinished"),
+        pytest.param("x\x1b", "x", id="only-the-first-character"),
+        pytest.param("x\x1b[汉", "x汉", id="before-chinese"),
+        pytest.param("x\x1b[3\n1m", "x\n1m", id="broken-off"),
+        pytest.param("\x9b31mFAILED\x9b0m", "FAILED", id="color-of-eight-bits"),
+        pytest.param("\x9d8;;http://x\x9clink", "link", id="link-of-eight-bits"),
+        pytest.param(
+            "\u00e2\x80\x9cquoted\u00e2\x80\x9d and more", "\u00e2quoted\u00e2 and more", id="wrongly-decoded"
+        ),
+        pytest.param("[31m is a color", "[31m is a color", id="without-escape"),
+    ],
+)
+def test_escape_sequences_of_terminals_are_removed_whole(text: str, expected: str) -> None:
+    assert render("." + text).content == "." + expected
 
 
 def test_a_long_text_is_split_into_parts_that_hold_all_of_it() -> None:
@@ -178,18 +209,31 @@ def test_a_text_within_the_limit_is_one_part() -> None:
     assert [part.content for part in split("x" * 1000, 3, 1000)] == ["x" * 1000]
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        pytest.param("all of it", "all of it", id="text"),
-        pytest.param("```\ncode", "```\ncode\n```", id="code"),
-    ],
-)
-def test_a_part_of_white_space_only_is_left_out_without_a_notice(text: str, expected: str) -> None:
-    """An open fence is still closed."""
+@pytest.mark.parametrize("text", ["all of it", "```\ncode"], ids=["text", "code"])
+def test_white_space_at_the_end_needs_no_other_part(text: str) -> None:
     (part,) = split(text + " \n" * 500, 3, 400)
-    assert "".join(part.content.split()) == "".join(expected.split())
-    assert part.truncated_bytes == 0
+    assert (part.content, part.truncated_bytes) == (text, 0)
+
+
+@pytest.mark.parametrize("line", ["x" * 200, "", "```", "- a\t", "汉"], ids=repr)
+def test_the_time_for_a_part_does_not_depend_on_the_length_of_the_text(line: str) -> None:
+    """A part takes about a millisecond, at most ten on a busy machine."""
+    text = f"{line}x\n" * (1_000_000 // (len(line) + 2))
+    seconds = []
+    splitter = Splitter(text)
+    for _ in range(40):
+        started_at = time.process_time()
+        assert not splitter.fits
+        splitter.cut()
+        seconds.append(time.process_time() - started_at)
+    assert statistics.median(seconds) < 0.01
+
+
+def test_a_fence_of_a_very_long_mark_does_not_fill_every_part() -> None:
+    text = "`" * 5_000 + "\n" + "code\n" * 2_000
+    parts = split(text, 20, 1000)
+    assert parts[-1].truncated_bytes == 0
+    assert "".join(part.content.removesuffix(CONTINUED_NOTICE) for part in parts) == text.rstrip()
 
 
 def test_an_open_fence_is_closed_at_the_end_of_a_part_and_reopened_in_the_next() -> None:
@@ -214,7 +258,6 @@ def test_the_last_part_is_truncated_if_there_are_too_few_parts() -> None:
 
 def test_splitting_into_one_part_is_the_same_as_rendering() -> None:
     assert split("x" * 5000, 1, 1000) == [render("x" * 5000, 1000)]
-    assert split(" ", 3) == []
 
 
 def test_no_repr_contains_the_text() -> None:

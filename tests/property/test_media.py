@@ -34,7 +34,7 @@ def open_whole(content: bytes, keys: Sequence[bytes], kind: MediaKind) -> tuple[
     """Open an item as a whole: the reference implementation."""
     decrypted = [plaintext for key in keys if (plaintext := decrypt_whole(key, content)) is not None]
     typed = [each for each in (*decrypted, content) if media_type(each)]
-    candidates = [*typed, *(decrypted if kind == "file" else [])]
+    candidates = typed or decrypted if kind == "image" else [*typed, *decrypted]
     return (candidates[0], media_type(candidates[0])) if candidates else None
 
 

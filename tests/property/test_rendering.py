@@ -5,7 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, render, split
+from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, render
+from tests.fakes.splitting import split
 
 # The strings that make cutting difficult: fences, line ends, wide characters and grapheme clusters.
 fragments = st.sampled_from(

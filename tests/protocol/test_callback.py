@@ -69,7 +69,7 @@ def test_in_a_single_chat_the_chat_id_is_the_sender_id() -> None:
 @pytest.mark.parametrize(
     ("fields", "items"),
     [
-        pytest.param({"msgtype": "text", "text": {}}, (TextItem(""),), id="text-of-nothing"),
+        pytest.param({"msgtype": "text", "text": {"content": ""}}, (TextItem(""),), id="text-of-nothing"),
         pytest.param({"msgtype": "mixed", "mixed": {"msg_item": [{}]}}, (UnknownItem(""),), id="mixed-without-types"),
         pytest.param({"msgtype": "voice", "voice": {"content": "spoken"}}, (TextItem("spoken"),), id="voice"),
         pytest.param(
@@ -138,7 +138,12 @@ def test_each_message_type_is_read_as_its_items_in_order(fields: dict[str, objec
         ),
         pytest.param({"msgtype": "image"}, (UnknownItem("image"),), id="without-its-payload"),
         pytest.param({}, (UnknownItem(""),), id="without-a-type"),
-        pytest.param({"msgtype": 7}, (UnknownItem("quote"),), id="not-readable"),
+        pytest.param({"msgtype": 7}, (UnknownItem(""),), id="type-of-another-form"),
+        pytest.param(
+            {"msgtype": "text", "text": {"content": "earlier"}, "image": ""},
+            (TextItem("earlier"),),
+            id="with-an-odd-payload-of-another-type",
+        ),
         pytest.param("text", (UnknownItem("quote"),), id="not-an-object"),
         pytest.param(None, (), id="null"),
     ],
@@ -147,6 +152,101 @@ def test_a_quote_is_read_separately_and_may_be_unreadable(quote: object, items: 
     callback = read(msgtype="text", text={"content": "and this?"}, quote=quote)
     assert callback.quoted_items == items
     assert callback.items == (TextItem("and this?"),)
+
+
+TEXT: dict[str, object] = {"msgtype": "text", "text": {"content": "x"}}
+FEEDBACK = {"id": "f", "type": 2, "inaccurate_reason_list": [2]}
+ODD_VALUES: list[object] = [None, "", 1.5, True, 10**30, -1, [], {}, [None], "x" * 9_000]
+
+
+@pytest.mark.parametrize("odd", ODD_VALUES, ids=lambda odd: repr(odd)[:10])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("aibotid", "chattype", "chatid", "from", "from/userid", "from/corpid", "response_url", "create_time"),
+        *("quote", "image", "mixed", "voice", "file", "video", "event", "stream"),
+    ],
+)
+def test_an_odd_value_beside_a_text_costs_no_text(path: str, odd: object) -> None:
+    callback = read_callback(with_value({"msgid": "m1", **TEXT}, path, odd))
+    assert callback.items == (TextItem("x"),)
+    assert callback.created_at in {None, 1}
+
+
+@pytest.mark.parametrize("odd", ODD_VALUES, ids=lambda odd: repr(odd)[:10])
+@pytest.mark.parametrize(
+    ("fields", "paths"),
+    [
+        pytest.param(TEXT, ["text", "text/content"], id="text"),
+        pytest.param({"msgtype": "voice", "voice": {"content": "x"}}, ["voice", "voice/content"], id="voice"),
+        pytest.param(
+            {"msgtype": "image", "image": {"url": URL}},
+            ["image", "image/url", "image/aeskey", "image/media_id"],
+            id="image",
+        ),
+        pytest.param({"msgtype": "file", "file": {"url": URL}}, ["file", "file/url", "file/aeskey"], id="file"),
+        pytest.param({"msgtype": "video", "video": {"url": URL}}, ["video", "video/url"], id="video"),
+        pytest.param({"msgtype": "mixed", "mixed": {"msg_item": [TEXT]}}, ["mixed", "mixed/msg_item"], id="mixed"),
+    ],
+)
+def test_an_odd_payload_is_an_item_that_the_agent_is_told_of(
+    fields: dict[str, object], paths: list[str], odd: object
+) -> None:
+    for path in paths:
+        (item,) = read_callback(with_value({"msgid": "m1", **fields}, path, odd)).items
+        assert isinstance(item, TextItem | MediaItem | UnknownItem)
+
+
+@pytest.mark.parametrize("odd", ODD_VALUES, ids=lambda odd: repr(odd)[:10])
+@pytest.mark.parametrize(
+    ("type_", "path"),
+    [
+        pytest.param("feedback_event", path, id=path)
+        for path in (
+            *("event", "event/eventtype", "event/feedback_event", "event/feedback_event/id"),
+            *("event/feedback_event/type", "event/feedback_event/inaccurate_reason_list"),
+        )
+    ]
+    + [
+        pytest.param("template_card_event", f"event/template_card_event{path}", id=f"card{path}")
+        for path in ("", "/card_type", "/event_key", "/task_id")
+    ],
+)
+def test_an_odd_value_in_an_event_leaves_an_event(type_: str, path: str, odd: object) -> None:
+    details = FEEDBACK if type_ == "feedback_event" else {"card_type": "c", "event_key": "k", "task_id": "t"}
+    message = {"msgid": "m1", "msgtype": "event", "event": {"eventtype": type_, type_: details}}
+    assert read_callback(with_value(message, path, odd)).event is not None
+
+
+def test_the_odd_items_of_a_mixed_message_are_left_out() -> None:
+    picture = {"msgtype": "image", "image": {"url": URL}}
+    items = [None, 5, TEXT | {"image": ""}, picture | {"text": []}, {"msgtype": "text", "text": None}]
+    assert read(msgtype="mixed", mixed={"msg_item": items}).items == (
+        TextItem("x"),
+        MediaItem(kind="image", url=URL),
+        UnknownItem("text"),
+    )
+
+
+def test_a_lone_surrogate_beside_an_odd_value_becomes_a_replacement_character() -> None:
+    message = (
+        rb'{"msgid":"m","msgtype":"text","chatid":null,"text":{"content":"a\ud83d"},'
+        rb'"quote":{"msgtype":"text","text":{"content":"b\ud83d"}}}'
+    )
+    callback = read_callback(message)
+    assert callback.items == (TextItem("a\ufffd"),)
+    assert callback.quoted_items == (TextItem("b\ufffd"),)
+
+
+def with_value(message: dict[str, Any], path: str, value: object) -> bytes:
+    """Return the JSON of a message in which the field under `path` has another value."""
+    changed = json.loads(json.dumps(message))
+    *parents, name = path.split("/")
+    place = changed
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    place[name] = value
+    return json.dumps(changed).encode()
 
 
 def test_the_payload_of_an_unknown_type_is_not_read() -> None:

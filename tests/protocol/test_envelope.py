@@ -106,7 +106,6 @@ def test_a_receive_id_is_checked_only_if_one_is_configured() -> None:
     ],
 )
 def test_an_envelope_is_opened_with_the_token_and_key_that_sealed_it(used: Credentials) -> None:
-    """During a rotation every combination of old and new token and key is accepted."""
     accepted = [
         Credentials(token, key) for key in (CURRENT.key, PREVIOUS.key) for token in (CURRENT.token, PREVIOUS.token)
     ]
@@ -143,6 +142,64 @@ def test_a_timestamp_is_ten_ascii_digits(timestamp: str) -> None:
 def test_a_nonce_that_is_not_a_short_token_is_malformed(nonce: str) -> None:
     with pytest.raises(MalformedCallback, match="nonce"):
         envelope.read_query({"msg_signature": "s", "timestamp": str(TIMESTAMP), "nonce": nonce})
+
+
+@pytest.mark.parametrize("echo", [b"1616140317555161061", b"", b"any-opaque_text /+=!", b"9" * 256])
+def test_a_number_or_short_text_can_be_an_echo(echo: bytes) -> None:
+    envelope.check_echo(open_signed(sealed_by(CURRENT, echo, receive_id="ww1436e0e65a779aee").encrypt))
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [b"{", b"}", b'"', b"a:b", b"x http y", b"xHTTPS", b"9" * 257, b"\n", b"a\x00", "好".encode(), b"\x7f"],
+)
+def test_no_other_text_can_be_an_echo(echo: bytes) -> None:
+    with pytest.raises(MalformedCallback, match="callback"):
+        envelope.check_echo(open_signed(sealed_by(CURRENT, echo).encrypt))
+    with pytest.raises(MalformedCallback, match="callback"):
+        envelope.check_echo(open_signed(sealed_by(CURRENT, b"1", receive_id=echo.decode()).encrypt))
+
+
+CAPTURED = (
+    b'{"msgid":"m1","aibotid":"b1","chattype":"single","from":{"userid":"u1"},"response_url":'
+    b'"https://qyapi.weixin.qq.com/cgi-bin/aibot/response?response_code=SECRETSECRETSECRETSECRET","msgtype":"text",'
+    b'"text":{"content":"a private word"}}'
+)
+
+
+def test_an_echo_is_no_callback_with_flipped_bits() -> None:
+    """Such flips change the length, or the first letters of the message."""
+    captured = base64.b64decode(sealed_by(CURRENT, CAPTURED).encrypt)
+    for position in range(32):
+        for bit in range(8):
+            flipped = bytearray(captured)
+            flipped[position] ^= 1 << bit
+            assert not answered(bytes(flipped))
+
+
+def test_an_echo_is_no_piece_of_a_callback() -> None:
+    """A client that knows one block of the plaintext can turn it into a length, and so begin and end anywhere."""
+    captured = base64.b64decode(sealed_by(CURRENT, CAPTURED).encrypt)
+    frame = bytes(16) + len(CAPTURED).to_bytes(4) + CAPTURED
+    opened = 0
+    for start in range(16, len(frame) - 16, 16):
+        for length in range(12, 100):
+            known, wanted = frame[start : start + 16], length.to_bytes(4) + b"abcdefghijkl"
+            mask = (int.from_bytes(known) ^ int.from_bytes(wanted)).to_bytes(16)
+            first = bytes(a ^ b for a, b in zip(captured[start - 16 : start], mask, strict=True))
+            piece = first + captured[start:]
+            opened += len(piece) % 32 == 0
+            assert not answered(piece)
+    assert opened
+
+
+def answered(ciphertext: bytes) -> bool:
+    """Return whether a ciphertext that was signed as a URL check would be answered with its plaintext."""
+    try:
+        envelope.check_echo(open_signed(base64.b64encode(ciphertext).decode()))
+    except (UndecipherableEnvelope, MalformedCallback):
+        return False
+    return True
 
 
 def test_plus_signs_of_an_echo_that_were_decoded_as_spaces_are_restored() -> None:

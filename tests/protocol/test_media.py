@@ -7,6 +7,7 @@ import pytest
 
 from maven_channel_wecom.errors import MediaUnavailable
 from maven_channel_wecom.protocol import cipher, media
+from maven_channel_wecom.protocol.callback import MediaKind
 from tests.fakes.decrypted import decrypted
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(32, 64))
@@ -40,7 +41,19 @@ def wrong_key_with_valid_padding(ciphertext: bytes) -> bytes:
         pytest.param(b"%PDF-1.7" + bytes(20), "application/pdf", id="pdf"),
         pytest.param(TEXT, None, id="text"),
         pytest.param(b"", None, id="empty"),
-        pytest.param(b"<svg onload='x'/>", None, id="svg"),
+        pytest.param(b"<svg onload='x'/>", "image/svg+xml", id="svg"),
+        pytest.param(b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- x -->\n<SVG>', "image/svg+xml", id="svg-after-xml"),
+        pytest.param(b"\n<!DOCTYPE HTML><title>", "text/html", id="html"),
+        pytest.param(b"<?xml version='1.0'?><Error/>", "application/xml", id="xml"),
+        pytest.param(b"<p>", None, id="a-tag"),
+        pytest.param(b"\xff\x0a" + bytes(20), "image/jxl", id="jpeg-xl-stream"),
+        pytest.param(b"\x00\x00\x00\x0cJXL \r\n\x87\n" + bytes(20), "image/jxl", id="jpeg-xl"),
+        pytest.param(b"\x00\x00\x00\x0cjP  \r\n\x87\n\x00\x00\x00\x14ftypjp2 ", "image/jp2", id="jpeg-2000"),
+        pytest.param(b"\xff\x4f\xff\x51" + bytes(20), "image/j2c", id="jpeg-2000-stream"),
+        pytest.param(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "image/heic", id="heic"),
+        pytest.param(b"\x00\x00\x00\x1cftypavif\x00\x00\x00\x00avifmif1" + bytes(9), "image/avif", id="avif"),
+        pytest.param(b"BM" + bytes(30), "image/bmp", id="bmp"),
+        pytest.param(b"II*\x00" + bytes(20), "image/tiff", id="tiff"),
     ],
 )
 def test_a_type_is_detected_from_the_bytes(content: bytes, type_: str | None) -> None:
@@ -73,7 +86,6 @@ def test_an_encrypted_file_of_unknown_type_opens(content: bytes) -> None:
         pytest.param(b"", id="empty"),
         pytest.param(cipher.encrypt(OTHER_KEY, PNG), id="another-key"),
         pytest.param(bytes(range(48)), id="noise"),
-        pytest.param(b"<html>expired</html>", id="an-error-page"),
         pytest.param(cipher.encrypt(KEY, PNG)[:-5], id="cut-short"),
     ],
 )
@@ -81,13 +93,38 @@ def test_an_item_that_does_not_open_is_unavailable(content: bytes, kind: str) ->
     with pytest.raises(MediaUnavailable) as raised:
         decrypted(content, [KEY], "image" if kind == "image" else "file")
     assert raised.value.reason == "undecipherable"
+    assert str(raised.value) == ("undecipherable" if content else "the media storage sent nothing")
 
 
-def test_valid_padding_does_not_make_an_image() -> None:
-    """One wrong key in 256 passes the padding check, so the plaintext must begin like an image."""
-    encrypted = cipher.encrypt(KEY, b"not a picture at all")
-    with pytest.raises(MediaUnavailable):
-        decrypted(encrypted, [KEY], "image")
+@pytest.mark.parametrize(("kind", "reason"), [("image", "not_an_image"), ("file", "undecipherable")])
+@pytest.mark.parametrize(
+    ("page", "type_"),
+    [
+        (b"<html>expired</html>", "text/html"),
+        (b"<!doctype html>" + b"x" * 17, "text/html"),
+        (b"<!doctype html>" + b"x" * 20_000, "text/html"),
+        (b"<?xml version='1.0'?><Error/>", "application/xml"),
+    ],
+    ids=["html", "html-of-32-bytes", "long-html", "xml"],
+)
+def test_a_page_of_the_storage_is_told_from_an_item_with_another_key(
+    page: bytes, type_: str, kind: MediaKind, reason: str
+) -> None:
+    with pytest.raises(MediaUnavailable, match="not encrypted") as raised:
+        decrypted(page, [KEY], kind)
+    assert (raised.value.reason, raised.value.media_type) == (reason, type_)
+
+
+@pytest.mark.parametrize("content", [b"not a picture at all", b"\xff\x0a" + bytes(20_000), b"<svg/>"])
+def test_an_encrypted_image_of_an_unknown_or_unsupported_type_opens(content: bytes) -> None:
+    """The key is right, so the type is what to report."""
+    assert decrypted(cipher.encrypt(KEY, content), [OTHER_KEY, KEY], "image") == content
+
+
+def test_an_image_that_begins_like_one_wins_over_one_of_unknown_type() -> None:
+    """One wrong key in 256 passes the padding check."""
+    encrypted = cipher.encrypt(KEY, PNG)
+    assert decrypted(encrypted, [wrong_key_with_valid_padding(encrypted), KEY], "image") == PNG
 
 
 @pytest.mark.parametrize("content", [PNG, PNG + bytes(20_000)], ids=["short", "long"])
@@ -164,7 +201,38 @@ def test_an_invalid_key_of_an_item_is_ignored(text: str) -> None:
         pytest.param("attachment; filename*=b.txt; filename=c.txt", "c.txt", id="extended-without-charset"),
         pytest.param('attachment; filename="a \\"b\\" c.txt"', 'a "b" c.txt', id="quotes"),
         pytest.param("attachment; filename=a.txt; size=1", "a.txt", id="without-quotes"),
-        pytest.param('attachment; filename="a.txt', "", id="half-a-quote"),
+        pytest.param('attachment; filename="a.txt', "a.txt", id="half-a-quote"),
+        pytest.param('attachment; filename=a.txt"', "a.txt", id="the-other-half-of-a-quote"),
+        pytest.param('attachment; filename=a"b.xlsx', 'a"b.xlsx', id="a-stray-quote"),
+        pytest.param("attachment; filename='a.txt'", "a.txt", id="apostrophes"),
+        pytest.param("attachment; filename=it's.txt", "it's.txt", id="an-apostrophe"),
+        pytest.param('attachment; filename="%E5%AD%A3.xlsx"', "季.xlsx", id="percent-encoded"),
+        pytest.param("attachment; filename=%E5%AD%A3.xlsx", "季.xlsx", id="percent-encoded-without-quotes"),
+        pytest.param('attachment; filename="100%.txt"', "100%.txt", id="a-percent-sign"),
+        pytest.param('attachment; filename="100%25.txt"', "100%.txt", id="an-encoded-percent-sign"),
+        pytest.param('attachment; filename="%FF%FE.txt"', "%FF%FE.txt", id="percent-signs-that-are-not-utf-8"),
+        pytest.param('attachment; filename="%2e%2e%2fetc%2fpasswd"', "passwd", id="encoded-folders"),
+        pytest.param('attachment; filename="=?UTF-8?B?5a2jLnhsc3g=?="', "季.xlsx", id="rfc-2047-base64"),
+        pytest.param("attachment; filename==?utf-8?Q?=E5=AD=A3.xlsx?=", "季.xlsx", id="rfc-2047-quoted"),
+        pytest.param('attachment; filename="=?GBK?B?vL4ueGxzeA==?="', "季.xlsx", id="rfc-2047-gbk"),
+        pytest.param('attachment; filename="=?klingon?B?vL4?="', "=?klingon?B?vL4?=", id="rfc-2047-of-no-charset"),
+        pytest.param('attachment; filename="=?UTF-8?B?x?="', "=?UTF-8?B?x?=", id="rfc-2047-damaged"),
+        pytest.param("attachment; filename*=UTF-8''; filename=\"good.xlsx\"", "good.xlsx", id="extended-is-empty"),
+        pytest.param("attachment; filename=\"good.xlsx\"; filename*=UTF-8''", "good.xlsx", id="empty-extended-last"),
+        pytest.param("attachment; filename*=\"UTF-8''%E5%AD%A3.xlsx\"", "季.xlsx", id="extended-in-quotes"),
+        pytest.param("attachment; filename*=UTF-8''", "", id="nothing-but-a-charset"),
+        pytest.param("attachment; filename*=UTF-8''it's.txt", "it's.txt", id="extended-with-an-apostrophe"),
+        pytest.param("attachment; filename*=%E5%AD%A3.xlsx", "季.xlsx", id="only-extended-without-charset"),
+        pytest.param("attachment; filename*=utf-8'en'it%27s.txt", "it's.txt", id="extended-with-language"),
+        pytest.param("attachment; filename=my report.xlsx", "my report.xlsx", id="spaces-without-quotes"),
+        pytest.param('filename="a.txt"', "a.txt", id="without-disposition"),
+        pytest.param('attachment; x="; filename=evil"; filename=ok.txt', "ok.txt", id="inside-another-value"),
+        pytest.param('attachment; filename="a; b.txt"', "a; b.txt", id="semicolon"),
+        pytest.param('ATTACHMENT; FileName = "a.txt"', "a.txt", id="capitals-and-spaces"),
+        pytest.param(
+            b'attachment; filename="\xbc\xbe.xlsx"'.decode("utf-8", "surrogateescape"), "季.xlsx", id="raw-gbk"
+        ),
+        pytest.param('attachment; filename="' + "=?a?q?" * 1300 + '"', ("=?a?q?" * 1300)[:255], id="rfc-2047-long"),
         pytest.param("attachment; filename=" + "(" * 5000, "(" * 255, id="nested-comments"),
         pytest.param('inline; filename="' + "a" * 300 + '"', "a" * 255, id="long"),
     ],

@@ -49,10 +49,10 @@ def query_without(name: str) -> dict[str, str]:
         ),
         pytest.param(
             lambda: read_callback(b'{"msgid":"","msgtype":"text"}'),
-            "msgid or msgtype is empty, or msgid is too long",
+            "msgid or msgtype is missing, empty, too long or not a string",
             id="no-id",
         ),
-        pytest.param(lambda: read_callback(b"{}"), "the callback is not JSON of the expected form", id="no-callback"),
+        pytest.param(lambda: read_callback(b"[]"), "the callback is not a JSON object", id="no-callback"),
     ],
 )
 def test_each_rejection_has_its_own_sentence(read: Callable[[], object], sentence: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from maven_channel_wecom.policy.reply_window import chat_key
@@ -283,6 +284,16 @@ async def test_a_restored_window_can_be_claimed_again(state: StateStore) -> None
     assert state.open_windows == 1
     assert await state.claim_window([CHAT], None, NOW + 1) == claimed
     assert await state.claim_window([CHAT], "m1", NOW + 1) is None
+
+
+async def test_a_window_restored_as_repeated_is_claimed_as_repeated(state: StateStore) -> None:
+    """An attempt through it may have arrived. The mark stays, whatever restores the window later."""
+    await admit(state, "m1")
+    await state.restore_window(msgspec.structs.replace(await claim(state, "m1"), repeated=True), NOW)
+    claimed = await claim(state, "m1")
+    assert claimed == msgspec.structs.replace(window("m1"), repeated=True)
+    await state.restore_window(claimed, NOW)
+    assert (await claim(state, "m1")).repeated
 
 
 async def test_a_restored_window_keeps_its_place_in_the_order_of_the_chat(state: StateStore) -> None:

@@ -137,6 +137,14 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
             ("warning", "wecom media unavailable", MESSAGE | {"kind": "image", "reason": "expired"}),
         ),
         (
+            event(events.MediaEnded, outcome="not_an_image", detail="its type is image/heic"),
+            (
+                "warning",
+                "wecom media unavailable",
+                MESSAGE | {"kind": "image", "reason": "not_an_image", "detail": "its type is image/heic"},
+            ),
+        ),
+        (
             event(events.MediaEnded, outcome="no_url", only_id=True),
             (
                 "warning",

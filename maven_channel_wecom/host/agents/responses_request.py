@@ -75,7 +75,8 @@ def _part(block: ContentBlock) -> _Part:
             return _with_data({"type": "input_image"}, "image_url", block)
         case FileBlock():
             return _with_data({"type": "input_file", "filename": block.name or "file"}, "file_data", block)
-    return _text(f"[The user sent something of kind {block.kind} that is not available: {block.reason}]")
+    reason = f"{block.reason}, its type is {block.media_type}" if block.media_type else block.reason
+    return _text(f"[The user sent something of kind {block.kind} that is not available: {reason}]")
 
 
 def _quoted(block: ContentBlock) -> tuple[_Part, ...]:

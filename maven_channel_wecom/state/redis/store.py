@@ -195,7 +195,8 @@ class RedisStateStore(StateStore):
 
     async def restore_window(self, window: ReplyWindow, now: float) -> None:
         holder = self._holders.pop(window.message_id, "")
-        await self.deferred.apply(_Update("restore", holder, window.message_id, now))
+        kind: Literal["restore", "restore_repeated"] = "restore_repeated" if window.repeated else "restore"
+        await self.deferred.apply(_Update(kind, holder, window.message_id, now))
 
     @property
     def open_windows(self) -> int:
@@ -294,7 +295,7 @@ class _Update(NamedTuple):
     message be taken over at once because the answer to its admission was lost.
     """
 
-    kind: Literal["finish", "release", "spend", "restore", "abandon", "give_up"]
+    kind: Literal["finish", "release", "spend", "restore", "restore_repeated", "abandon", "give_up"]
     token: str
     message_id: str
     now: float

@@ -54,9 +54,19 @@ def content_of(body: RequestBody) -> list[dict[str, Any]]:
                 }
             ],
         ),
+        (
+            (UnavailableBlock(kind="image", reason="not_an_image", media_type="image/heic"),),
+            [
+                {
+                    "type": "input_text",
+                    "text": "[The user sent something of kind image that is not available: "
+                    "not_an_image, its type is image/heic]",
+                }
+            ],
+        ),
         ((), [{"type": "input_text", "text": "content"}]),
     ],
-    ids=["image", "file", "nameless file", "unavailable", "no blocks"],
+    ids=["image", "file", "nameless file", "unavailable", "of a known type", "no blocks"],
 )
 def test_each_block_is_a_content_part(blocks: tuple[ContentBlock, ...], content: list[dict[str, str]]) -> None:
     assert content_of(RequestBody(message_with(*blocks), "maven")) == content

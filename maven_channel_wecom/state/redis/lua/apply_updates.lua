@@ -29,12 +29,13 @@ local function spend(id, now)
 end
 
 -- Only the claim that holds a window can open it again.
-local function restore(holder, id, now)
+local function restore(holder, id, now, repeated)
   local key = message_key(id)
   local window, held_by, chat, opened, expires =
     unpack(redis.call('HMGET', key, 'window', 'holder', 'chat', 'opened', 'expires'))
   if window ~= 'claimed' or held_by ~= holder then return end
   redis.call('HSET', key, 'window', 'open')
+  if repeated then redis.call('HSET', key, 'repeated', 1) end
   redis.call('HDEL', key, 'holder')
   list_window(id, chat, opened, expires, now)
 end
@@ -60,6 +61,7 @@ local function apply(kind, token, id, now)
   elseif kind == 'release' then finish_or_release(token, id, true, now)
   elseif kind == 'spend' then spend(id, now)
   elseif kind == 'restore' then restore(token, id, now)
+  elseif kind == 'restore_repeated' then restore(token, id, now, true)
   elseif kind == 'abandon' then abandon(token, id, now)
   elseif kind == 'give_up' then give_up(token, id)
   end
