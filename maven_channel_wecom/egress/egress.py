@@ -59,7 +59,8 @@ class Egress:
     """Sends requests under one set of rules, each on its own connection.
 
     Connections are not reused: bytes that a server sent unasked could be read as the answer to the next request, and a
-    request on a connection that the server has just closed would count as lost.
+    request on a connection that the server has just closed would count as lost. Their number is limited by the callers:
+    aiohttp would count the time that a request waits for others as time to connect.
 
     Args:
         proxy: URL of an http, https, socks5 or socks5h proxy, with user and password if it requires them.
@@ -229,7 +230,9 @@ class Egress:
         if self._proxy is not None and self._socks_connector is not None:
             by_address = self._proxy.scheme == "socks5"
             return self._socks_connector(self._proxy, resolver=resolver if by_address else None, ssl=self._tls)
-        return _DirectConnector(resolver=resolver, socket_factory=self._make_socket, ssl=self._tls, force_close=True)
+        return _DirectConnector(
+            resolver=resolver, socket_factory=self._make_socket, ssl=self._tls, force_close=True, limit=0
+        )
 
     def _make_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
         if self._is_forbidden(str(address[4][0])):

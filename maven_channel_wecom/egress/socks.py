@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING
 
 import aiohttp_socks
 import python_socks
-from aiohttp.client_proto import ResponseHandler
 
-from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector
+from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector, LimitedHandler, limit_answers
 from maven_channel_wecom.egress.proxy import SOCKS_PORT
 from maven_channel_wecom.egress.reasons import ProxyUnusable
 
 if TYPE_CHECKING:
     import ssl as tls
+    import weakref
 
     from aiohttp.abc import AbstractResolver
+    from aiohttp.client_proto import ResponseHandler
     from yarl import URL
+
+    from maven_channel_wecom.egress.answer_limit import AnswerLimit
 
 # python-socks does not wrap the errors raised when the proxy hangs up or the host does not fit the protocol.
 _PROXY_FAILURES = (
@@ -54,6 +57,7 @@ class SocksConnector(AnswerLimitConnector, aiohttp_socks.ProxyConnector):
             rdns=True,
             ssl=ssl,
             force_close=True,
+            limit=0,
         )
         self._destination_resolver = resolver
 
@@ -66,9 +70,10 @@ class SocksConnector(AnswerLimitConnector, aiohttp_socks.ProxyConnector):
     ) -> tuple[asyncio.Transport, ResponseHandler]:
         transport, tunnel = await self._open_tunnel(await self._destinations(host, port), port, timeout)
         if ssl is None:
+            limit_answers(tunnel, transport, self._limits)
             return transport, tunnel
         loop = asyncio.get_running_loop()
-        handler = _TlsHandler(loop, tunnel)
+        handler = _TlsHandler(loop, self._limits, tunnel)
         try:
             tls_transport = await loop.start_tls(transport, handler, ssl, server_hostname=host.rstrip("."))
         except BaseException:
@@ -95,11 +100,13 @@ class SocksConnector(AnswerLimitConnector, aiohttp_socks.ProxyConnector):
         raise ProxyUnusable
 
 
-class _TlsHandler(ResponseHandler):
+class _TlsHandler(LimitedHandler):
     """Handles HTTP inside TLS. Keeps a reference to the tunnel's handler, which closes the tunnel when collected."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tunnel: ResponseHandler) -> None:
-        super().__init__(loop)
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limits: weakref.WeakSet[AnswerLimit], tunnel: ResponseHandler
+    ) -> None:
+        super().__init__(loop, limits)
         self._tunnel = tunnel
 
 

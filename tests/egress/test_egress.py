@@ -125,6 +125,25 @@ async def test_simultaneous_replies_to_two_hosts_have_the_right_host_header() ->
         assert [request.headers["host"] for request in site.requests] == [f"127.0.0.1:{site.port}"]
 
 
+async def test_no_request_waits_for_another() -> None:
+    """WeCom may be slow. Waiting for its answers to others would count as time to connect."""
+    everyone = 120
+    arrived = 0
+    all_arrived = asyncio.Event()
+
+    async def answer_all_at_once(writer: asyncio.StreamWriter) -> None:
+        nonlocal arrived
+        arrived += 1
+        if arrived == everyone:
+            all_arrived.set()
+        await all_arrived.wait()
+        await answer(b"ok")(writer)
+
+    async with Site(answer_all_at_once) as site, closing(Egress(allow_private_network=True)) as egress:
+        answers = await asyncio.gather(*(egress.post(site.url, b"{}", timeout_seconds=30) for _ in range(everyone)))
+    assert answers == [(200, b"ok")] * everyone
+
+
 async def test_bytes_that_were_sent_unasked_are_not_the_answer_to_the_next_request() -> None:
     """A server that closes an idle connection may send a 408 first (RFC 9110 15.5.9)."""
     first_read, sent = asyncio.Event(), asyncio.Event()

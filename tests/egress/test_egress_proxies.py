@@ -208,6 +208,16 @@ async def test_a_connection_with_only_informational_answers_is_aborted_behind_a_
     assert (type(error), error.reason) == (AnswerLost, "reset")
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_with_only_informational_answers_to_connect_is_aborted(scheme: str, authority: Authority) -> None:
+    """The request itself was not sent yet."""
+    tls = authority.server() if scheme == "https" else None
+    async with Site(send_informational_answers, tls=tls) as proxy:
+        egress = egress_via(f"{scheme}://127.0.0.1:{proxy.port}", tls=authority.trust)
+        error = await failure(egress, "https://files.example/?canary")
+    assert (type(error), error.reason) == (RequestNotSent, "proxy")
+
+
 @pytest.mark.parametrize("status", ["302 Found", "307 Temporary Redirect"])
 async def test_a_redirect_is_not_followed_through_a_proxy_either(status: str, authority: Authority) -> None:
     moved = answer(b"", status=status, headers="Location: http://other.example/\r\n")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from maven_channel_wecom.egress.answer_limit import READ_BYTES
 from maven_channel_wecom.egress.egress import Egress
 from maven_channel_wecom.egress.media_client import SENTENCES, Download, MediaClient
 from maven_channel_wecom.errors import MediaUnavailable
@@ -177,6 +178,28 @@ async def test_downloads_write_one_part_per_loop_iteration() -> None:
         )
         others.cancel()
     assert ("part", "part") not in set(pairwise(order))
+
+
+async def test_other_tasks_run_while_chunks_of_one_byte_arrive() -> None:
+    """A hostile host can send forty thousand of them at once, which take a tenth of a second to parse."""
+    chunks = 40_000
+    iterations = 0
+
+    async def send_chunks(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * chunks + b"0\r\n\r\n")
+        await writer.drain()
+
+    async def other_task() -> None:
+        nonlocal iterations
+        while True:
+            iterations += 1
+            await asyncio.sleep(0)
+
+    async with storage(send_chunks) as (site, media):
+        other = asyncio.create_task(other_task())
+        assert len(await content(site, media, limit_bytes=chunks)) == chunks
+        other.cancel()
+    assert iterations >= 6 * chunks // READ_BYTES
 
 
 async def test_a_canceled_download_frees_its_bytes_and_closes_its_connection() -> None:
