@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.errors import DownloadFailure
 
 RETRY_DELAYS_SECONDS: Final = (0.25, 1.0)
-"""Delays between attempts, of which there is one more. WeCom's storage occasionally answers 503 or resets a connection.
+"""Delays between attempts, of which there is one more. WeCom's storage occasionally answers 5xx or resets a connection.
 Fewer: such an item is lost. More: a message waits longer for an item that does not exist."""
 
 SENTENCES: Final[dict[DownloadFailure, str]] = {
@@ -37,6 +37,13 @@ _NOT_TRIED_REASONS: Final[dict[str, DownloadFailure]] = {
     "forbidden_address": "forbidden_address",
     "bad_url": "bad_url",
 }
+
+
+# Statuses below 500 after which the same request may succeed (RFC 9110 15.5.9, RFC 8470, RFC 6585). Others are permanent:
+# the storage has refused the URL, and no redirect is followed.
+_TRANSIENT_STATUSES: Final = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+)
 
 
 class _Transient(MediaUnavailable):
@@ -109,7 +116,9 @@ class MediaClient:
 
     async def _receive(self, response: aiohttp.ClientResponse, sink: Sink, limit_bytes: int) -> None:
         if response.status != HTTPStatus.OK:
-            raise _unavailable(reason="http_status", transient=response.status == HTTPStatus.SERVICE_UNAVAILABLE)
+            # 5xx includes codes of a CDN that HTTPStatus does not know, such as 520.
+            transient = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status in _TRANSIENT_STATUSES
+            raise _unavailable(reason="http_status", transient=transient)
         if response.content_length is not None and response.content_length > limit_bytes:
             raise _unavailable(reason="too_large")
         received_bytes = 0
