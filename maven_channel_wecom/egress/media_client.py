@@ -39,11 +39,9 @@ _NOT_TRIED_REASONS: Final[dict[str, DownloadFailure]] = {
 }
 
 
-# Statuses below 500 after which the same request may succeed (RFC 9110 15.5.9, RFC 8470, RFC 6585). Others are permanent:
-# the storage has refused the URL, and no redirect is followed.
-_TRANSIENT_STATUSES: Final = frozenset(
-    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
-)
+# Statuses below 500 after which the same request may succeed (RFC 9110 15.5.9, RFC 8470, RFC 6585). The others are
+# permanent: the storage has refused the URL, or redirects, which is not followed.
+_TRANSIENT_STATUSES: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 class _Transient(MediaUnavailable):
