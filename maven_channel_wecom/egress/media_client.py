@@ -22,7 +22,8 @@ RETRY_DELAYS_SECONDS: Final = (0.25, 1.0)
 Fewer: such an item is lost. More: a message waits longer for an item that does not exist."""
 
 SENTENCES: Final[dict[DownloadFailure, str]] = {
-    "forbidden_address": "the media is at an address that is not public; set allowPrivateNetwork if that is intended",
+    "forbidden_address": "the media is at an address that is not public; set allowPrivateNetwork if that is intended. A"
+    " local proxy that answers names with addresses of 198.18.0.0/15 is no such case: set proxy to its port",
     "connect": "no connection to the media storage could be made",
     "timeout": "the download did not finish in time",
     "reset": "the connection broke during the download",

@@ -8,6 +8,7 @@ tunnel leads to.
 from __future__ import annotations
 
 import asyncio
+import socket
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from maven_channel_wecom.egress.answer_limit import AnswerLimit
+    from maven_channel_wecom.egress.reasons import ProxyFailure
 
 # python-socks does not wrap the errors raised when the proxy hangs up or the host does not fit the protocol.
-_PROXY_FAILURES = (
+_PROXY_ERRORS = (
     python_socks.ProxyError,
     python_socks.ProxyConnectionError,
     python_socks.ProxyTimeoutError,
@@ -92,12 +94,13 @@ class SocksConnector(AnswerLimitConnector, aiohttp_socks.ProxyConnector):
     async def _open_tunnel(
         self, destinations: list[str], port: int, timeout_seconds: float | None
     ) -> tuple[asyncio.Transport, ResponseHandler]:
+        failure: ProxyFailure = "refused"
         for destination in destinations:
             try:
                 return await super()._connect_via_proxy(destination, port, None, timeout_seconds)
-            except _PROXY_FAILURES:
-                continue
-        raise ProxyUnusable
+            except _PROXY_ERRORS as error:
+                failure = _failure(error)
+        raise ProxyUnusable(failure)
 
 
 class _TlsHandler(LimitedHandler):
@@ -108,6 +111,15 @@ class _TlsHandler(LimitedHandler):
     ) -> None:
         super().__init__(loop, limits)
         self._tunnel = tunnel
+
+
+def _failure(error: Exception) -> ProxyFailure:
+    if isinstance(error, python_socks.ProxyConnectionError):
+        return "unresolved" if isinstance(error.__cause__, socket.gaierror) else "unreachable"
+    if isinstance(error, python_socks.ProxyError) and error.error_code is None:
+        # The proxy has not replied to the request for a connection. python-socks has no other sign of the cause.
+        return "credentials" if "authentication" in str(error).lower() else "not_socks"
+    return "not_socks" if isinstance(error, EOFError) else "refused"
 
 
 def _is_address(host: str) -> bool:

@@ -14,15 +14,17 @@ import pytest
 from yarl import URL
 
 from maven_channel_wecom.egress.egress import Egress
+from maven_channel_wecom.egress.reasons import PROXY
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
 from tests.fakes.proxies import HttpProxy, SocksProxy
-from tests.fakes.sites import Site, answer, hang_up, in_turn, reset, send_informational_answers, silence
+from tests.fakes.sites import LoopbackServer, Site, answer, hang_up, in_turn, reset, send_informational_answers, silence
 
 if TYPE_CHECKING:
     import ssl
 
+    from maven_channel_wecom.egress.reasons import ProxyFailure
     from tests.fakes.certificates import Authority
 
 SCHEMES = ["http", "https", "socks5", "socks5h"]
@@ -157,6 +159,51 @@ async def test_an_untrusted_https_proxy_has_the_reason_proxy(authority: Authorit
             egress_via(f"https://bot:{QUOTED}@127.0.0.1:{proxy.port}"), "https://files.example/?canary"
         )
     assert (type(error), error.reason, proxy.asked) == (RequestNotSent, "proxy", [])
+    assert str(error) == PROXY["certificate"]
+
+
+class ClosingServer(LoopbackServer):
+    """Closes a connection at its first byte, as a SOCKS proxy does that reads another version."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+
+
+class LineServer(LoopbackServer):
+    """Answers whatever is sent with an error in HTTP, as an http proxy does that reads no request."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await hang_up(writer)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "url", "target", "cause"),
+    [
+        pytest.param(LineServer(), "socks5h", "https", "not_socks", id="socks-url-of-an-answering-http-proxy"),
+        pytest.param(HttpProxy(), "socks5", "https", "slow_socks", id="socks-url-of-a-waiting-http-proxy"),
+        pytest.param(SocksProxy(), "http", "https", "not_http", id="http-url-of-a-socks-proxy"),
+        pytest.param(SocksProxy(), "http", "http", "not_http", id="http-url-of-a-socks-proxy-plain"),
+        pytest.param(ClosingServer(), "http", "https", "not_http", id="http-url-of-a-closing-socks-proxy"),
+        pytest.param(LineServer(), "https", "https", "tls", id="https-url-of-an-http-proxy"),
+        pytest.param(HttpProxy(user="bot", password="right"), "http", "https", "credentials", id="http-password"),
+        pytest.param(HttpProxy(user="bot", password="right"), "http", "http", "credentials", id="http-password-plain"),
+        pytest.param(SocksProxy(user="bot", password="right"), "socks5", "https", "credentials", id="socks-password"),
+        pytest.param(HttpProxy(user="bot", password=PASSWORD), "http", "https", "refused", id="http-refuses"),
+        pytest.param(HttpProxy(user="bot", password=PASSWORD), "http", "http", "refused", id="http-refuses-plain"),
+        pytest.param(SocksProxy(), "socks5", "https", "refused", id="socks-refuses"),
+    ],
+)
+async def test_the_error_names_why_the_proxy_could_not_be_used(
+    proxy: LoopbackServer, url: str, target: str, cause: ProxyFailure
+) -> None:
+    """An answer of the proxy is not read as one of WeCom's, and an answer that it cannot give is not waited for."""
+    async with proxy:
+        egress = egress_via(f"{url}://bot:{QUOTED}@127.0.0.1:{proxy.port}", connect=0.3)
+        error = await failure(egress, f"{target}://files.example/?canary")
+    assert (type(error), str(error)) == (RequestNotSent, PROXY[cause])
+    assert error.reason == ("connect_timeout" if cause == "slow_socks" else "proxy")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
