@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,6 +86,27 @@ async def test_gateway_port_without_a_gateway_is_a_warning(doctor: Doctor, tmp_p
     for found in (other, nothing):
         assert (found.exit_code, found.outcome("gateway")) == (0, "warn")
         assert f"no gateway answers on gateway.port {status.port}" in found.detail("gateway")
+
+
+def test_an_installed_aiodns_is_not_used() -> None:
+    """It does not find every name that the system finds, such as those of NSS modules."""
+    program = """
+import asyncio, sys, types
+
+class DNSResolver:
+    def __init__(self, *_, **__): sys.exit("aiodns was used")
+    def getaddrinfo(self): ...
+
+sys.modules["aiodns"] = aiodns = types.ModuleType("aiodns")
+aiodns.DNSResolver = DNSResolver
+from yarl import URL
+from maven_channel_wecom.clock import SystemClock
+from maven_channel_wecom.doctor.probing import UrlProbe
+
+print(asyncio.run(UrlProbe(SystemClock()).get(URL("http://localhost:1/"))).reason)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
+    assert done.stdout == "refused\n"
 
 
 async def test_an_unknown_name_is_explained(doctor: Doctor, tmp_path: Path) -> None:
