@@ -109,11 +109,12 @@ class UrlProbe:
             ):
                 return await self._read(response, started, connected[-1])
         except TimeoutError:
-            return NoAnswer(reason="timeout", seconds=self.answer_seconds)
+            failure = NoAnswer(reason="timeout", seconds=self.answer_seconds)
         except aiohttp.ClientConnectorCertificateError as error:
-            return NoAnswer(reason="certificate", certificate=getattr(error.certificate_error, "verify_code", 0))
+            failure = NoAnswer(reason="certificate", certificate=getattr(error.certificate_error, "verify_code", 0))
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return NoAnswer(reason=_reason(error))
+            failure = NoAnswer(reason=_reason(error))
+        return msgspec.structs.replace(failure, address=connected[-1]) if connected else failure
 
     async def get_readiness(self, host: str, port: int) -> list[str] | None:
         """Return the gateway's reasons for not being ready, empty if it is ready; None if no gateway answers.

@@ -112,9 +112,9 @@ async def check_channel(
     for check_name, url in urls.items():
         verdict, answers[check_name] = await _check_url(check_name, name, config, probe, url)
         found.append(verdict)
-    public_answer = answers.get(PUBLIC_URL)
-    if isinstance(public_answer, UrlCheckAnswer) and is_forbidden(public_answer.address):
-        found.append(checks.judge_address(name, public_answer.address, has_proxy=config.proxy is not None))
+    address = answers[PUBLIC_URL].address if PUBLIC_URL in answers else ""
+    if address and is_forbidden(address):
+        found.append(checks.judge_address(name, address, has_proxy=config.proxy is not None))
     if config.proxy:
         found.append(checks.judge_proxy(name, await _probe_proxy(config, config.proxy, probe, public)))
     found += _judge_clock(name, config, answers)

@@ -137,11 +137,16 @@ class UrlCheckAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Why no answer arrived. `certificate` is OpenSSL's verification error if that is the reason."""
+    """Why no answer arrived.
+
+    `certificate` is OpenSSL's verification error if that is the reason. `address` is the last IP address that was
+    tried, empty if there was none.
+    """
 
     reason: NoAnswerReason
     seconds: float = 0.0
     certificate: int = 0
+    address: str = ""
 
 
 def seal_check(config: WeComConfig, *, timestamp: int, random: Callable[[int], bytes]) -> UrlCheck:

@@ -18,7 +18,7 @@ from tests.doctor.faulty_bots import FakeBot, bot_config, entry, write_config
 from tests.fakes.certificates import Authority
 from tests.fakes.clock import FakeClock
 from tests.fakes.names import Names
-from tests.fakes.sites import LoopbackServer, Site, answer, in_turn
+from tests.fakes.sites import PlainTextServer, Site, answer, in_turn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,6 +121,7 @@ async def test_a_refused_connection_is_explained(doctor: Doctor, tmp_path: Path)
         url = bot.url
     found = await doctor.diagnose(bot_config(tmp_path), "--url", url)
     assert "the connection is refused" in found.detail("public_url")
+    assert "leads to 127.0.0.1, which WeCom cannot reach" in found.detail("address")
 
 
 async def test_a_trusted_certificate_passes(doctor: Doctor, tmp_path: Path) -> None:
@@ -161,17 +162,8 @@ async def test_a_certificate_for_another_name_is_explained(tmp_path: Path) -> No
     assert "TLS: the certificate is for another name" in detail
 
 
-class PlainServer(LoopbackServer):
-    """Answers a TLS handshake with 400, as web servers without TLS do."""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        await writer.drain()
-
-
 async def test_a_port_without_tls_is_explained() -> None:
-    async with PlainServer() as server:
+    async with PlainTextServer() as server:
         assert "TLS: the handshake failed" in await detail_for(f"https://127.0.0.1:{server.port}/")
 
 

@@ -15,7 +15,7 @@ from tests.doctor.faulty_bots import PASSWORD, FakeBot, bot_config
 from tests.fakes.certificates import Authority
 from tests.fakes.names import Names
 from tests.fakes.proxies import HttpProxy, SocksProxy
-from tests.fakes.sites import Site, answer, hang_up, silence
+from tests.fakes.sites import PlainTextServer, Site, answer, hang_up, silence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -137,10 +137,9 @@ async def test_a_proxy_that_speaks_another_protocol_than_its_url_is_reported(tmp
     """A connection alone would not show it, and replies would fail."""
     authority = await asyncio.to_thread(Authority, tmp_path)
     for proxy, scheme, sentence in (
-        (SocksProxy(), "http", "if it is a SOCKS proxy, write socks5://"),
         (Site(hang_up), "http", "if it is a SOCKS proxy, write socks5://"),
-        (Site(answer(b"", status="400 Bad Request")), "socks5", "if it is an http proxy, write http://"),
-        (Site(answer(b"", status="400 Bad Request")), "https", "if the proxy does not speak TLS, write http://"),
+        (PlainTextServer(), "socks5", "if it is an http proxy, write http://"),
+        (PlainTextServer(), "https", "if the proxy does not speak TLS, write http://"),
         (HttpProxy(tls=authority.server()), "https", "does not trust the certificate of the proxy"),
     ):
         async with proxy:

@@ -18,7 +18,17 @@ from maven_channel_wecom.egress.egress import Egress, SendProgress
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
-from tests.fakes.sites import LoopbackServer, Site, answer, hang_up, in_turn, reset, send_informational_answers, silence
+from tests.fakes.sites import (
+    LoopbackServer,
+    PlainTextServer,
+    Site,
+    answer,
+    hang_up,
+    in_turn,
+    reset,
+    send_informational_answers,
+    silence,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -53,15 +63,6 @@ class IdnaNames(Names):
     ) -> list[ResolveResult]:
         host.encode("idna")
         return await super().resolve(host, port, family)
-
-
-class PlainTextServer(LoopbackServer):
-    """Answers in plain text, as a server without TLS does."""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        await hang_up(writer)
 
 
 async def test_the_body_arrives_unchanged_and_the_answer_is_returned() -> None:

@@ -19,7 +19,17 @@ from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
 from tests.fakes.proxies import HttpProxy, SocksProxy
-from tests.fakes.sites import LoopbackServer, Site, answer, hang_up, in_turn, reset, send_informational_answers, silence
+from tests.fakes.sites import (
+    LoopbackServer,
+    PlainTextServer,
+    Site,
+    answer,
+    hang_up,
+    in_turn,
+    reset,
+    send_informational_answers,
+    silence,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -169,24 +179,15 @@ class ClosingServer(LoopbackServer):
         await reader.readexactly(1)
 
 
-class LineServer(LoopbackServer):
-    """Answers whatever is sent with an error in HTTP, as an http proxy does that reads no request."""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readexactly(1)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        await hang_up(writer)
-
-
 @pytest.mark.parametrize(
     ("proxy", "url", "target", "cause"),
     [
-        pytest.param(LineServer(), "socks5h", "https", "not_socks", id="socks-url-of-an-answering-http-proxy"),
+        pytest.param(PlainTextServer(), "socks5h", "https", "not_socks", id="socks-url-of-an-answering-http-proxy"),
         pytest.param(HttpProxy(), "socks5", "https", "slow_socks", id="socks-url-of-a-waiting-http-proxy"),
         pytest.param(SocksProxy(), "http", "https", "not_http", id="http-url-of-a-socks-proxy"),
         pytest.param(SocksProxy(), "http", "http", "not_http", id="http-url-of-a-socks-proxy-plain"),
         pytest.param(ClosingServer(), "http", "https", "not_http", id="http-url-of-a-closing-socks-proxy"),
-        pytest.param(LineServer(), "https", "https", "tls", id="https-url-of-an-http-proxy"),
+        pytest.param(PlainTextServer(), "https", "https", "tls", id="https-url-of-an-http-proxy"),
         pytest.param(HttpProxy(user="bot", password="right"), "http", "https", "credentials", id="http-password"),
         pytest.param(HttpProxy(user="bot", password="right"), "http", "http", "credentials", id="http-password-plain"),
         pytest.param(SocksProxy(user="bot", password="right"), "socks5", "https", "credentials", id="socks-password"),
