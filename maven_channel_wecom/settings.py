@@ -51,7 +51,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
             holds it. The content of an `object` or `list` is not checked here.
         title: two or three English words for a form; `title_zh` is the Chinese title.
         help: one English sentence for tables and forms; `help_zh` is the Chinese one.
-        default: the value if the key is absent. A string may be empty only if this is the empty string.
+        default: the value if the key is absent. An empty string is valid only if it is the default.
         required: whether the key is required; a pair (key, value) requires it only if another key has that value.
         minimum: the smallest valid number.
         maximum: the largest valid number.
@@ -96,7 +96,7 @@ MAX_PORT: Final = 65_535
 class Settings:
     """The values of one JSON object, read according to the declarations of its keys.
 
-    A key whose value is wrong has its default, so that reading continues and finds every problem.
+    A key whose value is wrong takes its default, so that reading continues and finds every problem.
 
     Args:
         value: the JSON value, which should be an object.
@@ -358,9 +358,9 @@ def copying_problem(text: str, *, may_have_spaces: bool = False) -> str | None:
     if not text:
         return None
     if text[0] in _QUOTES and text[-1] in _QUOTES:
-        return "is wrapped in quotes, which are no part of it: leave them out"
+        return "is wrapped in quotes, which are not part of it: leave them out"
     if text[0] in _QUOTES or text[-1] in _QUOTES:
-        return "has a quote at its beginning or end, which is no part of it: leave it out"
+        return "has a quote at its beginning or end, which is not part of it: leave it out"
     if _ASSIGNMENT.match(text):
         return "begins with NAME=, as a line of a shell does: leave that out"
     for character in text:

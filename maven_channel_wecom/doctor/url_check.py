@@ -40,8 +40,8 @@ _NO_ANSWER: Final[dict[NoAnswerReason, str]] = {
     "unreachable": "no connection can be made: check the address, the route and the firewall",
     "timeout": "no complete answer came within {seconds:g} s: check the firewall and what is in front of the gateway",
     "certificate": "TLS: {certificate}",
-    "tls": "TLS: the handshake failed; does this port speak TLS, and in a version that is not outdated?",
-    "broken": "the connection broke off before the answer was complete: check what is in front of the gateway",
+    "tls": "TLS: the handshake failed; check that the port speaks TLS 1.2 or newer",
+    "broken": "the connection was cut off before the answer was complete: check what is in front of the gateway",
     "not_http": "the program that answers there does not speak HTTP",
 }
 
@@ -62,7 +62,7 @@ _CERTIFICATES: Final = {
 _OWN: Final = {
     400: "400: the token matches but EncodingAESKey or receiveId does not, or something in front of the gateway changes"
     " the query; compare them, and restart the gateway if they were changed after its start",
-    401: "401: the program that answers has another token, or something in front of the gateway changes the query:"
+    401: "401: the program that answers has a different token, or something in front of the gateway changes the query:"
     " compare the token, and restart the gateway if it was changed after its start",
     404: "404: the path differs; this channel answers only at {path}, so make the URL end in it, or make whatever is in"
     " front of the gateway forward to it",

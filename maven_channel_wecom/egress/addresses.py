@@ -18,7 +18,7 @@ _FORBIDDEN_IPV4: Final = tuple(
         "10.0.0.0/8",
         "100.64.0.0/10",  # carrier-grade NAT; Alibaba Cloud's metadata at 100.100.100.200
         "127.0.0.0/8",
-        "168.63.129.16/32",  # Azure's host agent, public by number only
+        "168.63.129.16/32",  # Azure's host agent, looks public, but exists only inside Azure
         "169.254.0.0/16",  # link-local; the metadata of most clouds
         "172.16.0.0/12",
         "192.0.0.0/24",  # protocol assignments; Oracle's metadata at 192.0.0.192

@@ -119,7 +119,7 @@ class Egress:
             url: requested without changing a byte.
             body: the JSON.
             timeout_seconds: maximum time for the whole request.
-            progress: records whether the request left, even if the call is canceled.
+            progress: records whether the request left, even if the call is cancelled.
 
         Raises:
             RequestNotSent: nothing of the request left this machine.
@@ -246,7 +246,7 @@ class Egress:
         if self._proxy is not None and self._socks_connector is not None:
             by_address = self._proxy.scheme == "socks5"
             return self._socks_connector(self._proxy, resolver=resolver if by_address else None, ssl=self._tls)
-        return _DirectConnector(
+        return _TcpConnector(
             resolver=resolver, socket_factory=self._make_socket, ssl=self._tls, force_close=True, limit=0
         )
 
@@ -262,7 +262,7 @@ class Egress:
         return addresses.is_forbidden(address)
 
 
-class _DirectConnector(AnswerLimitConnector, aiohttp.TCPConnector):
+class _TcpConnector(AnswerLimitConnector, aiohttp.TCPConnector):
     """Opens connections to the host, or to an http or https proxy."""
 
 

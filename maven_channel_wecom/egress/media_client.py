@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from maven_channel_wecom.errors import DownloadFailure
 
 RETRY_DELAYS_SECONDS: Final = (0.25, 1.0)
-"""Delays between attempts, of which there is one more. WeCom's storage occasionally answers 5xx or resets a connection.
-Fewer: such an item is lost. More: a message waits longer for an item that does not exist."""
+"""Delays between attempts; there is one more attempt than delays. WeCom's storage occasionally answers 5xx or resets a
+connection. Fewer: such an item is lost. More: a message waits longer for an item that does not exist."""
 
 SENTENCES: Final[dict[DownloadFailure, str]] = {
     "forbidden_address": "the media is at an address that is not public; set allowPrivateNetwork if that is intended. A"

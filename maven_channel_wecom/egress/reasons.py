@@ -1,4 +1,4 @@
-"""The errors for failed requests: surely not sent, or sent with the answer lost. Each cause has a sentence."""
+"""The errors for failed requests: certainly not sent, or sent with the answer lost. Each cause has a sentence."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ class ProxyUnusable(OSError):
 
 
 def not_sent(reason: NotSentReason) -> RequestNotSent:
-    """Return the error for a request that surely did not leave this machine."""
+    """Return the error for a request that certainly did not leave this machine."""
     return RequestNotSent(NOT_SENT[reason], reason=reason)
 
 
 def proxy_unusable(failure: ProxyFailure) -> RequestNotSent:
-    """Return the error for a request that surely did not pass the proxy."""
+    """Return the error for a request that certainly did not pass the proxy."""
     return RequestNotSent(PROXY[failure], reason="connect_timeout" if failure == "slow_socks" else "proxy")
 
 

@@ -43,5 +43,5 @@ class FilteringResolver(AbstractResolver):
         return allowed
 
     async def close(self) -> None:
-        """Close the other resolver."""
+        """Close the wrapped resolver."""
         await self._resolver.close()

@@ -1,8 +1,8 @@
 """Connections through a SOCKS5 proxy, to a checked address or to a name. Needs the `socks` extra; imported when used.
 
-This is the only override of a private method, as neither aiohttp nor aiohttp-socks has a public hook for it.
-aiohttp-socks brings its own resolver, ignores a socket factory, and expects a certificate for the address that the
-tunnel leads to.
+`_connect_via_proxy` is the only private method that is overridden, as neither aiohttp nor aiohttp-socks has a public
+hook for it. aiohttp-socks brings its own resolver, ignores a socket factory, and expects a certificate for the address
+that the tunnel leads to.
 """
 
 from __future__ import annotations

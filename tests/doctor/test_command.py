@@ -40,7 +40,7 @@ async def test_a_running_gateway_passes_and_other_credentials_fail(
         assert (found.outcome("local_url"), found.outcome("public_url"), found.outcome("clock")) == ("ok", "ok", "ok")
         assert found.detail("state") == "the file is in use, as expected while the gateway runs"
         for wrong, sentence in (
-            ({"token": "canary-other"}, "401: the program that answers has another token"),
+            ({"token": "canary-other"}, "401: the program that answers has a different token"),
             ({"encodingAESKey": OTHER_KEY}, "400: the token matches but EncodingAESKey or receiveId does not"),
             ({"path": "/elsewhere"}, "404: the path differs"),
         ):

@@ -99,7 +99,7 @@ async def test_a_web_page_is_also_recognized_by_its_content_type(doctor: Doctor,
         (400, b"bad request", 401, "400: the token matches but EncodingAESKey or receiveId does not: compare"),
         (400, b"bad request", 400, "400: the query does not arrive as it was sent"),
         (400, b"bad request", 503, "400: the token matches but EncodingAESKey or receiveId does not, or something"),
-        (401, b"unauthorized", 401, "401: the program that answers has another token"),
+        (401, b"unauthorized", 401, "401: the program that answers has a different token"),
         (404, b"not found", 404, "404: the path differs; this channel answers only at /wecom/bot"),
         (503, b"service unavailable", 503, "503: the gateway is stopping or overloaded"),
     ],
@@ -126,7 +126,7 @@ async def test_an_answer_of_the_channel_itself_is_told_by_its_body(
         (answer(b"ok"), "200: something in front of the gateway answers, not the gateway"),
         (own_error(400), "400: the query or the body does not arrive as it was sent"),
         (own_error(503), "503: the gateway is stopping or overloaded"),
-        (hang_up, "the connection broke off"),
+        (hang_up, "the connection was cut off"),
     ],
 )
 async def test_a_post_that_does_not_pass_is_explained(
@@ -246,9 +246,9 @@ async def break_off(writer: asyncio.StreamWriter) -> None:
     ("script", "sentence"),
     [
         (answer_in_ssh, "does not speak HTTP"),
-        (break_off, "broke off"),
-        (hang_up, "broke off"),
-        (reset, "broke off"),
+        (break_off, "cut off"),
+        (hang_up, "cut off"),
+        (reset, "cut off"),
     ],
 )
 async def test_an_incomplete_or_foreign_answer_is_explained(
