@@ -3,7 +3,7 @@
 Numbers here are our choices; those that WeCom has fixed are in `protocol.limits`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -14,7 +14,7 @@ from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
-from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, object_schema
+from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, copying_problem, object_schema
 from maven_channel_wecom.state.backends import MEMORY, address_problem
 
 TYPE: Final = "wecom"
@@ -22,6 +22,26 @@ TYPE: Final = "wecom"
 Overflow = Literal["truncate", "continue"]
 
 _EVERY_INTERFACE: Final = "0.0.0.0"  # noqa: S104 - WeCom's requests come from the internet, usually through a proxy on another machine
+
+
+def _host_problem(host: str) -> str | None:
+    if problem := copying_problem(host):
+        return problem
+    if host.startswith("[") and host.endswith("]"):
+        return 'must be an address without brackets, such as "::1"; "::" is every address, of IPv6 and IPv4'
+    if "/" in host:
+        return 'must be an address without http:// and path, such as "127.0.0.1"'
+    if host.count(":") == 1:
+        return "must be an address without a port, which belongs in the key port"
+    return None
+
+
+def _ids_problem(ids: Sequence[str]) -> str | None:
+    return next((f"has an id that {problem}" for each in ids if (problem := copying_problem(each))), None)
+
+
+def _state_problem(address: str) -> str | None:
+    return copying_problem(address, may_have_spaces=True) or address_problem(address)
 
 
 def _path_problem(path: str) -> str | None:
@@ -72,6 +92,7 @@ KEYS: Final = (
         name="receiveId",
         type="string",
         default="",
+        check=copying_problem,
         title="Receive id",
         title_zh="接收方 ID",
         help="Receive id that every callback must contain; empty: not checked. An in-house bot has none.",
@@ -83,8 +104,9 @@ KEYS: Final = (
         default=_EVERY_INTERFACE,
         title="Listening address",
         title_zh="监听地址",
-        help="Address on which the channel listens for callbacks.",
-        help_zh="接收回调的监听地址。",
+        help="Address on which the channel listens. 0.0.0.0 is every IPv4 address, :: every address of IPv4 and IPv6.",
+        help_zh="监听地址。0.0.0.0 表示所有 IPv4 地址，:: 表示所有 IPv4 和 IPv6 地址。",
+        check=_host_problem,
     ),
     Key(
         name="port",
@@ -112,6 +134,7 @@ KEYS: Final = (
         name="allowFrom",
         type="list of strings",
         default=(),
+        check=_ids_problem,
         title="Allowed users",
         title_zh="允许的用户",
         help="Ids of the users who may talk to the bot; empty: everyone.",
@@ -121,6 +144,7 @@ KEYS: Final = (
         name="allowGroups",
         type="list of strings",
         default=(),
+        check=_ids_problem,
         title="Allowed groups",
         title_zh="允许的群聊",
         help="Ids of the groups in which the bot answers; empty: every group.",
@@ -130,6 +154,7 @@ KEYS: Final = (
         name="botIds",
         type="list of strings",
         default=(),
+        check=_ids_problem,
         title="Bot ids",
         title_zh="机器人 ID",
         help="Ids (aibotid) of the bots whose callbacks are accepted; empty: every bot with this token and key.",
@@ -168,7 +193,7 @@ KEYS: Final = (
         type="string",
         default=MEMORY,
         pattern="^(memory:$|sqlite:|rediss?://)",
-        check=address_problem,
+        check=_state_problem,
         title="State",
         title_zh="状态存储",
         help="Where claims, reply windows and unfinished callbacks are stored: memory:, sqlite:PATH or redis://HOST.",
@@ -238,6 +263,18 @@ KEYS: Final = (
         help_zh=f"处理中消息的媒体最多占用的字节数（base64），至少 {BLOCK_BYTES}（最大的图片）；超过后图片和文件等待。",
     ),
     Key(
+        name="idleSeconds",
+        type="integer",
+        # Lower: a reverse proxy that keeps connections longer sends a callback just as the server closes, and answers
+        # 502. The longest default that is known is Envoy's hour. Higher: dead connections are kept longer.
+        default=3_660,
+        minimum=1,
+        title="Idle time",
+        title_zh="空闲连接保留时间",
+        help="Seconds that a connection stays open after a genuine callback. More than your reverse proxy keeps it.",
+        help_zh="连接在最后一次有效回调之后保留的秒数；应长于反向代理保留空闲连接的时间。",
+    ),
+    Key(
         name="shortPath",
         type="boolean",
         default=True,
@@ -283,6 +320,7 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_skew_seconds: int
     inbox_limit: int
     media_limit_bytes: int
+    idle_seconds: int
     drain_seconds: float
     obsolete: tuple[str, ...]
 
@@ -330,6 +368,7 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
         max_skew_seconds=values["maxSkewSeconds"],
         inbox_limit=values["inboxLimit"],
         media_limit_bytes=values["mediaLimitBytes"],
+        idle_seconds=values["idleSeconds"],
         drain_seconds=values["drainSeconds"],
         obsolete=settings.obsolete(),
     )

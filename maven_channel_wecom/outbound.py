@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
     _Part = tuple[ReplyWindow, Rendered]
 
+CONCURRENT_POSTS: Final = 100
+"""Maximum number of replies of a channel that are being sent at the same time, each on its own connection. The others
+wait, as long as their windows are open. Lower: replies wait longer while WeCom is slow. Higher: more open files."""
+
 # A cancelled reply must end soon: a channel that stops has its own deadline and does not wait for a database.
 _CANCELLED_RESTORE_SECONDS: Final = 1.0
 
@@ -76,6 +80,7 @@ class Outbound:
         self._clock = clock
         self._random = random
         self._overflow = overflow
+        self._places = asyncio.Semaphore(CONCURRENT_POSTS)
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Deliver a message. Failures of the network, WeCom or the state are reported in the receipt, never raised."""
@@ -177,9 +182,24 @@ class Outbound:
         body = reply.markdown_body(rendered.content)
         verdict = delivery.EXPIRED
         attempts = 0
-        while (seconds_left := window.expires_at - self._clock.now()) > 0:
-            attempts += 1
-            verdict = await self._attempt(window, body, attempts, min(delivery.ATTEMPT_SECONDS, seconds_left))
+        delay: float | None = 0.0
+        while delay is not None:
+            try:
+                if delay:
+                    await self._clock.sleep(delay)
+                await self._places.acquire()
+            except asyncio.CancelledError:
+                # This text has not arrived, so the message can still be answered, even by the next process.
+                await self._restore_cancelled([window])
+                raise
+            try:
+                seconds_left = window.expires_at - self._clock.now()
+                if seconds_left <= 0:
+                    break
+                attempts += 1
+                verdict = await self._attempt(window, body, attempts, min(delivery.ATTEMPT_SECONDS, seconds_left))
+            finally:
+                self._places.release()
             if not verdict.retry:
                 break
             if delivery.may_have_arrived(verdict):
@@ -187,15 +207,8 @@ class Outbound:
             delay = delivery.next_delay(
                 attempts, fraction=self._random(), seconds_left=window.expires_at - self._clock.now()
             )
-            if delay is None:
-                break
-            self._emit(events.AttemptRetried(message_id=window.message_id, attempt=attempts, reason=verdict.reason))
-            try:
-                await self._clock.sleep(delay)
-            except asyncio.CancelledError:
-                # As far as known this text has not arrived, so the next process may still answer the message.
-                await self._restore_cancelled([window])
-                raise
+            if delay is not None:
+                self._emit(events.AttemptRetried(message_id=window.message_id, attempt=attempts, reason=verdict.reason))
         not_sent = verdict.outcome == "undeliverable"
         await self._record(window, self._state.restore_window if not_sent else self._state.spend_window)
         return verdict, attempts

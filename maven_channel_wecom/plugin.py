@@ -142,6 +142,7 @@ async def build_channel(
         host=config.host,
         port=config.port,
         path=config.path,
+        idle_seconds=config.idle_seconds,
         rejected=lambda reason, status: telemetry(events.RequestRejected(reason=reason, status=status)),
         dropped=lambda reason: telemetry(events.ConnectionDropped(reason=reason)),
     )

@@ -31,7 +31,7 @@ _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _PATH: Final = re.compile(r".*[/.].*")
 
 _ASSIGNMENT: Final = re.compile(r"(export\s+)?[A-Z_][A-Z0-9_]*=[^=]")
-_QUOTES: Final = frozenset({'""', "''", "``", "“”", "‘’"})
+_QUOTES: Final = frozenset("\"'`“”‘’«»‹›「」『』＂＇")
 _CHARACTER_NAMES: Final = {
     "\0": "NUL",
     "\t": "a tab",
@@ -347,19 +347,27 @@ def _read_secret(value: object, environment: Mapping[str, str]) -> tuple[str, st
         case _:
             return "", f"must be {_SOURCES}"
     text = text.strip()
-    return text, _secret_problem(text) if text else f"{source} empty"
+    return text, copying_problem(text) if text else f"{source} empty"
 
 
-def _secret_problem(text: str) -> str | None:
-    """Return which common mistake was made when a secret was copied, else None. No part of the secret is shown."""
-    if text[:1] + text[-1:] in _QUOTES:
+def copying_problem(text: str, *, may_have_spaces: bool = False) -> str | None:
+    """Return which common mistake was made when a value was copied, else None. No part of the value is shown.
+
+    The mistakes are quotes, `NAME=`, and characters that cannot be seen. Spaces are such unless `may_have_spaces`.
+    """
+    if not text:
+        return None
+    if text[0] in _QUOTES and text[-1] in _QUOTES:
         return "is wrapped in quotes, which are not part of it: leave them out"
+    if text[0] in _QUOTES or text[-1] in _QUOTES:
+        return "has a quote at its beginning or end, which is not part of it: leave it out"
     if _ASSIGNMENT.match(text):
         return "begins with NAME=, as a line of a shell does: leave that out"
     for character in text:
-        if character == " " or not character.isprintable():
+        if not character.isprintable() or (character == " " and not may_have_spaces):
             name = _CHARACTER_NAMES.get(character) or unicodedata.name(character, "a control character").lower()
-            return f"must be printable characters without spaces, and holds {name} (U+{ord(character):04X})"
+            without = "" if may_have_spaces else " without spaces"
+            return f"must be printable characters{without}, and holds {name} (U+{ord(character):04X})"
     return None
 
 

@@ -61,7 +61,7 @@ async def test_an_address_of_another_machine_is_a_start_error() -> None:
         await PluginHost().start(host="192.0.2.1")
 
 
-@pytest.mark.parametrize("address", ["a..b", "x" * 70, "a\x00b"], ids=["empty-label", "long-label", "null"])
+@pytest.mark.parametrize("address", ["a..b", "x" * 70], ids=["empty-label", "long-label"])
 async def test_an_invalid_host_name_is_a_start_error(address: str) -> None:
     host = PluginHost()
     with pytest.raises(ChannelStartError, match="no such address"):

@@ -65,6 +65,7 @@ CHANGED: dict[str, Any] = {
     "inboxLimit": 5,
     "mediaLimitBytes": 50_000_000,
     "shortPath": True,
+    "idleSeconds": 60,
     "drainSeconds": 3,
 }
 
@@ -167,6 +168,25 @@ def test_an_unknown_key_is_reported_with_the_nearest_known_one(key: str, nearest
         pytest.param("allowPrivateNetwork", 1, "true or false", id="flag-a-number"),
         pytest.param("drainSeconds", float("inf"), "must be a number, 0 or more", id="endless-drain"),
         pytest.param("path", "/a/{b}", "URL path", id="path-with-braces"),
+        pytest.param("idleSeconds", 0, "a whole number, 1 or more", id="no-idle-time"),
+        pytest.param("host", "[::]", "without brackets", id="host-in-brackets"),
+        pytest.param("host", "[::1]", "without brackets", id="loopback-in-brackets"),
+        pytest.param("host", "127.0.0.1:9886", "without a port", id="host-with-port"),
+        pytest.param("host", "http://127.0.0.1", "without http://", id="host-as-url"),
+        pytest.param("host", " 127.0.0.1", "a space (U+0020)", id="host-with-space"),
+        pytest.param("host", "127.0.0.1\u200b", "zero width space (U+200B)", id="host-with-invisible-character"),
+        pytest.param("state", '"sqlite:wecom.db"', "is wrapped in quotes", id="state-in-quotes"),
+        pytest.param("state", "\ufeffmemory:", "a byte order mark (U+FEFF)", id="state-with-mark"),
+        pytest.param("state", "STATE=memory:", "begins with NAME=", id="state-as-assignment"),
+        pytest.param(
+            "state", "redis://h\u200b/1", "zero width space (U+200B)", id="redis-host-with-invisible-character"
+        ),
+        pytest.param("state", "redis://:p\u200bw@h", "zero width space (U+200B)", id="redis-password-with-the-same"),
+        pytest.param("state", "redis://h\0", "NUL (U+0000)", id="redis-with-nul"),
+        pytest.param("receiveId", "ww1\u200b", "zero width space (U+200B)", id="receive-id-with-invisible-character"),
+        pytest.param("allowFrom", ["bob", "alice "], "an id that must be printable", id="user-with-space"),
+        pytest.param("allowGroups", ["\ufeffg"], "a byte order mark (U+FEFF)", id="group-with-mark"),
+        pytest.param("botIds", ["b\u200b"], "zero width space (U+200B)", id="bot-with-invisible-character"),
     ],
 )
 def test_the_problem_of_a_wrong_value_names_the_key_and_what_would_be_right(
@@ -211,6 +231,15 @@ def test_a_secret_written_in_place_of_its_variable_or_path_is_not_shown(referenc
     (problem,) = problems("wecom", {**MINIMAL, "token": reference})
     assert words in problem
     assert "canary" not in problem
+
+
+def test_a_path_of_the_state_may_have_spaces() -> None:
+    assert problems("wecom", {**MINIMAL, "state": "sqlite:/var/lib/My Bot/wecom.db"}) == []
+
+
+def test_a_connection_may_be_idle_for_longer_than_reverse_proxies_keep_it() -> None:
+    """Caddy keeps a connection for 120 s by default, cloud load balancers for 600 s, Envoy for an hour."""
+    assert read_config("wecom", MINIMAL).idle_seconds > 3600
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_the_schema_and_the_channel_accept_the_same_values(key: Key, value: obje
         assert ENTRY.is_valid(entry) == (problems == [])
     elif not problems:
         assert ENTRY.is_valid(entry)
-    elif not isinstance(value, str | dict):
+    elif not (isinstance(value, str | dict) or (isinstance(value, list) and all(isinstance(v, str) for v in value))):
         assert not ENTRY.is_valid(entry)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from maven_channel_wecom.contract.messages import OutboundMessage, Receipt
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
-from maven_channel_wecom.outbound import Outbound
+from maven_channel_wecom.outbound import CONCURRENT_POSTS, Outbound
 from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE
 from maven_channel_wecom.policy.reply_window import ReplyWindow, chat_key
 from maven_channel_wecom.protocol.limits import MARKDOWN_BYTES
@@ -436,6 +436,67 @@ async def test_a_message_whose_answer_was_cancelled_can_be_answered_again_unless
         assert answering.cancelled()
         assert (await harness.answer()).outcome == ("undeliverable" if left else "delivered")
         await state.close()
+
+
+class BusyEgress(ScriptedEgress):
+    """Answers no request before `go_on` is set; `full` is set when as many requests are open as may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full, self.go_on = asyncio.Event(), asyncio.Event()
+        self.open = 0
+
+    async def post(
+        self, url: str, body: bytes, *, timeout_seconds: float, progress: SendProgress | None = None
+    ) -> tuple[int, bytes]:
+        self.open += 1
+        if self.open == CONCURRENT_POSTS:
+            self.full.set()
+        await self.go_on.wait()
+        self.open -= 1
+        return await super().post(url, body, timeout_seconds=timeout_seconds, progress=progress)
+
+
+async def answer_while_full(harness: OutboundHarness, poster: BusyEgress, count: int) -> list[asyncio.Task[Receipt]]:
+    """Start to answer `count` messages, and return once as many answers as possible are being sent."""
+    for number in range(count):
+        await harness.receive(f"m{number}")
+    answering = [asyncio.create_task(harness.answer(reply_to=f"m{number}")) for number in range(count)]
+    await poster.full.wait()
+    return answering
+
+
+async def test_answers_wait_while_many_others_are_being_sent() -> None:
+    """Nothing counts against them: the wait may take longer than an attempt."""
+    poster = BusyEgress()
+    harness = OutboundHarness(poster=poster)
+    answering = await answer_while_full(harness, poster, 4 * CONCURRENT_POSTS)
+    assert poster.open == CONCURRENT_POSTS
+    harness.clock.time += 60
+    poster.go_on.set()
+    assert await asyncio.gather(*answering) == [Receipt(outcome="delivered", attempts=1)] * 4 * CONCURRENT_POSTS
+
+
+async def test_an_answer_that_waits_until_its_window_ends_is_not_sent() -> None:
+    poster = BusyEgress()
+    harness = OutboundHarness(poster=poster)
+    answering = await answer_while_full(harness, poster, CONCURRENT_POSTS + 1)
+    harness.clock.time += 3590
+    poster.go_on.set()
+    assert (await asyncio.gather(*answering))[-1] == Receipt(outcome="undeliverable", reason="no_reply_window")
+    assert len(poster.posts) == CONCURRENT_POSTS
+
+
+async def test_an_answer_cancelled_while_it_waits_for_others_restores_its_window() -> None:
+    poster = BusyEgress()
+    harness = OutboundHarness(poster=poster)
+    answering = await answer_while_full(harness, poster, CONCURRENT_POSTS + 1)
+    answering[-1].cancel()
+    await asyncio.gather(answering[-1], return_exceptions=True)
+    assert harness.state.open_windows == 1
+    poster.go_on.set()
+    assert {receipt.outcome for receipt in await asyncio.gather(*answering[:-1])} == {"delivered"}
+    assert (await harness.answer(reply_to=f"m{CONCURRENT_POSTS}")).outcome == "delivered"
 
 
 async def test_an_answer_cancelled_while_it_claims_spare_windows_restores_all_windows() -> None:

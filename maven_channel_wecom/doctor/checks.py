@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from maven_channel_wecom.egress.addresses import is_made_up
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -25,14 +27,6 @@ answers cause false warnings."""
 
 PortFinding = Literal["accepts", "free", "in_use", "not_allowed", "not_local"]
 """The result of probing a port. `in_use`: it is taken, and no connection to it succeeds."""
-
-ProxyFinding = Literal[
-    # From a connection only:
-    "accepts", "unresolved", "unreachable", "timeout",
-    # From a request sent through it:
-    "works", "wrong_answer", "denied", "too_slow", "tls_failed", "no_answer",
-]  # fmt: skip
-"""The result of probing a proxy."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +50,20 @@ class StateFinding(msgspec.Struct, frozen=True, kw_only=True):
     """The result of probing the state. `detail` explains a failure and is empty otherwise."""
 
     kind: Literal["memory", "new_file", "file", "locked", "redis", "unusable"]
+    detail: str = ""
+
+
+class ProxyFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of probing a proxy. `detail` explains why it is unusable and is empty otherwise."""
+
+    kind: Literal[
+        # From a connection only:
+        "accepts", "timeout",
+        # From a request sent through it:
+        "works", "wrong_answer", "too_slow", "tls_failed", "no_answer",
+        # From either:
+        "unusable",
+    ]  # fmt: skip
     detail: str = ""
 
 
@@ -110,6 +118,8 @@ def judge_port(channel: str, finding: PortFinding, config: WeComConfig) -> Check
         "not_allowed": f"this user may not listen on {port}: choose one from 1024 up, or grant the permission",
         "not_local": f"the address in host is not one of this machine, so nothing can listen on {port}: correct it",
     }[finding]
+    if finding == "accepts" and config.host == "0.0.0.0":  # noqa: S104 - only compared with, never bound to
+        detail += '. It listens on IPv4 only; host "::" would include IPv6'
     return Check(name="port", channel=channel, outcome="ok" if finding == "accepts" else "fail", detail=detail)
 
 
@@ -155,35 +165,39 @@ def judge_state(channel: str, finding: StateFinding, *, gateway_listens: bool) -
 def judge_proxy(channel: str, finding: ProxyFinding) -> Check:
     """Judge the proxy for replies and media. The check does not show its address, which is a secret."""
     detail = {
-        "accepts": "the proxy accepts connections, but no request was sent through it (--url sends one); replies and"
+        "accepts": "the proxy answers, but no request was sent through it (--url sends one); replies and"
         " media never bypass it",
         "works": "the URL check also went through the proxy, as replies and media do, and the right text came back;"
         " replies and media never bypass it",
         "wrong_answer": "the answer that came through the proxy is not the right one: if public_url is ok, the proxy"
         " answers in its place; look at its log",
-        "denied": "the proxy does not pass the request on: check its user and password, and look in its log for what it"
-        " allows",
         "too_slow": "the proxy accepts connections, but makes none to the URL in time: check the proxy and its network",
         "tls_failed": "TLS through the proxy fails: if public_url is ok, the proxy intercepts TLS; exempt WeCom's hosts"
         " from that, or make this machine trust the certificate authority of the proxy",
         "no_answer": "a request went out through the proxy and no answer came back: look at its log",
-        "unresolved": "the name of the proxy cannot be resolved: correct it, or check the name server",
-        "unreachable": "no connection to the proxy can be made, so no reply can leave: start it, or correct its"
-        " address",
         "timeout": "the proxy does not accept a connection in time, so no reply can leave: check it and the network in"
         " between",
-    }[finding]
-    outcome: Outcome = "ok" if finding in {"accepts", "works"} else "warn" if finding == "wrong_answer" else "fail"
+        "unusable": f"no reply can leave: {finding.detail}",
+    }[finding.kind]
+    outcome: Outcome = "ok" if finding.kind in {"accepts", "works"} else "fail"
+    if finding.kind == "wrong_answer":
+        outcome = "warn"
     return Check(name="proxy", channel=channel, outcome=outcome, detail=detail)
 
 
-def judge_address(channel: str, address: str) -> Check:
-    """Warn about a public URL that leads to `address`, which is not public."""
-    detail = (
-        f"from this machine the public URL leads to {address}, which WeCom cannot reach: this is fine only if the name"
-        " leads to a public address elsewhere"
-    )
-    return Check(name="address", channel=channel, outcome="warn", detail=detail)
+def judge_address(channel: str, address: str, *, has_proxy: bool) -> Check:
+    """Judge a public URL that leads to `address`, which is not public."""
+    if not is_made_up(address):
+        detail = (
+            f"from this machine the public URL leads to {address}, which WeCom cannot reach: this is fine only if the"
+            " name leads to a public address elsewhere"
+        )
+        return Check(name="address", channel=channel, outcome="warn", detail=detail)
+    detail = f"a local proxy answers names on this machine with made-up addresses such as {address}"
+    if has_proxy:
+        return Check(name="address", channel=channel, outcome="ok", detail=f"{detail}, and proxy is set")
+    detail += ", so replies and media would be refused as not public: set proxy to the port of that proxy"
+    return Check(name="address", channel=channel, outcome="fail", detail=detail)
 
 
 def judge_clock(channel: str, skew_seconds: float | None, *, of_public: bool, max_skew_seconds: int) -> Check:

@@ -1,4 +1,4 @@
-"""Probes the network: sends one HTTP request, tests one port. `checks` and `url_check` judge the results."""
+"""Probes the network: sends HTTP requests, tests one port. `checks` and `url_check` judge the results."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ is."""
 PROBE_CONNECT_SECONDS: Final = 5.0
 """Timeout for a connection to a port or a proxy, in seconds."""
 
+WECOM_USER_AGENT: Final = "Mozilla/4.0"
+"""The User-Agent of WeCom's requests. A firewall may judge a request by it."""
+
+BROWSER_USER_AGENT: Final = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
 # The right answer has 19 bytes; the beginning of any other is enough to explain it.
 _BODY_BYTES: Final = 64 * 1024
 _CHUNK_BYTES: Final = 4096
@@ -44,11 +49,11 @@ class _Readiness(msgspec.Struct):
 
 
 class UrlProbe:
-    """Sends URL checks as WeCom does: directly, each on a connection of its own, without following redirects.
+    """Sends requests as WeCom does: directly, each on a connection of its own, without following redirects.
 
     Args:
         clock: measures how long an answer takes, and is compared with its `Date`.
-        resolver: resolves names; aiohttp's default resolver if None.
+        resolver: resolves names; the system's resolver, in a thread, if None.
         tls: the trusted authorities; those of the system if None.
         answer_seconds: timeout for a whole request and answer.
     """
@@ -66,9 +71,17 @@ class UrlProbe:
         self.tls = tls
         self.answer_seconds = answer_seconds
 
-    async def get(self, url: URL, query: str = "") -> UrlCheckAnswer | NoAnswer:
+    async def get(self, url: URL, query: str = "", *, user_agent: str = WECOM_USER_AGENT) -> UrlCheckAnswer | NoAnswer:
         """Send one GET request, with `query` already encoded, and return the answer."""
-        target = with_query(url, query)
+        return await self._send("GET", with_query(url, query), user_agent)
+
+    async def post(self, url: URL, query: str, body: bytes) -> UrlCheckAnswer | NoAnswer:
+        """Send one POST request with JSON, with `query` already encoded, and return the answer."""
+        return await self._send("POST", with_query(url, query), WECOM_USER_AGENT, body)
+
+    async def _send(
+        self, method: str, target: URL, user_agent: str, body: bytes | None = None
+    ) -> UrlCheckAnswer | NoAnswer:
         connected: list[str] = []
 
         def make_socket(address: aiohttp.AddrInfoType) -> socket.socket:
@@ -76,27 +89,32 @@ class UrlProbe:
             connected.append(str(address[4][0]))
             return socket.socket(family, kind, protocol)
 
+        headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         started = self.clock.now()
         try:
             async with (
                 asyncio.timeout(self.answer_seconds),
                 aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(
-                        resolver=self.resolver, ssl=self.tls or True, socket_factory=make_socket
+                        resolver=self.resolver or aiohttp.ThreadedResolver(),
+                        ssl=self.tls or True,
+                        socket_factory=make_socket,
                     ),
                     cookie_jar=aiohttp.DummyCookieJar(),
-                    headers={"User-Agent": "maven-wecom-doctor", "Accept-Encoding": "identity"},
                     trust_env=False,
                 ) as session,
-                session.get(target, allow_redirects=False) as response,
+                session.request(method, target, data=body, headers=headers, allow_redirects=False) as response,
             ):
                 return await self._read(response, started, connected[-1])
         except TimeoutError:
-            return NoAnswer(reason="timeout", seconds=self.answer_seconds)
+            failure = NoAnswer(reason="timeout", seconds=self.answer_seconds)
         except aiohttp.ClientConnectorCertificateError as error:
-            return NoAnswer(reason="certificate", certificate=getattr(error.certificate_error, "verify_code", 0))
+            failure = NoAnswer(reason="certificate", certificate=getattr(error.certificate_error, "verify_code", 0))
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return NoAnswer(reason=_reason(error))
+            failure = NoAnswer(reason=_reason(error))
+        return msgspec.structs.replace(failure, address=connected[-1]) if connected else failure
 
     async def get_readiness(self, host: str, port: int) -> list[str] | None:
         """Return the gateway's reasons for not being ready, empty if it is ready; None if no gateway answers.

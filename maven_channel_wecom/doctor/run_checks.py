@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from maven_channel_wecom.config import KEYS, TYPE, read_config
 from maven_channel_wecom.doctor import checks, probing, proxy_probe, state_probe
 from maven_channel_wecom.doctor.checks import Check
-from maven_channel_wecom.doctor.url_check import UrlCheckAnswer, judge_url_check, seal_check
+from maven_channel_wecom.doctor.url_check import (
+    NoAnswer,
+    UrlCheckAnswer,
+    is_own_error,
+    is_right,
+    judge_url_check,
+    make_refused_post,
+    seal_check,
+)
 from maven_channel_wecom.egress.addresses import is_forbidden
 from maven_channel_wecom.host.plugins import channel_problems
 from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
@@ -23,7 +31,6 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from maven_channel_wecom.config import WeComConfig
-    from maven_channel_wecom.doctor.url_check import NoAnswer
     from maven_channel_wecom.host.configuration import Gateway
 
 LOCAL_URL: Final = "local_url"
@@ -64,7 +71,8 @@ def check_entry(name: str, entry: Mapping[str, Any], path: Path, plugins: pluggy
     else:
         detail = "no problem; EncodingAESKey has 43 characters and decodes to 32 bytes"
         yield Check(name="configuration", channel=name, outcome="ok", detail=detail)
-    if not config.credentials[0].token.isalnum():
+    token = config.credentials[0].token
+    if not (token.isascii() and token.isalnum()):
         detail = (
             "it contains characters other than letters and digits; tokens from the console never do: is it a"
             " placeholder?"
@@ -102,23 +110,40 @@ async def check_channel(
     if public is not None:
         urls[PUBLIC_URL] = public
     for check_name, url in urls.items():
-        check = seal_check(config, timestamp=int(probe.clock.wall()), random=os.urandom)
-        answers[check_name] = answer = await probe.get(url, check.query)
-        found.append(judge_url_check(check_name, name, check.echo, answer, path=config.path))
-        if check_name == PUBLIC_URL and isinstance(answer, UrlCheckAnswer) and is_forbidden(answer.address):
-            found.append(checks.judge_address(name, answer.address))
+        verdict, answers[check_name] = await _check_url(check_name, name, config, probe, url)
+        found.append(verdict)
+    address = answers[PUBLIC_URL].address if PUBLIC_URL in answers else ""
+    if address and is_forbidden(address):
+        found.append(checks.judge_address(name, address, has_proxy=config.proxy is not None))
     if config.proxy:
         found.append(checks.judge_proxy(name, await _probe_proxy(config, config.proxy, probe, public)))
     found += _judge_clock(name, config, answers)
     return found
 
 
+async def _check_url(
+    check_name: str, channel: str, config: WeComConfig, probe: probing.UrlProbe, url: URL
+) -> tuple[Check, UrlCheckAnswer | NoAnswer]:
+    """Send a URL check, and what else it takes to explain its answer. Return the verdict and the answer."""
+    timestamp = int(probe.clock.wall())
+    check = seal_check(config, timestamp=timestamp, random=os.urandom)
+    answer = await probe.get(url, check.query)
+    post = browser = None
+    if is_right(answer, check.echo) or is_own_error(answer, 400):
+        refused = make_refused_post(timestamp=timestamp, random=os.urandom)
+        post = await probe.post(url, refused.query, refused.body)
+    elif isinstance(answer, UrlCheckAnswer) and not is_own_error(answer):
+        browser = await probe.get(url, check.query, user_agent=probing.BROWSER_USER_AGENT)
+    verdict = judge_url_check(check_name, channel, check.echo, answer, path=config.path, post=post, browser=browser)
+    return verdict, answer
+
+
 async def _probe_proxy(
     config: WeComConfig, proxy: str, probe: probing.UrlProbe, public: URL | None
 ) -> checks.ProxyFinding:
     """Connect to the proxy and, if a public URL is given, send a request to it through the proxy."""
-    finding = await proxy_probe.connect_to_proxy(proxy)
-    if finding != "accepts" or public is None:
+    finding = await proxy_probe.connect_to_proxy(proxy, tls=probe.tls)
+    if finding.kind != "accepts" or public is None:
         return finding
     check = seal_check(config, timestamp=int(probe.clock.wall()), random=os.urandom)
     return await proxy_probe.send_through_proxy(proxy, probe, public, check)

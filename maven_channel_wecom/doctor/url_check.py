@@ -1,7 +1,11 @@
-"""The URL check of WeCom's console: seals its request and judges the answer. Sending it is left to `probing`."""
+"""The URL check of WeCom's console, and a POST like a callback: makes the requests and judges the answers.
+
+Sending them is left to `probing`.
+"""
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -9,6 +13,7 @@ import msgspec
 
 from maven_channel_wecom.doctor.checks import CONSOLE_ERROR, Check
 from maven_channel_wecom.protocol import envelope, limits
+from maven_channel_wecom.server.messages import error_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +23,10 @@ if TYPE_CHECKING:
 _BOM: Final = b"\xef\xbb\xbf"
 _OK: Final = 200
 _REDIRECTS: Final = range(300, 400)
+_OWN_STATUSES: Final = frozenset({400, 401, 404, 503})
+
+POST_BYTES: Final = 32 * 1024
+"""Size of the body of the POST, larger than most callbacks. Lower: a proxy that refuses long callbacks is not found."""
 
 # The lengths in WeCom's samples.
 _ECHO_DIGITS: Final = 19
@@ -49,19 +58,45 @@ _CERTIFICATES: Final = {
     64: "the certificate is not for this IP address: use a name, and a certificate for it",
 }
 
-_STATUSES: Final = {
+# The channel's own answers.
+_OWN: Final = {
     400: "400: the token matches but EncodingAESKey or receiveId does not, or something in front of the gateway changes"
     " the query; compare them, and restart the gateway if they were changed after its start",
-    401: "401: the program that answers has a different token: compare it, and restart the gateway if it was changed"
-    " after its start",
+    401: "401: the program that answers has a different token, or something in front of the gateway changes the query:"
+    " compare the token, and restart the gateway if it was changed after its start",
+    404: "404: the path differs; this channel answers only at {path}, so make the URL end in it, or make whatever is in"
+    " front of the gateway forward to it",
+    503: "503: the gateway is stopping or overloaded: try again",
+}
+_OWN_KEY_DIFFERS: Final = (
+    "400: the token matches but EncodingAESKey or receiveId does not: compare them, and restart the gateway if they"
+    " were changed after its start"
+)
+_OWN_QUERY_LOST: Final = (
+    "400: the query does not arrive as it was sent: make whatever is in front of the gateway pass it on unchanged"
+)
+
+# Answers of something else.
+_FOREIGN: Final = {
+    400: "400: something in front of the gateway refuses the request: look at its log",
+    401: "401: something in front of the gateway asks for a login, or replaces the gateway's own answers: exempt this"
+    " path from it",
     403: "403: something in front of the gateway refuses the request, such as a firewall or an address list",
     404: "404: the path differs, or another program answers; this channel answers only at {path}, so make the URL end"
     " in it, or make whatever is in front of the gateway forward to it",
-    405: "405: GET is not allowed, so something other than the gateway answers: let GET and POST through",
+    405: "405: {method} is not allowed, so something other than the gateway answers: let GET and POST through (nginx:"
+    " limit_except)",
+    413: "413: something in front of the gateway refuses a body of {kib} KiB: raise its limit to 1 MiB (nginx:"
+    " client_max_body_size 1m)",
     502: "502: a proxy in front cannot reach the gateway: check where it forwards to, and whether the gateway runs",
-    503: "503: the gateway is stopping or overloaded, or a proxy in front cannot reach it: try again",
+    503: "503: a proxy in front cannot reach the gateway: check where it forwards to, and whether the gateway runs",
     504: "504: a proxy in front gets no answer from the gateway in time",
 }
+_OTHER_STATUS: Final = "{status}: something in front of the gateway answers, not the gateway: look at its log"
+_USER_AGENT: Final = (
+    "{status}: something in front of the gateway refuses the User-Agent of WeCom, Mozilla/4.0, and accepts that of a"
+    " browser: exempt this path from the rule"
+)
 
 
 class UrlCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +107,13 @@ class UrlCheck(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return "<UrlCheck>"
+
+
+class RefusedPost(msgspec.Struct, frozen=True, kw_only=True):
+    """A request like a callback, with a wrong signature: the percent-encoded query, and the body."""
+
+    query: str
+    body: bytes
 
 
 class UrlCheckAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,11 +137,16 @@ class UrlCheckAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Why no answer arrived. `certificate` is OpenSSL's verification error if that is the reason."""
+    """Why no answer arrived.
+
+    `certificate` is OpenSSL's verification error if that is the reason. `address` is the last IP address that was
+    tried, empty if there was none.
+    """
 
     reason: NoAnswerReason
     seconds: float = 0.0
     certificate: int = 0
+    address: str = ""
 
 
 def seal_check(config: WeComConfig, *, timestamp: int, random: Callable[[int], bytes]) -> UrlCheck:
@@ -124,13 +171,83 @@ def seal_check(config: WeComConfig, *, timestamp: int, random: Callable[[int], b
     return UrlCheck(query=urlencode(query), echo=echo)
 
 
-def judge_url_check(name: str, channel: str, echo: bytes, answer: UrlCheckAnswer | NoAnswer, *, path: str) -> Check:
-    """Judge the answer to a URL check. `echo` is the right text, `path` the only one that the channel serves."""
-    problem = _no_answer(answer) if isinstance(answer, NoAnswer) else _problem(answer, echo, path)
+def make_refused_post(*, timestamp: int, random: Callable[[int], bytes]) -> RefusedPost:
+    """Return a POST that the channel must refuse. The arguments are those of `seal_check`."""
+    query = {
+        "msg_signature": random(20).hex(),
+        "timestamp": str(timestamp),
+        "nonce": _digits(random, _NONCE_DIGITS),
+    }
+    sealed = base64.b64encode(random(POST_BYTES * 3 // 4))
+    return RefusedPost(query=urlencode(query), body=b'{"encrypt":"%b"}' % sealed)
+
+
+def is_right(answer: UrlCheckAnswer | NoAnswer, echo: bytes) -> bool:
+    """Return whether an answer to a URL check is the right text, however late."""
+    return isinstance(answer, UrlCheckAnswer) and (answer.status, answer.body) == (_OK, echo)
+
+
+def is_own_error(answer: UrlCheckAnswer | NoAnswer, *statuses: int) -> bool:
+    """Return whether the channel itself answered with an error, of one of `statuses` if there are any.
+
+    The body of its error answers depends on the status alone. A proxy's own page has another one.
+    """
+    if isinstance(answer, NoAnswer) or answer.status not in (statuses or _OWN_STATUSES):
+        return False
+    return answer.body == error_answer(answer.status).body
+
+
+def judge_url_check(
+    name: str,
+    channel: str,
+    echo: bytes,
+    answer: UrlCheckAnswer | NoAnswer,
+    *,
+    path: str,
+    post: UrlCheckAnswer | NoAnswer | None = None,
+    browser: UrlCheckAnswer | NoAnswer | None = None,
+) -> Check:
+    """Judge the answers to a URL check and to a POST.
+
+    Args:
+        name: the name of the check.
+        channel: the channel that should answer.
+        echo: the right text.
+        answer: the answer to the URL check.
+        path: the only path that the channel serves.
+        post: the answer to a RefusedPost, if it was sent.
+        browser: the answer to the same URL check with the User-Agent of a browser, if it was sent.
+    """
+    if isinstance(answer, NoAnswer):
+        problem = _no_answer(answer)
+    elif browser is not None and is_right(browser, echo):
+        problem = _USER_AGENT.format(status=answer.status)
+    elif is_own_error(answer, 400) and post is not None and is_own_error(post, 400, 401):
+        # The wrong signature was read from the query of the POST, or it was not.
+        problem = _OWN_KEY_DIFFERS if is_own_error(post, 401) else _OWN_QUERY_LOST
+    else:
+        problem = _problem(answer, echo, path)
+        if not problem and post is not None:
+            problem = _post_problem(post, path)
     if problem:
         return Check(name=name, channel=channel, outcome="fail", detail=f"{problem} ({CONSOLE_ERROR})")
     detail = f"the right text came back in {answer.seconds * 1000:.0f} ms"
     return Check(name=name, channel=channel, outcome="ok", detail=detail)
+
+
+def _post_problem(answer: UrlCheckAnswer | NoAnswer, path: str) -> str:
+    """Return what is wrong with the answer to a RefusedPost, empty if nothing is."""
+    if is_own_error(answer, 401):
+        return ""
+    if isinstance(answer, NoAnswer):
+        problem = _no_answer(answer)
+    elif is_own_error(answer, 400):
+        problem = (
+            "400: the query or the body does not arrive as it was sent: look at whatever is in front of the gateway"
+        )
+    else:
+        problem = _status_problem(answer, path, method="POST")
+    return f"the URL check passes, but callbacks, which are POSTs, do not: {problem}"
 
 
 def _no_answer(failure: NoAnswer) -> str:
@@ -152,14 +269,20 @@ def _problem(answer: UrlCheckAnswer, echo: bytes, path: str) -> str:
     return ""
 
 
-def _status_problem(answer: UrlCheckAnswer, path: str) -> str:
+def _status_problem(answer: UrlCheckAnswer, path: str, *, method: str = "GET") -> str:
     if answer.status in _REDIRECTS:
-        return f"{answer.status}: it redirects to {_host(answer.location)}, and WeCom does not follow: enter that URL"
+        return f"{answer.status}: it redirects to {_where(answer.location)}, and WeCom does not follow: enter that URL"
     if answer.wants_login:
         return f"{answer.status}: something in front of the gateway asks for a login: exempt this path from it"
-    if answer.status in _STATUSES:
-        return _STATUSES[answer.status].replace("{path}", path)
-    return f"{answer.status}: something in front of the gateway answers, not the gateway: look at its log"
+    sentences = _OWN if is_own_error(answer) else _FOREIGN
+    sentence = sentences.get(answer.status, _OTHER_STATUS)
+    # The path may contain braces.
+    return (
+        sentence.replace("{status}", str(answer.status))
+        .replace("{method}", method)
+        .replace("{kib}", str(POST_BYTES // 1024))
+        .replace("{path}", path)
+    )
 
 
 def _text_problem(answer: UrlCheckAnswer, echo: bytes) -> str:
@@ -177,13 +300,16 @@ def _text_problem(answer: UrlCheckAnswer, echo: bytes) -> str:
     return "another text came back: another program answers, or something in front rewrites the answer"
 
 
-def _host(location: str) -> str:
-    """Return only the host of a redirect, as the rest of the URL may repeat the query."""
+def _where(location: str) -> str:
+    """Return the target of a redirect without user and query: the query may be ours, with its signature."""
     try:
-        host = urlsplit(location).hostname
+        parts = urlsplit(location)
+        host, port = parts.hostname, parts.port
     except ValueError:
-        host = None
-    return host or "another path of the same host"
+        return "an invalid URL"
+    if not host:
+        return f"{parts.path or '/'} of the same host"
+    return f"{parts.scheme or 'the same scheme'}://{host}{f':{port}' if port else ''}{parts.path}"
 
 
 def _digits(random: Callable[[int], bytes], count: int) -> str:

@@ -91,6 +91,14 @@ def is_forbidden(address: str) -> bool:
     return _is_forbidden_ipv4(parsed)
 
 
+def is_made_up(address: str) -> bool:
+    """Return whether an address is one of those that local proxies such as Clash answer names with ("fake IP").
+
+    Only the proxy that made up the address knows which name it stands for.
+    """
+    return address.startswith(("198.18.", "198.19."))
+
+
 def is_forbidden_host(host: str) -> bool:
     """Return whether a proxy that resolves names itself must not be asked for this host.
 

@@ -10,6 +10,7 @@ import asyncio
 import re
 import socket
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiohttp
@@ -18,7 +19,7 @@ from yarl import URL
 from maven_channel_wecom.egress import addresses
 from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector
 from maven_channel_wecom.egress.proxy import SOCKS_SCHEMES, read_proxy
-from maven_channel_wecom.egress.reasons import ForbiddenAddress, lost, not_sent, not_sent_reason
+from maven_channel_wecom.egress.reasons import ForbiddenAddress, lost, not_connected, not_sent, proxy_unusable
 from maven_channel_wecom.egress.resolver import FilteringResolver
 from maven_channel_wecom.errors import WeComError
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from aiohttp.abc import AbstractResolver
 
+    from maven_channel_wecom.egress.reasons import ProxyFailure
     from maven_channel_wecom.egress.socks import SocksConnector
     from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 
@@ -45,6 +47,13 @@ _PLAIN_URL: Final = re.compile(r"[!-\[\]-~]+")
 # aiohttp would also put `close` into a CONNECT request, and a proxy that takes it literally would close the tunnel.
 _CONNECT_HEADERS: Final = {"Connection": "keep-alive"}
 
+# An http proxy forwards a request to a plain http URL itself, and these are its own answers, not the host's. All other
+# statuses may be either's. Requests to https URLs pass through a tunnel.
+_PROXY_STATUSES: Final[dict[int, ProxyFailure]] = {
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: "credentials",
+    HTTPStatus.BAD_GATEWAY: "refused",
+}
+
 _Answer = TypeVar("_Answer")
 
 
@@ -59,7 +68,8 @@ class Egress:
     """Sends requests under one set of rules, each on its own connection.
 
     Connections are not reused: bytes that a server sent unasked could be read as the answer to the next request, and a
-    request on a connection that the server has just closed would count as lost.
+    request on a connection that the server has just closed would count as lost. Their number is limited by the callers:
+    aiohttp would count the time that a request waits for others as time to connect.
 
     Args:
         proxy: URL of an http, https, socks5 or socks5h proxy, with user and password if it requires them.
@@ -173,13 +183,14 @@ class Egress:
                     trace_request_ctx=progress,
                 ) as response,
             ):
+                self._check_proxy_answer(target, response.status)
                 return await read(response)
         except WeComError:
             raise
         except _NotRetriedError as failed:
-            failure = self._error_for(failed.__cause__ or failed, progress)
+            failure = self._error_for(failed.__cause__ or failed, target, progress)
         except Exception as error:  # noqa: BLE001 - aiohttp passes on what asyncio and ssl raise, even AttributeError
-            failure = self._error_for(error, progress)
+            failure = self._error_for(error, target, progress)
         # Raised outside `except`, where its context would be aiohttp's error, which contains the URL.
         raise failure
 
@@ -199,12 +210,18 @@ class Egress:
             raise not_sent(reason="forbidden_address")
         return target
 
-    def _error_for(self, error: BaseException, progress: SendProgress) -> RequestNotSent | AnswerLost:
-        if progress.left:
-            return lost("timeout" if isinstance(error, TimeoutError) else "reset")
-        proxy = self._http_proxy
-        proxy_address = (proxy.raw_host or "", proxy.port or 0) if proxy is not None else None
-        return not_sent(not_sent_reason(error, http_proxy=proxy_address))
+    def _check_proxy_answer(self, target: URL, status: int) -> None:
+        """Raise RequestNotSent if an answer comes from an http proxy and not from the host."""
+        if self._http_proxy is not None and target.scheme == "http" and status in _PROXY_STATUSES:
+            raise proxy_unusable(_PROXY_STATUSES[status])
+
+    def _error_for(self, error: BaseException, target: URL, progress: SendProgress) -> RequestNotSent | AnswerLost:
+        if not progress.left:
+            return not_connected(error, proxy=self._proxy)
+        if self._http_proxy is not None and target.scheme == "http" and isinstance(error, aiohttp.ClientResponseError):
+            # What does not answer in HTTP does not forward HTTP requests.
+            return proxy_unusable("not_http")
+        return lost("timeout" if isinstance(error, TimeoutError) else "reset")
 
     def _get_session(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -229,7 +246,9 @@ class Egress:
         if self._proxy is not None and self._socks_connector is not None:
             by_address = self._proxy.scheme == "socks5"
             return self._socks_connector(self._proxy, resolver=resolver if by_address else None, ssl=self._tls)
-        return _TcpConnector(resolver=resolver, socket_factory=self._make_socket, ssl=self._tls, force_close=True)
+        return _TcpConnector(
+            resolver=resolver, socket_factory=self._make_socket, ssl=self._tls, force_close=True, limit=0
+        )
 
     def _make_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
         if self._is_forbidden(str(address[4][0])):

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from maven_channel_wecom.errors import DownloadFailure
 
 RETRY_DELAYS_SECONDS: Final = (0.25, 1.0)
-"""Delays between attempts; there is one more attempt than delays. WeCom's storage occasionally answers 503 or resets a
+"""Delays between attempts; there is one more attempt than delays. WeCom's storage occasionally answers 5xx or resets a
 connection. Fewer: such an item is lost. More: a message waits longer for an item that does not exist."""
 
 SENTENCES: Final[dict[DownloadFailure, str]] = {
-    "forbidden_address": "the media is at an address that is not public; set allowPrivateNetwork if that is intended",
+    "forbidden_address": "the media is at an address that is not public; set allowPrivateNetwork if that is intended. A"
+    " local proxy that answers names with addresses of 198.18.0.0/15 is no such case: set proxy to its port",
     "connect": "no connection to the media storage could be made",
     "timeout": "the download did not finish in time",
     "reset": "the connection broke during the download",
@@ -37,6 +38,11 @@ _NOT_TRIED_REASONS: Final[dict[str, DownloadFailure]] = {
     "forbidden_address": "forbidden_address",
     "bad_url": "bad_url",
 }
+
+
+# Statuses below 500 after which the same request may succeed (RFC 9110 15.5.9, RFC 8470, RFC 6585). The others are
+# permanent: the storage has refused the URL, or redirects, which is not followed.
+_TRANSIENT_STATUSES: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 class _Transient(MediaUnavailable):
@@ -109,7 +115,9 @@ class MediaClient:
 
     async def _receive(self, response: aiohttp.ClientResponse, sink: Sink, limit_bytes: int) -> None:
         if response.status != HTTPStatus.OK:
-            raise _unavailable(reason="http_status", transient=response.status == HTTPStatus.SERVICE_UNAVAILABLE)
+            # 5xx includes codes of a CDN that HTTPStatus does not know, such as 520.
+            transient = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status in _TRANSIENT_STATUSES
+            raise _unavailable(reason="http_status", transient=transient)
         if response.content_length is not None and response.content_length > limit_bytes:
             raise _unavailable(reason="too_large")
         received_bytes = 0

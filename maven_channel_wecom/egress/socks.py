@@ -8,25 +8,30 @@ that the tunnel leads to.
 from __future__ import annotations
 
 import asyncio
+import socket
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import aiohttp_socks
 import python_socks
-from aiohttp.client_proto import ResponseHandler
 
-from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector
+from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector, LimitedHandler, limit_answers
 from maven_channel_wecom.egress.proxy import SOCKS_PORT
 from maven_channel_wecom.egress.reasons import ProxyUnusable
 
 if TYPE_CHECKING:
     import ssl as tls
+    import weakref
 
     from aiohttp.abc import AbstractResolver
+    from aiohttp.client_proto import ResponseHandler
     from yarl import URL
 
+    from maven_channel_wecom.egress.answer_limit import AnswerLimit
+    from maven_channel_wecom.egress.reasons import ProxyFailure
+
 # python-socks does not wrap the errors raised when the proxy hangs up or the host does not fit the protocol.
-_PROXY_FAILURES = (
+_PROXY_ERRORS = (
     python_socks.ProxyError,
     python_socks.ProxyConnectionError,
     python_socks.ProxyTimeoutError,
@@ -54,6 +59,7 @@ class SocksConnector(AnswerLimitConnector, aiohttp_socks.ProxyConnector):
             rdns=True,
             ssl=ssl,
             force_close=True,
+            limit=0,
         )
         self._destination_resolver = resolver
 
@@ -66,9 +72,10 @@ class SocksConnector(AnswerLimitConnector, aiohttp_socks.ProxyConnector):
     ) -> tuple[asyncio.Transport, ResponseHandler]:
         transport, tunnel = await self._open_tunnel(await self._destinations(host, port), port, timeout)
         if ssl is None:
+            limit_answers(tunnel, transport, self._limits)
             return transport, tunnel
         loop = asyncio.get_running_loop()
-        handler = _TlsHandler(loop, tunnel)
+        handler = _TlsHandler(loop, self._limits, tunnel)
         try:
             tls_transport = await loop.start_tls(transport, handler, ssl, server_hostname=host.rstrip("."))
         except BaseException:
@@ -87,20 +94,32 @@ class SocksConnector(AnswerLimitConnector, aiohttp_socks.ProxyConnector):
     async def _open_tunnel(
         self, destinations: list[str], port: int, timeout_seconds: float | None
     ) -> tuple[asyncio.Transport, ResponseHandler]:
+        failure: ProxyFailure = "refused"
         for destination in destinations:
             try:
                 return await super()._connect_via_proxy(destination, port, None, timeout_seconds)
-            except _PROXY_FAILURES:
-                continue
-        raise ProxyUnusable
+            except _PROXY_ERRORS as error:
+                failure = _failure(error)
+        raise ProxyUnusable(failure)
 
 
-class _TlsHandler(ResponseHandler):
+class _TlsHandler(LimitedHandler):
     """Handles HTTP inside TLS. Keeps a reference to the tunnel's handler, which closes the tunnel when collected."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tunnel: ResponseHandler) -> None:
-        super().__init__(loop)
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limits: weakref.WeakSet[AnswerLimit], tunnel: ResponseHandler
+    ) -> None:
+        super().__init__(loop, limits)
         self._tunnel = tunnel
+
+
+def _failure(error: Exception) -> ProxyFailure:
+    if isinstance(error, python_socks.ProxyConnectionError):
+        return "unresolved" if isinstance(error.__cause__, socket.gaierror) else "unreachable"
+    if isinstance(error, python_socks.ProxyError) and error.error_code is None:
+        # The proxy has not replied to the request for a connection. python-socks has no other sign of the cause.
+        return "credentials" if "authentication" in str(error).lower() else "not_socks"
+    return "not_socks" if isinstance(error, EOFError) else "refused"
 
 
 def _is_address(host: str) -> bool:

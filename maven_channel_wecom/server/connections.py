@@ -20,10 +20,6 @@ UNVERIFIED_SECONDS: Final = 12.0
 """Maximum lifetime of an unverified connection, whether it sends slowly, leaves answers unread or does nothing. A
 callback takes milliseconds, and WeCom gives up after five seconds. Lower: clients on slow networks are cut off."""
 
-IDLE_SECONDS: Final = 75.0
-"""Maximum idle time of a verified connection between two callbacks. Lower: a reverse proxy that keeps connections
-longer sends a request just as the server closes, and answers 502."""
-
 NEWCOMER_SECONDS: Final = 1.0
 """Time for which a new connection is not closed in favor of another. Lower: a flood of connections pushes out a genuine
 client before its callback arrives. Higher: a flood pushes out verified connections."""
@@ -43,7 +39,7 @@ class Connections:
         dropped: called with the reason when a connection is dropped.
         max_connections: maximum number of connections, lowered to half of the files that this process may open.
         unverified_seconds: maximum lifetime of an unverified connection.
-        idle_seconds: maximum idle time of a verified connection.
+        idle_seconds: maximum idle time of a verified connection between two callbacks.
         newcomer_seconds: time for which a new connection is not closed in favor of another.
         body_seconds: maximum time to receive a body, whose deadline is checked here.
     """

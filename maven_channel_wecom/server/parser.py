@@ -24,6 +24,16 @@ MAX_PIPELINED: Final = 16
 
 _CHECKED_HEADERS: Final = frozenset({b"host", b"content-length", b"content-encoding", b"transfer-encoding", b"expect"})
 
+# How connections of other protocols begin: a TLS handshake record (RFC 8446 5.1), the preface of HTTP/2 (RFC 9113 3.4),
+# and the two versions of the PROXY protocol.
+_SIGNATURES: Final[dict[bytes, HttpRejection]] = {
+    b"\x16\x03": "tls",
+    b"PRI * HTTP/2.0": "http2",
+    b"PROXY ": "proxy_protocol",
+    b"\r\n\r\n\x00\r\nQUIT\n": "proxy_protocol",
+}
+_SIGNATURE_BYTES: Final = max(map(len, _SIGNATURES))
+
 
 class ParsedRequest:
     """A request whose head has arrived, with the part of its body that has arrived.
@@ -90,7 +100,8 @@ class RequestParser:
         self.requests: deque[ParsedRequest] = deque()
         self.stopped = False
         self._http = httptools.HttpRequestParser(self)
-        self._is_first_segment = True
+        # The beginning of the connection, until the first head is complete.
+        self._first_bytes: bytes | None = b""
         # Bytes since the last complete head or piece of a body; httptools may buffer all of them.
         self._pending_bytes = 0
         # The request whose body is being received; None while a head is being received.
@@ -106,15 +117,16 @@ class RequestParser:
         if self.stopped:
             return
         self._pending_bytes += len(data)
+        if self._first_bytes is not None:
+            self._first_bytes = (self._first_bytes + data)[:_SIGNATURE_BYTES]
         try:
             self._http.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(data)
+            self._refuse()
         if self._pending_bytes > HEAD_BYTES:
             self._refuse_pending()
-        self._is_first_segment = False
 
     def close(self) -> None:
         """Stop parsing, and break the reference cycle with httptools, so that no garbage collection is needed."""
@@ -158,6 +170,7 @@ class RequestParser:
         if self._request is not None:
             return
         self._pending_bytes = 0
+        self._first_bytes = None
         http = self._http
         version = http.get_http_version()
         rejection = _head_rejection(version, self._fields)
@@ -221,7 +234,7 @@ class RequestParser:
     def _announces_body(self) -> bool:
         return b"content-length" in self._fields or b"transfer-encoding" in self._fields
 
-    def _refuse(self, data: bytes) -> None:
+    def _refuse(self) -> None:
         if self.stopped:
             # An `on_` method has rejected the request, or bytes followed the last request.
             return
@@ -229,7 +242,7 @@ class RequestParser:
         if self._request is not None:
             self._refuse_body(400, "aborted")
         else:
-            self._refuse_head(400, _detect_protocol(data) if self._is_first_segment else "not_http")
+            self._refuse_head(400, _detect_protocol(self._first_bytes or b""))
 
     def _refuse_pending(self) -> None:
         if self.stopped:
@@ -288,14 +301,13 @@ def _split_target(target: bytes) -> tuple[bytes, bytes]:
     return unquote_to_bytes(path) if b"%" in path else path, query
 
 
-def _detect_protocol(data: bytes) -> HttpRejection:
-    """Return the reason to refuse a connection whose first bytes, `data`, are not HTTP/1."""
-    # RFC 8446 5.1: a handshake record.
-    if data.startswith(b"\x16\x03"):
-        return "tls"
-    # RFC 9113 3.4.
-    if data.startswith(b"PRI * HTTP/2.0"):
-        return "http2"
-    if data.startswith((b"PROXY ", b"\r\n\r\n\x00\r\nQUIT\n")):
-        return "proxy_protocol"
+def _detect_protocol(first_bytes: bytes) -> HttpRejection:
+    """Return the reason to refuse a connection whose first bytes are not HTTP/1.
+
+    They may be only the beginning of another protocol's signature: a connection is refused at the first byte that HTTP
+    does not allow.
+    """
+    for signature, reason in _SIGNATURES.items():
+        if first_bytes and (first_bytes.startswith(signature) or signature.startswith(first_bytes)):
+            return reason
     return "not_http"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from maven_channel_wecom.server.bodies import LARGE_BODIES_BYTES, LargeBodies
 from maven_channel_wecom.server.connection import BODY_SECONDS, SEGMENT_BYTES, Connection
 from maven_channel_wecom.server.connections import (
-    IDLE_SECONDS,
     MAX_CONNECTIONS,
     NEWCOMER_SECONDS,
     UNVERIFIED_SECONDS,
@@ -40,23 +39,24 @@ class CallbackServer:
         path: the callback path.
         rejected: called with the reason and the status of each request that is rejected without the receiver.
         dropped: called with the reason when a connection is dropped.
-        max_connections, unverified_seconds, idle_seconds, newcomer_seconds: limits described in `connections`.
+        idle_seconds: maximum idle time of a connection that has brought a genuine callback.
+        max_connections, unverified_seconds, newcomer_seconds: limits described in `connections`.
         body_seconds: the limit described in `connection`.
         large_bodies_bytes: the limit described in `bodies`.
     """
 
-    def __init__(  # noqa: PLR0913 - six of them are limits that tests lower
+    def __init__(  # noqa: PLR0913 - five of them are limits that tests lower
         self,
         receiver: Receiver,
         *,
         host: str,
         port: int,
         path: str,
+        idle_seconds: float,
         rejected: Callable[[HttpRejection | BodyRejection, int], None],
         dropped: Callable[[DropReason], None],
         max_connections: int = MAX_CONNECTIONS,
         unverified_seconds: float = UNVERIFIED_SECONDS,
-        idle_seconds: float = IDLE_SECONDS,
         newcomer_seconds: float = NEWCOMER_SECONDS,
         body_seconds: float = BODY_SECONDS,
         large_bodies_bytes: int = LARGE_BODIES_BYTES,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from maven_channel_wecom.protocol import cipher, envelope
-from tests.fakes.sites import Site
+from maven_channel_wecom.server.messages import ResponseWriter, error_answer
+from tests.fakes.sites import Asked, Site
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 TOKEN = "canarytoken4711"
@@ -40,8 +41,22 @@ def bot_config(folder: Path, **settings: Any) -> Path:  # noqa: ANN401 - see ent
     return write_config(folder, {"gateway": {"port": 0}, "channels": {"wecom": entry(**settings)}})
 
 
+def own_error(status: int) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
+    """Return a script that answers with an error as the channel does."""
+
+    async def script(writer: asyncio.StreamWriter) -> None:
+        writer.write(ResponseWriter().encode(error_answer(status)))
+        await writer.drain()
+
+    return script
+
+
 class FakeBot(Site):
-    """Opens the URL check, passes the right text to `spoil` and answers with the result, split into `pieces` writes."""
+    """Opens the URL check, passes the right text to `spoil` and answers with the result, split into `pieces` writes.
+
+    A POST is answered by `post`, by default as the channel answers a wrong signature. `requests` has the URL checks,
+    `posts` the other requests.
+    """
 
     def __init__(
         self,
@@ -51,6 +66,7 @@ class FakeBot(Site):
         headers: str = "",
         before: Callable[[], None] = lambda: None,
         pieces: int = 1,
+        post: Callable[[asyncio.StreamWriter], Awaitable[None]] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(self._answer, tls)
@@ -58,9 +74,15 @@ class FakeBot(Site):
         self._head = f"HTTP/1.1 {status}\r\n{headers}"
         self._before = before
         self._pieces = pieces
+        self._post = post or own_error(401)
+        self.posts: list[Asked] = []
 
     async def _answer(self, writer: asyncio.StreamWriter) -> None:
-        target = self.requests[-1].line.split(" ")[1]
+        method, target, _ = self.requests[-1].line.split(" ")
+        if method == "POST":
+            self.posts.append(self.requests.pop())
+            await self._post(writer)
+            return
         query = dict(parse_qsl(urlsplit(target).query, strict_parsing=True))
         signed = envelope.read_query(query)
         body = self._spoil(envelope.open_envelope([CREDENTIALS], signed, envelope.read_echo(query)).message)

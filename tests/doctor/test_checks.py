@@ -23,6 +23,28 @@ def test_an_unusable_port_is_explained(finding: checks.PortFinding, sentence: st
     assert sentence in check.detail
 
 
+def test_a_port_on_every_ipv4_address_is_said_to_be_on_ipv4_only() -> None:
+    for host, only in (("0.0.0.0", True), ("::", False), ("127.0.0.1", False)):
+        check = checks.judge_port("wecom", "accepts", read_config("wecom", entry(port=80, host=host)))
+        assert ('IPv4 only; host "::" would include IPv6' in check.detail) is only
+
+
+@pytest.mark.parametrize(
+    ("address", "has_proxy", "outcome", "sentence"),
+    [
+        ("10.0.0.1", False, "warn", "which WeCom cannot reach"),
+        ("198.18.0.5", False, "fail", "set proxy to the port of that proxy"),
+        ("198.19.255.1", True, "ok", "and proxy is set"),
+    ],
+)
+def test_an_address_made_up_by_a_local_proxy_is_told_from_a_private_one(
+    address: str, outcome: str, sentence: str, *, has_proxy: bool
+) -> None:
+    check = checks.judge_address("wecom", address, has_proxy=has_proxy)
+    assert check.outcome == outcome
+    assert sentence in check.detail
+
+
 @pytest.mark.parametrize(("mode", "outcome"), [(0o600, "ok"), (0o640, "warn"), (0o604, "warn")])
 async def test_a_secret_file_that_others_may_read_is_a_warning(
     doctor: Doctor, tmp_path: Path, mode: int, outcome: str

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +18,7 @@ from tests.doctor.faulty_bots import FakeBot, bot_config, entry, write_config
 from tests.fakes.certificates import Authority
 from tests.fakes.clock import FakeClock
 from tests.fakes.names import Names
-from tests.fakes.sites import LoopbackServer, Site, answer, in_turn
+from tests.fakes.sites import PlainTextServer, Site, answer, in_turn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +88,27 @@ async def test_gateway_port_without_a_gateway_is_a_warning(doctor: Doctor, tmp_p
         assert f"no gateway answers on gateway.port {status.port}" in found.detail("gateway")
 
 
+def test_an_installed_aiodns_is_not_used() -> None:
+    """It does not find every name that the system finds, such as those of NSS modules."""
+    program = """
+import asyncio, sys, types
+
+class DNSResolver:
+    def __init__(self, *_, **__): sys.exit("aiodns was used")
+    def getaddrinfo(self): ...
+
+sys.modules["aiodns"] = aiodns = types.ModuleType("aiodns")
+aiodns.DNSResolver = DNSResolver
+from yarl import URL
+from maven_channel_wecom.clock import SystemClock
+from maven_channel_wecom.doctor.probing import UrlProbe
+
+print(asyncio.run(UrlProbe(SystemClock()).get(URL("http://localhost:1/"))).reason)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
+    assert done.stdout == "refused\n"
+
+
 async def test_an_unknown_name_is_explained(doctor: Doctor, tmp_path: Path) -> None:
     names = Names({})
     found = await doctor.diagnose(bot_config(tmp_path), "--url", "https://bot.example.com/wecom/bot", resolver=names)
@@ -98,6 +121,7 @@ async def test_a_refused_connection_is_explained(doctor: Doctor, tmp_path: Path)
         url = bot.url
     found = await doctor.diagnose(bot_config(tmp_path), "--url", url)
     assert "the connection is refused" in found.detail("public_url")
+    assert "leads to 127.0.0.1, which WeCom cannot reach" in found.detail("address")
 
 
 async def test_a_trusted_certificate_passes(doctor: Doctor, tmp_path: Path) -> None:
@@ -138,17 +162,8 @@ async def test_a_certificate_for_another_name_is_explained(tmp_path: Path) -> No
     assert "TLS: the certificate is for another name" in detail
 
 
-class PlainServer(LoopbackServer):
-    """Answers a TLS handshake with 400, as web servers without TLS do."""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        await writer.drain()
-
-
 async def test_a_port_without_tls_is_explained() -> None:
-    async with PlainServer() as server:
+    async with PlainTextServer() as server:
         assert "TLS: the handshake failed" in await detail_for(f"https://127.0.0.1:{server.port}/")
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from maven_channel_wecom.doctor.checks import ProxyFinding
+from maven_channel_wecom.doctor.proxy_probe import connect_to_proxy
 from tests.doctor.faulty_bots import PASSWORD, FakeBot, bot_config
 from tests.fakes.certificates import Authority
 from tests.fakes.names import Names
 from tests.fakes.proxies import HttpProxy, SocksProxy
-from tests.fakes.sites import Site, answer, hang_up, silence
+from tests.fakes.sites import PlainTextServer, Site, answer, hang_up, silence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,7 +36,7 @@ async def test_with_a_url_a_request_also_goes_through_the_proxy(doctor: Doctor, 
     assert (found.exit_code, found.outcome("proxy")) == (0, "ok")
     assert "the URL check also went through the proxy" in found.detail("proxy")
     assert "media never bypass it" in found.detail("proxy")
-    assert "check its user and password" in refused.detail("proxy")
+    assert "the proxy refused the user or the password" in refused.detail("proxy")
     assert (refused.exit_code, refused.outcome("proxy"), refused.outcome("public_url")) == (1, "fail", "ok")
     assert proxy.asked == [f"127.0.0.1:{bot.port}"] * 2
     # Twice directly, and once through the proxy with the right password.
@@ -129,6 +131,30 @@ async def test_without_a_url_the_proxy_is_only_connected_to(doctor: Doctor, tmp_
     assert (proxy.accepted, proxy.asked) == (1, [])
     assert "no request was sent through it" in up.detail("proxy")
     assert str(proxy.port) not in up.detail("proxy") + down.detail("proxy")
+
+
+async def test_a_proxy_that_speaks_another_protocol_than_its_url_is_reported(tmp_path: Path) -> None:
+    """A connection alone would not show it, and replies would fail."""
+    authority = await asyncio.to_thread(Authority, tmp_path)
+    for proxy, scheme, sentence in (
+        (Site(hang_up), "http", "if it is a SOCKS proxy, write socks5://"),
+        (PlainTextServer(), "socks5", "if it is an http proxy, write http://"),
+        (PlainTextServer(), "https", "if the proxy does not speak TLS, write http://"),
+        (HttpProxy(tls=authority.server()), "https", "does not trust the certificate of the proxy"),
+    ):
+        async with proxy:
+            found = await connect_to_proxy(f"{scheme}://127.0.0.1:{proxy.port}")
+        assert found.kind == "unusable"
+        assert sentence in found.detail
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h"])
+async def test_a_proxy_that_speaks_the_protocol_of_its_url_is_accepted(scheme: str, tmp_path: Path) -> None:
+    authority = await asyncio.to_thread(Authority, tmp_path)
+    proxy = SocksProxy() if "socks" in scheme else HttpProxy(tls=authority.server() if scheme == "https" else None)
+    async with proxy:
+        found = await connect_to_proxy(f"{scheme}://127.0.0.1:{proxy.port}", tls=authority.trust)
+    assert found == ProxyFinding(kind="accepts")
 
 
 async def test_without_a_proxy_there_is_no_proxy_check(doctor: Doctor, tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ async def test_a_token_that_looks_like_a_placeholder_is_a_warning(doctor: Doctor
     """A JSON file has no variables: a gateway would start with this token, and answer 401 to everything."""
     found = await doctor.diagnose(bot_config(tmp_path, token="${WECOM_TOKEN}"))
     assert (found.exit_code, found.outcome("token")) == (0, "warn")
+    for token in ("<token>", "ｔｏｋｅｎ", "tоken"):
+        assert (await doctor.diagnose(bot_config(tmp_path, token=token))).outcome("token") == "warn"
     assert "token" not in (await doctor.diagnose(bot_config(tmp_path))).names()
 
 

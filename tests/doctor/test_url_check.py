@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from tests.doctor.faulty_bots import FakeBot, bot_config
-from tests.fakes.sites import Site, hang_up, reset, silence
+from maven_channel_wecom.doctor.url_check import POST_BYTES
+from maven_channel_wecom.errors import SignatureMismatch
+from maven_channel_wecom.protocol import envelope
+from tests.doctor.faulty_bots import CREDENTIALS, FakeBot, bot_config, own_error
+from tests.fakes.sites import Site, answer, hang_up, reset, silence
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,20 +39,21 @@ async def test_the_right_text_passes(doctor: Doctor, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        ("400 Bad Request", "400: the token matches but EncodingAESKey or receiveId does not"),
-        ("401 Unauthorized", "401: the program that answers has a different token"),
+        ("400 Bad Request", "400: something in front of the gateway refuses the request"),
+        ("401 Unauthorized", "401: something in front of the gateway asks for a login"),
         ("403 Forbidden", "403: something in front of the gateway refuses the request"),
         ("404 Not Found", "this channel answers only at /a/{b}"),
         ("405 Method Not Allowed", "405: GET is not allowed"),
+        ("413 Payload Too Large", "413: something in front of the gateway refuses a body"),
         ("502 Bad Gateway", "502: a proxy in front cannot reach the gateway"),
-        ("503 Service Unavailable", "503: the gateway is stopping or overloaded"),
+        ("503 Service Unavailable", "503: a proxy in front cannot reach the gateway"),
         ("504 Gateway Timeout", "504: a proxy in front gets no answer"),
         ("500 Internal Server Error", "500: something in front of the gateway answers"),
         ("201 Created", "201: something in front of the gateway answers"),
     ],
 )
 async def test_a_wrong_status_is_explained(doctor: Doctor, tmp_path: Path, status: str, sentence: str) -> None:
-    """The bot answers with the right text, but not with status 200."""
+    """The bot answers with the right text, but not with status 200: the channel itself would not do that."""
     sentence = sentence.replace("{b}", "b")
     async with FakeBot(status=status) as bot:
         found = await doctor.diagnose(bot_config(tmp_path, port=bot.port, path="/a/b"))
@@ -88,20 +94,116 @@ async def test_a_web_page_is_also_recognized_by_its_content_type(doctor: Doctor,
 
 
 @pytest.mark.parametrize(
-    ("location", "host"),
+    ("status", "body", "post", "sentence"),
     [
-        ("https://user:canary@login.example.com/canary?canary", "redirects to login.example.com,"),
-        ("/wecom/bot/", "redirects to another path of the same host,"),
-        ("https://[canary", "redirects to another path of the same host,"),
+        (400, b"bad request", 401, "400: the token matches but EncodingAESKey or receiveId does not: compare"),
+        (400, b"bad request", 400, "400: the query does not arrive as it was sent"),
+        (400, b"bad request", 503, "400: the token matches but EncodingAESKey or receiveId does not, or something"),
+        (401, b"unauthorized", 401, "401: the program that answers has a different token"),
+        (404, b"not found", 404, "404: the path differs; this channel answers only at /wecom/bot"),
+        (503, b"service unavailable", 503, "503: the gateway is stopping or overloaded"),
     ],
 )
-async def test_a_redirect_is_not_followed_and_only_its_host_is_shown(
-    doctor: Doctor, tmp_path: Path, location: str, host: str
+async def test_an_answer_of_the_channel_itself_is_told_by_its_body(
+    doctor: Doctor, tmp_path: Path, status: int, body: bytes, post: int, sentence: str
 ) -> None:
+    """All its 400s look alike. A POST with a wrong signature gets a 401 if its query arrives, and otherwise a 400."""
+    async with FakeBot(lambda _: body, status=f"{status} x", post=own_error(post)) as bot:
+        found = await doctor.diagnose(bot_config(tmp_path), "--url", bot.url)
+    assert sentence in found.detail("public_url")
+
+
+@pytest.mark.parametrize(
+    ("post", "sentence"),
+    [
+        (answer(b"", status="405 No"), "405: POST is not allowed, so something other than the gateway answers"),
+        (answer(b"", status="413 No"), "413: something in front of the gateway refuses a body of 32 KiB"),
+        (answer(b"", status="403 No"), "403: something in front of the gateway refuses the request"),
+        (answer(b"", status="401 No"), "401: something in front of the gateway asks for a login"),
+        (answer(b"unauthorized", status="403 No"), "403: something in front of the gateway refuses"),
+        (answer(b"", status="400 No"), "400: something in front of the gateway refuses the request"),
+        (answer(b"", status="307 No", headers="Location: /login\r\n"), "307: it redirects to /login of the same host"),
+        (answer(b"ok"), "200: something in front of the gateway answers, not the gateway"),
+        (own_error(400), "400: the query or the body does not arrive as it was sent"),
+        (own_error(503), "503: the gateway is stopping or overloaded"),
+        (hang_up, "the connection was cut off"),
+    ],
+)
+async def test_a_post_that_does_not_pass_is_explained(
+    doctor: Doctor, tmp_path: Path, post: Callable[[asyncio.StreamWriter], Awaitable[None]], sentence: str
+) -> None:
+    """The console checks the URL with a GET, and messages are POSTs."""
+    async with FakeBot(post=post) as bot:
+        found = await doctor.diagnose(bot_config(tmp_path), "--url", bot.url)
+    assert (found.exit_code, found.outcome("public_url")) == (1, "fail")
+    assert f"the URL check passes, but callbacks, which are POSTs, do not: {sentence}" in found.detail("public_url")
+
+
+async def test_the_post_is_like_a_callback_except_for_its_signature(doctor: Doctor, tmp_path: Path) -> None:
+    async with FakeBot() as bot:
+        await doctor.diagnose(bot_config(tmp_path), "--url", f"{bot.url}wecom/bot?tenant=7")
+    (post,) = bot.posts
+    assert post.line.startswith("POST /wecom/bot?tenant=7&msg_signature=")
+    assert post.headers["content-type"] == "application/json"
+    assert len(json.loads(post.body)["encrypt"]) == POST_BYTES
+    with pytest.raises(SignatureMismatch):
+        envelope.open_envelope(
+            [CREDENTIALS],
+            envelope.read_query(dict(parse_qsl(urlsplit(post.line.split(" ")[1]).query))),
+            json.loads(post.body)["encrypt"],
+        )
+
+
+class FirewalledBot(FakeBot):
+    """Refuses every User-Agent that does not begin with `accepted`."""
+
+    def __init__(self, accepted: str) -> None:
+        super().__init__()
+        self._accepted = accepted
+
+    async def _answer(self, writer: asyncio.StreamWriter) -> None:
+        if self.requests[-1].headers["user-agent"].startswith(self._accepted):
+            await super()._answer(writer)
+        else:
+            await answer(b"<html>", status="403 Forbidden")(writer)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "sentence"),
+    [
+        ("Mozilla/4.0", "the right text came back"),
+        ("Mozilla/5.0", "403: something in front of the gateway refuses the User-Agent of WeCom, Mozilla/4.0"),
+        ("curl", "403: something in front of the gateway refuses the request"),
+    ],
+)
+async def test_a_firewall_that_judges_the_user_agent_is_found(
+    doctor: Doctor, tmp_path: Path, accepted: str, sentence: str
+) -> None:
+    async with FirewalledBot(accepted) as bot:
+        found = await doctor.diagnose(bot_config(tmp_path), "--url", bot.url)
+    assert sentence in found.detail("public_url")
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("https://user:canary@login.example.com/login?canary", "https://login.example.com/login,"),
+        ("https://bot.example.com:8443/wecom/bot?canary", "https://bot.example.com:8443/wecom/bot,"),
+        ("//bot.example.com/wecom/bot", "the same scheme://bot.example.com/wecom/bot,"),
+        ("/wecom/bot/?canary", "/wecom/bot/ of the same host,"),
+        ("?canary", "/ of the same host,"),
+        ("https://[canary", "an invalid URL,"),
+        ("https://h:canary/", "an invalid URL,"),
+    ],
+)
+async def test_a_redirect_is_not_followed_and_its_target_is_shown_without_user_and_query(
+    doctor: Doctor, tmp_path: Path, location: str, target: str
+) -> None:
+    """Its query may repeat the signature."""
     async with FakeBot(status="302 Found", headers=f"Location: {location}\r\n") as bot:
         found = await doctor.diagnose(bot_config(tmp_path), "--url", bot.url)
-    assert host in found.detail("public_url")
-    assert len(bot.requests) == 1
+    assert f"it redirects to {target} and WeCom does not follow" in found.detail("public_url")
+    assert {asked.line.split("?")[0] for asked in bot.requests} == {"GET /"}
 
 
 async def test_a_login_in_front_is_not_mistaken_for_a_wrong_token(doctor: Doctor, tmp_path: Path) -> None:

@@ -18,7 +18,17 @@ from maven_channel_wecom.egress.egress import Egress, SendProgress
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
-from tests.fakes.sites import LoopbackServer, Site, answer, hang_up, in_turn, reset, send_informational_answers, silence
+from tests.fakes.sites import (
+    LoopbackServer,
+    PlainTextServer,
+    Site,
+    answer,
+    hang_up,
+    in_turn,
+    reset,
+    send_informational_answers,
+    silence,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -53,15 +63,6 @@ class IdnaNames(Names):
     ) -> list[ResolveResult]:
         host.encode("idna")
         return await super().resolve(host, port, family)
-
-
-class PlainTextServer(LoopbackServer):
-    """Answers in plain text, as a server without TLS does."""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        await hang_up(writer)
 
 
 async def test_the_body_arrives_unchanged_and_the_answer_is_returned() -> None:
@@ -123,6 +124,25 @@ async def test_simultaneous_replies_to_two_hosts_have_the_right_host_header() ->
         await asyncio.gather(*(egress.post(site.url, b"{}", timeout_seconds=5) for site in (first, second)))
     for site in (first, second):
         assert [request.headers["host"] for request in site.requests] == [f"127.0.0.1:{site.port}"]
+
+
+async def test_no_request_waits_for_another() -> None:
+    """WeCom may be slow. Waiting for its answers to others would count as time to connect."""
+    everyone = 120
+    arrived = 0
+    all_arrived = asyncio.Event()
+
+    async def answer_all_at_once(writer: asyncio.StreamWriter) -> None:
+        nonlocal arrived
+        arrived += 1
+        if arrived == everyone:
+            all_arrived.set()
+        await all_arrived.wait()
+        await answer(b"ok")(writer)
+
+    async with Site(answer_all_at_once) as site, closing(Egress(allow_private_network=True)) as egress:
+        answers = await asyncio.gather(*(egress.post(site.url, b"{}", timeout_seconds=30) for _ in range(everyone)))
+    assert answers == [(200, b"ok")] * everyone
 
 
 async def test_bytes_that_were_sent_unasked_are_not_the_answer_to_the_next_request() -> None:

@@ -14,15 +14,27 @@ import pytest
 from yarl import URL
 
 from maven_channel_wecom.egress.egress import Egress
+from maven_channel_wecom.egress.reasons import PROXY
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
 from tests.fakes.proxies import HttpProxy, SocksProxy
-from tests.fakes.sites import Site, answer, hang_up, in_turn, reset, send_informational_answers, silence
+from tests.fakes.sites import (
+    LoopbackServer,
+    PlainTextServer,
+    Site,
+    answer,
+    hang_up,
+    in_turn,
+    reset,
+    send_informational_answers,
+    silence,
+)
 
 if TYPE_CHECKING:
     import ssl
 
+    from maven_channel_wecom.egress.reasons import ProxyFailure
     from tests.fakes.certificates import Authority
 
 SCHEMES = ["http", "https", "socks5", "socks5h"]
@@ -157,6 +169,42 @@ async def test_an_untrusted_https_proxy_has_the_reason_proxy(authority: Authorit
             egress_via(f"https://bot:{QUOTED}@127.0.0.1:{proxy.port}"), "https://files.example/?canary"
         )
     assert (type(error), error.reason, proxy.asked) == (RequestNotSent, "proxy", [])
+    assert str(error) == PROXY["certificate"]
+
+
+class ClosingServer(LoopbackServer):
+    """Closes a connection at its first byte, as a SOCKS proxy does that reads another version."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "url", "target", "cause"),
+    [
+        pytest.param(PlainTextServer(), "socks5h", "https", "not_socks", id="socks-url-of-an-answering-http-proxy"),
+        pytest.param(HttpProxy(), "socks5", "https", "slow_socks", id="socks-url-of-a-waiting-http-proxy"),
+        pytest.param(SocksProxy(), "http", "https", "not_http", id="http-url-of-a-socks-proxy"),
+        pytest.param(SocksProxy(), "http", "http", "not_http", id="http-url-of-a-socks-proxy-plain"),
+        pytest.param(ClosingServer(), "http", "https", "not_http", id="http-url-of-a-closing-socks-proxy"),
+        pytest.param(PlainTextServer(), "https", "https", "tls", id="https-url-of-an-http-proxy"),
+        pytest.param(HttpProxy(user="bot", password="right"), "http", "https", "credentials", id="http-password"),
+        pytest.param(HttpProxy(user="bot", password="right"), "http", "http", "credentials", id="http-password-plain"),
+        pytest.param(SocksProxy(user="bot", password="right"), "socks5", "https", "credentials", id="socks-password"),
+        pytest.param(HttpProxy(user="bot", password=PASSWORD), "http", "https", "refused", id="http-refuses"),
+        pytest.param(HttpProxy(user="bot", password=PASSWORD), "http", "http", "refused", id="http-refuses-plain"),
+        pytest.param(SocksProxy(), "socks5", "https", "refused", id="socks-refuses"),
+    ],
+)
+async def test_the_error_names_why_the_proxy_could_not_be_used(
+    proxy: LoopbackServer, url: str, target: str, cause: ProxyFailure
+) -> None:
+    """An answer of the proxy is not read as one of WeCom's, and an answer that it cannot give is not waited for."""
+    async with proxy:
+        egress = egress_via(f"{url}://bot:{QUOTED}@127.0.0.1:{proxy.port}", connect=0.3)
+        error = await failure(egress, f"{target}://files.example/?canary")
+    assert (type(error), str(error)) == (RequestNotSent, PROXY[cause])
+    assert error.reason == ("connect_timeout" if cause == "slow_socks" else "proxy")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -206,6 +254,16 @@ async def test_a_connection_with_only_informational_answers_is_aborted_behind_a_
         egress = egress_via(f"{scheme}://bot:{QUOTED}@127.0.0.1:{proxy.port}", tls=authority.trust)
         error = await failure(egress, f"{target}://files.example/?canary")
     assert (type(error), error.reason) == (AnswerLost, "reset")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_with_only_informational_answers_to_connect_is_aborted(scheme: str, authority: Authority) -> None:
+    """The request itself was not sent yet."""
+    tls = authority.server() if scheme == "https" else None
+    async with Site(send_informational_answers, tls=tls) as proxy:
+        egress = egress_via(f"{scheme}://127.0.0.1:{proxy.port}", tls=authority.trust)
+        error = await failure(egress, "https://files.example/?canary")
+    assert (type(error), error.reason) == (RequestNotSent, "proxy")
 
 
 @pytest.mark.parametrize("status", ["302 Found", "307 Temporary Redirect"])

@@ -57,6 +57,9 @@ class HttpProxy(LoopbackServer):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         lines = head.rstrip().split("\r\n")
         method, target, _ = lines[0].split(" ", 2)
+        if target == "*":
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+            return
         fields = dict(line.split(": ", 1) for line in lines[1:])
         self.asked.append(target if method == "CONNECT" else target.split("/")[2])
         if fields.get("Proxy-Authorization") != self._credentials:

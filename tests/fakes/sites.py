@@ -86,6 +86,15 @@ class Site(LoopbackServer):
             await self._script(writer)
 
 
+class PlainTextServer(LoopbackServer):
+    """Answers the first byte with a 400 in plain text, as a web server without TLS does to anything but HTTP."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await hang_up(writer)
+
+
 def answer(
     body: bytes, *, status: str = "200 OK", headers: str = "", length: int | None = None
 ) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:

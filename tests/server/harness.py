@@ -129,6 +129,7 @@ class ServerHarness:
         self.reported = asyncio.Event()
         self.clients: list[Client] = []
         self.port = 0
+        limits.setdefault("idle_seconds", 60.0)
         self.server = CallbackServer(
             self.receiver,
             host=host,

@@ -125,6 +125,22 @@ def test_a_refused_request_has_the_status_and_reason_of_its_cause(data: bytes, e
     assert rejection(data) == expected
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00", "tls", id="tls"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http2", id="http2"),
+        pytest.param(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + POST, "proxy_protocol", id="proxy-v1"),
+        pytest.param(b"\r\n\r\n\x00\r\nQUIT\n\x21\x11", "proxy_protocol", id="proxy-v2"),
+    ],
+)
+def test_another_protocol_is_recognized_however_its_first_bytes_are_split(data: bytes, reason: str) -> None:
+    splits = [tuple(data[at : at + 1] for at in range(len(data)))]
+    splits += [(data[:at], data[at:]) for at in range(1, len(data))]
+    for segments in splits:
+        assert rejection(*segments) == (400, reason)
+
+
 def test_an_empty_transfer_encoding_is_refused() -> None:
     """Newer releases of llhttp refuse it themselves."""
     assert rejection(POST + b"Transfer-Encoding: \r\n\r\n") in {(400, "not_http"), (415, "coded")}

@@ -33,6 +33,7 @@ async def test_an_unavailable_address_raises(host: str) -> None:
             host=host,
             port=occupied.getsockname()[1],
             path="/wecom/bot",
+            idle_seconds=60,
             rejected=lambda _reason, _status: None,
             dropped=lambda _reason: None,
         )
