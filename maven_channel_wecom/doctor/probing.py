@@ -48,7 +48,7 @@ class UrlProbe:
 
     Args:
         clock: measures how long an answer takes, and is compared with its `Date`.
-        resolver: resolves names; aiohttp's default resolver if None.
+        resolver: resolves names; the system's resolver, in a thread, if None.
         tls: the trusted authorities; those of the system if None.
         answer_seconds: timeout for a whole request and answer.
     """
@@ -82,7 +82,9 @@ class UrlProbe:
                 asyncio.timeout(self.answer_seconds),
                 aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(
-                        resolver=self.resolver, ssl=self.tls or True, socket_factory=make_socket
+                        resolver=self.resolver or aiohttp.ThreadedResolver(),
+                        ssl=self.tls or True,
+                        socket_factory=make_socket,
                     ),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     headers={"User-Agent": "maven-wecom-doctor", "Accept-Encoding": "identity"},

@@ -174,7 +174,7 @@ async def test_a_signal_during_the_start_exits_0(tmp_path: Path) -> None:
         assert process.returncode == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_drains_and_exits_0(tmp_path: Path, number: signal.Signals) -> None:
     """The log lines look like those of the original gateway."""
     async with started(WITH_FAKE_CHANNEL, written(tmp_path, GOOD)) as process:
@@ -189,6 +189,24 @@ async def test_a_signal_drains_and_exits_0(tmp_path: Path, number: signal.Signal
         assert process.returncode == 0
         assert b"gateway stopped" in rest
         assert CANARY not in printed + rest.decode()
+
+
+async def test_signals_of_log_rotation_and_a_closed_terminal_under_nohup_change_nothing(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
+    )
+    command = ["-c", program, sys.executable, *WITH_FAKE_CHANNEL]
+    async with started(command, written(tmp_path, GOOD)) as process:
+        await until(process, "gateway channels started")
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            process.send_signal(number)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(process.wait(), 0.5)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            _, rest = await process.communicate()
+        assert process.returncode == 0
+        assert b"gateway stopped" in rest
 
 
 async def test_a_second_signal_exits_1_without_waiting_for_the_drain(tmp_path: Path) -> None:

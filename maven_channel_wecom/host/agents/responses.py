@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import re
 from typing import TYPE_CHECKING, Final
+from urllib.request import proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -85,6 +87,19 @@ class ResponsesAgent:
             ),
         )
 
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of the agent. The rest of its URL may hold a secret."""
+        return str(URL(self._settings.url).origin())
+
+    def ignored_proxy_variables(self) -> list[str]:
+        """Return the environment variables that name a proxy for the agent, which this agent does not use."""
+        url = URL(self._settings.url)
+        if proxy_bypass(url.host or ""):
+            return []
+        names = {f"{url.scheme}_proxy", "all_proxy"}
+        return sorted(name for name, value in os.environ.items() if value and name.lower() in names)
+
     async def answer(self, message: InboundMessage) -> str:
         """Return the answer to one message. Raises AgentError.
 
@@ -154,11 +169,6 @@ class ResponsesAgent:
         if not stream.done:
             raise AgentError(agent_failures.BROKEN_OFF)
         return stream.text
-
-
-def agent_origin(settings: Responses) -> str:
-    """Return scheme, host and port of an agent: the rest of its URL may hold a secret."""
-    return str(URL(settings.url).origin())
 
 
 def _refuses_attachment(error: AgentError) -> bool:
