@@ -29,6 +29,13 @@ def test_problems_of_an_entry_name_their_keys() -> None:
     assert [sentence.split()[0] for sentence in problems] == ["channels.wecom.port", "channels.wecom.path"]
 
 
+def test_only_entries_of_this_type_can_exclude_each_other() -> None:
+    hook = PluginHost().hook
+    entries = {"a": {"type": "wecom"}, "b": {"type": "other"}, "wecom": {}}
+    (found,) = hook.maven_channels_problems(channels=entries, taken=[("127.0.0.1", 1, "gateway.port")])
+    assert found == ["channels.a.port and channels.wecom.port are both 9886: give each a port of its own"]
+
+
 async def test_a_started_channel_is_served_by_every_hook() -> None:
     host = PluginHost()
     channel = await host.start()

@@ -85,7 +85,7 @@ def parse_interval(text: str) -> Interval:
 
 
 def parse_calendar(text: str, zone: zoneinfo.ZoneInfo | None = None) -> Calendar:
-    """Parse a cron expression for a time zone. Raises ValueError unless it has five valid fields and comes due at some time."""
+    """Parse a cron expression. Raises ValueError unless it has five valid fields and comes due at some time."""
     if len(text.split()) != _EXPRESSION_FIELDS or len(text) > _EXPRESSION_CHARACTERS:
         reason = 'must be a cron expression of five fields, such as "0 9 * * 1-5"'
         raise ValueError(reason)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gzip
 import json
 import socket
 import ssl
+import subprocess
+import sys
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -343,3 +347,77 @@ class TestHttp:
         assert answers == ["ok"] * 20
         asked = {json.dumps(body["input"]) for _, body in fake.requests}
         assert len(asked) == 20
+
+
+def test_an_installed_aiodns_is_not_used() -> None:
+    """By default aiohttp uses aiodns if it is installed, which does not find every name that the system finds."""
+    program = """
+import asyncio, sys, types
+
+class DNSResolver:
+    def __init__(self, *_, **__): sys.exit("aiodns was used")
+    def getaddrinfo(self): ...
+
+sys.modules["aiodns"] = aiodns = types.ModuleType("aiodns")
+aiodns.DNSResolver = DNSResolver
+from yarl import URL
+from maven_channel_wecom.clock import SystemClock
+from maven_channel_wecom.doctor.probing import UrlProbe
+from maven_channel_wecom.host.agents.responses import ResponsesAgent
+from maven_channel_wecom.host.configuration import Responses
+
+async def main():
+    agent = ResponsesAgent(Responses(url="http://localhost:1/", model="maven"))
+    print((await agent.probe()).reason)
+    await agent.close()
+    print((await UrlProbe(SystemClock()).get(URL("http://localhost:1/"))).reason)
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
+    assert done.stdout == "refused\nrefused\n"
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s\r\n"
+EVENTS = OK % (b"text/event-stream", b"Content-Length: 9999999\r\n")
+CHUNKS = OK % (b"text/event-stream", b"Transfer-Encoding: chunked\r\n")
+JSON = OK % (b"application/json", b"")
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 40_000),
+        (EVENTS, b"\n" * 1_000_000),
+        (EVENTS, b"data:{}\n\n" * 100_000),
+        (CHUNKS, b"1\r\n\n\r\n" * 150_000),
+        (JSON, b'{"output":[' + b"[]," * 1_000_000),
+        (JSON, b'{"output_text":"' + rb"\ud800" * 600_000 + b'"}'),
+    ],
+    ids=["1xx", "line ends", "small events", "pieces of one byte", "many values", "half characters"],
+)
+async def test_a_hostile_answer_leaves_time_for_others(head: bytes, body: bytes) -> None:
+    """Measured is the time of this thread in one loop iteration: that of the machine is shared."""
+
+    async def hostile(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head)
+            for start in range(0, len(body), 65_536):
+                writer.write(body[start : start + 65_536])
+                await writer.drain()
+        writer.close()
+
+    longest = 0.0
+    server = await asyncio.start_server(hostile, "127.0.0.1", 0)
+    async with server, asking(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/") as agent:
+        answering = asyncio.create_task(agent.answer(message()))
+        last = time.thread_time()
+        while not answering.done():
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            longest, last = max(longest, now - last), now
+        with pytest.raises(AgentError):
+            await answering
+    # 13 ms on the machine where this was written, and 300 without the limits.
+    assert longest < 0.06
