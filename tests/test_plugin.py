@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import types
 from typing import TYPE_CHECKING
 
+import pluggy
 import pytest
 from prometheus_client import generate_latest
 
+from maven_channel_wecom import plugin
+from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.messages import Capabilities, OutboundMessage
 from maven_channel_wecom.inbox import AdmittedCallback
@@ -15,6 +19,16 @@ from tests.plugin_host import ENTRY, PluginHost
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+SIX = (
+    "maven_channel_problems",
+    "maven_channel_start",
+    "maven_inbound_normalize",
+    "maven_outbound_send",
+    "maven_channel_capabilities",
+    "maven_channel_stop",
+)
+"""The hooks that every host has."""
 
 
 @pytest.mark.parametrize(
@@ -34,6 +48,13 @@ def test_only_entries_of_this_type_can_exclude_each_other() -> None:
     entries = {"a": {"type": "wecom"}, "b": {"type": "other"}, "wecom": {}}
     (found,) = hook.maven_channels_problems(channels=entries, taken=[("127.0.0.1", 1, "gateway.port")])
     assert found == ["channels.a.port and channels.wecom.port are both 9886: give each a port of its own"]
+
+
+def test_a_host_that_does_not_know_the_optional_hooks_can_load_the_plugin() -> None:
+    manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
+    manager.add_hookspecs(types.SimpleNamespace(**{name: getattr(hookspecs, name) for name in SIX}))
+    manager.register(plugin)
+    manager.check_pending()
 
 
 async def test_a_started_channel_is_served_by_every_hook() -> None:

@@ -13,13 +13,8 @@ import msgspec
 from yarl import URL
 
 from maven_channel_wecom.host.logs import LEVELS, LogFormat
-from maven_channel_wecom.host.schedules import (
-    Schedule,
-    machine_timezone_problem,
-    parse_calendar,
-    parse_interval,
-    parse_timezone,
-)
+from maven_channel_wecom.host.schedules import Schedule, parse_calendar, parse_interval
+from maven_channel_wecom.host.timezones import machine_timezone_problem, parse_timezone
 from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, key_schema, object_schema
 
 if TYPE_CHECKING:
@@ -58,7 +53,7 @@ def _url_problem(url: str) -> str | None:
 def _host_problem(host: str) -> str | None:
     if host.startswith("[") or host.endswith("]"):
         return "must be an address without brackets, such as ::1"
-    if re.search(r"[\s/]", host) or not host.isprintable():
+    if re.search(r"[\s/\[\]]", host):
         return "must be an address or a host name, such as 127.0.0.1"
     return None
 
@@ -83,6 +78,7 @@ GATEWAY_KEYS: Final = (
         name="host",
         type="string",
         default=STATUS_HOST,
+        pattern=r"^(?![\s\S]*[\s/\[\]])[\s\S]",
         check=_host_problem,
         title="Status address",
         title_zh="状态服务地址",

@@ -118,6 +118,18 @@ async def test_all_problems_of_host_and_channels_are_escaped_and_printed_at_once
     ]
 
 
+async def test_entries_that_exclude_each_other_exit_2_and_are_all_named(tmp_path: Path) -> None:
+    entry = {"type": "wecom", "token": CANARY, "encodingAESKey": "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"}
+    path = written(tmp_path, {"gateway": {"port": 9886}, "channels": {"a": entry, "b": entry | {"host": "::"}}})
+    code, printed = await run(INSTALLED, path)
+    assert code == 2
+    assert printed.splitlines()[1:] == [
+        "  - gateway.port and channels.a.port are both 9886: give each a port of its own",
+        "  - gateway.port and channels.b.port are both 9886: give each a port of its own",
+        "  - channels.a.port and channels.b.port are both 9886: give each a port of its own",
+    ]
+
+
 async def test_a_port_in_use_exits_1_with_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
