@@ -52,7 +52,9 @@ def test_only_entries_of_this_type_can_exclude_each_other() -> None:
 
 def test_a_host_that_does_not_know_the_optional_hooks_can_load_the_plugin() -> None:
     manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
-    manager.add_hookspecs(types.SimpleNamespace(**{name: getattr(hookspecs, name) for name in SIX}))
+    six = types.ModuleType("six")
+    vars(six).update({name: getattr(hookspecs, name) for name in SIX})
+    manager.add_hookspecs(six)
     manager.register(plugin)
     manager.check_pending()
 

@@ -99,6 +99,7 @@ class Host:
         self.channels.clear()
         if self._probing is not None:
             self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
         if self._agent is not None:
             await self._agent.close()
         await self._status.stop()

@@ -103,7 +103,8 @@ class StatusServer:
 
         try:
             self._listener = await self._listen(connect)
-        except OSError as error:
+        # ValueError is raised for a host name that cannot be encoded, and for `::` on a machine without IPv6.
+        except (OSError, ValueError) as error:
             await self.stop()
             raise StatusServerError(self._listen_error(error)) from None
         self.port = self._listener.sockets[0].getsockname()[1]
@@ -161,10 +162,10 @@ class StatusServer:
         reasons = list(await self._reasons())
         return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
-    def _listen_error(self, error: OSError) -> str:
+    def _listen_error(self, error: OSError | ValueError) -> str:
         host = self._settings.host
         address = f"{f'[{host}]' if ':' in host else host}:{self._settings.port}"
-        match error.errno:
+        match error.errno if isinstance(error, OSError) else None:
             case errno.EADDRINUSE:
                 return (
                     f"the status server cannot listen on {address}: the port is in use; "

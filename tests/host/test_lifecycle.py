@@ -280,12 +280,13 @@ async def test_the_unspecified_ipv6_address_includes_ipv4() -> None:
         await host.stop()
 
 
-async def test_a_status_address_of_another_machine_is_reported() -> None:
-    host = Host(Configuration(gateway=Gateway(host="2001:db8::1", port=0)), manager_with(FakePlugin()))
+@pytest.mark.parametrize(("address", "shown"), [("2001:db8::1", "[2001:db8::1]"), ("a..b", "a..b")])
+async def test_a_status_address_of_another_machine_is_reported(address: str, shown: str) -> None:
+    host = Host(Configuration(gateway=Gateway(host=address, port=0)), manager_with(FakePlugin()))
     with pytest.raises(StatusServerError) as caught:
         await host.start()
     assert str(caught.value) == (
-        "the status server cannot listen on [2001:db8::1]:0: not an address of this machine; change gateway.host"
+        f"the status server cannot listen on {shown}:0: not an address of this machine; change gateway.host"
     )
 
 

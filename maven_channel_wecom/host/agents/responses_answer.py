@@ -61,8 +61,7 @@ class AnswerStream:
     @property
     def text(self) -> str:
         """The text received so far."""
-        streamed = _paragraphs("".join(map("".join, parts.values())) for parts in self._items.values())
-        return _longer(streamed, self._final)
+        return _longer(_paragraphs(self._texts()), self._final)
 
     def feed(self, event: ServerSentEvent) -> None:
         """Process one event. Events that do not concern the text are ignored. Raises AgentError."""
@@ -83,6 +82,9 @@ class AnswerStream:
         else:
             _check_api(fields)
 
+    def _texts(self) -> list[str]:
+        return ["".join(map("".join, parts.values())) for parts in self._items.values()]
+
     def _end(self, fields: dict[str, Any], status: str, failure: Failure | None) -> None:
         response = _mapping(fields.get("response"))
         self._final = _text(response)
@@ -102,14 +104,15 @@ class AnswerStream:
             text = _string(fields.get("delta"))
             parts.setdefault(part, []).append(text)
         elif kind == _ITEM:
-            # Each longer one replaces what came before it: the API repeats a text in several events.
+            # The API repeats a text in several events. A longer one replaces what came before it. Servers that give
+            # only some events their positions repeat a text at another position.
             text = _item_text(fields.get("item"))
-            if len(text) <= sum(len(piece) for pieces in parts.values() for piece in pieces):
+            if len(text) <= sum(len(piece) for pieces in parts.values() for piece in pieces) or text in self._texts():
                 return
             self._items[item] = {part: [text]}
         else:
             text = _part_text(fields.get("part")) or _string(fields.get("text")) or _string(fields.get("refusal"))
-            if len(text) <= sum(map(len, parts.get(part, ()))):
+            if len(text) <= sum(map(len, parts.get(part, ()))) or text in self._texts():
                 return
             parts[part] = [text]
         self._characters += len(text)

@@ -139,6 +139,12 @@ class TestPlacesOfTheText:
         )
         assert stream.text == "TEXT"
 
+    def test_a_text_that_is_repeated_at_another_position_is_there_once(self) -> None:
+        """Some servers give only some events their positions."""
+        unplaced = {"type": "response.output_text.delta", "output_index": None, "delta": "TEXT"}
+        placed = done("output_item", index=1, item=message_item("TEXT"))
+        assert stream_of(unplaced, done("output_text", index=1, text="TEXT"), placed, completed()).text == "TEXT"
+
     def test_an_event_that_has_more_than_the_deltas_replaces_them(self) -> None:
         assert stream_of(delta("TE"), done("output_text", text="TEXT")).text == "TEXT"
         assert stream_of(delta("TE"), done("output_item", item=message_item("TEXT"))).text == "TEXT"
