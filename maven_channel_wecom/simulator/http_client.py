@@ -38,7 +38,7 @@ class BotClient:
     def __init__(self, connections: int) -> None:
         # A limit of the connector would count the wait for a free slot as the bot's time.
         self._slots = asyncio.Semaphore(connections)
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS, resolver=aiohttp.ThreadedResolver())
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS)
         self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     async def request(
