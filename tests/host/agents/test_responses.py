@@ -409,7 +409,7 @@ async def test_a_hostile_answer_leaves_time_for_others(head: bytes, body: bytes)
                 await writer.drain()
         writer.close()
 
-    longest = 0.0
+    seconds = []
     server = await asyncio.start_server(hostile, "127.0.0.1", 0)
     async with server, asking(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/") as agent:
         answering = asyncio.create_task(agent.answer(message()))
@@ -420,10 +420,12 @@ async def test_a_hostile_answer_leaves_time_for_others(head: bytes, body: bytes)
             while not answering.done():
                 await asyncio.sleep(0)
                 now = time.thread_time()
-                longest, last = max(longest, now - last), now
+                seconds.append(now - last)
+                last = now
         finally:
             gc.enable()
         with pytest.raises(AgentError):
             await answering
-    # 13 ms on the machine where this was written, and 300 without the limits.
-    assert longest < 0.06
+    # At most 13 ms on the machine where this was written, and 30 to 85 without the limits. The two longest iterations
+    # are left out: anything can be in them.
+    assert sorted(seconds)[:-2][-1] < 0.025
