@@ -79,6 +79,8 @@ class WeComChannel:
         self._port: int | None = None
         self._background_tasks: list[asyncio.Task[None]] = []
         self._state_problem: str | None = None
+        self.started = asyncio.Event()
+        """Set once `start` has returned. No message is passed to the host before."""
 
     @property
     def name(self) -> str:
@@ -107,6 +109,7 @@ class WeComChannel:
             self._emit(events.SettingObsolete(key=key))
         # Before listening, so that new messages do not overtake old ones, unless the backlog fills half of the inbox.
         await self._recover()
+        await self._report_state()
         try:
             self._port = await self._server.start()
         # ValueError is raised for a host name that cannot be encoded.
@@ -118,12 +121,14 @@ class WeComChannel:
                 f"change channels.{self._name}.host or .port, or stop the program that uses it"
             )
             raise ChannelStartError(message) from None
+        # Nothing is awaited from here on: a channel whose start may be cancelled must not acknowledge a callback.
         self._emit(events.ListeningStarted(port=self._port))
-        await self._report_state()
         self._background_tasks = [
             asyncio.create_task(self._check_periodically()),
             asyncio.create_task(measure_loop_lag(self._emit)),
         ]
+        # In the next loop iteration, when the host has the channel.
+        asyncio.get_running_loop().call_soon(self.started.set)
 
     async def stop(self) -> None:
         """Refuse new callbacks, wait up to `drainSeconds` for messages in progress, and close everything."""

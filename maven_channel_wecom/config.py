@@ -15,7 +15,7 @@ from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, copying_problem, object_schema
-from maven_channel_wecom.state.backends import MEMORY, address_problem
+from maven_channel_wecom.state.backends import MEMORY, address_problem, sqlite_path
 
 TYPE: Final = "wecom"
 
@@ -372,6 +372,38 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
         drain_seconds=values["drainSeconds"],
         obsolete=settings.obsolete(),
     )
+
+
+def conflicts(entries: Mapping[str, Mapping[str, Any]], taken: Sequence[tuple[str, int, str]]) -> list[str]:
+    """Return one sentence for each pair of entries that cannot run together.
+
+    `taken` holds the addresses where the host itself listens: host, port, and the key that sets the port.
+    """
+    found = []
+    listening = list(taken)
+    files: dict[str, str] = {}
+    for name, raw in entries.items():
+        settings = Settings(raw, f"channels.{name}", KEYS)
+        unrelated = len(settings.problems)
+        host, port, path = settings["host"], settings["port"], sqlite_path(settings["state"])
+        if len(settings.problems) > unrelated:
+            continue
+        key = f"channels.{name}.port"
+        for other_host, other_port, other_key in listening:
+            if port == other_port != 0 and _hosts_overlap(host, other_host):
+                found.append(f"{other_key} and {key} are both {port}: give each a port of its own")
+        listening.append((host, port, key))
+        if path and path in files:
+            found.append(f"{files[path]} and channels.{name}.state are the same file: give each a file of its own")
+        elif path:
+            files[path] = f"channels.{name}.state"
+    return found
+
+
+def _hosts_overlap(one: str, other: str) -> bool:
+    """Return whether two listeners on one port exclude each other. `::` stands for every address, IPv4 included."""
+    hosts = {"127.0.0.1" if host == "localhost" else host for host in (one, other)}
+    return len(hosts) == 1 or "::" in hosts or (_EVERY_INTERFACE in hosts and not any(":" in host for host in hosts))
 
 
 def entry_schema() -> dict[str, Any]:

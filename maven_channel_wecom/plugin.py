@@ -27,7 +27,7 @@ from maven_channel_wecom.telemetry.telemetry import Telemetry
 from maven_channel_wecom.telemetry.timed_state import TimedState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.config import WeComConfig
@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 @hookimpl
 def maven_channel_problems(name: str, config: Mapping[str, Any]) -> list[str] | None:
     return configuration.problems(name, config) if _is_wecom_entry(name, config) else None
+
+
+@hookimpl(optionalhook=True)
+def maven_channels_problems(
+    channels: Mapping[str, Mapping[str, Any]], taken: Sequence[tuple[str, int, str]]
+) -> list[str]:
+    entries = {name: config for name, config in channels.items() if _is_wecom_entry(name, config)}
+    return configuration.conflicts(entries, taken)
 
 
 @hookimpl
@@ -114,11 +122,11 @@ async def build_channel(
     telemetry = Telemetry(host.metrics, name, now=clock.now, version=__version__)
     state = TimedState(opened, telemetry, now=clock.now)
 
-    def normalize(admitted: AdmittedCallback) -> Awaitable[InboundMessage | None]:
+    async def normalize(admitted: AdmittedCallback) -> InboundMessage | None:
+        # Before that, the host does not know the channel.
+        await channel.started.wait()
         # Through the host's relay, so that other plugins can wrap the hook.
-        normalized: Awaitable[InboundMessage | None] = host.hook.maven_inbound_normalize(
-            channel=channel, callback=admitted
-        )
+        normalized: InboundMessage | None = await host.hook.maven_inbound_normalize(channel=channel, callback=admitted)
         return normalized
 
     async def close() -> None:

@@ -15,6 +15,8 @@ from maven_channel_wecom.config import read_config
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.messages import OutboundMessage
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.simulator.messages import Text
+from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 from maven_channel_wecom.telemetry import events
 from tests.fakes.recorder import Recorder
 from tests.plugin_host import ENTRY, PluginHost
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maven_channel_wecom.contract.channel import HostServices
+    from maven_channel_wecom.contract.messages import InboundMessage
     from maven_channel_wecom.egress.egress import Egress
     from maven_channel_wecom.inbox import Inbox
 
@@ -175,3 +178,48 @@ async def test_repeated_starts_and_stops_leave_no_task_and_no_metric() -> None:
         await host.hook.maven_channel_stop(channel=await host.start())
     assert len(asyncio.all_tasks()) == before
     assert generate_latest(host.metrics) == b""
+
+
+class RegisteringHost(PluginHost):
+    """A host that knows a channel only after its start, and deals with a message when `gate` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channel: WeComChannel | None = None
+        self.gate = asyncio.Event()
+        self.published: asyncio.Queue[bool] = asyncio.Queue()
+
+    async def publish(self, message: InboundMessage) -> None:
+        """Record whether the channel was known."""
+        self.published.put_nowait(self.channel is not None)
+        await self.gate.wait()
+
+
+@pytest.mark.parametrize("in_a_task", [False, True])
+async def test_a_recovered_message_is_published_only_after_the_start(tmp_path: Path, *, in_a_task: bool) -> None:
+    settings: dict[str, Any] = {"state": f"sqlite:{tmp_path}/state.db", "drainSeconds": 0}
+    first, second = RegisteringHost(), RegisteringHost()
+    async with (
+        asyncio.timeout(WAIT_SECONDS),
+        SimulatedWeCom(token=ENTRY["token"], encoding_aes_key=ENTRY["encodingAESKey"]) as wecom,
+    ):
+        first.channel = await first.start(**settings)
+        wecom.callback_url = f"http://127.0.0.1:{first.channel.port}/wecom/bot"
+        assert (await wecom.send(Text("canary"))).acknowledged
+        assert await first.published.get()
+        await first.hook.maven_channel_stop(channel=first.channel)
+        starting = second.start(**settings)
+        second.channel = await (asyncio.create_task(starting) if in_a_task else starting)
+        second.gate.set()
+        assert await second.published.get()
+        await second.hook.maven_channel_stop(channel=second.channel)
+
+
+async def test_nothing_delays_the_end_of_a_start_once_the_channel_listens() -> None:
+    """A callback in between would be acknowledged, and lost if the start is cancelled."""
+    host = RegisteringHost()
+    channel = await host.start()
+    assert not channel.started.is_set()
+    await asyncio.sleep(0)
+    assert channel.started.is_set()
+    await host.hook.maven_channel_stop(channel=channel)

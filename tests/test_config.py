@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from maven_channel_wecom.config import KEYS, problems, read_config
+from maven_channel_wecom.config import KEYS, conflicts, problems, read_config
 from maven_channel_wecom.errors import ConfigError
 from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
@@ -282,3 +282,43 @@ def test_neither_a_problem_nor_a_repr_contains_a_secret() -> None:
     assert "canary" not in str(raised.value)
     config = read_config("wecom", {**MINIMAL, "token": "canary", "proxy": "http://user:canary@proxy:8080"})
     assert "canary" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "exclude"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("localhost", "127.0.0.1", True),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("::", "127.0.0.1", True),
+        ("::1", "::", True),
+        ("0.0.0.0", "::1", False),
+        ("127.0.0.1", "127.0.0.2", False),
+    ],
+)
+def test_two_listeners_on_one_port_exclude_each_other_if_their_addresses_overlap(
+    one: str, other: str, *, exclude: bool
+) -> None:
+    entries: dict[str, dict[str, Any]] = {"a": {"host": one, "port": 9886}, "b": {"host": other}}
+    sentence = "channels.a.port and channels.b.port are both 9886: give each a port of its own"
+    assert conflicts(entries, ()) == ([sentence] if exclude else [])
+    taken = conflicts({"a": {"host": one}}, [(other, 9886, "gateway.port")])
+    assert taken == (["gateway.port and channels.a.port are both 9886: give each a port of its own"] if exclude else [])
+
+
+def test_a_free_port_and_a_port_with_a_problem_exclude_nothing() -> None:
+    assert conflicts({"a": {"port": 0}, "b": {"port": 0}, "c": {"port": "9886"}, "d": {}}, ()) == []
+
+
+def test_two_entries_cannot_share_a_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    entries: dict[str, dict[str, Any]] = {
+        "a": {"port": 1, "state": f"sqlite:{tmp_path}/state.db"},
+        "b": {"port": 2, "state": f"sqlite:{tmp_path}/link/state.db"},
+        "c": {"port": 3, "state": f"sqlite:{tmp_path}/other.db"},
+        "d": {"port": 4},
+        "e": {"port": 5},
+    }
+    assert conflicts(entries, ()) == [
+        "channels.a.state and channels.b.state are the same file: give each a file of its own"
+    ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import types
 from typing import TYPE_CHECKING
 
+import pluggy
 import pytest
 from prometheus_client import generate_latest
 
+from maven_channel_wecom import plugin
+from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.messages import Capabilities, OutboundMessage
 from maven_channel_wecom.inbox import AdmittedCallback
@@ -16,6 +20,16 @@ from tests.plugin_host import ENTRY, PluginHost
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+SIX = (
+    "maven_channel_problems",
+    "maven_channel_start",
+    "maven_inbound_normalize",
+    "maven_outbound_send",
+    "maven_channel_capabilities",
+    "maven_channel_stop",
+)
+"""The hooks that every host has."""
 
 
 @pytest.mark.parametrize(
@@ -28,6 +42,22 @@ def test_a_valid_entry_has_no_problems(name: str, config: dict[str, object]) -> 
 def test_problems_of_an_entry_name_their_keys() -> None:
     (problems,) = PluginHost().hook.maven_channel_problems(name="wecom", config={**ENTRY, "port": "x", "path": "bot"})
     assert [sentence.split()[0] for sentence in problems] == ["channels.wecom.port", "channels.wecom.path"]
+
+
+def test_only_entries_of_this_type_can_exclude_each_other() -> None:
+    hook = PluginHost().hook
+    entries = {"a": {"type": "wecom"}, "b": {"type": "other"}, "wecom": {}}
+    (found,) = hook.maven_channels_problems(channels=entries, taken=[("127.0.0.1", 1, "gateway.port")])
+    assert found == ["channels.a.port and channels.wecom.port are both 9886: give each a port of its own"]
+
+
+def test_a_host_that_does_not_know_the_optional_hooks_can_load_the_plugin() -> None:
+    manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
+    six = types.ModuleType("six")
+    vars(six).update({name: getattr(hookspecs, name) for name in SIX})
+    manager.add_hookspecs(six)
+    manager.register(plugin)
+    manager.check_pending()
 
 
 async def test_a_started_channel_is_served_by_every_hook() -> None:

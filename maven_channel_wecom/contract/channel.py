@@ -44,7 +44,8 @@ class HostServices(Protocol):
     async def publish(self, message: InboundMessage) -> None:
         """Hand a message to the agent, and return when the host has dealt with it and with its answer.
 
-        Once this returns, the channel may forget the message. Calls may overlap; the host begins to work on messages
-        in the order of the calls. An exception means that the host could not deal with the message.
+        Called only after the awaitable of `maven_channel_start` is done, for recovered and new messages alike, in a
+        task of its own. Once this returns, the channel may forget the message. Calls may overlap; the host begins to
+        work on messages in the order of the calls. An exception means that the host could not deal with the message.
         """
         ...

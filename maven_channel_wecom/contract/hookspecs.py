@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from maven_channel_wecom.contract.channel import Channel, HostServices
     from maven_channel_wecom.contract.messages import Capabilities, InboundMessage, OutboundMessage, Receipt
@@ -42,6 +42,21 @@ def maven_channel_problems(name: str, config: Mapping[str, Any]) -> list[str] | 
     """
 
 
+@hookspec
+def maven_channels_problems(
+    channels: Mapping[str, Mapping[str, Any]], taken: Sequence[tuple[str, int, str]]
+) -> list[str] | None:
+    """Check which entries of `channels` exclude each other. Optional: a host may not call it.
+
+    Called once, after `maven_channel_problems` for each entry, before any channel starts. `channels` holds all enabled
+    entries, those with problems too. `taken` holds the addresses where the host itself listens: host, port, and the key
+    of the configuration that sets the port.
+
+    Returns:
+        One sentence for each problem, which names every key concerned.
+    """
+
+
 @hookspec(firstresult=True)
 def maven_channel_start(name: str, config: Mapping[str, Any], host: HostServices) -> Awaitable[Channel] | None:
     """Start one channel.
@@ -51,7 +66,7 @@ def maven_channel_start(name: str, config: Mapping[str, Any], host: HostServices
     Returns:
         An awaitable of the channel, which is then listening. It raises ChannelStartError if the channel cannot start,
         for example because its port is in use or its state cannot be opened. None if the entry belongs to another
-        plugin.
+        plugin. The channel publishes no message before the awaitable is done.
     """
 
 
@@ -101,3 +116,9 @@ def maven_channel_stop(channel: Channel) -> Awaitable[None] | None:
     Returns:
         An awaitable that is done when the channel has stopped. None if the channel belongs to another plugin.
     """
+
+
+def call_optional(hook: pluggy.HookRelay, name: str, **arguments: object) -> Any:  # noqa: ANN401 - each hook's own
+    """Call a hook that the other side may not know. None, or an empty list, means that nobody implements it."""
+    caller = getattr(hook, name, None)
+    return None if caller is None else caller(**arguments)

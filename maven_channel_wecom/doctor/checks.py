@@ -81,6 +81,31 @@ def find_secrets(entry: Mapping[str, object], keys: Sequence[str]) -> list[Secre
     return found
 
 
+_AGENT_FAILURES: Final = {
+    "refused": "nothing listens there: start the agent, or correct agent.url",
+    "dns": "its name cannot be resolved: correct agent.url, or the name server of this machine",
+    "tls": "its TLS handshake fails: check its certificate, and whether agent.url must begin with http://",
+    "connect": "it cannot be reached from this machine: check the network and its firewall",
+    "connect_timeout": "it does not accept a connection in time: check the network and its firewall",
+}
+
+
+def judge_agent(origin: str, failure: str, proxy_variables: Sequence[str]) -> Check:
+    """Judge whether the agent can be reached.
+
+    Args:
+        origin: scheme, host and port of the agent.
+        failure: the reason why it does not answer, empty if it does.
+        proxy_variables: the environment variables with a proxy for it, which it does not use.
+    """
+    detail = f"{origin} answers"
+    if failure:
+        detail = f"{origin} does not answer: {_AGENT_FAILURES.get(failure, 'the connection breaks: see its log')}"
+    if proxy_variables:
+        detail += f"; {' and '.join(proxy_variables)} is not used for the agent"
+    return Check(name="agent", channel="", outcome="fail" if failure else "ok", detail=detail)
+
+
 def judge_secrets(channel: str, secrets: Sequence[Secret], readers: Mapping[str, str]) -> Check:
     """Judge where secrets are kept.
 

@@ -16,17 +16,17 @@ from maven_channel_wecom.config import read_config
 from maven_channel_wecom.doctor import report
 from maven_channel_wecom.doctor.checks import Check
 from maven_channel_wecom.doctor.probing import UrlProbe
-from maven_channel_wecom.doctor.run_checks import check_channel, check_entry, check_host, is_wecom
-from maven_channel_wecom.host.configuration import interpret
+from maven_channel_wecom.doctor.run_checks import check_agent, check_channel, check_entry, check_host, is_wecom
+from maven_channel_wecom.host.configuration import Responses, interpret
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.gateway import EXIT_CONFIGURATION, EXIT_FAILED
 from maven_channel_wecom.host.logs import printable
-from maven_channel_wecom.host.plugins import PluginProblems, load_plugins
+from maven_channel_wecom.host.plugins import PluginProblems, conflict_problems, load_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from maven_channel_wecom.host.configuration import Gateway
+    from maven_channel_wecom.host.configuration import Configuration
 
 EXIT_OK: Final = 0
 
@@ -61,25 +61,30 @@ def main(args: argparse.Namespace, probe: UrlProbe | None = None) -> int:
     # A secret that could not be read is already reported, and the name it was to be read from may be the secret itself.
     if isinstance(document, dict) and not any(problem.startswith("agent.") for problem in problems):
         found += check_host(args.config, document.get("agent"))
-    found += _check_entries(entries, configuration.gateway, args.config, probe or UrlProbe(SystemClock()), args.url)
+        if isinstance(configuration.agent, Responses):
+            found.append(asyncio.run(check_agent(configuration.agent)))
+    found += _check_entries(entries, configuration, args.config, probe or UrlProbe(SystemClock()), args.url)
     sys.stdout.write(report.as_json(found) if args.json else report.as_text(found))
     return EXIT_OK if report.all_ok(found) else EXIT_FAILED
 
 
 def _check_entries(
-    entries: Mapping[str, Mapping[str, Any]], gateway: Gateway, path: Path, probe: UrlProbe, url: URL | None
+    entries: Mapping[str, Mapping[str, Any]], configuration: Configuration, path: Path, probe: UrlProbe, url: URL | None
 ) -> list[Check]:
     """Check every entry by itself, and the surroundings of WeCom entries that have no problem."""
     try:
         plugins = load_plugins()
     except PluginProblems as error:
         return [Check(name="plugins", channel="", outcome="fail", detail=problem) for problem in error.problems]
-    found = []
+    found = [
+        Check(name="configuration", channel="", outcome="fail", detail=problem)
+        for problem in conflict_problems(plugins, configuration)
+    ]
     for name, entry in entries.items():
         of_entry = list(check_entry(name, entry, path, plugins))
         found += of_entry
         if is_wecom(name, entry) and report.all_ok(of_entry):
-            found += asyncio.run(check_channel(name, read_config(name, entry), gateway, probe, url))
+            found += asyncio.run(check_channel(name, read_config(name, entry), configuration.gateway, probe, url))
     return found
 
 

@@ -6,6 +6,7 @@ Keys under `channels.<name>` other than `enabled` belong to the plugin that hand
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from yarl import URL
 
 from maven_channel_wecom.host.logs import LEVELS, LogFormat
 from maven_channel_wecom.host.schedules import Schedule, parse_calendar, parse_interval
+from maven_channel_wecom.host.timezones import machine_timezone_problem, parse_timezone
 from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, key_schema, object_schema
 
 if TYPE_CHECKING:
@@ -37,10 +39,22 @@ def _url_problem(url: str) -> str | None:
         host = parsed.host
     except (ValueError, IndexError):  # yarl raises IndexError on `[::1]@`
         return wrong
-    if parsed.scheme not in {"http", "https"} or not host:
+    if parsed.scheme not in {"http", "https"} or not host or re.search(r"\s", url):
         return wrong
     if parsed.user is not None or parsed.password is not None:
         return "must not hold a user name or password; put the key into agent.apiKey"
+    if parsed.path.rstrip("/").endswith("/completions"):
+        return "is the URL of another API; the URL of the Responses API usually ends with /v1/responses"
+    if parsed.path.rstrip("/").endswith("/v1"):
+        return "is a base URL; append /responses"
+    return None
+
+
+def _host_problem(host: str) -> str | None:
+    if host.startswith("[") or host.endswith("]"):
+        return "must be an address without brackets, such as ::1"
+    if re.search(r"[\s/\[\]]", host):
+        return "must be an address or a host name, such as 127.0.0.1"
     return None
 
 
@@ -48,7 +62,7 @@ def _header_problem(text: str) -> str | None:
     return None if text.isascii() else "contains characters that are not allowed in an HTTP header"
 
 
-def _schedule_problem(parse: Callable[[str], Schedule]) -> Callable[[str], str | None]:
+def _parse_problem(parse: Callable[[str], object]) -> Callable[[str], str | None]:
     def problem(text: str) -> str | None:
         try:
             parse(text)
@@ -64,6 +78,8 @@ GATEWAY_KEYS: Final = (
         name="host",
         type="string",
         default=STATUS_HOST,
+        pattern=r"^(?![\s\S]*[\s/\[\]])[\s\S]",
+        check=_host_problem,
         title="Status address",
         title_zh="状态服务地址",
         help="Address where /metrics, /healthz and /readyz are served.",
@@ -152,7 +168,7 @@ CRON_KEYS: Final = (
         name="every",
         type="string",
         pattern="^[1-9][0-9]{0,5}[smhd]$",
-        check=_schedule_problem(parse_interval),
+        check=_parse_problem(parse_interval),
         title="Interval",
         title_zh="间隔",
         help='Time between two runs, such as "30s", "5m", "2h" or "1d"; set either this or schedule.',
@@ -161,11 +177,20 @@ CRON_KEYS: Final = (
     Key(
         name="schedule",
         type="string",
-        check=_schedule_problem(parse_calendar),
+        check=_parse_problem(parse_calendar),
         title="Schedule",
         title_zh="时间表",
-        help='Cron expression of five fields in local time, such as "0 9 * * 1-5"; set either this or every.',
-        help_zh="五段 cron 表达式（本地时间），例如 0 9 * * 1-5；与 every 二选一。",
+        help='Cron expression of five fields, such as "0 9 * * 1-5"; set either this or every.',
+        help_zh="五段 cron 表达式，例如 0 9 * * 1-5；与 every 二选一。",
+    ),
+    Key(
+        name="timezone",
+        type="string",
+        check=_parse_problem(parse_timezone),
+        title="Time zone",
+        title_zh="时区",
+        help='Time zone of schedule, such as "Asia/Shanghai"; without it, that of this machine.',
+        help_zh="schedule 所用的时区，例如 Asia/Shanghai；不填则为本机时区。",
     ),
     Key(
         name="message",
@@ -355,12 +380,13 @@ def interpret(document: object, environment: Mapping[str, str] | None = None) ->
         # Editors find the schema of the file by this key.
         document = {key: value for key, value in document.items() if key != "$schema"}
     sections = Settings(document, "", SECTIONS, problems=problems)
+    variables = os.environ if environment is None else environment
     channels = _channels(sections["channels"], problems)
     configuration = Configuration(
         gateway=_gateway(sections["gateway"], problems),
-        agent=_agent(sections["agent"], os.environ if environment is None else environment, problems),
+        agent=_agent(sections["agent"], variables, problems),
         logging=_logging(sections["logging"], problems),
-        cron=_cron(sections["cron"], channels, problems),
+        cron=_cron(sections["cron"], channels, variables, problems),
         channels=channels,
     )
     return configuration, problems
@@ -376,7 +402,11 @@ def document_schema(channels: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
     parts["$schema"] = {"type": "string"}
     for name, keys in (("gateway", GATEWAY_KEYS), ("agent", AGENT_KEYS), ("logging", LOGGING_KEYS)):
         parts[name] |= object_schema(keys)
-    parts["cron"]["items"] = object_schema(CRON_KEYS) | {"oneOf": [{"required": ["every"]}, {"required": ["schedule"]}]}
+    parts["agent"]["dependentRequired"] = {key.name: ["type"] for key in AGENT_KEYS if key.name != "type"}
+    parts["cron"]["items"] = object_schema(CRON_KEYS) | {
+        "oneOf": [{"required": ["every"]}, {"required": ["schedule"]}],
+        "dependentRequired": {"timezone": ["schedule"]},
+    }
     entry: dict[str, Any] = {"type": "object", "properties": {ENABLED.name: key_schema(ENABLED)}}
     named = {}
     conditions = []
@@ -410,6 +440,8 @@ def _logging(value: object, problems: list[str]) -> Logging:
 
 def _agent(value: object, environment: Mapping[str, str], problems: list[str]) -> Echo | Responses:
     settings = Settings(value, "agent", AGENT_KEYS, problems=problems, environment=environment)
+    if "type" not in settings and any(key.name in settings for key in AGENT_KEYS):
+        settings.problem("type", 'is required if agent has other keys; set it to "responses"')
     # The keys of `responses` may stay in the file while echo is tried: they are not read.
     if settings["type"] == "echo":
         return Echo()
@@ -433,24 +465,26 @@ def _channels(entries: Mapping[str, Any], problems: list[str]) -> dict[str, dict
     return enabled
 
 
-def _cron(entries: list[object], channels: Mapping[str, object], problems: list[str]) -> tuple[Job, ...]:
+def _cron(
+    entries: list[object], channels: Mapping[str, object], environment: Mapping[str, str], problems: list[str]
+) -> tuple[Job, ...]:
     jobs: list[Job] = []
     for index, entry in enumerate(entries):
         settings = Settings(entry, f"cron[{index}]", CRON_KEYS, problems=problems)
-        job = _job(settings, channels)
+        job = _job(settings, channels, environment)
         if job.name and job.name in {other.name for other in jobs}:
             settings.problem("name", "is also the name of another job")
         jobs.append(job)
     return tuple(jobs)
 
 
-def _job(settings: Settings, channels: Mapping[str, object]) -> Job:
+def _job(settings: Settings, channels: Mapping[str, object], environment: Mapping[str, str]) -> Job:
     channel = settings["channel"] or ""
     if channel and channel not in channels:
         settings.problem("channel", "names no enabled entry of channels")
     return Job(
         name=settings["name"] or "",
-        schedule=_schedule(settings),
+        schedule=_schedule(settings, environment),
         message=settings["message"] or "",
         deliver=settings["deliver"],
         channel=channel,
@@ -458,12 +492,17 @@ def _job(settings: Settings, channels: Mapping[str, object]) -> Job:
     )
 
 
-def _schedule(settings: Settings) -> Schedule:
+def _schedule(settings: Settings, environment: Mapping[str, str]) -> Schedule:
+    timezone = settings["timezone"]
+    if timezone and "schedule" not in settings:
+        settings.problem("timezone", "has an effect only with schedule")
+    elif "schedule" in settings and not timezone and (problem := machine_timezone_problem(environment.get("TZ", ""))):
+        settings.problem("timezone", problem)
     if ("every" in settings) == ("schedule" in settings):
         settings.problem("every", "or schedule is required, but not both")
     elif every := settings["every"]:
         return parse_interval(every)
     elif schedule := settings["schedule"]:
-        return parse_calendar(schedule)
+        return parse_calendar(schedule, parse_timezone(timezone) if timezone else None)
     # A problem has been reported, so any schedule will do.
     return parse_interval("1d")

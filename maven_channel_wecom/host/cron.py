@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from maven_channel_wecom.contract.messages import Capabilities, InboundMessage, OutboundMessage, TextBlock
@@ -14,11 +14,13 @@ from maven_channel_wecom.host.schedules import Calendar, Interval
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from datetime import tzinfo
 
     from prometheus_client import Counter
 
     from maven_channel_wecom.host.bus import Bus
     from maven_channel_wecom.host.configuration import Job
+    from maven_channel_wecom.host.schedules import Schedule
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +37,8 @@ _MAX_SLEEP_SECONDS = 60
 class CronClock(Protocol):
     """The time functions that schedules need."""
 
-    def local(self) -> datetime:
-        """Return naive local wall-clock time, for cron expressions."""
+    def wall(self, zone: tzinfo | None) -> datetime:
+        """Return the wall-clock time in a time zone, for cron expressions; naive, in that of this machine, for None."""
         ...
 
     def monotonic(self) -> float:
@@ -51,9 +53,9 @@ class CronClock(Protocol):
 class MachineClock:
     """The clock of this machine."""
 
-    def local(self) -> datetime:
-        """Return the wall-clock time in the time zone of this machine."""
-        return datetime.now()  # noqa: DTZ005 -- naive local time is what is asked for
+    def wall(self, zone: tzinfo | None) -> datetime:
+        """Return the wall-clock time."""
+        return datetime.now(zone)
 
     def monotonic(self) -> float:
         """Return the monotonic clock."""
@@ -76,7 +78,10 @@ class Cron:
         self._running: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Start the schedule of every job."""
+        """Start the schedule of every job, and log when each will run first."""
+        for job in self._jobs:
+            fields = {"job": job.name, "next": self._next_run(job.schedule).isoformat(timespec="seconds")}
+            logger.info("cron job scheduled", extra={"fields": fields})
         self._schedules = [
             asyncio.create_task(self._run_on_schedule(job), name=f"cron {job.name}") for job in self._jobs
         ]
@@ -91,6 +96,14 @@ class Cron:
         for task in running:
             task.cancel()
         await asyncio.gather(*self._schedules, *running, return_exceptions=True)
+
+    def _next_run(self, schedule: Schedule) -> datetime:
+        """Return the first time a schedule comes due, with its distance from UTC."""
+        if isinstance(schedule, Interval):
+            return self._clock.wall(None).astimezone() + timedelta(seconds=schedule.seconds)
+        due = schedule.next_due(self._clock.wall(schedule.zone))
+        # astimezone would convert to the time zone of this machine.
+        return due if schedule.zone else due.astimezone()
 
     async def _run_on_schedule(self, job: Job) -> None:
         ticks = (
@@ -108,7 +121,7 @@ class Cron:
     async def run(self, job: Job) -> None:
         """Run one job now. Errors are logged and not raised, so that the schedule continues."""
         try:
-            answer = await self._bus.ask(_message(job, self._clock.local()))
+            answer = await self._bus.ask(_message(job, self._clock.wall(None)))
             if job.deliver and answer.strip():
                 await self._deliver(job, answer)
             logger.info("cron job done", extra={"fields": {"job": job.name}})
@@ -142,14 +155,14 @@ async def _interval_ticks(clock: CronClock, interval: Interval) -> AsyncIterator
 
 
 async def _calendar_ticks(clock: CronClock, calendar: Calendar) -> AsyncIterator[None]:
-    last = clock.local()
+    last = clock.wall(calendar.zone)
     while True:
         due = calendar.next_due(last)
         # Timestamps account for a change to summer time, short sleeps for a change of the system clock.
-        while (wait := due.timestamp() - clock.local().timestamp()) > 0:
+        while (wait := due.timestamp() - clock.wall(calendar.zone).timestamp()) > 0:
             await clock.sleep(min(wait, _MAX_SLEEP_SECONDS))
         yield
-        last = max(due, clock.local())
+        last = max(due, clock.wall(calendar.zone))
 
 
 def _message(job: Job, now: datetime) -> InboundMessage:

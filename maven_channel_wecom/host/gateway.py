@@ -17,7 +17,7 @@ from maven_channel_wecom.host import logs
 from maven_channel_wecom.host.configuration import Configuration, interpret
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.lifecycle import Host
-from maven_channel_wecom.host.plugins import PluginProblems, channel_problems, load_plugins
+from maven_channel_wecom.host.plugins import PluginProblems, channel_problems, conflict_problems, load_plugins
 from maven_channel_wecom.host.process import allow_open_files, event_loop, tune_garbage_collection
 from maven_channel_wecom.host.status_server import StatusServerError
 
@@ -33,7 +33,12 @@ EXIT_DRAINED: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2
 
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""A terminal that closes sends SIGHUP. SIGQUIT keeps ending the process at once, for one that hangs."""
+
+_IGNORED_SIGNALS: Final = (signal.SIGUSR1, signal.SIGUSR2)
+"""Log rotation sends them to processes that reopen their files. By default they would end this one without a drain."""
+
 _REPEATED_SIGNAL_SECONDS: Final = 0.5
 """A further signal within this time after the first counts as the same request."""
 
@@ -44,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) -> int:
-    """Run until SIGTERM or SIGINT and return the exit code. Without `plugins`, load the installed ones."""
+    """Run until SIGTERM, SIGINT or SIGHUP and return the exit code. Without `plugins`, load the installed ones."""
     try:
         configuration, problems = interpret(read_document(args.config))
     except UnreadableConfiguration as error:
@@ -60,6 +65,7 @@ def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) 
         _print_problems(args.config, [*problems, *error.problems])
         return EXIT_CONFIGURATION if problems else EXIT_FAILED
     problems += channel_problems(plugins, configuration.channels)
+    problems += conflict_problems(plugins, configuration)
     if problems:
         _print_problems(args.config, problems)
         return EXIT_CONFIGURATION
@@ -74,8 +80,12 @@ async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> in
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = _StopSignals(stop)
-    for number in _STOP_SIGNALS:
+    # nohup has SIGHUP ignored.
+    stop_signals = [number for number in _STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    for number in stop_signals:
         loop.add_signal_handler(number, signals.on_signal)
+    for number in _IGNORED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     host = Host(configuration, plugins)
     if not configuration.channels:
         logger.warning("no channels enabled")
@@ -93,7 +103,7 @@ async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> in
         return EXIT_FAILED
     # Nothing is left to stop, and a late signal must not turn a clean exit into a death by signal. Blocking the signals
     # would not help: uvloop has threads that receive them too.
-    for number in _STOP_SIGNALS:
+    for number in stop_signals:
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
     logger.info("gateway stopped")

@@ -48,6 +48,7 @@ class Host:
         self._agent = agent
         self._clock = clock
         self._cron: Cron | None = None
+        self._probing: asyncio.Task[None] | None = None
         self._status = StatusServer(configuration.gateway, self.metrics, self.reasons)
         self._phase = "starting"
         self._skips = Counter(
@@ -75,6 +76,8 @@ class Host:
             # First, so that a probe can tell a starting host from a dead one.
             await self._status.start()
             agent = self._agent = self._agent or self._open_agent()
+            if isinstance(agent, ResponsesAgent):
+                self._probing = asyncio.create_task(_report_agent(agent))
             bus = Bus(hook=self._hook, metrics=self.metrics, agent=agent, channels=self._configuration.channels)
             for name in self._configuration.channels:
                 channel = await self._start_channel(name, bus)
@@ -94,6 +97,9 @@ class Host:
         draining = [self._stop_channel(name, channel) for name, channel in self.channels.items()]
         await asyncio.gather(*draining, *([self._cron.stop()] if self._cron else []))
         self.channels.clear()
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
         if self._agent is not None:
             await self._agent.close()
         await self._status.stop()
@@ -137,3 +143,15 @@ class Host:
             logger.exception("channel health failed", extra={"fields": {"channel": name}})
             return ("could not report its health",)
         return () if health.ready else health.reasons or ("not ready",)
+
+
+async def _report_agent(agent: ResponsesAgent) -> None:
+    """Log whether the agent can be reached, so that a dead one is seen before the first message."""
+    fields = {"agent": agent.origin}
+    if variables := agent.ignored_proxy_variables():
+        logger.warning("agent proxy ignored", extra={"fields": fields | {"variables": variables}})
+    failure = await agent.probe()
+    if failure is None:
+        logger.info("agent reachable", extra={"fields": fields})
+    else:
+        logger.warning("agent unreachable", extra={"fields": fields | {"reason": failure.reason}})

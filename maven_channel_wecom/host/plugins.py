@@ -13,6 +13,8 @@ from maven_channel_wecom.contract import hookspecs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from maven_channel_wecom.host.configuration import Configuration
+
 logger = logging.getLogger(__name__)
 
 
@@ -80,6 +82,22 @@ def channel_problems(manager: pluggy.PluginManager, channels: Mapping[str, Mappi
         if not results:
             problems.append(_no_plugin_problem(manager, name, config))
     return problems
+
+
+def conflict_problems(manager: pluggy.PluginManager, configuration: Configuration) -> list[str]:
+    """Return the problems of entries of `channels` that exclude each other, or the status server."""
+    gateway = configuration.gateway
+    try:
+        results = hookspecs.call_optional(
+            manager.hook,
+            "maven_channels_problems",
+            channels=configuration.channels,
+            taken=[(gateway.host, gateway.port, "gateway.port")],
+        )
+    except Exception as error:
+        logger.exception("channel check failed")
+        return [f"channels could not be checked together: a plugin failed with {type(error).__name__}"]
+    return [problem for found in results or () for problem in found]
 
 
 def _no_plugin_problem(manager: pluggy.PluginManager, name: str, config: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ import math
 import re
 from datetime import datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 from cronsim import CronSim, CronSimError
@@ -27,12 +28,13 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Calendar(msgspec.Struct, frozen=True):
-    """A schedule that comes due when a cron expression matches the local time of this machine."""
+    """A schedule that comes due when a cron expression matches the time in `zone`; None: that of this machine."""
 
     expression: str
+    zone: ZoneInfo | None = None
 
     def next_due(self, after: datetime) -> datetime:
-        """Return the first matching time later than `after`; both are naive local time."""
+        """Return the first matching time later than `after`, with the same time zone; without one it is local time."""
         return next(CronSim(self.expression, after))
 
 
@@ -48,12 +50,12 @@ def parse_interval(text: str) -> Interval:
     return Interval(int(match[1]) * _UNIT_SECONDS[match[2]])
 
 
-def parse_calendar(text: str) -> Calendar:
+def parse_calendar(text: str, zone: ZoneInfo | None = None) -> Calendar:
     """Parse a cron expression. Raises ValueError unless it has five valid fields and comes due at some time."""
     if len(text.split()) != _EXPRESSION_FIELDS or len(text) > _EXPRESSION_CHARACTERS:
         reason = 'must be a cron expression of five fields, such as "0 9 * * 1-5"'
         raise ValueError(reason)
-    calendar = Calendar(text)
+    calendar = Calendar(text, zone)
     try:
         calendar.next_due(_SEARCH_START)
     except (CronSimError, StopIteration) as error:

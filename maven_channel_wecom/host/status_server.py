@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import socket
 from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
@@ -101,14 +102,22 @@ class StatusServer:
             return server() if len(server.connections) < MAX_STATUS_CONNECTIONS else _AbortedConnection()
 
         try:
-            self._listener = await asyncio.get_running_loop().create_server(
-                connect, self._settings.host, self._settings.port
-            )
-        except OSError as error:
+            self._listener = await self._listen(connect)
+        # ValueError is raised for a host name that cannot be encoded, and for `::` on a machine without IPv6.
+        except (OSError, ValueError) as error:
             await self.stop()
             raise StatusServerError(self._listen_error(error)) from None
         self.port = self._listener.sockets[0].getsockname()[1]
         logger.info("gateway status server listening", extra={"fields": {"port": self.port}})
+
+    async def _listen(self, connect: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        host, port = self._settings.host, self._settings.port
+        if host == "::":
+            # It stands for every address; asyncio alone would listen on IPv6 only.
+            sock = socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)
+            return await loop.create_server(connect, sock=sock)
+        return await loop.create_server(connect, host, port)
 
     async def stop(self) -> None:
         """Stop listening and close every connection."""
@@ -153,10 +162,10 @@ class StatusServer:
         reasons = list(await self._reasons())
         return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
-    def _listen_error(self, error: OSError) -> str:
+    def _listen_error(self, error: OSError | ValueError) -> str:
         host = self._settings.host
         address = f"{f'[{host}]' if ':' in host else host}:{self._settings.port}"
-        match error.errno:
+        match error.errno if isinstance(error, OSError) else None:
             case errno.EADDRINUSE:
                 return (
                     f"the status server cannot listen on {address}: the port is in use; "

@@ -1,5 +1,6 @@
 """Selection of a backend by the address in the configuration."""
 
+import os
 from typing import Final
 
 from maven_channel_wecom.state.memory import MemoryStateStore
@@ -21,6 +22,11 @@ def address_problem(address: str) -> str | None:
     if address != MEMORY:
         return f'must be "{MEMORY}", "{SQLITE}PATH" or "redis://HOST"'
     return None
+
+
+def sqlite_path(address: str) -> str | None:
+    """Return the absolute path of the file of an address, None for other backends."""
+    return os.path.realpath(address.removeprefix(SQLITE)) if address.startswith(SQLITE) else None
 
 
 async def open_state(address: str, *, channel: str) -> StateStore:

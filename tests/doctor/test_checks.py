@@ -75,3 +75,15 @@ async def test_a_configuration_with_a_secret_that_others_may_read_is_a_warning(
         "token from the environment variable BOT_TOKEN, encodingAESKey written in the configuration; "
         "the configuration file is readable by its group and by everybody: remove that permission"
     )
+
+
+@pytest.mark.parametrize("failure", ["refused", "dns", "tls", "connect", "connect_timeout", "timeout"])
+def test_an_agent_that_does_not_answer_is_named_with_the_cause(failure: str) -> None:
+    check = checks.judge_agent("http://agent:8000", failure, [])
+    assert (check.name, check.channel, check.outcome) == ("agent", "", "fail")
+    assert check.detail.startswith("http://agent:8000 does not answer: ")
+
+
+def test_an_agent_that_answers_is_named_with_the_proxy_that_is_not_used() -> None:
+    check = checks.judge_agent("https://agent", "", ["HTTPS_PROXY"])
+    assert (check.outcome, check.detail) == ("ok", "https://agent answers; HTTPS_PROXY is not used for the agent")

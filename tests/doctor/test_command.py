@@ -154,7 +154,7 @@ async def test_an_unreadable_file_exits_2_with_one_sentence(doctor: Doctor, tmp_
 
 async def test_a_url_needs_a_channel_if_there_are_several_bots(doctor: Doctor, tmp_path: Path) -> None:
     async with FakeBot() as bot:
-        document = {"channels": {name: entry(type="wecom", port=bot.port) for name in ("a", "b")}}
+        document = {"channels": {"a": entry(type="wecom", port=0), "b": entry(type="wecom", port=bot.port)}}
         path = write_config(tmp_path, document)
         code, out, err = await doctor.run(path, "--url", bot.url)
         assert (code, out) == (2, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.doctor.faulty_bots import PASSWORD, FakeBot, bot_config, entry, write_config
+from tests.host.fake_responses import serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +17,28 @@ async def test_checks_run_in_a_fixed_order(doctor: Doctor, tmp_path: Path) -> No
     async with FakeBot() as bot:
         found = await doctor.diagnose(bot_config(tmp_path, port=bot.port), "--url", bot.url)
     assert found.names() == ["configuration", "secrets", "port", "state", "local_url", "public_url", "address", "clock"]
+
+
+async def test_an_agent_behind_http_is_checked_without_a_message(doctor: Doctor, tmp_path: Path) -> None:
+    async with FakeBot() as bot:
+        async with serving() as fake:
+            agent = {"type": "responses", "url": f"{fake.url}?{PASSWORD}", "model": "maven"}
+            path = write_config(tmp_path, {"agent": agent, "channels": {"wecom": entry(port=bot.port)}})
+            alive = await doctor.diagnose(path)
+        dead = await doctor.diagnose(path)
+    origin = fake.url.removesuffix("/v1/responses")
+    assert (alive.outcome("agent"), alive.detail("agent")) == ("ok", f"{origin} answers")
+    assert dead.outcome("agent") == "fail"
+    assert dead.detail("agent").startswith(f"{origin} does not answer: nothing listens there")
+    assert fake.requests == []
+
+
+async def test_entries_that_exclude_each_other_are_reported(doctor: Doctor, tmp_path: Path) -> None:
+    channels = {name: entry(type="wecom", port=18790) for name in ("a", "b")}
+    found = await doctor.diagnose(write_config(tmp_path, {"channels": channels}))
+    details = [check["detail"] for check in found.checks if check["channel"] == ""]
+    assert "channels.a.port and channels.b.port are both 18790: give each a port of its own" in details
+    assert len(details) == 3
 
 
 async def test_every_problem_of_the_configuration_is_reported_at_once(doctor: Doctor, tmp_path: Path) -> None:

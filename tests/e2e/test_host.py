@@ -81,7 +81,11 @@ async def test_the_responses_agent_receives_text_image_file_and_quote(watch: Wat
     assert quoted["text"].endswith("\n> the picture of yesterday")
     assert own == [
         {"type": "input_text", "text": "what do you see here?"},
-        {"type": "input_image", "image_url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}"},
+        {
+            "type": "input_image",
+            "detail": "auto",
+            "image_url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}",
+        },
     ]
     (file,) = second["input"][0]["content"]
     assert (file["type"], file["filename"]) == ("input_file", "letter-of-mine.pdf")

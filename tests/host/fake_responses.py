@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def sse(*events: Mapping[str, Any]) -> bytes:
     """Return events in wire format."""
     return b"".join(
-        f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode() for event in events
+        f"event: {event['type'] or 'message'}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+        for event in events
     )
 
 
@@ -31,7 +32,8 @@ COMPLETED: dict[str, Any] = {"type": "response.completed", "response": {"status"
 class FakeResponses:
     """Answers every POST with `status`, `content_type` and `chunks`.
 
-    The answer does not end before `hold` is set. With `resets`, its connection is aborted at the end.
+    The answer does not end before `hold` is set. With `resets`, its connection is aborted at the end. After the first
+    request, `then` answers if it is set.
     """
 
     def __init__(self) -> None:
@@ -42,6 +44,7 @@ class FakeResponses:
         self.chunks: Iterable[bytes] = ()
         self.hold: asyncio.Event | None = None
         self.resets = False
+        self.then: FakeResponses | None = None
         self.requests: list[tuple[Mapping[str, str], Any]] = []
         self.asked = asyncio.Event()
 
@@ -52,6 +55,10 @@ class FakeResponses:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.headers.copy(), await request.json()))
         self.asked.set()
+        answering = self.then if self.then is not None and len(self.requests) > 1 else self
+        return await answering._answer(request)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(status=self.status, headers={"Content-Type": self.content_type, **self.headers})
         response.enable_chunked_encoding()
         await response.prepare(request)

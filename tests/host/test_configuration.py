@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -65,6 +66,22 @@ def test_a_full_configuration_is_read() -> None:
     assert configuration.channels == {"w": {"type": "wecom", "token": "t"}}
 
 
+def test_a_job_may_have_a_time_zone() -> None:
+    job = {"name": "a", "schedule": "0 9 * * *", "message": "m", "timezone": "Asia/Shanghai"}
+    configuration, problems = interpret({"cron": [job]}, {"TZ": "Nowhere"})
+    assert problems == []
+    assert configuration.cron[0].schedule == Calendar("0 9 * * *", ZoneInfo("Asia/Shanghai"))
+
+
+def test_a_job_needs_a_time_zone_if_that_of_the_machine_is_unknown() -> None:
+    job = {"name": "a", "schedule": "0 9 * * *", "message": "m"}
+    assert problems_of({"cron": [job]}, TZ="Asia/Shangai") == [
+        "cron[0].timezone is required, because the environment variable TZ names an unknown time zone"
+    ]
+    assert problems_of({"cron": [job]}, TZ="Asia/Shanghai") == []
+    assert problems_of({"cron": [JOB]}, TZ="Asia/Shangai") == []
+
+
 @pytest.mark.parametrize(
     ("document", "problem"),
     [
@@ -77,6 +94,36 @@ def test_a_full_configuration_is_read() -> None:
         ({"gateway": {"port": True}}, "gateway.port must be a whole number from 0 to 65535"),
         ({"gateway": {"port": 65536}}, "gateway.port must be a whole number from 0 to 65535"),
         ({"gateway": {"host": ""}}, "gateway.host must be a string that is not empty"),
+        ({"gateway": {"host": "[::]"}}, "gateway.host must be an address without brackets, such as ::1"),
+        (
+            {"gateway": {"host": "http://127.0.0.1"}},
+            "gateway.host must be an address or a host name, such as 127.0.0.1",
+        ),
+        (
+            {"gateway": {"host": " 127.0.0.1"}},
+            "gateway.host must be an address or a host name, such as 127.0.0.1",
+        ),
+        (
+            {"agent": {"url": RESPONSES["url"], "model": "maven"}},
+            'agent.type is required if agent has other keys; set it to "responses"',
+        ),
+        (
+            {"agent": RESPONSES | {"url": "https://api.example/v1/chat/completions"}},
+            "agent.url is the URL of another API; the URL of the Responses API usually ends with /v1/responses",
+        ),
+        ({"agent": RESPONSES | {"url": "https://api.example/v1/"}}, "agent.url is a base URL; append /responses"),
+        (
+            {"agent": RESPONSES | {"url": f" {RESPONSES['url']}"}},
+            "agent.url must be a URL that starts with http:// or https://",
+        ),
+        (
+            {"cron": [JOB | {"timezone": "Asia/Shanghai"}]},
+            "cron[0].timezone has an effect only with schedule",
+        ),
+        (
+            {"cron": [{"name": "a", "schedule": "0 9 * * *", "message": "m", "timezone": "Asia/Shangai"}]},
+            "cron[0].timezone is not a known time zone; did you mean Asia/Shanghai?",
+        ),
         ({"logging": {"level": "loud"}}, "logging.level must be one of debug, info, warning, error"),
         ({"logging": {"format": 3}}, "logging.format must be one of text, json"),
         ({"logging": {"userIds": "yes"}}, "logging.userIds must be true or false"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
@@ -20,6 +21,8 @@ from tests.host.fake_channel import FakeChannel, FakePlugin, manager_with
 
 START = datetime(2026, 11, 20, 8, 59, 30)  # noqa: DTZ001 -- naive local time, as cron reads it
 
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+
 
 class ManualClock:
     """A clock that only `advance` moves."""
@@ -30,8 +33,9 @@ class ManualClock:
         self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
         self.sleeping = asyncio.Event()
 
-    def local(self) -> datetime:
-        return START + timedelta(seconds=self.seconds + self.wall_shift)
+    def wall(self, zone: tzinfo | None) -> datetime:
+        start = START if zone is None else START.replace(tzinfo=UTC).astimezone(zone)
+        return start + timedelta(seconds=self.seconds + self.wall_shift)
 
     def monotonic(self) -> float:
         return self.seconds
@@ -139,6 +143,29 @@ async def test_a_job_with_a_cron_expression_follows_the_wall_clock() -> None:
     await setup.clock.advance(60)
     await setup.agent.wait_for_messages(2)
     await setup.cron.stop()
+
+
+async def test_a_job_may_have_a_time_zone_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    """The log shows at the start when it will run."""
+    caplog.set_level(logging.INFO)
+    setup = Setup(Calendar("0 17 * * *", SHANGHAI))
+    setup.cron.start()
+    assert fields_of(caplog, "cron job scheduled") == [{"job": "daily", "next": "2026-11-20T17:00:00+08:00"}]
+    await setup.clock.advance(30)
+    await setup.agent.wait_for_messages(1)
+    await setup.cron.stop()
+
+
+@pytest.mark.parametrize(("schedule", "wait"), [(Interval(45), 45), (Calendar("0 9 * * *"), 30)])
+async def test_the_next_run_is_logged_at_the_start_with_its_distance_from_utc(
+    caplog: pytest.LogCaptureFixture, schedule: Schedule, wait: int
+) -> None:
+    caplog.set_level(logging.INFO)
+    setup = Setup(schedule)
+    setup.cron.start()
+    await setup.cron.stop()
+    (fields,) = fields_of(caplog, "cron job scheduled")
+    assert datetime.fromisoformat(str(fields["next"])) == (START + timedelta(seconds=wait)).astimezone()
 
 
 async def test_a_run_that_comes_due_during_another_is_skipped() -> None:

@@ -118,6 +118,18 @@ async def test_all_problems_of_host_and_channels_are_escaped_and_printed_at_once
     ]
 
 
+async def test_entries_that_exclude_each_other_exit_2_and_are_all_named(tmp_path: Path) -> None:
+    entry = {"type": "wecom", "token": CANARY, "encodingAESKey": "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"}
+    path = written(tmp_path, {"gateway": {"port": 9886}, "channels": {"a": entry, "b": entry | {"host": "::"}}})
+    code, printed = await run(INSTALLED, path)
+    assert code == 2
+    assert printed.splitlines()[1:] == [
+        "  - gateway.port and channels.a.port are both 9886: give each a port of its own",
+        "  - gateway.port and channels.b.port are both 9886: give each a port of its own",
+        "  - channels.a.port and channels.b.port are both 9886: give each a port of its own",
+    ]
+
+
 async def test_a_port_in_use_exits_1_with_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -174,7 +186,7 @@ async def test_a_signal_during_the_start_exits_0(tmp_path: Path) -> None:
         assert process.returncode == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_drains_and_exits_0(tmp_path: Path, number: signal.Signals) -> None:
     """The log lines look like those of the original gateway."""
     async with started(WITH_FAKE_CHANNEL, written(tmp_path, GOOD)) as process:
@@ -189,6 +201,24 @@ async def test_a_signal_drains_and_exits_0(tmp_path: Path, number: signal.Signal
         assert process.returncode == 0
         assert b"gateway stopped" in rest
         assert CANARY not in printed + rest.decode()
+
+
+async def test_signals_of_log_rotation_and_a_closed_terminal_under_nohup_change_nothing(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
+    )
+    command = ["-c", program, sys.executable, *WITH_FAKE_CHANNEL]
+    async with started(command, written(tmp_path, GOOD)) as process:
+        await until(process, "gateway channels started")
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            process.send_signal(number)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(process.wait(), 0.5)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            _, rest = await process.communicate()
+        assert process.returncode == 0
+        assert b"gateway stopped" in rest
 
 
 async def test_a_second_signal_exits_1_without_waiting_for_the_drain(tmp_path: Path) -> None:

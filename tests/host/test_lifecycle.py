@@ -69,6 +69,58 @@ async def test_the_configured_agent_is_asked() -> None:
     assert plugin.sent[0].content == "from afar"
 
 
+def agent_lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, object]]]:
+    return [(each.message, vars(each)["fields"]) for each in caplog.records if each.message.startswith("agent ")]
+
+
+async def until_logged(caplog: pytest.LogCaptureFixture, *events: str) -> None:
+    async with asyncio.timeout(10):
+        while not set(events) & set(caplog.messages):  # noqa: ASYNC110 -- logging has no event
+            await asyncio.sleep(0)
+
+
+async def test_the_start_tells_whether_the_agent_can_be_reached(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with serving() as fake:
+        origin = fake.url.removesuffix("/v1/responses")
+        agent = Responses(url=f"{fake.url}?{KEY}", model="maven", api_key=KEY)
+        settings = Configuration(gateway=Gateway(port=0), channels={"fake": {}}, agent=agent)
+        async with running(FakePlugin(), settings):
+            await until_logged(caplog, "agent reachable")
+    assert agent_lines(caplog) == [("agent reachable", {"agent": origin})]
+    caplog.clear()
+    async with running(FakePlugin(), settings):
+        await until_logged(caplog, "agent unreachable")
+    assert agent_lines(caplog) == [("agent unreachable", {"agent": origin, "reason": "refused"})]
+
+
+@pytest.mark.parametrize(
+    ("environment", "ignored"),
+    [
+        ({"HTTP_PROXY": f"http://{KEY}:1"}, ["HTTP_PROXY"]),
+        ({"http_proxy": "http://p:1", "ALL_PROXY": "http://p:1"}, ["ALL_PROXY", "http_proxy"]),
+        ({"HTTPS_PROXY": "http://p:1"}, []),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "127.0.0.1"}, []),
+    ],
+)
+async def test_a_proxy_that_is_not_used_is_told_at_the_start(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], ignored: list[str]
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    async with serving() as fake:
+        agent = Responses(url=fake.url, model="maven")
+        caplog.set_level("INFO")
+        async with running(FakePlugin(), Configuration(gateway=Gateway(port=0), channels={"fake": {}}, agent=agent)):
+            await until_logged(caplog, "agent reachable")
+    told = [fields["variables"] for event, fields in agent_lines(caplog) if event == "agent proxy ignored"]
+    assert told == ([ignored] if ignored else [])
+    assert KEY not in str([vars(record) for record in caplog.records])
+
+
 async def test_neither_the_key_nor_a_users_text_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The agent repeats both in its error."""
     caplog.set_level("DEBUG")
@@ -218,12 +270,23 @@ async def test_a_status_port_in_use_is_reported_before_any_channel_starts() -> N
     assert plugin.started == {}
 
 
-async def test_a_status_address_of_another_machine_is_reported() -> None:
-    host = Host(Configuration(gateway=Gateway(host="2001:db8::1", port=0)), manager_with(FakePlugin()))
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+async def test_the_unspecified_ipv6_address_includes_ipv4() -> None:
+    host = Host(Configuration(gateway=Gateway(host="::", port=0)), manager_with(FakePlugin()))
+    await host.start()
+    try:
+        assert (await get(host, "/healthz"))[0] == 200
+    finally:
+        await host.stop()
+
+
+@pytest.mark.parametrize(("address", "shown"), [("2001:db8::1", "[2001:db8::1]"), ("a..b", "a..b")])
+async def test_a_status_address_of_another_machine_is_reported(address: str, shown: str) -> None:
+    host = Host(Configuration(gateway=Gateway(host=address, port=0)), manager_with(FakePlugin()))
     with pytest.raises(StatusServerError) as caught:
         await host.start()
     assert str(caught.value) == (
-        "the status server cannot listen on [2001:db8::1]:0: not an address of this machine; change gateway.host"
+        f"the status server cannot listen on {shown}:0: not an address of this machine; change gateway.host"
     )
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from maven_channel_wecom.contract.hookspecs import hookimpl
+from maven_channel_wecom.host.configuration import Configuration, Gateway
 from maven_channel_wecom.host.plugins import (
     PluginProblems,
     channel_problems,
+    conflict_problems,
     load_plugins,
     plugin_manager,
     unknown_hooks,
@@ -19,6 +21,7 @@ from maven_channel_wecom.host.plugins import (
 from tests.host.fake_channel import FakePlugin, manager_with
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 GROUP = "maven-of-these-tests"
@@ -121,4 +124,28 @@ def test_a_plugin_that_raises_in_its_check_is_a_problem(caplog: pytest.LogCaptur
 
     problems = channel_problems(manager_with(RaisesForA()), {"a": {}, "b": {}})
     assert problems == ["channels.a could not be checked: a plugin failed with TypeError"]
+    assert "channel check failed" in caplog.messages
+
+
+def test_entries_that_exclude_each_other_are_a_problem_of_the_configuration() -> None:
+    class ExcludesAll:
+        @hookimpl(optionalhook=True)
+        def maven_channels_problems(
+            self, channels: Mapping[str, Any], taken: Sequence[tuple[str, int, str]]
+        ) -> list[str] | None:
+            return [f"{' '.join(channels)} {taken}"]
+
+    configuration = Configuration(gateway=Gateway(port=1), channels={"a": {}, "b": {}})
+    assert conflict_problems(manager_with(ExcludesAll()), configuration) == ["a b [('127.0.0.1', 1, 'gateway.port')]"]
+    assert conflict_problems(manager_with(FakePlugin()), configuration) == []
+
+
+def test_a_plugin_that_fails_to_compare_entries_is_a_problem(caplog: pytest.LogCaptureFixture) -> None:
+    class Fails:
+        @hookimpl
+        def maven_channels_problems(self) -> list[str]:
+            raise ValueError
+
+    (problem,) = conflict_problems(manager_with(Fails()), Configuration())
+    assert problem == "channels could not be checked together: a plugin failed with ValueError"
     assert "channel check failed" in caplog.messages

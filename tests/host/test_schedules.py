@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -32,3 +33,11 @@ def test_an_interval_skips_missed_times_and_stays_on_its_grid(now: float, due: f
 def test_a_calendar_respects_weekdays() -> None:
     friday = datetime(2026, 11, 20, 9)  # noqa: DTZ001 -- cron expressions are about naive local time
     assert parse_calendar("0 9 * * 1-5").next_due(friday) == friday.replace(day=23)
+
+
+def test_a_calendar_follows_the_clock_of_its_time_zone_over_a_change_to_summer_time() -> None:
+    calendar = parse_calendar("0 9 * * *", ZoneInfo("Europe/Berlin"))
+    before = datetime(2026, 3, 28, 9, tzinfo=calendar.zone)
+    after = calendar.next_due(before)
+    assert after.isoformat() == "2026-03-29T09:00:00+02:00"
+    assert after.timestamp() - before.timestamp() == 23 * 3600

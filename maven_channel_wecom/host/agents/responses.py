@@ -7,15 +7,27 @@ the user than the reason alone.
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
+import os
+import re
 from typing import TYPE_CHECKING, Final
+from urllib.request import proxy_bypass
 
 import aiohttp
+from yarl import URL
 
+from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector
 from maven_channel_wecom.host.agents import agent_failures
-from maven_channel_wecom.host.agents.agent import AgentError
+from maven_channel_wecom.host.agents.agent import AgentError, Failure
 from maven_channel_wecom.host.agents.responses_answer import AnswerStream, error_code, plain_answer
-from maven_channel_wecom.host.agents.responses_request import RequestBody, session_id
-from maven_channel_wecom.host.agents.server_sent_events import EventParser, EventTooLarge
+from maven_channel_wecom.host.agents.responses_request import (
+    RequestBody,
+    attachment_kind,
+    session_id,
+    without_attachments,
+)
+from maven_channel_wecom.host.agents.server_sent_events import MAX_EVENT_BYTES, EventParser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -23,14 +35,27 @@ if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage
     from maven_channel_wecom.host.configuration import Responses
 
+logger = logging.getLogger(__name__)
+
 AGENT_CONNECT_SECONDS: Final = 10
 AGENT_IDLE_SECONDS: Final = 300
 """Timeout between two pieces of an answer. Lower: an agent that silently uses a tool for minutes is cut off."""
+
+AGENT_PROBE_SECONDS: Final = 10.0
+"""Timeout for finding out whether the agent can be reached."""
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Maximum size of all events of one answer, which repeat a long answer a few times."""
 
 MAX_ERROR_BYTES: Final = 64 * 1024
+
+_PIECE_BYTES: Final = 8 * 1024
+"""How much of an answer is parsed in one loop iteration. Higher: line ends alone block the event loop for longer, 4 ms
+for 8 KiB."""
+
+
+class _Connector(AnswerLimitConnector, aiohttp.TCPConnector):
+    """Opens a connection for each request."""
 
 
 class ResponsesAgent:
@@ -38,13 +63,23 @@ class ResponsesAgent:
 
     def __init__(self, settings: Responses, *, idle_seconds: float = AGENT_IDLE_SECONDS) -> None:
         self._settings = settings
-        headers = {"Accept": "text/event-stream, application/json", "Content-Type": "application/json"}
+        headers = {
+            "Accept": "text/event-stream, application/json",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+        }
         if settings.api_key:
             headers["Authorization"] = f"Bearer {settings.api_key}"
-        self._session = aiohttp.ClientSession(
+        self._connector = _Connector(
             # An agent may close an idle connection just as it is reused, and a POST is never retried.
-            connector=aiohttp.TCPConnector(force_close=True),
+            force_close=True,
+            # The system's resolver. aiohttp prefers aiodns if it is installed, which does not find every name.
+            resolver=aiohttp.ThreadedResolver(),
+        )
+        self._session = aiohttp.ClientSession(
+            connector=self._connector,
             headers=headers,
+            auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             timeout=aiohttp.ClientTimeout(
@@ -52,33 +87,65 @@ class ResponsesAgent:
             ),
         )
 
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of the agent. The rest of its URL may hold a secret."""
+        return str(URL(self._settings.url).origin())
+
+    def ignored_proxy_variables(self) -> list[str]:
+        """Return the environment variables that name a proxy for the agent, which this agent does not use."""
+        url = URL(self._settings.url)
+        if proxy_bypass(url.host or ""):
+            return []
+        names = {f"{url.scheme}_proxy", "all_proxy"}
+        return sorted(name for name, value in os.environ.items() if value and name.lower() in names)
+
     async def answer(self, message: InboundMessage) -> str:
-        """Return the answer to one message. Raises AgentError."""
-        stream = AnswerStream()
+        """Return the answer to one message. Raises AgentError.
+
+        If the agent refuses a message with a picture or a file, it is asked once more with a note in their place.
+        """
         try:
-            return await self._ask(message, stream)
+            return await self._ask(message)
         except AgentError as error:
-            error.partial = error.partial or stream.text
+            kind = attachment_kind(message)
+            if not kind or not _refuses_attachment(error):
+                raise
+            fields = {"channel": message.channel, "message_id": message.message_id, **error.facts}
+            logger.warning("agent refused attachment", extra={"fields": fields})
+        try:
+            return await self._ask(without_attachments(message))
+        except AgentError as error:
+            if _refuses_attachment(error):
+                error.failure = agent_failures.with_attachment(error.failure, kind)
             raise
-        except aiohttp.ClientConnectorError:
-            raise AgentError(agent_failures.CONNECT) from None
-        except aiohttp.ConnectionTimeoutError:
-            raise AgentError(agent_failures.CONNECT_TIMEOUT) from None
-        except aiohttp.SocketTimeoutError:
-            raise AgentError(agent_failures.IDLE, partial=stream.text) from None
-        except TimeoutError:
-            raise AgentError(agent_failures.TIMEOUT, partial=stream.text) from None
-        except aiohttp.ClientError:
-            # aiohttp's errors contain the URL, so none becomes the cause of an AgentError.
-            raise AgentError(agent_failures.CONNECTION_LOST, partial=stream.text) from None
-        except EventTooLarge:
-            raise AgentError(agent_failures.TOO_LARGE, partial=stream.text) from None
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+        await self._connector.abort_all()
 
-    async def _ask(self, message: InboundMessage, stream: AnswerStream) -> str:
+    async def probe(self) -> Failure | None:
+        """Return why no connection to the agent can be made, or None if the agent's host answers."""
+        timeout = aiohttp.ClientTimeout(total=AGENT_PROBE_SECONDS)
+        try:
+            async with self._session.head(self._settings.url, allow_redirects=False, timeout=timeout):
+                return None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return connection_failure(error)
+
+    async def _ask(self, message: InboundMessage) -> str:
+        stream = AnswerStream()
+        try:
+            return await self._request(message, stream)
+        except AgentError as error:
+            error.partial = error.partial or stream.text
+            raise
+        except (aiohttp.ClientError, TimeoutError) as error:
+            # aiohttp's errors contain the URL, so none becomes the cause of an AgentError.
+            raise AgentError(connection_failure(error), partial=stream.text) from None
+
+    async def _request(self, message: InboundMessage, stream: AnswerStream) -> str:
         body = RequestBody(message, self._settings.model)
         headers = {
             "Maven-Session-Id": session_id(
@@ -93,12 +160,41 @@ class ResponsesAgent:
             if not 200 <= response.status < 300:  # noqa: PLR2004 -- the range of success in HTTP
                 code = error_code(await _error_body(response))
                 raise AgentError(agent_failures.for_status(response.status), code=code)
+            if response.headers.get("Content-Encoding", "identity").lower() not in {"", "identity"}:
+                raise AgentError(agent_failures.COMPRESSED)
             if response.content_type != "text/event-stream":
-                return plain_answer(b"".join([chunk async for chunk in _chunks(response)]))
+                pieces = [piece async for piece in _pieces(response, MAX_EVENT_BYTES)]
+                return plain_answer(b"".join(pieces))
             await _read_events(response, stream)
         if not stream.done:
             raise AgentError(agent_failures.BROKEN_OFF)
         return stream.text
+
+
+def _refuses_attachment(error: AgentError) -> bool:
+    """Return whether an attachment may be why an agent refuses a message. The API has many codes for pictures alone."""
+    statuses = {f"http_{status}" for status in agent_failures.ATTACHMENT_STATUSES}
+    words = re.split("[_.-]", error.code)
+    return error.failure.reason in statuses or (not error.partial and ("image" in words or "file" in words))
+
+
+def connection_failure(error: Exception) -> Failure:  # noqa: PLR0911 - one return for each kind
+    """Return the failure for an error of aiohttp."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return agent_failures.DNS
+        case aiohttp.ClientSSLError():
+            return agent_failures.TLS
+        case aiohttp.ClientConnectorError():
+            is_refused = error.os_error.errno == errno.ECONNREFUSED
+            return agent_failures.REFUSED if is_refused else agent_failures.CONNECT
+        case aiohttp.ConnectionTimeoutError():
+            return agent_failures.CONNECT_TIMEOUT
+        case aiohttp.SocketTimeoutError():
+            return agent_failures.IDLE
+        case TimeoutError():
+            return agent_failures.TIMEOUT
+    return agent_failures.CONNECTION_LOST
 
 
 async def _cooperative(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -110,20 +206,29 @@ async def _cooperative(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 async def _read_events(response: aiohttp.ClientResponse, stream: AnswerStream) -> None:
     parser = EventParser()
-    async for chunk in _chunks(response):
-        for event in parser.feed(chunk):
+    async for piece in _pieces(response, MAX_BODY_BYTES):
+        for event in parser.feed(piece):
             stream.feed(event)
             if stream.done:
                 return
+    # Some servers leave out the blank line after the last event. An event that is cut off is no JSON.
+    for event in parser.feed(b"\n\n"):
+        try:
+            stream.feed(event)
+        except AgentError as error:
+            if error.failure is not agent_failures.MALFORMED:
+                raise
 
 
-async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _pieces(response: aiohttp.ClientResponse, limit_bytes: int) -> AsyncIterator[bytes]:
+    """Yield a body in small pieces, and let other tasks run after each, even if all of it has arrived."""
     received = 0
-    async for chunk in response.content.iter_any():
-        received += len(chunk)
-        if received > MAX_BODY_BYTES:
+    while piece := await response.content.read(_PIECE_BYTES):
+        received += len(piece)
+        if received > limit_bytes:
             raise AgentError(agent_failures.TOO_LARGE)
-        yield chunk
+        yield piece
+        await asyncio.sleep(0)
 
 
 async def _error_body(response: aiohttp.ClientResponse) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from maven_channel_wecom.host.agents.agent import AgentError
 from maven_channel_wecom.host.agents.responses_answer import AnswerStream, error_code, plain_answer
-from maven_channel_wecom.host.agents.server_sent_events import EventParser
+from maven_channel_wecom.host.agents.server_sent_events import MAX_EVENT_BYTES, EventParser
 from tests.host.fake_responses import COMPLETED, delta, sse
 
 if TYPE_CHECKING:
@@ -81,6 +81,184 @@ class TestStream:
             stream.feed(event)
 
 
+def done(kind: str, *, index: int = 0, **fields: object) -> dict[str, Any]:
+    return {"type": f"response.{kind}.done", "output_index": index, "content_index": 0, **fields}
+
+
+def message_item(text: str) -> dict[str, Any]:
+    return {"type": "message", "content": [{"type": "output_text", "text": text}]}
+
+
+def completed(**response: object) -> dict[str, Any]:
+    return {"type": "response.completed", "response": response}
+
+
+WITHOUT_TEXT = [
+    {"type": "response.completed"},
+    completed(),
+    completed(output=[]),
+    completed(output=None),
+    completed(output=5),
+    {"type": "response.completed", "response": None},
+    {"type": "response.completed", "response": []},
+]
+
+
+class TestPlacesOfTheText:
+    """The API repeats a text in several events, and servers leave out some of them."""
+
+    @pytest.mark.parametrize("end", WITHOUT_TEXT, ids=range(len(WITHOUT_TEXT)))
+    @pytest.mark.parametrize(
+        "event",
+        [
+            delta("TEXT"),
+            {"type": "response.output_text.delta", "output_index": None, "content_index": None, "delta": "TEXT"},
+            done("output_text", text="TEXT"),
+            done("refusal", refusal="TEXT"),
+            done("content_part", part={"type": "output_text", "text": "TEXT"}),
+            done("content_part", part={"type": "refusal", "refusal": "TEXT"}),
+            done("output_item", item=message_item("TEXT")),
+            done("output_item", item={"type": "message", "content": "TEXT"}),
+            done("output_item", item={"content": [{"type": "text", "text": "TEXT"}]}),
+        ],
+        ids=range(9),
+    )
+    def test_one_event_with_the_text_is_enough(self, event: dict[str, Any], end: dict[str, Any]) -> None:
+        stream = stream_of(event, end)
+        assert (stream.text, stream.done) == ("TEXT", True)
+
+    def test_a_text_that_several_events_repeat_is_there_once(self) -> None:
+        stream = stream_of(
+            delta("TE"),
+            delta("XT"),
+            done("output_text", text="TEXT"),
+            done("content_part", part={"type": "output_text", "text": "TEXT"}),
+            done("output_item", item=message_item("TEXT")),
+            completed(output=[{"type": "reasoning", "content": [{"type": "reasoning_text", "text": "hm"}]}]),
+            completed(output=[message_item("TEXT")], output_text="TEXT"),
+        )
+        assert stream.text == "TEXT"
+
+    def test_a_text_that_is_repeated_at_another_position_is_there_once(self) -> None:
+        """Some servers give only some events their positions."""
+        unplaced = {"type": "response.output_text.delta", "output_index": None, "delta": "TEXT"}
+        placed = done("output_item", index=1, item=message_item("TEXT"))
+        assert stream_of(unplaced, done("output_text", index=1, text="TEXT"), placed, completed()).text == "TEXT"
+
+    def test_an_event_that_has_more_than_the_deltas_replaces_them(self) -> None:
+        assert stream_of(delta("TE"), done("output_text", text="TEXT")).text == "TEXT"
+        assert stream_of(delta("TE"), done("output_item", item=message_item("TEXT"))).text == "TEXT"
+        assert (
+            stream_of(delta("ONE"), completed(output=[message_item("ONE"), message_item("TWO")])).text == "ONE\n\nTWO"
+        )
+
+    @pytest.mark.parametrize(
+        "output",
+        [
+            [{"type": None, "content": [{"type": "output_text", "text": "TEXT"}]}],
+            [None, 5, "odd", message_item("TEXT")],
+            [{"type": "foreign", "content": {"an": "object"}}, message_item("TEXT")],
+            [{"type": "message", "content": [None, {"type": 5}, {"type": "output_text", "text": "TEXT"}]}],
+            [{"type": "message", "content": [{"type": "output_text", "text": None}]}, message_item("TEXT")],
+            [{"type": "reasoning", "content": [{"type": "text", "text": "hm"}]}, message_item("TEXT")],
+        ],
+        ids=range(6),
+    )
+    def test_one_odd_item_costs_only_itself(self, output: list[object]) -> None:
+        response = {"status": "completed", "error": None, "output": output}
+        assert stream_of(completed(**response)).text == "TEXT"
+        assert plain_answer(json.dumps(response).encode()) == "TEXT"
+
+    @pytest.mark.parametrize("value", [None, 5, [], {}])
+    def test_a_delta_that_is_no_text_is_absent(self, value: object) -> None:
+        stream = stream_of(delta("TE"), {"type": "response.output_text.delta", "delta": value}, delta("XT"), COMPLETED)
+        assert stream.text == "TEXT"
+
+    def test_half_a_character_is_replaced(self) -> None:
+        data = rb'{"type":"response.output_text.delta","delta":"a\ud800b\uD83D\uDE00\udc00"}'
+        assert stream_of_bytes(b"data: " + data + b"\n\n").text == "a\ufffdb\U0001f600\ufffd"
+
+    @pytest.mark.parametrize(
+        ("kind", "response", "reason"),
+        [
+            ("failed", {"error": {"code": "why"}}, "failed"),
+            ("incomplete", {"incomplete_details": {"reason": "why"}}, "incomplete"),
+            ("completed", {"status": "incomplete", "incomplete_details": {"reason": "why"}}, "incomplete"),
+            ("completed", {"status": "failed", "error": "why"}, "failed"),
+        ],
+    )
+    def test_an_answer_that_is_not_complete_keeps_its_text(
+        self, kind: str, response: dict[str, Any], reason: str
+    ) -> None:
+        """It may be in the last event alone."""
+        with pytest.raises(AgentError) as caught:
+            stream_of({"type": f"response.{kind}", "response": {**response, "output": [message_item("half")]}})
+        assert caught.value.facts == {"reason": reason, "code": "why"}
+        assert caught.value.partial == "half"
+
+    def test_an_incomplete_answer_without_a_response_is_incomplete(self) -> None:
+        with pytest.raises(AgentError, match="incomplete"):
+            stream_of({"type": "response.incomplete", "response": None})
+
+
+class TestForeignEvents:
+    @pytest.mark.parametrize(
+        "event",
+        [
+            b": ping",
+            b"event: ping\ndata: ping",
+            b"event: ping\ndata: {}",
+            b"event: heartbeat\ndata: 12:00:01",
+            b"data: ping",
+            b"data: []",
+            b"data: 5",
+            b"data: null",
+            b"data: [DONE]",
+            b'data: {"type": 3}',
+            b'data: {"type": null}',
+            rb'data: {"type": "other", "text": "\ud800"}',
+            b"event: response.image\ndata: " + b"a" * (MAX_EVENT_BYTES + 1),
+        ],
+        ids=range(13),
+    )
+    def test_an_event_nobody_asked_for_costs_nothing(self, event: bytes) -> None:
+        stream = stream_of_bytes(sse(delta("TE")) + event + b"\n\n" + sse(delta("XT"), COMPLETED))
+        assert (stream.text, stream.done) == ("TEXT", True)
+
+    def test_the_name_of_an_event_counts_if_its_data_has_no_type(self) -> None:
+        data = b'event: response.output_text.delta\ndata: {"type": null, "delta": "TEXT"}\n\n'
+        assert stream_of_bytes(data).text == "TEXT"
+
+    def test_a_last_event_above_the_limit_ends_an_answer_that_has_arrived(self) -> None:
+        end = b"event: response.completed\ndata: " + b"a" * (MAX_EVENT_BYTES + 1) + b"\n\n"
+        stream = stream_of_bytes(sse(delta("TEXT")) + end)
+        assert (stream.text, stream.done) == ("TEXT", True)
+        for whole in (end, end.removeprefix(b"event: response.completed\n")):
+            with pytest.raises(AgentError, match="too_large"):
+                stream_of_bytes(whole)
+
+    @pytest.mark.parametrize("name", ["response.output_text.delta", "response.completed"])
+    def test_an_event_about_the_text_must_be_json(self, name: str) -> None:
+        with pytest.raises(AgentError, match="malformed"):
+            stream_of_bytes(f"event: {name}\ndata: {{\n\n".encode())
+
+    def test_an_error_without_a_type_is_a_failure_with_its_code(self) -> None:
+        with pytest.raises(AgentError) as caught:
+            stream_of_bytes(b'data: {"error": {"code": "overloaded", "message": "canary-key-4711"}}\n\n')
+        assert caught.value.facts == {"reason": "failed", "code": "overloaded"}
+
+    def test_the_chat_completions_api_is_recognized(self) -> None:
+        with pytest.raises(AgentError, match="other_api"):
+            stream_of_bytes(b'data: {"object": "chat.completion.chunk", "choices": [{"delta": {}}]}\n\n')
+
+    @pytest.mark.parametrize(
+        "values", [b"[" * 60_000, b"[" + b"0," * 60_000 + b"0]", b'{"a":' * 60_000], ids=["lists", "numbers", "objects"]
+    )
+    def test_an_event_of_very_many_values_is_not_decoded(self, values: bytes) -> None:
+        with pytest.raises(AgentError, match="too_large"):
+            stream_of_bytes(b"event: response.completed\ndata: " + values + b"\n\n")
+
+
 class TestPlainJson:
     @pytest.mark.parametrize(
         ("value", "text"),
@@ -89,10 +267,12 @@ class TestPlainJson:
             ({"output_text": "bare"}, "bare"),
             (output("no", kind="refusal"), "no"),
             ({"output": [*output("one")["output"], *output("two")["output"]]}, "one\n\ntwo"),
-            ({"output": [{"type": "message", "content": "odd"}], "output_text": "good"}, "good"),
+            ({"output": [{"type": "message", "content": 5}], "output_text": "good"}, "good"),
             ({"output": [], "status": "completed"} | {"output_text": ""}, ""),
+            ({"output": None, "output_text": "TEXT"}, "TEXT"),
+            ({"output": [], "status": "completed"}, ""),
         ],
-        ids=["object", "bare", "refusal", "two messages", "both", "empty"],
+        ids=["object", "bare", "refusal", "two messages", "both", "empty", "null", "no items"],
     )
     def test_an_answer_may_be_one_object(self, value: object, text: str) -> None:
         assert plain_answer(json.dumps(value).encode()) == text
@@ -106,10 +286,11 @@ class TestPlainJson:
                 {"reason": "incomplete", "code": "content_filter"},
                 "half",
             ),
-            ({"choices": []}, {"reason": "malformed"}, ""),
+            ({"choices": []}, {"reason": "other_api"}, ""),
+            ({"other": []}, {"reason": "malformed"}, ""),
             ([KEY], {"reason": "malformed"}, ""),
         ],
-        ids=["failed", "incomplete", "another API", "a list"],
+        ids=["failed", "incomplete", "another API", "an object", "a list"],
     )
     def test_an_object_without_a_whole_answer_is_a_failure(
         self, value: object, facts: dict[str, str], partial: str
@@ -118,7 +299,7 @@ class TestPlainJson:
         assert (error.facts, error.partial) == (facts, partial)
 
     @pytest.mark.parametrize(
-        "body", [b"<html>", b"\xff", b'{"output":' + b"[" * 100_000, b""], ids=["html", "bytes", "depth", "empty"]
+        "body", [b"<html>", b"\xff", b'{"output":' + b"[" * 40_000, b""], ids=["html", "bytes", "depth", "empty"]
     )
     def test_a_body_that_is_not_json_is_malformed(self, body: bytes) -> None:
         assert plain_failure(body).failure.reason == "malformed"

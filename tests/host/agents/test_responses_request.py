@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from openai.types.responses.response_input_item_param import ResponseInputItemParam
+from pydantic import TypeAdapter
 
 from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, TextBlock, UnavailableBlock
-from maven_channel_wecom.host.agents.responses_request import RequestBody, session_id
+from maven_channel_wecom.host.agents.responses_request import (
+    RequestBody,
+    attachment_kind,
+    session_id,
+    without_attachments,
+)
 from tests.host.fake_channel import message
 
 if TYPE_CHECKING:
@@ -34,7 +41,7 @@ def content_of(body: RequestBody) -> list[dict[str, Any]]:
             (TextBlock(text="look"), ImageBlock(media_type="image/png", data="aGk=")),
             [
                 {"type": "input_text", "text": "look"},
-                {"type": "input_image", "image_url": "data:image/png;base64,aGk="},
+                {"type": "input_image", "detail": "auto", "image_url": "data:image/png;base64,aGk="},
             ],
         ),
         (
@@ -70,6 +77,31 @@ def content_of(body: RequestBody) -> list[dict[str, Any]]:
 )
 def test_each_block_is_a_content_part(blocks: tuple[ContentBlock, ...], content: list[dict[str, str]]) -> None:
     assert content_of(RequestBody(message_with(*blocks), "maven")) == content
+
+
+IMAGE = ImageBlock(media_type="image/png", data="aGk=")
+FILE = FileBlock(media_type="application/pdf", name="a.pdf", data="aGk=")
+
+
+def test_a_request_is_valid_for_servers_that_check_it_with_the_types_of_the_openai_sdk() -> None:
+    """Servers such as vLLM and LMDeploy do, and answer 422 to a request that is not."""
+    quoted = msgspec.structs.replace(IMAGE, quoted=True)
+    blocks = (TextBlock(text="a", quoted=True), quoted, TextBlock(text="b"), IMAGE, FILE)
+    request = json.loads(b"".join(RequestBody(message_with(*blocks), "maven").pieces()))
+    assert TypeAdapter(list[ResponseInputItemParam]).validate_python(request["input"]) == request["input"]
+
+
+def test_a_picture_or_a_file_can_be_replaced_by_a_note() -> None:
+    incoming = message_with(msgspec.structs.replace(IMAGE, quoted=True), TextBlock(text="mine"), FILE)
+    assert attachment_kind(incoming) == "picture"
+    assert attachment_kind(message_with(FILE)) == "file"
+    replaced = without_attachments(incoming)
+    assert attachment_kind(replaced) == ""
+    context, image, own, file = (part["text"] for part in content_of(RequestBody(replaced, "maven")))
+    assert "quoted" in context
+    assert "kind image that is not available: this agent does not accept it" in image
+    assert own == "mine"
+    assert "kind file" in file
 
 
 def test_quoted_text_and_images_are_marked_as_quoted() -> None:
