@@ -78,7 +78,7 @@ class RedisStateStore(StateStore):
     sent twice finds its own token. An operation that arrives too late, after another replica has taken over the
     message, finds another token and changes nothing; only `spend_window` always takes effect.
 
-    `finish`, `release`, `spend_window` and `restore_window` do not fail: while Redis is unavailable, their updates are
+    `finish`, `spend_window` and `restore_window` do not fail: while Redis is unavailable, their updates are
     deferred and later applied in order. If this process dies before that, other replicas take over its messages.
 
     Args:
@@ -141,10 +141,16 @@ class RedisStateStore(StateStore):
             new.discard(admission.callback.message_id)
         return results
 
-    async def release(self, message_id: str, now: float) -> None:
-        token = self._in_progress.pop(message_id, None)
-        if token is not None:
-            await self.deferred.apply(_Update("release", token, message_id, now))
+    async def release(self, message_id: str, now: float) -> bool:
+        token = self._in_progress.get(message_id)
+        if token is None:
+            return True
+        # A deferred update may be about to spend or open its window.
+        await self.deferred.flush()
+        (released,) = await self._run(scripts.RELEASE, self._replica, token, message_id, now)
+        if released:
+            self._in_progress.pop(message_id, None)
+        return bool(released)
 
     async def finish(self, message_id: str, now: float) -> None:
         token = self._in_progress.pop(message_id, None)
@@ -294,7 +300,7 @@ class _Update(NamedTuple):
     message be taken over at once because the answer to its admission was lost.
     """
 
-    kind: Literal["finish", "release", "spend", "restore", "abandon", "give_up"]
+    kind: Literal["finish", "spend", "restore", "abandon", "give_up"]
     token: str
     message_id: str
     now: float

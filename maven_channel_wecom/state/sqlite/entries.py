@@ -41,7 +41,7 @@ _CLEAR_WINDOW: Final = ", ".join(f"{column} = NULL" for column in WINDOW.split("
 
 _FIND_CLAIM: Final = f"SELECT number, until, received_at IS NOT NULL FROM messages WHERE {_BY_MESSAGE_ID}"
 _FIND_IN_PROGRESS: Final = (
-    f"SELECT claimed, message IS NULL FROM messages WHERE {_BY_MESSAGE_ID} AND received_at IS NOT NULL"
+    f"SELECT claimed, {CALLBACK} FROM messages WHERE {_BY_MESSAGE_ID} AND received_at IS NOT NULL"
 )
 _FIND_WINDOW: Final = f"SELECT {WINDOW} FROM messages WHERE {_BY_MESSAGE_ID} AND claimed = 0"
 _FIND_NEWEST: Final = f"""
@@ -155,18 +155,22 @@ class Entries:
         self.open_windows += window is not None
         return True
 
-    def release(self, message_id: str, now: float) -> None:
-        """Undo an admission, or finish the message if it may have been answered."""
+    def release(self, message_id: str, now: float) -> StoredCallback | bool:
+        """Return the callback of a message in progress, or whether it needs none because it is or was finished.
+
+        The result is False if a reply holds its window.
+        """
         self._now = now
         found = self._execute(_FIND_IN_PROGRESS, (message_id,)).fetchone()
         if not found:
-            return
-        claimed, answered = found
-        if claimed or answered:
+            return True
+        claimed, *callback = found
+        if claimed:
+            return False
+        if callback[2] is None:
             self.finish(message_id, now)
-            return
-        self._execute(f"DELETE FROM messages WHERE {_BY_MESSAGE_ID}", (message_id,))
-        self.open_windows -= claimed == 0
+            return True
+        return read_callback(callback)
 
     def finish(self, message_id: str, now: float) -> None:
         """End a message: remove its callback and keep its claim."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final, Self
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.writer import Writer
-from maven_channel_wecom.state.store import StateStore
+from maven_channel_wecom.state.store import StateStore, StoredCallback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from maven_channel_wecom.policy.reply_window import ReplyWindow
-    from maven_channel_wecom.state.store import Admission, StoredCallback
+    from maven_channel_wecom.state.store import Admission
 
 HEALTH_PROBE_SECONDS: Final = 0.8
 """Maximum time that `health` waits for the disk, in seconds. Health checks often time out after a second. Lower: a slow
@@ -61,8 +61,11 @@ class SqliteStateStore(StateStore):
 
         return await self._writer.run(lambda entries: entries.admit(batch, now), undo=undo)
 
-    async def release(self, message_id: str, now: float) -> None:
-        await self._writer.run(lambda entries: entries.release(message_id, now))
+    async def release(self, message_id: str, now: float) -> bool:
+        released = await self._writer.run(lambda entries: entries.release(message_id, now))
+        if isinstance(released, StoredCallback):
+            self._without_owner.append(released)
+        return released is not False
 
     async def finish(self, message_id: str, now: float) -> None:
         await self._writer.run(lambda entries: entries.finish(message_id, now), may_wait=True)

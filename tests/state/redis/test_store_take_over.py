@@ -86,11 +86,12 @@ async def test_a_replica_cannot_answer_or_finish_a_message_that_was_taken_over(
     assert len(await second.take_over(NOW)) == 2
     assert await frozen.claim_window([CHAT], "m1", NOW) is None
     await frozen.finish("m1", NOW)
-    await frozen.release("m2", NOW)
+    assert await frozen.release("m2", NOW)
+    assert await third.take_over(NOW) == []
     assert not await admit(third, "m2")
     assert await second.claim_window([CHAT], "m1", NOW) is not None
-    await second.release("m2", NOW)
-    assert await admit(third, "m2")
+    assert await second.release("m2", NOW)
+    assert [callback.message_id for callback in await third.take_over(NOW)] == ["m2"]
 
 
 async def test_a_frozen_replica_cannot_restore_a_window_that_was_claimed_after_the_take_over(

@@ -57,7 +57,8 @@ async def test_a_message_whose_window_is_spent_after_it_expired_counts_as_answer
     after = NOW + HOUR + 1
     await store.finish("nothing", after)
     await store.spend_window(claimed, after)
-    await store.release("m1", after)
+    assert await store.release("m1", after)
+    assert await store.take_over(after) == []
     assert not await admit(store, "m1", after)
 
 
