@@ -57,7 +57,6 @@ _SENTENCES: Final = {
     sqlite3.SQLITE_IOERR_UNLOCK: _NO_LOCKS,
     sqlite3.SQLITE_IOERR_RDLOCK: _NO_LOCKS,
     sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK: _NO_LOCKS,
-    sqlite3.SQLITE_IOERR_SHMOPEN: _NO_LOCKS,
     sqlite3.SQLITE_IOERR_SHMMAP: _NO_LOCKS,
     sqlite3.SQLITE_IOERR_SHMLOCK: _NO_LOCKS,
     sqlite3.SQLITE_READONLY_CANTLOCK: _NO_LOCKS,
@@ -267,13 +266,13 @@ def _set_up(connection: sqlite3.Connection) -> None:
     version = _read_version(connection)
     for setting in _SETTINGS:
         connection.execute(setting).fetchall()
-    # Without shared memory SQLite keeps the old mode and reports no error.
-    if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-        raise UnusableFile(_NO_LOCKS)
     # Not quick_check, which does not compare the index with the rows.
     if connection.execute("PRAGMA integrity_check(1)").fetchall() != [("ok",)]:
         raise DamagedFile
     migrate(connection, version)
+    # Without shared memory SQLite keeps the old mode and reports no error. Other errors were raised above.
+    if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        raise UnusableFile(_NO_LOCKS)
 
 
 def _read_version(connection: sqlite3.Connection) -> int:

@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+import msgspec
+
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.writer import Writer
 from maven_channel_wecom.state.store import StateStore, StoredCallback
@@ -39,6 +41,8 @@ class SqliteStateStore(StateStore):
     ) -> None:
         self._writer = writer
         self._without_owner = unfinished
+        # Whether the times in the file were compared with the clock.
+        self._checked_times = False
         self._health_probe_seconds = health_probe_seconds
         self._probe: asyncio.Future[None] | None = None
 
@@ -72,10 +76,17 @@ class SqliteStateStore(StateStore):
 
     async def take_over(
         self,
-        now: float,  # noqa: ARG002 - no other process has messages while this one owns the file
+        now: float,
         *,
         limit: int = 1_000,
     ) -> list[StoredCallback]:
+        if not self._checked_times:
+            ahead = await self._writer.run(lambda entries: entries.shift_into_past(now))
+            self._checked_times = True
+            self._without_owner = [
+                msgspec.structs.replace(callback, received_at=callback.received_at - ahead)
+                for callback in self._without_owner
+            ]
         taken, self._without_owner = self._without_owner[:limit], self._without_owner[limit:]
         return taken
 
