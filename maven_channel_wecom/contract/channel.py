@@ -45,6 +45,7 @@ class HostServices(Protocol):
         """Hand a message to the agent, and return when the host has dealt with it and with its answer.
 
         Once this returns, the channel may forget the message. Calls may overlap; the host begins to work on messages
-        in the order of the calls. An exception means that the host could not deal with the message.
+        in the order of the calls. An exception means that the host could not deal with the message: the
+        channel calls again later, with growing delays, as long as the message can be answered.
         """
         ...

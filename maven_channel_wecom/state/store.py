@@ -148,7 +148,10 @@ class StateStore(Protocol):
         ...
 
     async def health(self) -> str | None:
-        """Return None if an admission would succeed, otherwise a sentence with the reason, within a second."""
+        """Return None if an admission would succeed and be kept, otherwise a sentence with the reason.
+
+        It takes a second at most.
+        """
         ...
 
     async def close(self) -> None:

@@ -21,10 +21,12 @@ from tests.fakes.redis_replicas import LONG_ANSWER_SECONDS, Replicas, frozen
 from tests.fakes.redis_server import shared_redis
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from tests.fakes.redis_server import RedisServer
+
+    Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.fixture
@@ -184,10 +186,11 @@ async def test_opening_fails_if_the_tls_files_cannot_be_read(tmp_path: Path) -> 
     ],
 )
 async def test_a_wrong_address_is_explained_by_its_cause(server: RedisServer, address: str, sentence: str) -> None:
+    served: list[asyncio.Task[None]] = []
+
     async def answer_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(65536)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        writer.close()
 
     async def close_connection(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
@@ -198,17 +201,29 @@ async def test_a_wrong_address_is_explained_by_its_cause(server: RedisServer, ad
             if b"INFO\r\n$6\r\nserver" in request:
                 info = b"# Server\r\nredis_version:7.0.15\r\nredis_mode:sentinel\r\n"
                 writer.write(b"$%d\r\n%s\r\n" % (len(info), info))
-        writer.close()
+
+    def serving(serve: Serve) -> Serve:
+        async def serve_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task
+            served.append(task)
+            await serve(reader, writer)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+        return serve_and_close
 
     async with contextlib.AsyncExitStack() as stack:
         ports = {"redis": server.port}
         for name, serve in (("http", answer_http), ("closing", close_connection), ("sentinel", answer_as_sentinel)):
-            listener = await stack.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", 0))
+            listener = await stack.enter_async_context(await asyncio.start_server(serving(serve), "127.0.0.1", 0))
             ports[name] = listener.sockets[0].getsockname()[1]
         parsed = parse_redis_address(address.format(**ports))
         connection = await asyncio.to_thread(RedisConnection, parsed, seconds=1.0)
         with pytest.raises(StateUnavailable) as raised:
             await connection.command("PING")
         await connection.close()
+        await asyncio.gather(*served)
     assert sentence in str(raised.value)
     assert "canary" not in str(raised.value)
