@@ -139,17 +139,16 @@ class Outbound:
             return None
         chats = _chat_keys(message)
         while True:
+            # Found before the claim, because it may end while the claim is on its way.
+            earlier = self._find_earlier(chats)
             window = await retry_while_unavailable(
                 lambda: self._state.claim_window(chats, message.reply_to, self._clock.now()),
                 self._clock,
                 # No window that is open now lasts longer.
                 until=self._clock.now() + limits.RESPONSE_URL_SECONDS,
             )
-            if window is not None:
+            if window is not None or earlier is None:
                 return window
-            earlier = self._find_earlier(chats)
-            if earlier is None:
-                return None
             # It may be about to restore the window, above all if the host has just cancelled it.
             await asyncio.wait([earlier])
 
