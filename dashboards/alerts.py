@@ -134,10 +134,10 @@ _ANSWERS: Final = (
         """),
         wait="1m",
         severity="warning",
-        summary="Messages were dropped on the way to the agent.",
+        summary="Messages failed on the way to the agent.",
         description=(
             "About {{ $value | humanize }} messages of channel {{ $labels.channel }} ended with an error of the host "
-            "or of a plugin in the last 15 minutes. They stay unanswered unless WeCom sends them again."
+            "or of a plugin in the last 15 minutes. They are tried again until their reply windows end."
         ),
     ),
     Alert(

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from maven_channel_wecom.state.store import StateStore, StoredCallback
     from maven_channel_wecom.telemetry.events import Emit
 
-    _RecordEnd = Callable[[str, float], Awaitable[None]]
-    """A state operation that records the end of a message, given the message id and the time."""
-
 LATE_SECONDS: Final = 60.0
 """Age at which a message in progress is reported as late, in seconds. Lower: agents that are merely slow are reported.
 Higher: the engineer on call learns later of an agent that hangs."""
@@ -47,6 +44,15 @@ class AdmittedCallback(msgspec.Struct, frozen=True):
     media_use: MediaUse
 
 
+FIRST_RETRY_SECONDS: Final = 5.0
+"""Delay after which a message is processed again when its processing has failed, in seconds. It doubles with each
+failure. Lower: a host that needs a moment costs more turns of the agent. Higher: its users wait longer."""
+
+LONGEST_RETRY_SECONDS: Final = 300.0
+"""Maximum of that delay, in seconds. Lower: a message that always fails costs more turns of the agent. Higher: after a
+long failure of the host, users wait longer."""
+
+
 class _PendingMessage(msgspec.Struct, eq=False):
     """A message in progress. `previous` is the message of its chat to be published before it, None if there is none."""
 
@@ -55,11 +61,22 @@ class _PendingMessage(msgspec.Struct, eq=False):
     published: asyncio.Event
 
 
+class _FailedMessage(msgspec.Struct):
+    """A message whose processing failed. `retry_at` is None once it was released, to be taken over like others."""
+
+    received_at: float
+    failures: int
+    retry_at: float | None
+
+
 class Inbox:
     """Normalizes, publishes and finishes admitted messages, each in a task of its own.
 
     Messages of one chat are published in the order in which they were put in, even if the media of an earlier one take
     longer. A message waits only until the one before it is published, not until the host has dealt with that one.
+
+    A message whose processing fails stays in the state without taking a place, and is processed again, with growing
+    delays, until its reply window ends.
 
     Args:
         limit: maximum number of messages in progress. A chat may use at most as many places as are free.
@@ -95,8 +112,9 @@ class Inbox:
         self._tasks: dict[_PendingMessage, asyncio.Task[None]] = {}
         # The newest unpublished message of each chat.
         self._newest: dict[str, _PendingMessage] = {}
-        # Ends of messages that the state could not record, by message id.
-        self._unrecorded: dict[str, _RecordEnd] = {}
+        # Messages whose end the state could not record, in the order of their ends.
+        self._unrecorded: dict[str, None] = {}
+        self._failed: dict[str, _FailedMessage] = {}
         self._drained = False
         self._reported_late: AdmittedCallback | None = None
         self._changed = asyncio.Event()
@@ -138,7 +156,7 @@ class Inbox:
         self._tasks[pending] = self._loop.create_task(self._process(pending), name="wecom message")
 
     async def recover(self) -> None:
-        """Process messages left by processes that died, oldest first, until the inbox is half full.
+        """Process failed messages and those left by processes that died, oldest first, until the inbox is half full.
 
         Events, callbacks that this version cannot read, and messages too old to be answered are finished instead.
         First records outcomes that could not be recorded earlier.
@@ -147,6 +165,7 @@ class Inbox:
             StateUnavailable: the state cannot return unfinished callbacks, or cannot record an end.
         """
         await self._retry_unrecorded()
+        await self._release_failed()
         while limit := max(0, max(1, self._limit // 2) - self._places.used):
             now = self._clock.now()
             unfinished = await self._state.take_over(now, limit=limit)
@@ -155,9 +174,9 @@ class Inbox:
             skipped = 0
             for stored in unfinished:
                 callback = _read_message(stored)
-                if callback is None or stored.received_at + limits.RESPONSE_URL_SECONDS <= now:
+                if callback is None or _window_end(stored) <= now:
                     skipped += 1
-                    self._unrecorded[stored.message_id] = self._state.finish
+                    self._unrecorded[stored.message_id] = None
                 else:
                     self._emit(events.MessageRecovered(message_id=stored.message_id, type=callback.type))
                     self.put(callback, stored.received_at)
@@ -210,13 +229,13 @@ class Inbox:
         try:
             if callback.type != EVENT:
                 await self._deliver(pending)
-            await self._record(callback, self._state.finish)
+            await self._finish(pending.admitted)
         except asyncio.CancelledError:
             if _is_task_cancelled():
                 raise
-            await self._fail(callback, "CancelledError")
+            await self._fail(pending.admitted, "CancelledError")
         except Exception as error:  # noqa: BLE001 - an error of the host or a wrapping plugin affects this message only
-            await self._fail(callback, type(error).__name__)
+            await self._fail(pending.admitted, type(error).__name__)
         finally:
             self._let_next_publish(pending)
             self._media_budget.release(pending.admitted.media_use)
@@ -251,23 +270,50 @@ class Inbox:
         if self._newest.get(chat) is pending:
             del self._newest[chat]
 
-    async def _fail(self, callback: Callback, reason: str) -> None:
+    async def _fail(self, admitted: AdmittedCallback, reason: str) -> None:
+        """Arrange that a message is processed again, or finish it if its window will have ended by then."""
+        callback = admitted.callback
         self._emit_end(callback, "failed", reason)
-        await self._record(callback, self._state.release)
+        earlier = self._failed.get(callback.message_id)
+        failures = earlier.failures + 1 if earlier else 1
+        delay = min(FIRST_RETRY_SECONDS * 2.0 ** (failures - 1), LONGEST_RETRY_SECONDS)
+        retry_at = self._clock.now() + delay
+        if retry_at < _window_end(admitted):
+            self._failed[callback.message_id] = _FailedMessage(admitted.received_at, failures, retry_at)
+        else:
+            self._emit(events.MessageGivenUp(message_id=callback.message_id, failures=failures))
+            await self._finish(admitted)
 
-    async def _record(self, callback: Callback, record_end: _RecordEnd) -> None:
+    async def _release_failed(self) -> None:
+        """Release failed messages whose delay is over, and finish those whose window has ended."""
+        now = self._clock.now()
+        for message_id, failed in list(self._failed.items()):
+            if failed.retry_at is not None and _window_end(failed) <= now:
+                self._emit(events.MessageGivenUp(message_id=message_id, failures=failed.failures))
+                self._unrecorded[message_id] = None
+            elif failed.retry_at is not None and failed.retry_at <= now and await self._state.release(message_id, now):
+                failed.retry_at = None
+            if _window_end(failed) <= now:
+                self._failed.pop(message_id, None)
+        await self._retry_unrecorded()
+
+    async def _finish(self, admitted: AdmittedCallback) -> None:
         """Record the end of a message. If the state stays unavailable, `recover` tries again later."""
+        message_id = admitted.callback.message_id
+        self._failed.pop(message_id, None)
         try:
-            await retry_while_unavailable(lambda: record_end(callback.message_id, self._clock.now()), self._clock)
+            await retry_while_unavailable(
+                lambda: self._state.finish(message_id, self._clock.now()), self._clock, until=_window_end(admitted)
+            )
         except StateUnavailable as unavailable:
-            self._unrecorded[callback.message_id] = record_end
-            self._emit(events.MessageNotRecorded(message_id=callback.message_id, reason=unavailable.reason))
+            self._unrecorded[message_id] = None
+            self._emit(events.MessageNotRecorded(message_id=message_id, reason=unavailable.reason))
 
     async def _retry_unrecorded(self) -> None:
         """Record ends of messages that could not be recorded before."""
         while self._unrecorded:
-            message_id, record_end = next(iter(self._unrecorded.items()))
-            await record_end(message_id, self._clock.now())
+            message_id = next(iter(self._unrecorded))
+            await self._state.finish(message_id, self._clock.now())
             self._unrecorded.pop(message_id, None)
 
     def _emit_end(
@@ -280,6 +326,11 @@ class Inbox:
 
 def _chat(callback: Callback) -> str:
     return chat_key(callback.chat_id, is_group=callback.is_group)
+
+
+def _window_end(message: AdmittedCallback | StoredCallback | _FailedMessage) -> float:
+    """Return the time after which a message cannot be answered any more."""
+    return message.received_at + limits.RESPONSE_URL_SECONDS
 
 
 def _read_message(stored: StoredCallback) -> Callback | None:

@@ -13,7 +13,7 @@ from maven_channel_wecom.egress.egress import SendProgress
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
 from maven_channel_wecom.policy import delivery, rendering
 from maven_channel_wecom.policy.reply_window import chat_key, may_have_window
-from maven_channel_wecom.protocol import reply
+from maven_channel_wecom.protocol import limits, reply
 from maven_channel_wecom.state.store import retry_while_unavailable
 from maven_channel_wecom.telemetry import events
 
@@ -30,13 +30,16 @@ if TYPE_CHECKING:
     from maven_channel_wecom.telemetry.events import Emit
 
     _Part = tuple[ReplyWindow, Rendered]
+    _Record = Callable[[ReplyWindow, float], Awaitable[None]]
+    _Claims = dict[ReplyWindow, _Record]
+    """The windows that one reply has claimed, with the state operation that is still to be recorded for each."""
 
 CONCURRENT_POSTS: Final = 100
 """Maximum number of replies of a channel that are being sent at the same time, each on its own connection. The others
 wait, as long as their windows are open. Lower: replies wait longer while WeCom is slow. Higher: more open files."""
 
 # A cancelled reply must end soon: a channel that stops has its own deadline and does not wait for a database.
-_CANCELLED_RESTORE_SECONDS: Final = 1.0
+_CANCELLED_SECONDS: Final = 1.0
 
 
 class Poster(Protocol):
@@ -81,13 +84,35 @@ class Outbound:
         self._random = random
         self._overflow = overflow
         self._places = asyncio.Semaphore(CONCURRENT_POSTS)
+        # The replies in progress with their chats, in the order in which they began.
+        self._sending: dict[asyncio.Task[Receipt], tuple[str, ...]] = {}
 
     async def send(self, message: OutboundMessage) -> Receipt:
-        """Deliver a message. Failures of the network, WeCom or the state are reported in the receipt, never raised."""
+        """Deliver a message. Failures of the network, WeCom or the state are reported in the receipt, never raised.
+
+        If the caller is cancelled, the windows through which nothing was sent are restored, if need be in the
+        background. A window through which something may have been sent stays claimed until its message is recovered.
+        """
+        # In a task that is cancelled once at most, so that what it records afterwards is not interrupted again.
+        task = asyncio.create_task(self._send_and_report(message), name="wecom reply")
+        self._sending[task] = _chat_keys(message)
+        task.add_done_callback(self._sending.pop)
         try:
-            receipt, window = await self._send(message)
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task], timeout=_CANCELLED_SECONDS)
+            raise
+
+    async def _send_and_report(self, message: OutboundMessage) -> Receipt:
+        claims: _Claims = {}
+        try:
+            receipt, window = await self._send(message, claims)
         except StateUnavailable:
             receipt, window = Receipt(outcome="undeliverable", reason="state"), None
+        finally:
+            for unrecorded, record in list(claims.items()):
+                await self._record(claims, unrecorded, record)
         self._emit(
             events.ReplyEnded(
                 message_id=window.message_id if window else message.reply_to,
@@ -101,7 +126,7 @@ class Outbound:
         )
         return receipt
 
-    async def _send(self, message: OutboundMessage) -> tuple[Receipt, ReplyWindow | None]:
+    async def _send(self, message: OutboundMessage, claims: _Claims) -> tuple[Receipt, ReplyWindow | None]:
         """Deliver a message, and return its receipt and the window that was claimed for it, if any."""
         rendered = rendering.render(message.content)
         if not rendered.content:
@@ -109,43 +134,61 @@ class Outbound:
         window = await self._claim_window(message)
         if window is None:
             return Receipt(outcome="undeliverable", reason="no_reply_window"), None
+        claims[window] = self._state.restore_window
         self._emit(events.WindowClaimed(message_id=window.message_id))
         parts = [(window, rendered)]
         if rendered.truncated_bytes and self._overflow == "continue":
-            parts = await self._split(window, message.content)
-        return await self._deliver_parts(parts), window
+            parts = await self._split(claims, window, message.content)
+        return await self._deliver_parts(claims, parts), window
 
     async def _claim_window(self, message: OutboundMessage) -> ReplyWindow | None:
         if not may_have_window(message.chat_id, message.reply_to):
             return None
         chats = _chat_keys(message)
-        return await retry_while_unavailable(
-            lambda: self._state.claim_window(chats, message.reply_to, self._clock.now()), self._clock
-        )
+        while True:
+            # Found before the claim, because it may end while the claim is on its way.
+            earlier = self._find_earlier(chats)
+            window = await retry_while_unavailable(
+                lambda: self._state.claim_window(chats, message.reply_to, self._clock.now()),
+                self._clock,
+                # No window that is open now lasts longer.
+                until=self._clock.now() + limits.RESPONSE_URL_SECONDS,
+            )
+            if window is not None or earlier is None:
+                return window
+            # It may be about to restore the window, above all if the host has just cancelled it.
+            await asyncio.wait([earlier])
 
-    async def _split(self, window: ReplyWindow, content: str) -> list[_Part]:
+    def _find_earlier(self, chats: Sequence[str]) -> asyncio.Task[Receipt] | None:
+        """Return a reply to one of these chats that began before the current one and has not ended."""
+        current = asyncio.current_task()
+        for task, its_chats in self._sending.items():
+            if task is current:
+                return None
+            if not set(chats).isdisjoint(its_chats):
+                return task
+        return None
+
+    async def _split(self, claims: _Claims, window: ReplyWindow, content: str) -> list[_Part]:
         """Split a text over its own window and as many spare windows of the chat as it needs and are available."""
         splitter = rendering.Splitter(content)
         parts: list[_Part] = []
         windows = [window]
-        try:
-            with contextlib.suppress(StateUnavailable):
-                while not splitter.fits:
-                    spare = await self._state.claim_window(
-                        (window.chat,), None, self._clock.now(), spare_of=window.sender_id
-                    )
-                    if spare is None:
-                        break
-                    parts.append((windows[-1], splitter.cut()))
-                    windows.append(spare)
-                    # A part takes about a millisecond, and the state may have answered without waiting.
-                    await asyncio.sleep(0)
-        except asyncio.CancelledError:
-            await self._restore_cancelled(windows)
-            raise
+        with contextlib.suppress(StateUnavailable):
+            while not splitter.fits:
+                spare = await self._state.claim_window(
+                    (window.chat,), None, self._clock.now(), spare_of=window.sender_id
+                )
+                if spare is None:
+                    break
+                claims[spare] = self._state.restore_window
+                parts.append((windows[-1], splitter.cut()))
+                windows.append(spare)
+                # A part takes about a millisecond, and the state may have answered without waiting.
+                await asyncio.sleep(0)
         return [*parts, (windows[-1], splitter.rest())]
 
-    async def _deliver_parts(self, parts: Sequence[_Part]) -> Receipt:
+    async def _deliver_parts(self, claims: _Claims, parts: Sequence[_Part]) -> Receipt:
         """Deliver parts in order until one fails, and restore the windows of the parts after it.
 
         Once the first part is delivered the reply counts as delivered; parts that are not delivered count as truncated.
@@ -153,17 +196,13 @@ class Outbound:
         verdict = delivery.EXPIRED
         attempts = sent = 0
         for window, rendered in parts:
-            try:
-                verdict, part_attempts = await self._deliver(window, rendered)
-            except asyncio.CancelledError:
-                await self._restore_cancelled([unsent for unsent, _ in parts[sent + 1 :]])
-                raise
+            verdict, part_attempts = await self._deliver(claims, window, rendered)
             attempts += part_attempts
             if verdict.outcome != "delivered":
                 break
             sent += 1
         for window, _ in parts[sent + 1 :]:
-            await self._record(window, self._state.restore_window)
+            await self._record(claims, window, self._state.restore_window)
         if not sent:
             return Receipt(outcome=verdict.outcome, reason=verdict.reason, attempts=attempts)
         unsent_bytes = sum(len(part.content.encode()) for _, part in parts[sent:])
@@ -171,7 +210,7 @@ class Outbound:
             outcome="delivered", attempts=attempts, truncated_bytes=parts[-1][1].truncated_bytes + unsent_bytes
         )
 
-    async def _deliver(self, window: ReplyWindow, rendered: Rendered) -> tuple[Verdict, int]:
+    async def _deliver(self, claims: _Claims, window: ReplyWindow, rendered: Rendered) -> tuple[Verdict, int]:
         """Deliver one text through its window, and restore the window if the text was not delivered.
 
         A window that may have been used all the same is restored as `repeated`, so that a later reply which finds it
@@ -184,38 +223,35 @@ class Outbound:
         attempts = 0
         delay: float | None = 0.0
         while delay is not None:
-            try:
-                if delay:
-                    await self._clock.sleep(delay)
-                await self._places.acquire()
-            except asyncio.CancelledError:
-                # This text has not arrived, so the message can still be answered, even by the next process.
-                await self._restore_cancelled([window])
-                raise
-            try:
+            if delay:
+                await self._clock.sleep(delay)
+            async with self._places:
                 seconds_left = window.expires_at - self._clock.now()
                 if seconds_left <= 0:
                     break
                 attempts += 1
-                verdict = await self._attempt(window, body, attempts, min(delivery.ATTEMPT_SECONDS, seconds_left))
-            finally:
-                self._places.release()
+                verdict = await self._attempt(claims, window, body, attempts, seconds_left)
             if not verdict.retry:
                 break
             if delivery.may_have_arrived(verdict):
+                record = claims.pop(window)
                 window = msgspec.structs.replace(window, repeated=True)
+                claims[window] = record
             delay = delivery.next_delay(
                 attempts, fraction=self._random(), seconds_left=window.expires_at - self._clock.now()
             )
             if delay is not None:
                 self._emit(events.AttemptRetried(message_id=window.message_id, attempt=attempts, reason=verdict.reason))
         not_sent = verdict.outcome == "undeliverable"
-        await self._record(window, self._state.restore_window if not_sent else self._state.spend_window)
+        await self._record(claims, window, self._state.restore_window if not_sent else self._state.spend_window)
         return verdict, attempts
 
-    async def _attempt(self, window: ReplyWindow, body: bytes, attempt: int, timeout_seconds: float) -> Verdict:
+    async def _attempt(
+        self, claims: _Claims, window: ReplyWindow, body: bytes, attempt: int, seconds_left: float
+    ) -> Verdict:
         self._emit(events.AttemptStarted(message_id=window.message_id, attempt=attempt, repeated=window.repeated))
         progress = SendProgress()
+        timeout_seconds = min(delivery.ATTEMPT_SECONDS, seconds_left)
         failure = detail = ""
         try:
             answer = await self._poster.post(window.url, body, timeout_seconds=timeout_seconds, progress=progress)
@@ -224,8 +260,9 @@ class Outbound:
             verdict = delivery.judge_failure(error)
             failure, detail = error.reason, str(error)
         except asyncio.CancelledError:
-            if not progress.left:
-                await self._restore_cancelled([window])
+            if progress.left:
+                # The reply may have arrived. `StateStore.take_over` opens the window again, marked as repeated.
+                del claims[window]
             raise
         judged = delivery.judge_repeat(verdict, repeated=window.repeated)
         self._emit(
@@ -241,23 +278,16 @@ class Outbound:
         )
         return judged
 
-    async def _restore_cancelled(self, windows: Sequence[ReplyWindow]) -> None:
-        """Restore the windows of a cancelled reply through which nothing was sent, within a short timeout.
-
-        A window that stays claimed is restored when its message is recovered. A spare window, whose message is
-        finished, stays claimed until it expires.
-        """
-        with contextlib.suppress(TimeoutError, StateUnavailable):
-            async with asyncio.timeout(_CANCELLED_RESTORE_SECONDS):
-                for window in windows:
-                    await self._state.restore_window(window, self._clock.now())
-
-    async def _record(self, window: ReplyWindow, operation: Callable[[ReplyWindow, float], Awaitable[None]]) -> None:
+    async def _record(self, claims: _Claims, window: ReplyWindow, record: _Record) -> None:
         """Record that a claimed window is spent or restored. A failure is reported and does not change the receipt."""
+        claims[window] = record
         try:
-            await retry_while_unavailable(lambda: operation(window, self._clock.now()), self._clock)
+            await retry_while_unavailable(
+                lambda: record(window, self._clock.now()), self._clock, until=window.expires_at
+            )
         except StateUnavailable as unavailable:
             self._emit(events.ReplyNotRecorded(message_id=window.message_id, reason=unavailable.reason))
+        del claims[window]
 
 
 def _chat_keys(message: OutboundMessage) -> tuple[str, ...]:

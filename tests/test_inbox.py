@@ -10,9 +10,10 @@ import pytest
 
 from maven_channel_wecom.contract.messages import InboundMessage
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.inbox import LATE_SECONDS, AdmittedCallback, Inbox
+from maven_channel_wecom.inbox import FIRST_RETRY_SECONDS, LATE_SECONDS, LONGEST_RETRY_SECONDS, AdmittedCallback, Inbox
 from maven_channel_wecom.media import MediaBudget
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
+from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.protocol.callback import Callback
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.store import Admission, StoredCallback
@@ -36,8 +37,8 @@ class InboxHarness:
     """An inbox with a host whose speed and failures a test controls.
 
     The mappings and `empty` are keyed by message id: `media_gates` and `turn_gates` are set to let normalization or the
-    agent's turn end, `normalize_failures` and `media_loaders` run during normalization, and `empty` messages normalize
-    to None.
+    agent's turn end, `normalize_failures` and `media_loaders` run during normalization, `publish_failures` is the
+    number of times that the host fails, and `empty` messages normalize to None.
     """
 
     def __init__(self, *, limit: int = 10, state: MemoryStateStore | None = None) -> None:
@@ -49,6 +50,7 @@ class InboxHarness:
         self.media_gates: dict[str, asyncio.Event] = {}
         self.turn_gates: dict[str, asyncio.Event] = {}
         self.normalize_failures: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.publish_failures: dict[str, int] = {}
         self.media_loaders: dict[str, Callable[[MediaUse], Awaitable[None]]] = {}
         self.empty: set[str] = set()
         self.changed = asyncio.Condition()
@@ -66,7 +68,7 @@ class InboxHarness:
     async def admit(self, message_id: str) -> bool:
         """Return whether a message is new to the state."""
         now = self.clock.now()
-        (new,) = await self.state.admit([Admission(StoredCallback(message_id, now, b""), None)], now)
+        (new,) = await self.state.admit([Admission(stored(message_id, now), None)], now)
         return new
 
     async def put(self, message_id: str, chat_id: str = "chat", *, is_group: bool = True, type_: str = "text") -> None:
@@ -112,6 +114,9 @@ class InboxHarness:
             self.changed.notify_all()
         if message.message_id in self.turn_gates:
             await self.turn_gates[message.message_id].wait()
+        if self.publish_failures.get(message.message_id, 0):
+            self.publish_failures[message.message_id] -= 1
+            raise KeyError
         async with self.changed:
             self.finished_turns.append(message.message_id)
             self.changed.notify_all()
@@ -154,8 +159,8 @@ async def test_turns_of_one_chat_run_concurrently() -> None:
     assert harness.finished_turns == ["m2", "m1"]
 
 
-async def test_a_failed_message_is_released_and_does_not_affect_the_next_one() -> None:
-    """A released message is new when WeCom repeats it. The text of the exception is not reported."""
+async def test_a_failed_message_does_not_affect_the_next_one_and_is_still_recognized() -> None:
+    """The text of the exception is not reported."""
     harness = InboxHarness()
     harness.normalize_failures["m1"] = fail
     await harness.put("m1")
@@ -163,8 +168,83 @@ async def test_a_failed_message_is_released_and_does_not_affect_the_next_one() -
     await harness.wait_for_tasks()
     assert harness.published == ["m2"]
     assert ("m1", "failed", "RuntimeError") in harness.ends()
+    assert not await harness.admit("m1")
+
+
+async def test_a_failed_message_is_processed_again_after_a_delay() -> None:
+    harness = InboxHarness()
+    harness.publish_failures["m1"] = 1
+    await harness.put("m1")
+    await harness.wait_for_tasks()
+    await harness.inbox.recover()
+    assert len(harness.inbox) == 0
+    harness.clock.time += FIRST_RETRY_SECONDS
+    await harness.inbox.recover()
+    await harness.wait_for_tasks()
+    assert harness.ends() == [("m1", "failed", "KeyError"), ("m1", "published", "")]
+    assert harness.recorder.of(events.MessageRecovered) == [events.MessageRecovered(message_id="m1", type="text")]
+    harness.clock.time += LONGEST_RETRY_SECONDS
+    await harness.inbox.recover()
+    assert len(harness.inbox) == 0
+
+
+async def test_a_message_that_always_fails_is_tried_with_growing_delays_until_its_window_ends() -> None:
+    harness = InboxHarness()
+    harness.publish_failures["m1"] = 1_000
+    began = harness.clock.now()
+    await harness.put("m1")
+    attempts = []
+    for _ in range(1_000):
+        if len(harness.inbox):
+            attempts.append(harness.clock.now() - began)
+        await harness.wait_for_tasks()
+        assert harness.inbox.is_full is False
+        harness.clock.time += 5
+        await harness.inbox.recover()
+    assert attempts[:5] == [0, 5, 15, 35, 75]
+    assert len(attempts) == 17
+    assert 3_300 - LONGEST_RETRY_SECONDS < attempts[-1] < 3_600
+    assert len(harness.ends()) == len(attempts)
+    assert harness.recorder.of(events.MessageGivenUp) == [
+        events.MessageGivenUp(message_id="m1", failures=len(attempts))
+    ]
+    assert await harness.state.take_over(harness.clock.now()) == []
     assert await harness.admit("m1")
-    assert not await harness.admit("m2")
+
+
+async def test_a_message_that_was_answered_before_its_failure_is_not_processed_again() -> None:
+    harness = InboxHarness()
+    harness.publish_failures["m1"] = 1
+    window = ReplyWindow("m1", "group:chat", "a", "https://canary/", harness.clock.now(), harness.clock.now() + 3_600)
+    await harness.state.admit([Admission(stored("m1", harness.clock.now()), window)], harness.clock.now())
+    await harness.put("m1")
+    await harness.wait_for_tasks()
+    claimed = await harness.state.claim_window(["group:chat"], "m1", harness.clock.now())
+    assert claimed
+    harness.clock.time += FIRST_RETRY_SECONDS
+    await harness.inbox.recover()
+    assert len(harness.inbox) == 0
+    await harness.state.spend_window(claimed, harness.clock.now())
+    await harness.inbox.recover()
+    assert len(harness.inbox) == 0
+    harness.clock.time += 3_600
+    await harness.inbox.recover()
+    assert harness.recorder.of(events.MessageGivenUp) == []
+
+
+async def test_a_message_whose_reply_never_ends_is_finished_when_its_window_ends() -> None:
+    harness = InboxHarness()
+    harness.publish_failures["m1"] = 1
+    window = ReplyWindow("m1", "group:chat", "a", "https://canary/", harness.clock.now(), harness.clock.now() + 3_600)
+    await harness.state.admit([Admission(stored("m1", harness.clock.now()), window)], harness.clock.now())
+    await harness.put("m1")
+    await harness.wait_for_tasks()
+    assert await harness.state.claim_window(["group:chat"], "m1", harness.clock.now())
+    for _ in range(2):
+        harness.clock.time += 3_600
+        await harness.inbox.recover()
+    assert harness.recorder.of(events.MessageGivenUp) == [events.MessageGivenUp(message_id="m1", failures=1)]
+    assert await harness.admit("m1")
 
 
 async def test_a_message_that_normalizes_to_nothing_ends_as_unsupported() -> None:
@@ -251,17 +331,15 @@ async def test_an_end_that_the_state_cannot_record_is_reported() -> None:
         async def finish(self, message_id: str, now: float) -> None:
             raise StateUnavailable(reason="state")
 
-        async def release(self, message_id: str, now: float) -> None:
-            raise StateUnavailable(reason="state")
-
     harness = InboxHarness(state=FailingState())
-    harness.normalize_failures["m2"] = fail
+    began = harness.clock.now()
     await harness.put("m1")
-    await harness.put("m2")
     await harness.wait_for_tasks()
     assert harness.published == ["m1"]
-    assert ("m2", "failed", "RuntimeError") in harness.ends()
-    assert {event.message_id for event in harness.recorder.of(events.MessageNotRecorded)} == {"m1", "m2"}
+    assert harness.clock.now() == began + 3_600
+    assert harness.recorder.of(events.MessageNotRecorded) == [
+        events.MessageNotRecorded(message_id="m1", reason="state")
+    ]
 
 
 async def test_messages_behind_a_failed_one_still_wait_for_those_before_it() -> None:
@@ -279,7 +357,7 @@ async def test_messages_behind_a_failed_one_still_wait_for_those_before_it() -> 
 
 
 async def test_a_cancelled_error_raised_by_the_host_is_a_failure_of_the_message() -> None:
-    """The task of the message was not cancelled, so the message ends and is released."""
+    """The task of the message was not cancelled, so the message has ended and is processed again later."""
 
     async def raise_cancelled() -> None:
         raise asyncio.CancelledError
@@ -289,7 +367,11 @@ async def test_a_cancelled_error_raised_by_the_host_is_a_failure_of_the_message(
     await harness.put("m1")
     await harness.wait_for_tasks()
     assert harness.ends() == [("m1", "failed", "CancelledError")]
-    assert await harness.admit("m1")
+    del harness.normalize_failures["m1"]
+    harness.clock.time += FIRST_RETRY_SECONDS
+    await harness.inbox.recover()
+    await harness.wait_for_tasks()
+    assert harness.published == ["m1"]
 
 
 async def test_draining_waits_for_a_message_that_is_being_admitted() -> None:
@@ -404,22 +486,27 @@ async def test_an_event_between_two_messages_does_not_change_their_order() -> No
     assert harness.published == ["m1", "m2"]
 
 
-async def test_a_failed_message_that_cannot_be_released_yet_does_not_block_its_chat() -> None:
-    class HangingState(MemoryStateStore):
-        resume = asyncio.Event()
+async def test_a_failed_message_is_released_once_the_state_is_available() -> None:
+    class UnavailableState(MemoryStateStore):
+        unavailable = True
 
-        async def release(self, message_id: str, now: float) -> None:
-            await self.resume.wait()
-            await super().release(message_id, now)
+        async def release(self, message_id: str, now: float) -> bool:
+            if self.unavailable:
+                raise StateUnavailable
+            return await super().release(message_id, now)
 
-    state = HangingState()
+    state = UnavailableState()
     harness = InboxHarness(state=state)
-    harness.normalize_failures["m1"] = fail
+    harness.publish_failures["m1"] = 1
     await harness.put("m1")
-    await harness.put("m2")
-    await harness.wait_until(lambda: harness.published == ["m2"])
-    state.resume.set()
     await harness.wait_for_tasks()
+    harness.clock.time += FIRST_RETRY_SECONDS
+    with pytest.raises(StateUnavailable):
+        await harness.inbox.recover()
+    state.unavailable = False
+    await harness.inbox.recover()
+    await harness.wait_for_tasks()
+    assert harness.published == ["m1", "m1"]
 
 
 async def test_an_end_that_could_not_be_recorded_is_recorded_by_a_later_recovery() -> None:

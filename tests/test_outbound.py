@@ -533,6 +533,36 @@ class UnavailableState(MemoryStateStore):
             raise StateUnavailable
 
 
+class Outage(MemoryStateStore):
+    """A wrapper of a state that fails claims of windows until `claims_until`, and their ends until `until`."""
+
+    def __init__(self, state: StateStore, clock: FakeClock) -> None:
+        super().__init__()
+        self._state = state
+        self._clock = clock
+        self.until = self.claims_until = 0.0
+        self.failures = 0
+
+    async def claim_window(
+        self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
+    ) -> ReplyWindow | None:
+        self._fail(self.claims_until)
+        return await self._state.claim_window(chats, reply_to, now, spare_of=spare_of)
+
+    async def spend_window(self, window: ReplyWindow, now: float) -> None:
+        self._fail(self.until)
+        await self._state.spend_window(window, now)
+
+    async def restore_window(self, window: ReplyWindow, now: float) -> None:
+        self._fail(self.until)
+        await self._state.restore_window(window, now)
+
+    def _fail(self, until: float) -> None:
+        if self._clock.now() < until:
+            self.failures += 1
+            raise StateUnavailable
+
+
 async def test_an_answer_waits_for_a_state_that_is_briefly_unavailable() -> None:
     state = UnavailableState()
     harness = OutboundHarness(state=state)
@@ -540,6 +570,56 @@ async def test_an_answer_waits_for_a_state_that_is_briefly_unavailable() -> None
     state.failures = 20
     assert (await harness.answer()).outcome == "delivered"
     assert len(harness.poster.posts) == 1
+
+
+@pytest.mark.parametrize("outage_seconds", [360, 3_000])
+@pytest.mark.parametrize("claimed_first", [False, True], ids=["claiming", "spending"])
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_every_answer_is_delivered_and_recorded_once_the_state_is_available_within_the_hour(
+    backend: str, tmp_path: Path, *, outage_seconds: float, claimed_first: bool
+) -> None:
+    """The state becomes unavailable before the windows are claimed, or while the replies are being sent."""
+    async with BACKENDS[backend](tmp_path) as opened_backend:
+        harness = OutboundHarness(state=await opened_backend.open())
+        available = harness.state
+        outage = Outage(available, harness.clock)
+        harness.outbound._state = outage
+        for number in range(60):
+            await harness.receive(f"m{number}", chat_id=f"chat{number}")
+        until = harness.clock.now() + outage_seconds
+        outage.until, outage.claims_until = until, 0.0 if claimed_first else until
+        receipts = await asyncio.gather(
+            *(harness.answer(reply_to=f"m{number}", chat_id=f"chat{number}") for number in range(60))
+        )
+        assert [receipt.outcome for receipt in receipts] == ["delivered"] * 60
+        assert len(harness.poster.posts) == 60
+        assert harness.recorder.of(events.ReplyNotRecorded) == []
+        assert available.open_windows == 0
+        for number in range(60):
+            # A window that is spent leaves nothing to take over.
+            assert await available.release(f"m{number}", harness.clock.now())
+        assert await available.take_over(harness.clock.now()) == []
+
+
+async def test_the_window_of_a_cancelled_answer_is_restored_once_the_state_is_available() -> None:
+    class SlowClock(FakeClock):
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.sleep(0)
+            await super().sleep(seconds)
+
+    harness = OutboundHarness([RequestNotSent()], clock=SlowClock())
+    outage = Outage(harness.state, harness.clock)
+    harness.outbound._state = outage
+    await harness.receive("m1")
+    outage.until = harness.clock.now() + 3_000
+    answering = asyncio.create_task(harness.answer())
+    while not outage.failures:  # noqa: ASYNC110 - there is no notification
+        await asyncio.sleep(0)
+    answering.cancel()
+    for task in (answering, *harness.outbound._sending):
+        await asyncio.gather(task, return_exceptions=True)
+    assert harness.clock.now() >= outage.until
+    assert harness.state.open_windows == 1
 
 
 async def test_if_the_state_stays_unavailable_the_answer_is_undeliverable_and_not_sent() -> None:

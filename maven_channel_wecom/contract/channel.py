@@ -46,6 +46,7 @@ class HostServices(Protocol):
 
         Called only after the awaitable of `maven_channel_start` is done, for recovered and new messages alike, in a
         task of its own. Once this returns, the channel may forget the message. Calls may overlap; the host begins to
-        work on messages in the order of the calls. An exception means that the host could not deal with the message.
+        work on messages in the order of the calls. An exception means that the host could not deal with the message:
+        the channel calls again later, with growing delays, as long as the message can be answered.
         """
         ...

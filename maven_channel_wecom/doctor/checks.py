@@ -47,9 +47,9 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StateFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of probing the state. `detail` explains a failure and is empty otherwise."""
+    """The result of probing the state. `detail` explains a risk or a failure and is empty otherwise."""
 
-    kind: Literal["memory", "new_file", "file", "locked", "redis", "unusable"]
+    kind: Literal["memory", "new_file", "file", "locked", "redis", "risk", "unusable"]
     detail: str = ""
 
 
@@ -181,7 +181,9 @@ def judge_state(channel: str, finding: StateFinding, *, gateway_listens: bool) -
         case "locked":
             outcome, detail = "warn", "the file is in use by another process, but nothing listens on the port"
         case "redis":
-            detail = "Redis is reachable, new enough and writable"
+            detail = "Redis is reachable, new enough and runs the scripts of the gateway"
+        case "risk":
+            outcome, detail = "warn", finding.detail
         case _:
             outcome, detail = "fail", finding.detail
     return Check(name="state", channel=channel, outcome=outcome, detail=detail)

@@ -1,13 +1,14 @@
 """Probes the state by writing to it, and leaves no change behind.
 
-A SQLite file is opened as the gateway opens it, and its own version number is written to it again; the key in Redis is
-deleted at once.
+A SQLite file is opened as the gateway opens it, and its own version number is written to it again; in Redis the scripts
+of the gateway run on keys of their own, which are deleted at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -16,16 +17,13 @@ from typing import TYPE_CHECKING, Final
 from maven_channel_wecom.doctor.checks import StateFinding
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.backends import SQLITE
-from maven_channel_wecom.state.redis.address import is_redis, key_prefix, parse_redis_address
-from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse, explain
+from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
+from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse, UnusableFile, check_link, explain
 
 if TYPE_CHECKING:
     from maven_channel_wecom.state.redis.connection import RedisConnection
 
 _PAGE_BYTES: Final = 4096
-
-_PROBE_SECONDS: Final = 10
-"""Lifetime of the key in Redis if deleting it fails, in seconds."""
 
 
 async def probe_state(address: str, *, channel: str) -> StateFinding:
@@ -45,7 +43,10 @@ def _probe_file(name: str) -> StateFinding:
     path = Path(name).absolute()
     folder = path.parent
     try:
+        check_link(path)
         exists = path.exists()
+    except UnusableFile as unusable:
+        return StateFinding(kind="unusable", detail=f"the state file {path} {unusable}")
     except OSError as error:
         return StateFinding(kind="unusable", detail=f"the state file {path} cannot be accessed: {error.strerror}")
     if not exists:
@@ -92,13 +93,14 @@ async def _probe_redis(address: str, channel: str) -> StateFinding:
     except OSError:
         detail = "the TLS files in the address cannot be read, or are not certificates and keys in PEM"
         return StateFinding(kind="unusable", detail=detail)
-    key = f"{key_prefix(channel)}doctor"
+    # Imported already, with the extra that it needs.
+    from maven_channel_wecom.state.redis.probe import probe  # noqa: PLC0415
+
     try:
-        await connection.command("SET", key, "1", "EX", _PROBE_SECONDS)
-        await connection.command("DEL", key)
+        risk = await probe(connection, channel=channel, replica=f"doctor-{secrets.token_hex(4)}")
     finally:
         await connection.close()
-    return StateFinding(kind="redis")
+    return StateFinding(kind="risk", detail=risk) if risk else StateFinding(kind="redis")
 
 
 def _redis_connection(address: str) -> RedisConnection:

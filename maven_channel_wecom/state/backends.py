@@ -4,7 +4,7 @@ import os
 from typing import Final
 
 from maven_channel_wecom.state.memory import MemoryStateStore
-from maven_channel_wecom.state.redis.address import is_redis, redis_address_problem
+from maven_channel_wecom.state.redis.address import TOPOLOGY_PROBLEM, is_redis, is_topology, redis_address_problem
 from maven_channel_wecom.state.sqlite.file import path_problem
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 from maven_channel_wecom.state.store import StateStore
@@ -17,6 +17,8 @@ def address_problem(address: str) -> str | None:
     """Return what is wrong with a state address, without quoting it; None if it is valid."""
     if address.startswith(SQLITE):
         return path_problem(address.removeprefix(SQLITE))
+    if is_topology(address):
+        return TOPOLOGY_PROBLEM
     if is_redis(address):
         return redis_address_problem(address)
     if address != MEMORY:

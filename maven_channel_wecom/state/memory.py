@@ -31,14 +31,15 @@ class _Message(msgspec.Struct):
     """An admitted message.
 
     Its claim lasts until `until`, and for as long as the message is in progress. `claimed` is True if its window is
-    claimed or was spent.
+    claimed or was spent, and `window` is None if it was spent, has expired or never existed. `callback` is None if the
+    message is finished.
     """
 
     message_id: str
     until: float
     window: ReplyWindow | None
+    callback: StoredCallback | None
     claimed: bool = False
-    in_progress: bool = True
 
 
 class MemoryStateStore(StateStore):
@@ -48,6 +49,8 @@ class MemoryStateStore(StateStore):
         self._max_claims = max_claims
         # Ordered by `until`.
         self._messages: OrderedDict[str, _Message] = OrderedDict()
+        # Messages that were released and not taken over since, by message id.
+        self._released: dict[str, StoredCallback] = {}
         # By chat: the messages with an open or claimed window, in the order of their admission.
         self._chats: dict[str, dict[str, _Message]] = {}
         self._open_windows = 0
@@ -66,28 +69,34 @@ class MemoryStateStore(StateStore):
         if new and len(self._messages) + len(new) > self._max_claims:
             raise StateUnavailable(_FULL, reason="state_full")
         for message_id, admission in new.items():
-            self._add(_Message(message_id, now + CLAIM_SECONDS, admission.window))
+            self._add(_Message(message_id, now + CLAIM_SECONDS, admission.window, admission.callback))
         return results
 
-    async def release(self, message_id: str, now: float) -> None:
+    async def release(self, message_id: str, now: float) -> bool:
         self._expire(now)
         message = self._messages.get(message_id)
-        if message is None or not message.in_progress:
-            return
+        if message is None or message.callback is None:
+            return True
+        if message.claimed and message.window:
+            return False
         if message.claimed:
-            message.in_progress = False
+            message.callback = None
         else:
-            self._close_window(message)
-            del self._messages[message_id]
+            self._released[message_id] = message.callback
+        return True
 
     async def finish(self, message_id: str, now: float) -> None:
         self._expire(now)
+        self._released.pop(message_id, None)
         if message := self._messages.get(message_id):
-            message.in_progress = False
+            message.callback = None
 
-    async def take_over(self, now: float, *, limit: int = 1_000) -> list[StoredCallback]:  # noqa: ARG002 - there are never any
+    async def take_over(self, now: float, *, limit: int = 1_000) -> list[StoredCallback]:
         self._expire(now)
-        return []
+        released = sorted(self._released.values(), key=lambda callback: callback.received_at)[:limit]
+        for callback in released:
+            del self._released[callback.message_id]
+        return released
 
     async def claim_window(
         self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
@@ -130,6 +139,7 @@ class MemoryStateStore(StateStore):
 
     async def close(self) -> None:
         self._messages.clear()
+        self._released.clear()
         self._chats.clear()
         self._open_windows = 0
 
@@ -137,7 +147,7 @@ class MemoryStateStore(StateStore):
         message = self._messages.get(message_id)
         if message is None:
             return False
-        if message.in_progress or message.until > now:
+        if message.callback or message.until > now:
             return True
         self._drop(message, now)
         return False
@@ -157,7 +167,7 @@ class MemoryStateStore(StateStore):
         for chat in chats:
             for message in reversed(self._chats.get(chat, {}).values()):
                 if spare_of is None or (
-                    message.window and message.window.sender_id == spare_of and not message.in_progress
+                    message.window and message.window.sender_id == spare_of and not message.callback
                 ):
                     yield message
 
@@ -190,7 +200,7 @@ class MemoryStateStore(StateStore):
         """Remove a message whose claim has expired. One in progress loses its window, and its claim is extended."""
         self._expired_windows += message.window is not None and not message.claimed
         self._close_window(message)
-        if message.in_progress:
+        if message.callback:
             message.until = now + CLAIM_SECONDS
             self._messages.move_to_end(message.message_id)
         else:

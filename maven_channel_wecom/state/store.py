@@ -19,12 +19,12 @@ CLAIM_SECONDS: Final = 3_600.0
 but an attacker who recorded one can replay it at any time: as long as its message could still be answered, a replay
 must be recognized. Lower: less memory, but a replay may be answered again."""
 
-STATE_RETRY_SECONDS: Final = 300.0
-"""Maximum time for which an operation on an unavailable state is retried, in seconds. Lower: an answer is lost while
-its database restarts. Higher: a message whose end cannot be recorded occupies its place in the inbox for longer."""
+FIRST_DELAY_SECONDS: Final = 0.05
+"""Delay before the first retry of an operation on an unavailable state, in seconds. It doubles with each retry."""
 
-_FIRST_DELAY_SECONDS: Final = 0.05
-_LONGEST_DELAY_SECONDS: Final = 0.5
+LONGEST_DELAY_SECONDS: Final = 2.0
+"""Maximum delay between retries, in seconds. Lower: many waiting operations keep a full disk busy. Higher: a reply goes
+out later after the state has come back."""
 
 _T = TypeVar("_T")
 
@@ -50,7 +50,7 @@ class Admission(msgspec.Struct, frozen=True):
 class StateStore(Protocol):
     """The claims, reply windows and stored callbacks of one channel.
 
-    An admitted message is in progress until it is finished or released. Its claim makes a repeat of its callback
+    An admitted message is in progress until it is finished. Its claim makes a repeat of its callback
     recognizable as a duplicate, and its reply window is open, then claimed while a reply is being sent, then spent.
     One interface covers all three because admission changes them in one atomic operation.
 
@@ -71,10 +71,13 @@ class StateStore(Protocol):
         """
         ...
 
-    async def release(self, message_id: str, now: float) -> None:
-        """Undo an admission: remove the claim, the callback and the reply window, so that a repeat is new again.
+    async def release(self, message_id: str, now: float) -> bool:
+        """Give up a message in progress whose processing failed, so that `take_over` returns it again.
 
-        A message whose window is claimed or spent may have been answered, so it is finished instead.
+        A message whose window is spent was already answered, so it is finished instead.
+
+        Returns:
+            False if a reply holds the window of the message, in which case nothing was changed: release it later.
         """
         ...
 
@@ -83,15 +86,16 @@ class StateStore(Protocol):
         ...
 
     async def take_over(self, now: float, *, limit: int = 1_000) -> list[StoredCallback]:
-        """Return messages in progress whose process has died, oldest first; the caller becomes their owner.
+        """Return messages in progress that were released or whose process has died, oldest first.
+
+        The caller becomes their owner.
 
         Each message is returned to one caller only, which handles it as if it had admitted it. A message whose window
         is spent was already answered: it is finished and not returned. A window that was claimed by the dead process
         is opened again and marked `repeated`, because it is unknown whether the reply arrived; if it did, WeCom
         refuses the second one.
 
-        The channel calls this at start and at regular intervals. A backend that loses its data with its process
-        returns nothing.
+        The channel calls this at start and at regular intervals.
 
         Args:
             now: the current time.
@@ -144,7 +148,10 @@ class StateStore(Protocol):
         ...
 
     async def health(self) -> str | None:
-        """Return None if an admission would succeed, otherwise a sentence with the reason, within a second."""
+        """Return None if an admission would succeed and be kept, otherwise a sentence with the reason.
+
+        It takes a second at most.
+        """
         ...
 
     async def close(self) -> None:
@@ -152,24 +159,20 @@ class StateStore(Protocol):
         ...
 
 
-async def retry_while_unavailable(operation: Callable[[], Awaitable[_T]], clock: Clock) -> _T:
+async def retry_while_unavailable(operation: Callable[[], Awaitable[_T]], clock: Clock, *, until: float) -> _T:
     """Call an operation of the state until it succeeds, and return its result.
 
+    It is called at least once, and for the last time at `until`, in seconds since the epoch.
+
     Raises:
-        StateUnavailable: the operation failed for STATE_RETRY_SECONDS, or the state is closed.
+        StateUnavailable: the operation failed until then, or the state is closed.
     """
-    try:
-        return await operation()
-    except StateClosed:
-        raise
-    except StateUnavailable:
-        until = clock.now() + STATE_RETRY_SECONDS
-    delay = _FIRST_DELAY_SECONDS
+    delay = FIRST_DELAY_SECONDS
     while True:
-        await clock.sleep(delay)
-        delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
         try:
             return await operation()
         except StateUnavailable as unavailable:
-            if isinstance(unavailable, StateClosed) or clock.now() + delay > until:
+            if isinstance(unavailable, StateClosed) or clock.now() >= until:
                 raise
+        await clock.sleep(min(delay, until - clock.now()))
+        delay = min(2 * delay, LONGEST_DELAY_SECONDS)

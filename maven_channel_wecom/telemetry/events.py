@@ -119,7 +119,7 @@ class CallbackFailed(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class MessageRecovered(TelemetryEvent, frozen=True, kw_only=True):
-    """A message of a process that died was recovered."""
+    """A message is processed again, after its processing failed or its process died."""
 
     message_id: str
     type: str
@@ -155,12 +155,22 @@ class MessagePublishing(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class MessageEnded(TelemetryEvent, frozen=True, kw_only=True):
-    """Work on a message ended. `type` is one of WeCom's message types; `reason` is why it failed."""
+    """Work on a message ended. `type` is one of WeCom's message types; `reason` is why it failed.
+
+    A failed message is processed again later, unless a MessageGivenUp follows.
+    """
 
     message_id: str
     type: str
     outcome: Literal["published", "unsupported", "failed"]
     reason: str = ""
+
+
+class MessageGivenUp(TelemetryEvent, frozen=True, kw_only=True):
+    """The processing of a message failed, and its reply window ends before the next attempt."""
+
+    message_id: str
+    failures: int
 
 
 class MessageNotRecorded(TelemetryEvent, frozen=True, kw_only=True):

@@ -177,6 +177,9 @@ class LogListener:
         listen(events.MessagePublishing, lambda e: write(DEBUG, "wecom message published", e.message_id))
         listen(events.MessageLate, late)
         listen(events.MessageEnded, ended)
+        listen(
+            events.MessageGivenUp, lambda e: write(ERROR, "wecom message given up", e.message_id, failures=e.failures)
+        )
         listen(events.MessageNotRecorded, lambda e: write(ERROR, "wecom message failed", e.message_id, reason=e.reason))
 
     def _listen_to_replies(self, listen: events.Listen) -> None:

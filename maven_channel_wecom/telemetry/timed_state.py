@@ -42,8 +42,8 @@ class TimedState(StateStore):
         self.up = True
         return new
 
-    async def release(self, message_id: str, now: float) -> None:
-        await self._timed("release", self._state.release(message_id, now))
+    async def release(self, message_id: str, now: float) -> bool:
+        return await self._timed("release", self._state.release(message_id, now))
 
     async def finish(self, message_id: str, now: float) -> None:
         await self._timed("finish", self._state.finish(message_id, now))

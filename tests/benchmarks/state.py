@@ -134,9 +134,10 @@ async def _admit_all(
         numbers = range(start, min(start + batch_size, first + count))
         batch = [_admission(number, now, with_window=with_windows) for number in numbers]
         # On a busy machine an operation may time out; it is retried as in a host.
-        await retry_while_unavailable(partial(state.admit, batch, now), clock)
+        until = clock.now() + 300.0
+        await retry_while_unavailable(partial(state.admit, batch, now), clock, until=until)
         finishes = (partial(state.finish, admission.callback.message_id, now) for admission in batch)
-        await asyncio.gather(*(retry_while_unavailable(finish, clock) for finish in finishes))
+        await asyncio.gather(*(retry_while_unavailable(finish, clock, until=until) for finish in finishes))
 
 
 def _admission(number: int, now: float, *, with_window: bool = True) -> Admission:

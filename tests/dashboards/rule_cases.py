@@ -258,7 +258,7 @@ CASES = (
         "30m",
         faulty(
             "About 15 messages of channel faulty ended with an error of the host or of a plugin in the last 15 "
-            "minutes. They stay unanswered unless WeCom sends them again."
+            "minutes. They are tried again until their reply windows end."
         ),
     ),
     Case(

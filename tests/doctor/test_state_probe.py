@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 from tests.doctor.faulty_bots import PASSWORD, FakeBot, bot_config
 from tests.fakes.redis_server import RedisServer, shared_redis
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.doctor.conftest import Doctor
+
+USER = ("--user", "default", "on", "nopass", "~*", "+@all")
+
+RUNS = "Redis is reachable, new enough and runs the scripts of the gateway"
 
 
 async def test_state_in_memory_is_a_warning(doctor: Doctor, tmp_path: Path) -> None:
@@ -37,6 +43,16 @@ async def test_a_missing_folder_of_the_state_file_is_a_failure(doctor: Doctor, t
     found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{tmp_path}/no/wecom.db"))
     assert found.outcome("state") == "fail"
     assert f"there is no folder {tmp_path}/no" in found.detail("state")
+
+
+async def test_a_symbolic_link_that_leads_nowhere_is_a_failure(doctor: Doctor, tmp_path: Path) -> None:
+    path = tmp_path / "wecom.db"
+    for target in ("canary", "wecom.db"):
+        path.symlink_to(tmp_path / target)
+        found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{path}"))
+        assert found.outcome("state") == "fail"
+        assert f"the state file {path} is a symbolic link that leads nowhere" in found.detail("state")
+        path.unlink()
 
 
 async def test_a_state_file_that_is_not_in_use_is_ok(doctor: Doctor, tmp_path: Path) -> None:
@@ -102,7 +118,7 @@ async def test_redis_is_written_to_and_no_key_is_left_behind(doctor: Doctor, tmp
     server = await asyncio.to_thread(shared_redis)
     await server.command("FLUSHALL")
     found = await doctor.diagnose(bot_config(tmp_path, state=server.address()))
-    assert (found.outcome("state"), found.detail("state")) == ("ok", "Redis is reachable, new enough and writable")
+    assert (found.outcome("state"), found.detail("state")) == ("ok", RUNS)
     assert await server.keys() == set()
 
 
@@ -123,6 +139,30 @@ async def test_an_unusable_redis_is_explained(doctor: Doctor, tmp_path: Path) ->
     found = await doctor.diagnose(bot_config(tmp_path, state=server.address()))
     assert "cannot be reached" in found.detail("state")
     assert (found.exit_code, found.outcome("state")) == (1, "fail")
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome", "detail"),
+    [
+        (("--rename-command", "EVALSHA", "canary"), "fail", "lacks a command"),
+        ((*USER, "-xadd"), "fail", "lacks permissions"),
+        ((*USER, "-info"), "ok", RUNS),
+        (("--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb"), "warn", "set maxmemory-policy noeviction"),
+        (("--maxmemory-policy", "allkeys-lru"), "ok", RUNS),
+    ],
+    ids=["renamed", "permission in a script", "no permission for INFO", "evicts", "unlimited"],
+)
+async def test_redis_is_judged_by_what_a_message_needs(
+    doctor: Doctor, tmp_path: Path, options: tuple[str, ...], outcome: str, detail: str
+) -> None:
+    server = RedisServer(*options)
+    await asyncio.to_thread(server.start)
+    try:
+        found = await doctor.diagnose(bot_config(tmp_path, state=server.address()))
+    finally:
+        server.remove()
+    assert found.outcome("state") == outcome
+    assert detail in found.detail("state")
 
 
 async def test_missing_tls_files_for_redis_are_a_failure(doctor: Doctor, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def _check_sentence(sentence: str, path: Path, seed: int) -> None:
 
 async def _check_entries(state: StateStore, seed: int) -> None:
     """Read every entry and check that none differs from what was written."""
-    for callback in await take_over_all(state):
+    for callback in await take_over_all(state, NOW + _MESSAGES):
         assert callback == CALLBACKS[callback.message_id], seed
     asked = [(window.chat, reply_to) for window in WINDOWS.values() for reply_to in (window.message_id, None)]
     claimed = await asyncio.gather(*(state.claim_window([chat], reply_to, NOW) for chat, reply_to in asked))

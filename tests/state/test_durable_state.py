@@ -94,22 +94,14 @@ async def test_a_finished_message_is_not_taken_over_and_is_recognized_until_its_
     assert await admit(state, "m1", NOW + CLAIM_SECONDS)
 
 
-async def test_a_released_message_is_new_again_and_not_taken_over(restarts: Restarts) -> None:
-    state = await restarts.open()
-    await admit(state, "m1")
-    await state.release("m1", NOW)
-    state = await restarts.open()
-    assert await state.take_over(LATER) == []
-    assert await state.claim_window([CHAT], "m1", LATER) is None
-    assert await admit(state, "m1", LATER)
-
-
-async def test_a_message_taken_over_can_be_released(restarts: Restarts) -> None:
+async def test_a_message_taken_over_can_be_released_and_is_taken_over_after_a_restart(restarts: Restarts) -> None:
     await admit(await restarts.open(), "m1")
     state = await restarts.open()
-    await state.take_over(LATER)
-    await state.release("m1", LATER)
-    assert await admit(state, "m1", LATER)
+    assert await state.take_over(LATER) == [stored("m1")]
+    assert await state.release("m1", LATER)
+    state = await restarts.open()
+    assert await state.take_over(LATER) == [stored("m1")]
+    assert await state.take_over(LATER) == []
 
 
 async def test_open_windows_are_claimed_by_message_and_by_chat_after_a_restart(restarts: Restarts) -> None:

@@ -19,6 +19,7 @@ from tests.state.messages import (
     admission_of_event,
     admit,
     claim,
+    stored,
     take_over_all,
     window,
 )
@@ -141,32 +142,52 @@ async def test_a_message_in_progress_is_recognized_after_its_claim_has_expired(s
     assert not await admit(state, "m1", NOW + 2 * CLAIM_SECONDS)
 
 
-async def test_a_released_message_is_new_again(state: StateStore) -> None:
+async def test_a_released_message_is_taken_over_again_and_keeps_its_claim_and_window(state: StateStore) -> None:
     await admit(state, "m1")
-    await state.release("m1", NOW)
-    assert await state.claim_window([CHAT], "m1", NOW) is None
-    assert await admit(state, "m1")
-    assert await state.claim_window([CHAT], "m1", NOW) is not None
+    for _ in range(3):
+        assert await state.take_over(NOW) == []
+        assert await state.release("m1", NOW)
+        assert not await admit(state, "m1")
+        assert await take_over_all(state) == [stored("m1")]
+    assert await state.claim_window([CHAT], "m1", NOW) == window("m1")
+    await state.finish("m1", NOW)
+    assert await state.take_over(NOW) == []
 
 
-async def test_releasing_an_answered_message_keeps_its_claim(state: StateStore) -> None:
-    """A spent window means that the message was answered: a repeat must not be answered again."""
+async def test_released_messages_are_taken_over_oldest_first_up_to_a_limit(state: StateStore) -> None:
+    for message_id, received_at in (("m2", NOW + 1), ("m1", NOW), ("m3", NOW + 2)):
+        await admit(state, message_id, received_at)
+        await state.release(message_id, received_at)
+    taken = [callback.message_id for _ in range(3) for callback in await state.take_over(NOW + 3, limit=1)]
+    assert sorted(taken) == ["m1", "m2", "m3"]
+    assert await state.take_over(NOW + 3) == []
+
+
+async def test_releasing_an_answered_message_finishes_it(state: StateStore) -> None:
+    """A spent window means that the message was answered: it must not be processed again."""
     await admit(state, "m1")
     await state.spend_window(await claim(state, "m1"), NOW)
-    await state.release("m1", NOW)
+    assert await state.release("m1", NOW)
+    assert await state.take_over(NOW) == []
     assert not await admit(state, "m1")
 
 
-async def test_releasing_a_message_that_is_being_answered_keeps_its_claim(state: StateStore) -> None:
+async def test_a_message_that_is_being_answered_cannot_be_released_until_its_reply_has_ended(
+    state: StateStore,
+) -> None:
     await admit(state, "m1")
-    await claim(state, "m1")
-    await state.release("m1", NOW)
-    assert not await admit(state, "m1")
+    claimed = await claim(state, "m1")
+    assert not await state.release("m1", NOW)
+    assert await state.take_over(NOW) == []
+    await state.restore_window(claimed, NOW)
+    assert await state.release("m1", NOW)
+    assert await take_over_all(state) == [stored("m1")]
 
 
 async def test_releasing_or_finishing_an_unknown_message_does_nothing(state: StateStore) -> None:
-    await state.release("m1", NOW)
+    assert await state.release("m1", NOW)
     await state.finish("m1", NOW)
+    assert await state.take_over(NOW) == []
     assert await admit(state, "m1")
 
 
@@ -175,13 +196,13 @@ async def test_a_process_does_not_take_over_its_own_messages(state: StateStore) 
     assert await state.take_over(NOW) == []
 
 
-async def test_a_callback_without_a_window_is_admitted_and_released(state: StateStore) -> None:
+async def test_a_callback_without_a_window_is_admitted_once_and_released(state: StateStore) -> None:
     """An event has no reply window."""
     assert await state.admit([admission_of_event("e1")], NOW) == [True]
     assert await state.claim_window([CHAT], "e1", NOW) is None
     assert await state.admit([admission_of_event("e1")], NOW) == [False]
-    await state.release("e1", NOW)
-    assert await state.admit([admission_of_event("e1")], NOW) == [True]
+    assert await state.release("e1", NOW)
+    assert await take_over_all(state) == [stored("e1")]
 
 
 async def test_a_reply_gets_the_window_of_the_message_it_answers(state: StateStore) -> None:
@@ -323,13 +344,6 @@ async def test_the_window_of_a_finished_message_can_be_restored(state: StateStor
     assert await claim(state, "m1") == claimed
 
 
-async def test_a_message_whose_window_was_restored_can_be_released(state: StateStore) -> None:
-    await admit(state, "m1")
-    await state.restore_window(await claim(state, "m1"), NOW)
-    await state.release("m1", NOW)
-    assert await admit(state, "m1")
-
-
 async def test_a_window_restored_after_it_expired_stays_closed(state: StateStore) -> None:
     await admit(state, "m1")
     await state.restore_window(await claim(state, "m1"), NOW + HOUR)
@@ -352,10 +366,9 @@ async def test_a_spare_window_is_one_of_the_same_sender_whose_message_is_finishe
 
 
 async def test_windows_that_expire_unspent_are_counted_once(state: StateStore) -> None:
-    """Spent and released windows are not counted; a window that is restored after it expired is."""
-    for message_id in ("open", "spent", "released", "restored", "restored late"):
+    """A spent window is not counted; a window that is restored after it expired is."""
+    for message_id in ("open", "spent", "restored", "restored late"):
         await admit(state, message_id)
-    await state.release("released", NOW)
     claimed = {}
     for message_id in ("spent", "restored", "restored late"):
         claimed[message_id] = await claim(state, message_id)

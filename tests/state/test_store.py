@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from maven_channel_wecom.errors import StateClosed, StateUnavailable
-from maven_channel_wecom.state.store import STATE_RETRY_SECONDS, retry_while_unavailable
+from maven_channel_wecom.state.store import LONGEST_DELAY_SECONDS, retry_while_unavailable
 from tests.fakes.clock import FakeClock
 
 
@@ -28,24 +28,25 @@ class FailingOperation:
 async def test_an_operation_that_succeeds_is_called_once() -> None:
     clock = FakeClock()
     operation = FailingOperation(clock, until=clock.now())
-    assert await retry_while_unavailable(operation, clock) == "done"
+    assert await retry_while_unavailable(operation, clock, until=0.0) == "done"
     assert operation.calls == 1
 
 
-async def test_a_failing_operation_succeeds_within_half_a_second_of_recovery() -> None:
+async def test_a_failing_operation_succeeds_shortly_after_recovery() -> None:
     clock = FakeClock()
     recovered_at = clock.now() + 100
-    assert await retry_while_unavailable(FailingOperation(clock, until=recovered_at), clock) == "done"
-    assert recovered_at <= clock.now() <= recovered_at + 0.5
+    operation = FailingOperation(clock, until=recovered_at)
+    assert await retry_while_unavailable(operation, clock, until=recovered_at + 100) == "done"
+    assert recovered_at <= clock.now() <= recovered_at + LONGEST_DELAY_SECONDS
 
 
-async def test_a_state_that_stays_unavailable_is_an_error_after_the_retry_limit() -> None:
+async def test_an_operation_is_called_for_the_last_time_at_the_end() -> None:
     clock = FakeClock()
-    began = clock.now()
-    operation = FailingOperation(clock, until=began + 2 * STATE_RETRY_SECONDS)
+    end = clock.now() + 100.5
+    assert await retry_while_unavailable(FailingOperation(clock, until=end), clock, until=end) == "done"
     with pytest.raises(StateUnavailable):
-        await retry_while_unavailable(operation, clock)
-    assert STATE_RETRY_SECONDS - 1 <= clock.now() - began <= STATE_RETRY_SECONDS
+        await retry_while_unavailable(FailingOperation(clock, until=end + 101), clock, until=end + 100)
+    assert clock.now() == end + 100
 
 
 async def test_an_operation_on_a_closed_state_is_not_retried() -> None:
@@ -55,7 +56,7 @@ async def test_an_operation_on_a_closed_state_is_not_retried() -> None:
         raise StateClosed
 
     with pytest.raises(StateClosed):
-        await retry_while_unavailable(operation, clock)
+        await retry_while_unavailable(operation, clock, until=clock.now() + 100)
     assert clock.slept == []
 
 
@@ -68,5 +69,5 @@ async def test_an_operation_with_another_error_is_not_retried() -> None:
         raise KeyError
 
     with pytest.raises(KeyError):
-        await retry_while_unavailable(operation, FakeClock())
+        await retry_while_unavailable(operation, FakeClock(), until=2_000_000_000.0)
     assert calls == 1

@@ -39,6 +39,7 @@ SAMPLES: tuple[events.TelemetryEvent, ...] = (
     events.MessageNormalized(message_id="m1", blocks=2),
     events.MessagePublishing(message_id="m1"),
     events.MessageEnded(message_id="m1", type="text", outcome="published"),
+    events.MessageGivenUp(message_id="m1", failures=12),
     events.MessageNotRecorded(message_id="m1", reason="state"),
     events.MessageLate(message_id="m1", chat_id=CHAT, type="text", seconds=61.4),
     events.MediaEnded(message_id="m1", kind="image", outcome="opened", seconds=0.25),

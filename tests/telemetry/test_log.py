@@ -126,6 +126,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
             event(events.MessageEnded, outcome="failed", reason="KeyError"),
             ("error", "wecom message failed", MESSAGE | {"reason": "KeyError"}),
         ),
+        (event(events.MessageGivenUp), ("error", "wecom message given up", MESSAGE | {"failures": 12})),
         (event(events.MessageNotRecorded), ("error", "wecom message failed", MESSAGE | {"reason": "state"})),
         (
             event(events.MessageLate),

@@ -23,7 +23,7 @@ BATCH = [Admission(CALLBACK, WINDOW), Admission(CALLBACK, None)]
 
 OPERATIONS: dict[StateOperation, tuple[Callable[[StateStore], Awaitable[object]], object]] = {
     "admit": (lambda state: state.admit(BATCH, 1_000.0), [True, False]),
-    "release": (lambda state: state.release("m1", 1_001.0), None),
+    "release": (lambda state: state.release("m1", 1_001.0), True),
     "finish": (lambda state: state.finish("m1", 1_002.0), None),
     "take_over": (lambda state: state.take_over(1_003.0, limit=7), [CALLBACK]),
     "claim_window": (lambda state: state.claim_window(["single:alice"], "m1", 1_004.0, spare_of="bob"), WINDOW),
@@ -48,8 +48,9 @@ class SlowState:
         await self._call(batch, now)
         return [True, False]
 
-    async def release(self, message_id: str, now: float) -> None:
+    async def release(self, message_id: str, now: float) -> bool:
         await self._call(message_id, now)
+        return True
 
     async def finish(self, message_id: str, now: float) -> None:
         await self._call(message_id, now)

@@ -40,6 +40,21 @@ def key_prefix(channel: str) -> str:
     return f"maven-wecom:{{{name}}}:"
 
 
+TOPOLOGY_PROBLEM: Final = (
+    "names a Redis Sentinel or Cluster, for which there is no client: write redis://HOST with the primary, or with an "
+    "endpoint outside a cluster"
+)
+
+
+def is_topology(address: str) -> bool:
+    """Return whether an address is one of Sentinel or Cluster, as other programs write them."""
+    scheme, separator, rest = address.partition("://")
+    if is_redis(address):
+        # Several hosts.
+        return "," in rest.partition("/")[0].rpartition("@")[2]
+    return bool(separator) and any(name in scheme.lower() for name in ("sentinel", "cluster"))
+
+
 def is_redis(address: str) -> bool:
     """Return whether an address belongs to this backend."""
     return address.partition("://")[0] in SCHEMES

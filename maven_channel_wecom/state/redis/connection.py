@@ -13,7 +13,14 @@ from redis.exceptions import NoScriptError, ResponseError
 from maven_channel_wecom.errors import StateClosed, StateUnavailable
 from maven_channel_wecom.state.redis import scripts
 from maven_channel_wecom.state.redis.breaker import Breaker
-from maven_channel_wecom.state.redis.errors import ServerTooOld, is_lost_answer, is_server_error, to_unavailable
+from maven_channel_wecom.state.redis.errors import (
+    NoTlsHandshake,
+    ServerIsSentinel,
+    ServerTooOld,
+    is_lost_answer,
+    is_server_error,
+    to_unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,6 +127,12 @@ class RedisConnection:
                 answer = await _exchange(connection, command)
         except Exception as error:  # noqa: BLE001 - callers get a StateUnavailable, whatever the library raises
             failure: Exception = error
+            if (
+                isinstance(error, TimeoutError)
+                and isinstance(connection, SSLConnection)
+                and not connection.is_connected
+            ):
+                failure = NoTlsHandshake()
         except BaseException:
             # The caller was cancelled. An unread answer would be taken for the answer to the next command.
             await connection.disconnect(nowait=True)
@@ -131,8 +144,9 @@ class RedisConnection:
                 self._breaker.succeeded()
                 return answer
             if not is_server_error(answer):
+                # The server answers, but not necessarily to other commands.
                 self.last_failure = None
-                self._breaker.succeeded()
+                self._breaker.abandoned()
                 raise to_unavailable(answer)
             failure = answer
         # Idle connections have probably failed too, or lead to a server that is no longer the right one.
@@ -176,6 +190,8 @@ async def _connect(connection: Connection) -> None:
         version = info.partition(b"redis_version:")[2].partition(b".")[0]
         if version.isdigit() and int(version) < _OLDEST_VERSION:
             raise ServerTooOld
+        if b"redis_mode:sentinel" in info:
+            raise ServerIsSentinel
 
 
 async def _request(connection: Connection, command: tuple[str | bytes | float, ...]) -> Any:  # noqa: ANN401 - as `command`

@@ -32,9 +32,10 @@ ADMIT: Final = _script("admit.lua")
 APPLY_UPDATES: Final = _script("apply_updates.lua")
 CLAIM_WINDOW: Final = _script("claim_window.lua")
 HEARTBEAT: Final = _script("heartbeat.lua")
+RELEASE: Final = _script("release.lua")
 TAKE_OVER: Final = _script("take_over.lua")
 
 TEXTS: Final[dict[object, str]] = {
-    script.sha: script.text for script in (ADMIT, APPLY_UPDATES, CLAIM_WINDOW, HEARTBEAT, TAKE_OVER)
+    script.sha: script.text for script in (ADMIT, APPLY_UPDATES, CLAIM_WINDOW, HEARTBEAT, RELEASE, TAKE_OVER)
 }
 """Script texts by SHA-1 digest, sent when Redis does not have a script loaded."""

@@ -20,6 +20,7 @@ from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.redis import scripts
 from maven_channel_wecom.state.redis.address import key_prefix, parse_redis_address
 from maven_channel_wecom.state.redis.connection import COMMAND_TIMEOUT_SECONDS, RedisConnection
+from maven_channel_wecom.state.redis.probe import probe
 from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission, StateStore, StoredCallback
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class RedisStateStore(StateStore):
     sent twice finds its own token. An operation that arrives too late, after another replica has taken over the
     message, finds another token and changes nothing; only `spend_window` always takes effect.
 
-    `finish`, `release`, `spend_window` and `restore_window` do not fail: while Redis is unavailable, their updates are
+    `finish`, `spend_window` and `restore_window` do not fail: while Redis is unavailable, their updates are
     deferred and later applied in order. If this process dies before that, other replicas take over its messages.
 
     Args:
@@ -90,9 +91,8 @@ class RedisStateStore(StateStore):
 
     def __init__(self, connection: RedisConnection, *, channel: str, silent_seconds: float = SILENT_SECONDS) -> None:
         self._connection = connection
-        prefix = key_prefix(channel)
-        self._stream = f"{prefix}unfinished"
-        self._probe_key = f"{prefix}room"
+        self._channel = channel
+        self._stream = f"{key_prefix(channel)}unfinished"
         self._replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._token_numbers = itertools.count(1)
         self._silent_seconds = silent_seconds
@@ -101,9 +101,11 @@ class RedisStateStore(StateStore):
         self._in_progress: dict[str, str] = {}
         # By message id: the token with which this replica claimed its window.
         self._holders: dict[str, str] = {}
-        # The token of a take-over whose answer was lost. The next take-over repeats it.
-        self._lost_take_over: str | None = None
-        self._full: StateUnavailable | None = None
+        # The token and the time of a take-over whose answer was lost. The next take-over repeats it.
+        self._lost_take_over: tuple[str, float] | None = None
+        # Why the last admission or probe failed, and what is wrong with a Redis that admits messages.
+        self._refusal: StateUnavailable | None = None
+        self._risk: str | None = None
         self._open_windows = 0
         self._expired_windows = 0
         self._heartbeats: asyncio.Task[None] | None = None
@@ -114,6 +116,7 @@ class RedisStateStore(StateStore):
         """Begin to send heartbeats."""
         with suppress(StateUnavailable):
             await self.heartbeat()
+            await self._probe()
         self._heartbeats = asyncio.create_task(self._send_heartbeats())
 
     async def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
@@ -125,15 +128,15 @@ class RedisStateStore(StateStore):
         try:
             new = await self._admit(list(requested.values()), token, now)
         except (StateUnavailable, asyncio.CancelledError) as failure:
-            if isinstance(failure, StateUnavailable) and failure.reason == "state_full":
-                self._full = failure
+            if isinstance(failure, StateUnavailable):
+                self._refusal = failure
             # Redis may have stored some of the messages, but this replica does not have them in progress.
             if len(self.deferred) < _MAX_DEFERRED:
                 for message_id in requested:
                     self.deferred.add(_Update("give_up", token, message_id, now))
             raise
         if requested:
-            self._full = None
+            self._refusal = None
         self._in_progress.update(dict.fromkeys(new, token))
         results = []
         for admission in batch:
@@ -141,10 +144,16 @@ class RedisStateStore(StateStore):
             new.discard(admission.callback.message_id)
         return results
 
-    async def release(self, message_id: str, now: float) -> None:
-        token = self._in_progress.pop(message_id, None)
-        if token is not None:
-            await self.deferred.apply(_Update("release", token, message_id, now))
+    async def release(self, message_id: str, now: float) -> bool:
+        token = self._in_progress.get(message_id)
+        if token is None:
+            return True
+        # A deferred update may be about to spend or open its window.
+        await self.deferred.flush()
+        (released,) = await self._run(scripts.RELEASE, self._replica, token, message_id, now)
+        if released:
+            self._in_progress.pop(message_id, None)
+        return bool(released)
 
     async def finish(self, message_id: str, now: float) -> None:
         token = self._in_progress.pop(message_id, None)
@@ -155,12 +164,13 @@ class RedisStateStore(StateStore):
         # The heartbeat comes first, then deferred updates: among them `give_up` for admissions whose answer was lost.
         await self.heartbeat()
         await self.deferred.flush()
-        token, self._lost_take_over = self._lost_take_over or self._new_token(), None
+        token, _ = self._lost_take_over or (self._new_token(), now)
+        self._lost_take_over = None
         limits = (self._silent_ms, min(limit, _MAX_TAKE_OVER))
         try:
             found = await self._run(scripts.TAKE_OVER, self._replica, token, *limits, now, now + CLAIM_SECONDS)
         except (StateUnavailable, asyncio.CancelledError):
-            self._lost_take_over = token
+            self._lost_take_over = token, now
             raise
         callbacks = [
             StoredCallback(message_id.decode(), float(received_at), message)
@@ -208,9 +218,9 @@ class RedisStateStore(StateStore):
         return self._expired_windows
 
     async def health(self) -> str | None:
-        """Return why the last operation or heartbeat failed, without sending a command."""
-        failure = self._connection.last_failure or self._full
-        return str(failure) if failure else None
+        """Return why the last operation, heartbeat or probe failed, without sending a command."""
+        failure = self._connection.last_failure or self._refusal
+        return str(failure) if failure else self._risk
 
     async def close(self) -> None:
         """Apply deferred updates, and give up messages in progress so that others can take them over at once."""
@@ -219,6 +229,9 @@ class RedisStateStore(StateStore):
             await asyncio.gather(self._heartbeats, return_exceptions=True)
         with suppress(StateUnavailable):
             await self.deferred.flush()
+            if self._lost_take_over:
+                # What it took over is given up below.
+                await self.take_over(self._lost_take_over[1])
             await self.heartbeat(give_up=True)
         await self._connection.close()
 
@@ -237,29 +250,27 @@ class RedisStateStore(StateStore):
         while True:
             await asyncio.sleep(tick)
             waited += tick
-            if waited < interval and not (self._connection.last_failure or self.deferred.failing or self._full):
+            if waited < interval and not (self._connection.last_failure or self.deferred.failing or self._refusal):
                 continue
             waited = 0.0
             try:
                 await self.heartbeat()
                 await self.deferred.flush()
-                await self._check_capacity()
+                await self._probe()
             except StateUnavailable:
                 pass  # `health` reports it.
             except Exception:
                 # A replica without heartbeats loses its messages, so the loop goes on after any error.
                 logger.exception("wecom state could not be kept")
 
-    async def _check_capacity(self) -> None:
-        """Check whether Redis is full. A full Redis refuses admissions only, so the other scripts do not show it."""
+    async def _probe(self) -> None:
+        """Check whether an admission would succeed. Heartbeats and updates succeed even if Redis refuses admissions."""
         try:
-            # The key expires immediately.
-            await self._connection.command("SET", self._probe_key, "", "PX", 1)
+            self._risk = await probe(self._connection, channel=self._channel, replica=self._replica)
         except StateUnavailable as unavailable:
-            if unavailable.reason == "state_full":
-                self._full = unavailable
+            self._refusal = unavailable
             raise
-        self._full = None
+        self._refusal = None
 
     async def _admit(self, admissions: list[Admission], token: str, now: float) -> set[str]:
         """Admit messages and return the ids of the new ones."""
@@ -295,7 +306,7 @@ class _Update(NamedTuple):
     message be taken over at once because the answer to its admission was lost.
     """
 
-    kind: Literal["finish", "release", "spend", "restore", "restore_repeated", "abandon", "give_up"]
+    kind: Literal["finish", "spend", "restore", "restore_repeated", "abandon", "give_up"]
     token: str
     message_id: str
     now: float

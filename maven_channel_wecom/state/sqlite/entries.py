@@ -16,6 +16,7 @@ from maven_channel_wecom.state.sqlite.schema import (
     VERSION,
     WINDOW,
     DamagedFile,
+    callback_checksum,
     new_row,
     read_callback,
     read_window,
@@ -35,13 +36,17 @@ _EXPIRIES_PER_BATCH: Final = 20
 a backlog of expired messages is removed more slowly. Higher: commits take longer."""
 _EXPIRIES_PER_ADDITION: Final = 3
 
+_CLOCK_TOLERANCE_SECONDS: Final = 60.0
+"""Seconds by which a stored time may be in the future. Lower: a small correction of the system clock between two runs
+rewrites the file. Higher: messages expire later by up to this time."""
+
 # The index gives the number; the message id of that row is compared too, in case the index is damaged.
 _BY_MESSAGE_ID: Final = "(number, message_id) = (SELECT number, message_id FROM messages WHERE message_id = ?)"
 _CLEAR_WINDOW: Final = ", ".join(f"{column} = NULL" for column in WINDOW.split(", ")[1:])
 
 _FIND_CLAIM: Final = f"SELECT number, until, received_at IS NOT NULL FROM messages WHERE {_BY_MESSAGE_ID}"
 _FIND_IN_PROGRESS: Final = (
-    f"SELECT claimed, message IS NULL FROM messages WHERE {_BY_MESSAGE_ID} AND received_at IS NOT NULL"
+    f"SELECT claimed, {CALLBACK} FROM messages WHERE {_BY_MESSAGE_ID} AND received_at IS NOT NULL"
 )
 _FIND_WINDOW: Final = f"SELECT {WINDOW} FROM messages WHERE {_BY_MESSAGE_ID} AND claimed = 0"
 _FIND_NEWEST: Final = f"""
@@ -69,10 +74,16 @@ _FINISH: Final = f"""
     UPDATE messages SET received_at = NULL, message = NULL, callback_checksum = NULL
     WHERE {_BY_MESSAGE_ID} AND received_at IS NOT NULL
 """
+_SHIFT_WINDOW: Final = f"""
+    UPDATE messages SET opened_at = ?, expires_at = ?, window_checksum = ? WHERE {_BY_MESSAGE_ID}
+"""
+_SHIFT_CALLBACK: Final = f"UPDATE messages SET received_at = ?, callback_checksum = ? WHERE {_BY_MESSAGE_ID}"
 _FINISH_ANSWERED: Final = "UPDATE messages SET received_at = NULL WHERE received_at IS NOT NULL AND message IS NULL"
 _EXTEND_CLAIM: Final = f"""
     UPDATE messages SET {_CLEAR_WINDOW}, until = ?, number = (SELECT max(number) FROM messages) + 1 WHERE number = ?
 """
+
+_FILL_INDEX: Final = "INSERT INTO open_windows SELECT chat, opened_at, number FROM messages WHERE claimed = 0"
 
 # The open windows of each chat. The table is temporary and therefore in memory: an index in the file would be written
 # with every message, and this one can be rebuilt from `messages` when the file is opened.
@@ -80,7 +91,7 @@ _CREATE_INDEX: Final = (
     """CREATE TEMP TABLE open_windows (
             chat, opened_at, number, PRIMARY KEY (chat, opened_at, number)
         ) WITHOUT ROWID""",
-    "INSERT INTO open_windows SELECT chat, opened_at, number FROM messages WHERE claimed = 0",
+    _FILL_INDEX,
     """CREATE TEMP TRIGGER opened AFTER INSERT ON messages WHEN new.claimed = 0 BEGIN
         INSERT INTO open_windows VALUES (new.chat, new.opened_at, new.number);
     END""",
@@ -133,6 +144,36 @@ class Entries:
         rows = self._execute(f"SELECT {CALLBACK} FROM messages WHERE received_at IS NOT NULL ORDER BY received_at")
         return [read_callback(row) for row in rows]
 
+    def shift_into_past(self, now: float) -> float:
+        """Shift the times of windows and callbacks if some are in the future, and return the number of seconds.
+
+        They are if the system clock was ahead when they were written. Claims are shortened to their normal lifetime:
+        otherwise they, and all that follow them, would expire late.
+        """
+        self._execute("UPDATE messages SET until = ? WHERE until > ?", (now + CLAIM_SECONDS,) * 2)
+        self._first_expiry = -math.inf
+        rows = self._execute(f"SELECT {WINDOW} FROM messages WHERE url IS NOT NULL").fetchall()
+        windows = [read_window(row) for row in rows]
+        rows = self._execute(f"SELECT {CALLBACK} FROM messages WHERE message IS NOT NULL").fetchall()
+        callbacks = [read_callback(row) for row in rows]
+        times = [window.opened_at for window, _ in windows] + [callback.received_at for callback in callbacks]
+        if max(times, default=now) <= now + _CLOCK_TOLERANCE_SECONDS:
+            return 0.0
+        # A whole number, so that no time is rounded.
+        ahead = float(math.ceil(max(times) - now))
+        for window, claimed in windows:
+            opened_at, expires_at = window.opened_at - ahead, window.expires_at - ahead
+            shifted = msgspec.structs.replace(window, opened_at=opened_at, expires_at=expires_at)
+            checksum = window_checksum(shifted, claimed=claimed)
+            self._execute(_SHIFT_WINDOW, (opened_at, expires_at, checksum, window.message_id))
+        for callback in callbacks:
+            received_at = callback.received_at - ahead
+            checksum = callback_checksum(msgspec.structs.replace(callback, received_at=received_at))
+            self._execute(_SHIFT_CALLBACK, (received_at, checksum, callback.message_id))
+        self._execute("DELETE FROM open_windows")
+        self._execute(_FILL_INDEX)
+        return ahead
+
     def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
         """Admit messages and return for each whether it is new."""
         self._now = now
@@ -155,18 +196,22 @@ class Entries:
         self.open_windows += window is not None
         return True
 
-    def release(self, message_id: str, now: float) -> None:
-        """Undo an admission, or finish the message if it may have been answered."""
+    def release(self, message_id: str, now: float) -> StoredCallback | bool:
+        """Return the callback of a message in progress, or whether it needs none because it is or was finished.
+
+        The result is False if a reply holds its window.
+        """
         self._now = now
         found = self._execute(_FIND_IN_PROGRESS, (message_id,)).fetchone()
         if not found:
-            return
-        claimed, answered = found
-        if claimed or answered:
+            return True
+        claimed, *callback = found
+        if claimed:
+            return False
+        if callback[2] is None:
             self.finish(message_id, now)
-            return
-        self._execute(f"DELETE FROM messages WHERE {_BY_MESSAGE_ID}", (message_id,))
-        self.open_windows -= claimed == 0
+            return True
+        return read_callback(callback)
 
     def finish(self, message_id: str, now: float) -> None:
         """End a message: remove its callback and keep its claim."""

@@ -40,7 +40,26 @@ _IN_USE: Final = "is in use by another process or channel: stop that one, or giv
 _NO_LOCK_FILE: Final = "has a lock file (its name plus .lock) that is not a regular file: remove the lock file"
 _REPLACED: Final = "or its .lock file was removed or replaced while in use: start the program again"
 
+_NO_LOCKS: Final = (
+    "cannot be locked, because its file system has no working locks, as many network shares: "
+    "name a file on a local disk"
+)
+_NO_TARGET: Final = "is a symbolic link that leads nowhere: remove the link, or create the folder and file it names"
+_SEVERAL_NAMES: Final = (
+    "has several names (hard links), so two gateways could use it at once: remove the other names, or make a copy"
+)
+
+# By extended error code, or else by the primary one.
 _SENTENCES: Final = {
+    sqlite3.SQLITE_PROTOCOL: _NO_LOCKS,
+    sqlite3.SQLITE_NOLFS: _NO_LOCKS,
+    sqlite3.SQLITE_IOERR_LOCK: _NO_LOCKS,
+    sqlite3.SQLITE_IOERR_UNLOCK: _NO_LOCKS,
+    sqlite3.SQLITE_IOERR_RDLOCK: _NO_LOCKS,
+    sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK: _NO_LOCKS,
+    sqlite3.SQLITE_IOERR_SHMMAP: _NO_LOCKS,
+    sqlite3.SQLITE_IOERR_SHMLOCK: _NO_LOCKS,
+    sqlite3.SQLITE_READONLY_CANTLOCK: _NO_LOCKS,
     sqlite3.SQLITE_FULL: "cannot grow, its disk is full: free some space",
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: "is damaged or not an SQLite database: name another file, or move this one away",
@@ -131,6 +150,8 @@ def explain(error: Exception, path: Path) -> StateUnavailable | None:
     code = _primary_code(error)
     if isinstance(error, UnusableFile):
         sentence = str(error)
+    elif (extended := getattr(error, "sqlite_errorcode", None)) in _SENTENCES:
+        sentence = _SENTENCES[extended]
     elif code in _SENTENCES:
         sentence = _SENTENCES[code]
     elif is_damage(error):
@@ -159,9 +180,19 @@ def _create(path: Path) -> None:
     # The WAL is in the same folder.
     _check_access(path.parent, os.W_OK | os.X_OK)
     # An existing file is not opened here: closing it would release SQLite's locks that this process may hold on it.
+    check_link(path)
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
     _check_access(path, os.R_OK | os.W_OK)
+    # Each name has a WAL and a lock file of its own.
+    if path.stat().st_nlink > 1:
+        raise UnusableFile(_SEVERAL_NAMES)
+
+
+def check_link(path: Path) -> None:
+    """Raise UnusableFile if a path is a symbolic link to nothing or to itself. It is not followed to create a file."""
+    if path.is_symlink() and not path.exists():
+        raise UnusableFile(_NO_TARGET)
 
 
 def _check_access(place: Path, rights: int) -> None:
@@ -179,17 +210,24 @@ def _lock(path: Path) -> tuple[Path, int]:
         _check_access(lock_path, os.R_OK | os.W_OK)
     lock, is_new = _open_lock(lock_path)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock_at_once(lock)
         if is_new and os.geteuid() == 0:
             # As SQLite does with its own files: root opening the file once must not lock out the user who owns it.
             owner = target.stat()
             os.fchown(lock, owner.st_uid, owner.st_gid)
-    except OSError as error:
+    except (OSError, UnusableFile):
         os.close(lock)
-        if isinstance(error, BlockingIOError):
-            raise UnusableFile(_IN_USE) from None
         raise
     return lock_path, lock
+
+
+def _lock_at_once(lock: int) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UnusableFile(_IN_USE) from None
+    except OSError:
+        raise UnusableFile(_NO_LOCKS) from None
 
 
 def _open_lock(path: Path) -> tuple[int, bool]:
@@ -232,6 +270,9 @@ def _set_up(connection: sqlite3.Connection) -> None:
     if connection.execute("PRAGMA integrity_check(1)").fetchall() != [("ok",)]:
         raise DamagedFile
     migrate(connection, version)
+    # Without shared memory SQLite keeps the old mode and reports no error. Other errors were raised above.
+    if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        raise UnusableFile(_NO_LOCKS)
 
 
 def _read_version(connection: sqlite3.Connection) -> int:
@@ -261,9 +302,13 @@ def _number(connection: sqlite3.Connection, query: str) -> int:
 def _to_unavailable(error: Exception, path: Path) -> StateUnavailable:
     if isinstance(error, OSError):
         error = UnusableFile(f"cannot be opened: {os.strerror(error.errno or 0)}")
-    elif not is_damage(error) and not explain(error, path):
-        # Our own statement failed, so the table is not the one that was created.
-        error = DamagedFile()
+    elif isinstance(error, sqlite3.Error) and not explain(error, path):
+        # A statement of this program failed although the table is the one that was created.
+        name = getattr(error, "sqlite_errorname", "an error")
+        error = UnusableFile(
+            f"cannot be used, SQLite reports {name}: start the program again, and if that does not help, "
+            "move the file away to start with an empty state"
+        )
     unavailable = explain(error, path)
     if unavailable is None:
         raise error

@@ -96,7 +96,7 @@ def new_row(
         opened = (window.chat, window.sender_id, window.url, *times, window.repeated, claimed, checksum)
     if callback is None:
         return (message_id, until, *opened, None, None, None)
-    return (message_id, until, *opened, callback.received_at, callback.message, _callback_checksum(callback))
+    return (message_id, until, *opened, callback.received_at, callback.message, callback_checksum(callback))
 
 
 def read_window(row: Sequence[Any]) -> tuple[ReplyWindow, bool]:
@@ -112,7 +112,7 @@ def read_callback(row: Sequence[Any]) -> StoredCallback:
     """Return a callback from its columns. Raises DamagedFile if the checksum is wrong."""
     message_id, received_at, message, checksum = row
     callback = StoredCallback(message_id, received_at, message)
-    if checksum != _callback_checksum(callback):
+    if checksum != callback_checksum(callback):
         raise DamagedFile
     return callback
 
@@ -127,7 +127,8 @@ def window_checksum(window: ReplyWindow, *, claimed: bool) -> int:
     return zlib.crc32(_encode((*texts, *times, window.repeated, claimed)))
 
 
-def _callback_checksum(callback: StoredCallback) -> int:
+def callback_checksum(callback: StoredCallback) -> int:
+    """Return the CRC-32 of a callback."""
     return zlib.crc32(callback.message, zlib.crc32(_encode((callback.message_id, float(callback.received_at)))))
 
 
@@ -154,7 +155,7 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
 
 def _insert_old_row(connection: sqlite3.Connection, row: Sequence[Any]) -> None:
     """Insert a row of an older version, whose chat ids do not include the kind of chat."""
-    message_id, until, window_chat_id, *opened, callback_chat_id, received_at, message, callback_checksum = row
+    message_id, until, window_chat_id, *opened, callback_chat_id, received_at, message, checksum = row
     window = callback = None
     claimed = False
     if opened[1] is not None:
@@ -163,7 +164,7 @@ def _insert_old_row(connection: sqlite3.Connection, row: Sequence[Any]) -> None:
         key = chat_key(window.chat, is_group=window.chat != window.sender_id)
         window = msgspec.structs.replace(window, chat=key)
     if received_at is not None and message is not None:
-        if callback_checksum != zlib.crc32(_encode((message_id, callback_chat_id, received_at, message))):
+        if checksum != zlib.crc32(_encode((message_id, callback_chat_id, received_at, message))):
             raise DamagedFile
         callback = StoredCallback(message_id, received_at, message)
     connection.execute(INSERT, new_row(message_id, until, window, callback, claimed=claimed))

@@ -6,15 +6,17 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+import msgspec
+
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.writer import Writer
-from maven_channel_wecom.state.store import StateStore
+from maven_channel_wecom.state.store import StateStore, StoredCallback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from maven_channel_wecom.policy.reply_window import ReplyWindow
-    from maven_channel_wecom.state.store import Admission, StoredCallback
+    from maven_channel_wecom.state.store import Admission
 
 HEALTH_PROBE_SECONDS: Final = 0.8
 """Maximum time that `health` waits for the disk, in seconds. Health checks often time out after a second. Lower: a slow
@@ -39,6 +41,8 @@ class SqliteStateStore(StateStore):
     ) -> None:
         self._writer = writer
         self._without_owner = unfinished
+        # Whether the times in the file were compared with the clock.
+        self._checked_times = False
         self._health_probe_seconds = health_probe_seconds
         self._probe: asyncio.Future[None] | None = None
 
@@ -61,18 +65,28 @@ class SqliteStateStore(StateStore):
 
         return await self._writer.run(lambda entries: entries.admit(batch, now), undo=undo)
 
-    async def release(self, message_id: str, now: float) -> None:
-        await self._writer.run(lambda entries: entries.release(message_id, now))
+    async def release(self, message_id: str, now: float) -> bool:
+        released = await self._writer.run(lambda entries: entries.release(message_id, now))
+        if isinstance(released, StoredCallback):
+            self._without_owner.append(released)
+        return released is not False
 
     async def finish(self, message_id: str, now: float) -> None:
         await self._writer.run(lambda entries: entries.finish(message_id, now), may_wait=True)
 
     async def take_over(
         self,
-        now: float,  # noqa: ARG002 - no other process has messages while this one owns the file
+        now: float,
         *,
         limit: int = 1_000,
     ) -> list[StoredCallback]:
+        if not self._checked_times:
+            ahead = await self._writer.run(lambda entries: entries.shift_into_past(now))
+            self._checked_times = True
+            self._without_owner = [
+                msgspec.structs.replace(callback, received_at=callback.received_at - ahead)
+                for callback in self._without_owner
+            ]
         taken, self._without_owner = self._without_owner[:limit], self._without_owner[limit:]
         return taken
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,12 @@ from tests.fakes.redis_replicas import LONG_ANSWER_SECONDS, Replicas, frozen
 from tests.fakes.redis_server import shared_redis
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from tests.fakes.redis_server import RedisServer
+
+    Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.fixture
@@ -106,7 +109,7 @@ async def test_a_script_that_redis_has_not_loaded_is_sent_to_it(
     key = "maven-wecom:{wecom}:unfinished"
     for _ in range(2):
         await server.command("SCRIPT", "FLUSH")
-        assert await connection.run(HEARTBEAT, key, "replica", 1000, 0) == [0, 0]
+        assert await connection.run(HEARTBEAT, key, "replica", 1000, 0) == [0, 0, 0]
         assert await server.command("SCRIPT", "EXISTS", HEARTBEAT.sha) == [1]
 
 
@@ -169,3 +172,58 @@ async def test_opening_fails_if_the_tls_files_cannot_be_read(tmp_path: Path) -> 
     for file in ("missing.pem", "empty.pem"):
         with pytest.raises(StateUnavailable, match="files for TLS"):
             await open_state(f"rediss://127.0.0.1:1?ssl_ca_certs={tmp_path}/{file}", channel="wecom")
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("redis://127.0.0.1:{redis}/99", "no database with the number"),
+        ("rediss://127.0.0.1:{redis}", "redis:// instead of rediss://"),
+        ("redis://127.0.0.1:{http}", "another service"),
+        ("redis://127.0.0.1:{closing}", "closed the connection"),
+        ("redis://canary.invalid:{redis}", "host name of the state's Redis cannot be resolved"),
+        ("redis://127.0.0.1:{sentinel}", "is that of a Sentinel"),
+    ],
+)
+async def test_a_wrong_address_is_explained_by_its_cause(server: RedisServer, address: str, sentence: str) -> None:
+    served: list[asyncio.Task[None]] = []
+
+    async def answer_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async def close_connection(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async def answer_as_sentinel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await reader.read(65536):
+            writer.write(b"+OK\r\n" * request.count(b"SETINFO"))
+            if b"INFO\r\n$6\r\nserver" in request:
+                info = b"# Server\r\nredis_version:7.0.15\r\nredis_mode:sentinel\r\n"
+                writer.write(b"$%d\r\n%s\r\n" % (len(info), info))
+
+    def serving(serve: Serve) -> Serve:
+        async def serve_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task
+            served.append(task)
+            await serve(reader, writer)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+        return serve_and_close
+
+    async with contextlib.AsyncExitStack() as stack:
+        ports = {"redis": server.port}
+        for name, serve in (("http", answer_http), ("closing", close_connection), ("sentinel", answer_as_sentinel)):
+            listener = await stack.enter_async_context(await asyncio.start_server(serving(serve), "127.0.0.1", 0))
+            ports[name] = listener.sockets[0].getsockname()[1]
+        parsed = parse_redis_address(address.format(**ports))
+        connection = await asyncio.to_thread(RedisConnection, parsed, seconds=1.0)
+        with pytest.raises(StateUnavailable) as raised:
+            await connection.command("PING")
+        await connection.close()
+        await asyncio.gather(*served)
+    assert sentence in str(raised.value)
+    assert "canary" not in str(raised.value)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from redis import exceptions
 
-from maven_channel_wecom.state.redis.errors import ServerTooOld, is_lost_answer, to_unavailable
+from maven_channel_wecom.state.redis.errors import (
+    NoTlsHandshake,
+    ServerIsSentinel,
+    ServerTooOld,
+    is_lost_answer,
+    to_unavailable,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +30,14 @@ from maven_channel_wecom.state.redis.errors import ServerTooOld, is_lost_answer,
         (exceptions.ResponseError("MISCONF canary"), "save"),
         (exceptions.ResponseError("NOREPLICAS canary"), "too few replicas"),
         (exceptions.ResponseError("WRONGTYPE canary"), "refused a command"),
+        (exceptions.ResponseError("ACL failure in script: User canary has no permissions"), "lacks permissions"),
+        (exceptions.ResponseError("The user executing the script can't run this command"), "lacks permissions"),
+        (exceptions.ResponseError("unknown command 'EVALSHA', with args beginning with: canary"), "lacks a command"),
+        (exceptions.ResponseError("Unknown Redis command called from script script: canary"), "lacks a command"),
+        (exceptions.ResponseError("DB index is out of range"), "no database with the number"),
+        (exceptions.InvalidResponse("canary"), "another service"),
+        (ServerIsSentinel(), "Sentinel"),
+        (NoTlsHandshake(), "redis:// instead of rediss://"),
         (exceptions.ConnectionError("canary:6379"), "cannot be reached"),
         (OSError("canary"), "cannot be reached"),
         (exceptions.TimeoutError("canary:6379"), "in time"),

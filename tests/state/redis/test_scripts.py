@@ -12,6 +12,7 @@ from maven_channel_wecom.state.redis.scripts import (
     APPLY_UPDATES,
     CLAIM_WINDOW,
     HEARTBEAT,
+    RELEASE,
     TAKE_OVER,
     TEXTS,
     Script,
@@ -25,6 +26,7 @@ SCRIPTS = {
     "apply_updates.lua": APPLY_UPDATES,
     "claim_window.lua": CLAIM_WINDOW,
     "heartbeat.lua": HEARTBEAT,
+    "release.lua": RELEASE,
     "take_over.lua": TAKE_OVER,
 }
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state.redis.scripts import APPLY_UPDATES, CLAIM_WINDOW
-from maven_channel_wecom.state.store import STATE_RETRY_SECONDS
+from maven_channel_wecom.state.redis.scripts import APPLY_UPDATES, CLAIM_WINDOW, RELEASE
+from maven_channel_wecom.state.store import CLAIM_SECONDS
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_replicas import Replicas, crash_redis_store, healed, let_replicas_be_silent
-from tests.state.messages import CHAT, NOW, admission, admit, claim
+from tests.state.messages import CHAT, NOW, admission, admission_of_event, admit, claim
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,8 +43,8 @@ async def opened(proxy: FaultProxy) -> AsyncIterator[Replicas]:
 async def far(opened: Replicas, proxy: FaultProxy) -> RedisStateStore:
     """Return a replica behind the proxy, whose scripts are already loaded in Redis."""
     store = await opened.open(proxy.address(), answer_seconds=ANSWER_SECONDS)
-    assert await admit(store, "warm")
-    await store.release("warm", NOW)
+    assert await store.admit([admission_of_event("warm")], NOW) == [True]
+    await store.finish("warm", NOW)
     return store
 
 
@@ -227,7 +227,7 @@ async def test_after_a_failed_claim_the_window_of_a_finished_message_is_claimed_
         await far.claim_window([CHAT], reply_to, NOW)
     assert proxy.lost == 2
     for key in await server.keys():
-        assert not 0 <= await server.command("PTTL", key) < STATE_RETRY_SECONDS * 1000
+        assert not 0 <= await server.command("PTTL", key) < CLAIM_SECONDS * 1000
     claimed = await asyncio.gather(*(far.claim_window([CHAT], reply_to, NOW) for _ in range(5)))
     assert [found.message_id for found in claimed if found] == ["m1"]
 
@@ -235,42 +235,52 @@ async def test_after_a_failed_claim_the_window_of_a_finished_message_is_claimed_
 async def test_updates_whose_answers_were_lost_are_applied_once(
     far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
-    """Each of the updates spend, restore, finish and release is sent twice."""
-    for message_id in ("spent", "restored", "released"):
-        await admit(far, message_id)
+    """Each of the updates spend, restore and finish is sent twice."""
     for message_id in ("spent", "restored"):
+        await admit(far, message_id)
         claimed = await far.claim_window([CHAT], message_id, NOW)
         assert claimed is not None
         proxy.drop(1, to=APPLY_UPDATES.sha.encode())
         await (far.spend_window if message_id == "spent" else far.restore_window)(claimed, NOW)
         proxy.drop(1, to=APPLY_UPDATES.sha.encode())
         await far.finish(message_id, NOW)
-    proxy.drop(1, to=APPLY_UPDATES.sha.encode())
-    await far.release("released", NOW)
-    assert proxy.lost == 5
+    assert proxy.lost == 4
     assert await near.claim_window([CHAT], "spent", NOW) is None
     assert await near.claim_window([CHAT], "restored", NOW) is not None
-    assert await admit(near, "released")
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_a_release_whose_answer_was_lost_is_repeated_or_reported(
+    far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy, lost: int
+) -> None:
+    await admit(far, "m1")
+    proxy.drop(lost, to=RELEASE.sha.encode())
+    if lost == 1:
+        assert await far.release("m1", NOW)
+    else:
+        with pytest.raises(StateUnavailable):
+            await far.release("m1", NOW)
+    assert [callback.message_id for callback in await near.take_over(NOW)] == ["m1"]
+    # The message is the other replica's now.
+    assert await far.release("m1", NOW)
+    assert await near.take_over(NOW) == []
 
 
 async def test_updates_made_while_redis_is_unavailable_are_applied_later(
     server: RedisServer, far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
-    for message_id in ("answered", "released"):
-        await admit(far, message_id)
+    await admit(far, "answered")
     claimed = await far.claim_window([CHAT], "answered", NOW)
     assert claimed is not None
     await proxy.refuse()
     await far.spend_window(claimed, NOW)
     await far.finish("answered", NOW)
-    await far.release("released", NOW)
     assert await far.health() is not None
     await proxy.accept()
     await healed(far)
     await let_replicas_be_silent(server, seconds=SILENCE)
     assert await near.take_over(NOW) == []
     assert not await admit(near, "answered")
-    assert await admit(near, "released")
 
 
 async def test_a_cancelled_admission_does_not_block_others(far: RedisStateStore, proxy: FaultProxy) -> None:

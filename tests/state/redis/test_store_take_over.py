@@ -9,6 +9,7 @@ import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.redis.scripts import TAKE_OVER
+from maven_channel_wecom.state.redis.store import SILENT_SECONDS
 from maven_channel_wecom.state.store import Admission, StoredCallback
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_replicas import Replicas, crash_redis_store, let_replicas_be_silent
@@ -86,11 +87,12 @@ async def test_a_replica_cannot_answer_or_finish_a_message_that_was_taken_over(
     assert len(await second.take_over(NOW)) == 2
     assert await frozen.claim_window([CHAT], "m1", NOW) is None
     await frozen.finish("m1", NOW)
-    await frozen.release("m2", NOW)
+    assert await frozen.release("m2", NOW)
+    assert await third.take_over(NOW) == []
     assert not await admit(third, "m2")
     assert await second.claim_window([CHAT], "m1", NOW) is not None
-    await second.release("m2", NOW)
-    assert await admit(third, "m2")
+    assert await second.release("m2", NOW)
+    assert [callback.message_id for callback in await third.take_over(NOW)] == ["m2"]
 
 
 async def test_a_frozen_replica_cannot_restore_a_window_that_was_claimed_after_the_take_over(
@@ -208,3 +210,42 @@ async def test_a_take_over_whose_answer_was_lost_once_succeeds(server: RedisServ
         assert await far.take_over(NOW) == [stored("m1")]
         assert proxy.lost == 1
         await far.close()
+
+
+@pytest.mark.parametrize("ends", ["closed", "crashed"])
+async def test_messages_of_a_lost_take_over_do_not_wait_as_long_again_if_its_replica_ends(
+    server: RedisServer, ends: str
+) -> None:
+    """A replica that is closed gives them up. After a crash they wait for half of the silence."""
+    async with FaultProxy(server.port) as proxy, Replicas() as opened:
+        dead, far = [await opened.open(address) for address in (server.address(), proxy.address())]
+        near = await opened.open(server.address())
+        await admit(dead, "m1")
+        await crash_redis_store(dead)
+        await let_replicas_be_silent(server, seconds=SILENCE)
+        proxy.drop(2, to=TAKE_OVER.sha.encode())
+        with pytest.raises(StateUnavailable):
+            await far.take_over(NOW)
+        if ends == "closed":
+            await far.close()
+            assert await near.take_over(NOW) == [stored("m1")]
+        else:
+            await crash_redis_store(far)
+            assert await near.take_over(NOW) == []
+            ((_, _, idle_ms, _),) = await server.command(
+                "XPENDING", "maven-wecom:{wecom}:unfinished", "replicas", "-", "+", 9
+            )
+            assert SILENT_SECONDS * 500 <= idle_ms < SILENT_SECONDS * 1000
+
+
+async def test_a_message_that_was_taken_over_is_confirmed_by_the_next_heartbeat(
+    server: RedisServer, replicas: list[RedisStateStore]
+) -> None:
+    dead, second, _ = replicas
+    await admit(dead, "m1")
+    await crash_redis_store(dead)
+    await let_replicas_be_silent(server, seconds=SILENCE)
+    assert await second.take_over(NOW) == [stored("m1")]
+    await second.heartbeat()
+    ((_, _, idle_ms, _),) = await server.command("XPENDING", "maven-wecom:{wecom}:unfinished", "replicas", "-", "+", 9)
+    assert idle_ms < SILENT_SECONDS * 500

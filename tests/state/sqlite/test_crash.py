@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ async def admitted_before_kill(path: Path, prefix: str, lines: int) -> list[str]
 async def check_admitted(path: Path, admitted: Sequence[str]) -> None:
     """Check that each message in the file has its callback, its window and its claim."""
     state = await open_state(f"sqlite:{path}", channel="wecom")
-    found = {callback.message_id: callback for callback in await take_over_all(state)}
+    found = {callback.message_id: callback for callback in await take_over_all(state, time.time())}
     times = {message_id: found[message_id].received_at for message_id in admitted}
     for message_id, now in times.items():
         assert found[message_id] == stored(message_id, now)

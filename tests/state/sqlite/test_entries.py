@@ -7,13 +7,12 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
+from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission, StoredCallback
-from tests.state.messages import CHAT, HOUR, NOW, admission, admit, window
+from tests.state.messages import CHAT, HOUR, NOW, admission, admission_of_event, admit, claim, take_over_all, window
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 
 
 def count_messages(path: Path) -> int:
@@ -57,7 +56,8 @@ async def test_a_message_whose_window_is_spent_after_it_expired_counts_as_answer
     after = NOW + HOUR + 1
     await store.finish("nothing", after)
     await store.spend_window(claimed, after)
-    await store.release("m1", after)
+    assert await store.release("m1", after)
+    assert await store.take_over(after) == []
     assert not await admit(store, "m1", after)
 
 
@@ -89,3 +89,36 @@ async def test_the_claims_of_finished_messages_take_little_space(store: SqliteSt
     assert store.open_windows == 0
     await store.close()
     assert path.stat().st_size < len(names) * 300
+
+
+async def test_entries_written_while_the_clock_was_ahead_are_recovered_and_expire(path: Path) -> None:
+    """The first message has an open window, the second a claimed one, the third is finished, the fourth an event."""
+    ahead = NOW + 30 * 24 * HOUR
+    store = await SqliteStateStore.open(str(path))
+    for number in range(3):
+        await admit(store, f"m{number}", ahead + number)
+    await store.admit([admission_of_event("e1", ahead)], ahead)
+    await claim(store, "m1", ahead)
+    await store.finish("m2", ahead)
+    await store.close()
+    store = await SqliteStateStore.open(str(path))
+    taken = await take_over_all(store, NOW)
+    assert [callback.message_id for callback in taken] == ["m0", "e1", "m1"]
+    assert all(NOW - 10 <= callback.received_at <= NOW for callback in taken)
+    assert store.open_windows == 3
+    newest = await store.claim_window([CHAT], None, NOW)
+    assert newest is not None
+    assert newest.message_id == "m2"
+    assert (await claim(store, "m1", NOW)).repeated
+    await store.restore_window(newest, NOW)
+    for callback in taken:
+        await store.finish(callback.message_id, NOW)
+    for number in range(3):
+        assert not await admit(store, f"m{number}", NOW + HOUR - 20)
+    later = NOW + 2 * HOUR
+    for _ in range(3):
+        await store.finish("nothing", later)
+    assert count_messages(path) == 0
+    assert store.open_windows == 0
+    await store.close()
+    assert await take_over_all(await SqliteStateStore.open(str(path)), later) == []

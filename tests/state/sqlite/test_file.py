@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse
+from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse, UnusableFile, _lock_at_once, _to_unavailable
 from maven_channel_wecom.state.sqlite.schema import APPLICATION_ID, VERSION
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 from tests.state.messages import NOW, admission, admit, claim, stored, take_over_all, window
@@ -332,9 +332,60 @@ async def test_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_dangling_symbolic_link_is_refused(path: Path) -> None:
-    path.symlink_to(path.parent / "canary")
-    assert await refusal(path) == "cannot be opened: File exists"
-    assert names(path.parent) == {"state.db"}
+    for target in ("canary", "state.db"):
+        path.symlink_to(path.parent / target)
+        assert (await refusal(path)).startswith("is a symbolic link that leads nowhere: remove the link")
+        assert names(path.parent) == {"state.db"}
+        path.unlink()
+
+
+async def test_a_file_with_two_names_is_refused_until_one_is_removed(path: Path) -> None:
+    """Each name has a WAL and a lock file of its own, so two gateways could use the file at once."""
+    await make_state(path)
+    other = path.with_name("other.db")
+    other.hardlink_to(path)
+    for name in (path, other):
+        assert (await refusal(name)).startswith("has several names (hard links)")
+    other.unlink()
+    await (await SqliteStateStore.open(str(path))).close()
+
+
+@pytest.mark.parametrize(
+    ("code", "part"),
+    [
+        (sqlite3.SQLITE_PROTOCOL, "no working locks"),
+        (sqlite3.SQLITE_NOLFS, "no working locks"),
+        (sqlite3.SQLITE_IOERR_LOCK, "no working locks"),
+        (sqlite3.SQLITE_IOERR_SHMMAP, "no working locks"),
+        (sqlite3.SQLITE_READONLY_CANTLOCK, "no working locks"),
+        (sqlite3.SQLITE_IOERR_WRITE, "its disk reports an error"),
+        (sqlite3.SQLITE_READONLY_DBMOVED, "the right to write"),
+        (sqlite3.SQLITE_BUSY_RECOVERY, "in use by another process"),
+        (sqlite3.SQLITE_CORRUPT_INDEX, "is damaged"),
+        (sqlite3.SQLITE_AUTH, "SQLite reports NAME"),
+        (sqlite3.SQLITE_SCHEMA, "SQLite reports NAME"),
+        (sqlite3.SQLITE_TOOBIG, "SQLite reports NAME"),
+        (sqlite3.SQLITE_CONSTRAINT, "SQLite reports NAME"),
+        (sqlite3.SQLITE_MISUSE, "SQLite reports NAME"),
+        (sqlite3.SQLITE_ERROR, "SQLite reports NAME"),
+    ],
+)
+def test_an_error_of_sqlite_while_opening_is_explained_by_its_cause(code: int, part: str) -> None:
+    error = sqlite3.OperationalError("canary")
+    error.sqlite_errorcode, error.sqlite_errorname = code, "NAME"
+    sentence = str(_to_unavailable(error, Path("/state.db")))
+    assert part in sentence
+    assert ("damaged" in sentence) == (part == "is damaged")
+    assert "canary" not in sentence
+
+
+def test_a_file_system_without_locks_is_named(path: Path) -> None:
+    """A descriptor that only names a file cannot be locked, as a file on such a file system."""
+    path.touch()
+    descriptor = os.open(path, os.O_PATH)
+    with pytest.raises(UnusableFile, match="no working locks"):
+        _lock_at_once(descriptor)
+    os.close(descriptor)
 
 
 async def test_a_file_that_is_not_a_database_is_refused_and_unchanged(path: Path) -> None:

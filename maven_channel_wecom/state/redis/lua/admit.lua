@@ -6,6 +6,12 @@
 local replica, token, claim, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 -- Entry 0-1 never exists; claiming it checks that there is a group and that XCLAIM is permitted, before an entry is added.
+-- Likewise for the commands that undo an admission, as Redis has no rollback, and for the one of the answer.
+redis.call('XACK', stream, group, '0-1')
+redis.call('XDEL', stream, '0-1')
+redis.call('ZREM', windows, '')
+redis.call('DEL', note_key(''))
+redis.call('ZCARD', windows)
 local claimed = redis.pcall('XCLAIM', stream, group, replica, 0, '0-1', 'JUSTID')
 if claimed.err and not claimed.err:find('NOGROUP', 1, true) then return claimed end
 if claimed.err then redis.call('XGROUP', 'CREATE', stream, group, 0, 'MKSTREAM') end
@@ -34,7 +40,7 @@ local function admit(id, received, message, chat, ...)
   local entry = redis.call('XADD', stream, '*', 'id', id, 'chat', chat, 'received', received, 'message', message)
   local done, failure = pcall(record, key, entry, id, chat, ...)
   if done then return 1 end
-  -- Redis has no rollback, and the user may lack the permission for any one of the commands.
+  -- The user may lack the permission for any one of the commands.
   redis.pcall('XACK', stream, group, entry)
   redis.pcall('XDEL', stream, entry)
   redis.pcall('DEL', key)

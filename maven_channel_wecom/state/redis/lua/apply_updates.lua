@@ -2,18 +2,11 @@
 -- Applies updates in order. ARGV: for each update its kind, a token, a message id and now.
 -- An update may run twice. Except for `spend`, it changes nothing once another replica has taken the message over.
 
-local function finish_or_release(token, id, released, now)
+local function end_message(token, id, now)
   local key = message_key(id)
-  local owner, entry, claim, window, expires, chat =
-    unpack(redis.call('HMGET', key, 'owner', 'entry', 'until', 'window', 'expires', 'chat'))
-  if owner ~= token then return end
-  if released and window ~= 'claimed' and window ~= 'spent' then
-    drop_entry(entry)
-    if window then unlist_window(id, chat) end
-    redis.call('DEL', key)
-  else
-    finish(key, now, entry, claim, window, expires)
-  end
+  local owner, entry, claim, window, expires =
+    unpack(redis.call('HMGET', key, 'owner', 'entry', 'until', 'window', 'expires'))
+  if owner == token then finish(key, now, entry, claim, window, expires) end
 end
 
 -- A window is spent regardless of which replica reports it.
@@ -51,14 +44,11 @@ end
 -- Lets a message be taken over at once because the answer to its admission was lost and no replica works on it.
 local function give_up(token, id)
   local owner, entry = unpack(redis.call('HMGET', message_key(id), 'owner', 'entry'))
-  if owner ~= token then return end
-  local replica = token:match('^(.*):')
-  redis.call('XCLAIM', stream, group, replica, 0, entry, 'IDLE', given_up_ms, 'JUSTID')
+  if owner == token then give_up_entry(token:match('^(.*):'), entry) end
 end
 
 local function apply(kind, token, id, now)
-  if kind == 'finish' then finish_or_release(token, id, false, now)
-  elseif kind == 'release' then finish_or_release(token, id, true, now)
+  if kind == 'finish' then end_message(token, id, now)
   elseif kind == 'spend' then spend(id, now)
   elseif kind == 'restore' then restore(token, id, now)
   elseif kind == 'restore_repeated' then restore(token, id, now, true)

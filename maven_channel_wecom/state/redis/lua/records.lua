@@ -23,8 +23,8 @@ local windows = prefix .. 'windows'
 -- Keys outlive their contents by this time: the caller's clock decides what has expired, and Redis only cleans up.
 local margin_ms = 60000
 
--- Longer than any caller retries a script.
-local note_ms = 600000
+-- As long as a window lasts: while Redis is unavailable, the undoing of a claim waits, and finds its window by the note.
+local note_ms = 3600000 + margin_ms
 
 -- Idle time that marks an entry as given up. It is longer than any replica can be silent (a hundred days).
 local given_up_ms = 8640000000
@@ -86,6 +86,11 @@ local function answer(...) return {redis.call('ZCARD', windows), expired_windows
 local function drop_entry(entry)
   redis.call('XACK', stream, group, entry)
   redis.call('XDEL', stream, entry)
+end
+
+-- Lets an entry be taken over at once.
+local function give_up_entry(replica, entry)
+  redis.call('XCLAIM', stream, group, replica, 0, entry, 'IDLE', given_up_ms, 'JUSTID')
 end
 
 -- Ends a message: only its claim remains, and its window while a reply may still be sent. The arguments after `now` are

@@ -30,6 +30,10 @@ local pending = redis.pcall('XPENDING', stream, group, 'IDLE', idle_ms, '-', '+'
 if pending.err and not pending.err:find('NOGROUP', 1, true) then return pending end
 if pending.err then return answer() end
 
+-- The answer may be lost, so until the replica confirms the message by a heartbeat, half of the silence is enough for
+-- another one to take it over.
+local unconfirmed_ms = math.floor(silent_ms / 2)
+
 -- Returns whether the message still has to be worked on. `previous` is the replica that had it.
 local function take(id, entry, previous)
   local key = message_key(id)
@@ -48,7 +52,7 @@ local function take(id, entry, previous)
     redis.call('HDEL', key, 'holder')
     list_window(id, chat, opened, expires, now)
   end
-  redis.call('XCLAIM', stream, group, replica, 0, entry, 'JUSTID')
+  redis.call('XCLAIM', stream, group, replica, 0, entry, 'IDLE', unconfirmed_ms, 'JUSTID')
   redis.call('HSET', key, 'owner', token)
   if not owned_entry then
     -- Redis evicted the record, contrary to the required policy. The callback is still there, without its window.
