@@ -115,7 +115,7 @@ async def build_channel(
         ChannelStartError: the state cannot be opened.
     """
     try:
-        opened = await open_state(config.state, channel=name)
+        opened = await open_state(config.state, channel=name, clock=clock)
     except StateUnavailable as unavailable:
         message = f"channels.{name}.state cannot be opened: {unavailable}"
         raise ChannelStartError(message) from None

@@ -47,9 +47,12 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StateFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of probing the state. `detail` explains a risk or a failure and is empty otherwise."""
+    """The result of probing the state.
 
-    kind: Literal["memory", "new_file", "file", "locked", "redis", "risk", "unusable"]
+    `detail` explains a risk or a failure, is the version of an older file (0 if it is empty), and is empty otherwise.
+    """
+
+    kind: Literal["memory", "new_file", "file", "older_file", "locked", "redis", "risk", "unusable"]
     detail: str = ""
 
 
@@ -176,6 +179,10 @@ def judge_state(channel: str, finding: StateFinding, *, gateway_listens: bool) -
             detail = "the file does not exist yet, and its folder is writable"
         case "file":
             detail = "the file is healthy and writable"
+        case "older_file" if finding.detail == "0":
+            detail = "the file is empty, the gateway will set it up when it starts"
+        case "older_file":
+            detail = f"the file has the older version {finding.detail}, the gateway will migrate it when it starts"
         case "locked" if gateway_listens:
             detail = "the file is in use, as expected while the gateway runs"
         case "locked":

@@ -1,6 +1,7 @@
 """Probes the state by writing to it, and leaves no change behind.
 
-A SQLite file is opened as the gateway opens it, and its own version number is written to it again; in Redis the scripts
+A SQLite file is opened as the gateway opens it, and its own version number is written to it again; one of an older
+version is only read, because opening it would migrate it. In Redis the scripts
 of the gateway run on keys of their own, which are deleted at once.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import sqlite3
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,7 +18,8 @@ from maven_channel_wecom.doctor.checks import StateFinding
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.backends import SQLITE
 from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
-from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse, UnusableFile, check_link, explain
+from maven_channel_wecom.state.sqlite.file import StateInUse, UnusableFile, check_link, probe_file
+from maven_channel_wecom.state.sqlite.schema import VERSION
 
 if TYPE_CHECKING:
     from maven_channel_wecom.state.redis.connection import RedisConnection
@@ -51,30 +52,20 @@ def _probe_file(name: str) -> StateFinding:
         return StateFinding(kind="unusable", detail=f"the state file {path} cannot be accessed: {error.strerror}")
     if not exists:
         # The file is not created: it would belong to the user who runs the doctor, not to the gateway's.
-        if not folder.is_dir():
-            return StateFinding(kind="unusable", detail=f"there is no folder {folder} for the state file: create it")
-        return _probe_folder(folder)
+        return _probe_folder(folder) or StateFinding(kind="new_file")
     try:
-        file = StateFile(path)
+        version = probe_file(path)
     except StateInUse:
         return StateFinding(kind="locked")
-    try:
-        _write_to(file.connection)
-    except sqlite3.Error as error:
-        raise explain(error, path) or error from None
-    finally:
-        file.close()
-    return StateFinding(kind="file")
+    if version == VERSION:
+        return StateFinding(kind="file")
+    return _probe_folder(folder) or StateFinding(kind="older_file", detail=str(version))
 
 
-def _write_to(connection: sqlite3.Connection) -> None:
-    """Write the version that the file already has."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    connection.execute(f"PRAGMA user_version = {version}")
-
-
-def _probe_folder(folder: Path) -> StateFinding:
-    """Write a page to an unnamed temporary file, which fails on a full or read-only disk."""
+def _probe_folder(folder: Path) -> StateFinding | None:
+    """Write a page to an unnamed temporary file, and return why it failed, as on a full or read-only disk."""
+    if not folder.is_dir():
+        return StateFinding(kind="unusable", detail=f"there is no folder {folder} for the state file: create it")
     try:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
             probe.write(bytes(_PAGE_BYTES))
@@ -84,7 +75,7 @@ def _probe_folder(folder: Path) -> StateFinding:
     except OSError as error:
         detail = f"nothing can be written to {folder} ({error.strerror}): check its disk, quota and limits"
         return StateFinding(kind="unusable", detail=detail)
-    return StateFinding(kind="new_file")
+    return None
 
 
 async def _probe_redis(address: str, channel: str) -> StateFinding:

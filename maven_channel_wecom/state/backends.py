@@ -3,6 +3,7 @@
 import os
 from typing import Final
 
+from maven_channel_wecom.clock import Clock
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.redis.address import TOPOLOGY_PROBLEM, is_redis, is_topology, redis_address_problem
 from maven_channel_wecom.state.sqlite.file import path_problem
@@ -31,8 +32,11 @@ def sqlite_path(address: str) -> str | None:
     return os.path.realpath(address.removeprefix(SQLITE)) if address.startswith(SQLITE) else None
 
 
-async def open_state(address: str, *, channel: str) -> StateStore:
+async def open_state(address: str, *, channel: str, clock: Clock | None = None) -> StateStore:
     """Open the backend of an address for one channel.
+
+    `clock` is the clock of the times that will be stored. Without one, adjustments of the system clock between two
+    processes are noticed only if a stored time is in the future.
 
     Raises:
         ValueError: the address is invalid; the message is that of `address_problem`.
@@ -41,7 +45,7 @@ async def open_state(address: str, *, channel: str) -> StateStore:
     if problem := address_problem(address):
         raise ValueError(problem)
     if address.startswith(SQLITE):
-        return await SqliteStateStore.open(address.removeprefix(SQLITE))
+        return await SqliteStateStore.open(address.removeprefix(SQLITE), clock=clock)
     if is_redis(address):
         # Imported here because the redis package is an optional dependency.
         from maven_channel_wecom.state.redis.store import open_redis  # noqa: PLC0415

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,9 +18,9 @@ from tests.fakes.redis_server import RedisServer, shared_redis
 from tests.suite_watch import record_output
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.doctor.conftest import Doctor
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "state"
 
 USER = ("--user", "default", "on", "nopass", "~*", "+@all")
 
@@ -61,6 +63,44 @@ async def test_a_state_file_that_is_not_in_use_is_ok(doctor: Doctor, tmp_path: P
     found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{path}"))
     assert (found.outcome("state"), found.detail("state")) == ("ok", "the file is healthy and writable")
     await (await SqliteStateStore.open(str(path))).close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_an_older_state_file_is_ok_and_not_migrated(doctor: Doctor, tmp_path: Path, version: int) -> None:
+    """The older version of the gateway may still be running, and would refuse a migrated file."""
+    path = tmp_path / "wecom.db"
+    shutil.copyfile(VECTORS / f"schema-{version}.sqlite", path)
+    before = path.read_bytes()
+    found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{path}"))
+    assert (found.outcome("state"), found.detail("state")) == (
+        "ok",
+        f"the file has the older version {version}, the gateway will migrate it when it starts",
+    )
+    assert path.read_bytes() == before
+    assert {file.name for file in tmp_path.iterdir()} == {"config.json", "wecom.db"}
+
+
+async def test_an_empty_state_file_is_ok_and_stays_empty(doctor: Doctor, tmp_path: Path) -> None:
+    """An operator may have created it in order to set its owner."""
+    path = tmp_path / "wecom.db"
+    path.touch()
+    found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{path}"))
+    assert (found.outcome("state"), found.detail("state")) == (
+        "ok",
+        "the file is empty, the gateway will set it up when it starts",
+    )
+    assert path.read_bytes() == b""
+    assert {file.name for file in tmp_path.iterdir()} == {"config.json", "wecom.db"}
+
+
+async def test_a_missing_lock_file_is_not_created(doctor: Doctor, tmp_path: Path) -> None:
+    """The file may be a restored backup, and the lock file would belong to the user who runs the doctor."""
+    path = tmp_path / "wecom.db"
+    await (await SqliteStateStore.open(str(path))).close()
+    path.with_name("wecom.db.lock").unlink()
+    found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{path}"))
+    assert (found.outcome("state"), found.detail("state")) == ("ok", "the file is healthy and writable")
+    assert {file.name for file in tmp_path.iterdir()} == {"config.json", "wecom.db"}
 
 
 async def test_a_state_file_in_use_is_ok_only_while_the_port_accepts_connections(

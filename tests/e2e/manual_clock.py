@@ -19,6 +19,9 @@ class ManualClock:
     def wall(self) -> float:
         return self._now
 
+    def offset(self) -> None:
+        return None
+
     def pass_seconds(self, seconds: float) -> None:
         self._now += seconds
 

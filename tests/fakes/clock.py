@@ -15,6 +15,9 @@ class FakeClock:
     def wall(self) -> float:
         return self.time + self.wall_offset
 
+    def offset(self) -> None:
+        return None
+
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.time += seconds

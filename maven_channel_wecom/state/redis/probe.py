@@ -55,7 +55,7 @@ async def probe(connection: RedisConnection, *, channel: str, replica: str) -> s
     await connection.run(scripts.RELEASE, stream, replica, token, message_id, _NOW)
     # Twice, because a repeated call needs other commands.
     for _ in range(2):
-        await connection.run(scripts.TAKE_OVER, stream, replica, token, _SILENT_MS, 1, _NOW, _UNTIL)
+        await connection.run(scripts.TAKE_OVER, stream, replica, token, _SILENT_MS, 1, 1, _NOW, _UNTIL)
     await update(("spend", ""), ("finish", token))
     names = ("unfinished", "windows", "pulse", f"message:{message_id}", f"chat:{_CHAT}")
     notes = (f"note:{token}", f"note:{holder}")

@@ -166,9 +166,15 @@ class RedisStateStore(StateStore):
         await self.deferred.flush()
         token, _ = self._lost_take_over or (self._new_token(), now)
         self._lost_take_over = None
-        limits = (self._silent_ms, min(limit, _MAX_TAKE_OVER))
+        limits = (self._silent_ms, limit, _MAX_TAKE_OVER)
+        found: list[Any] = []
+        examined = _MAX_TAKE_OVER
         try:
-            found = await self._run(scripts.TAKE_OVER, self._replica, token, *limits, now, now + CLAIM_SECONDS)
+            # If all that were examined only had to be finished, others may be left. Each call removes those.
+            while examined == _MAX_TAKE_OVER and not found:
+                examined, *found = await self._run(
+                    scripts.TAKE_OVER, self._replica, token, *limits, now, now + CLAIM_SECONDS
+                )
         except (StateUnavailable, asyncio.CancelledError):
             self._lost_take_over = token, now
             raise
@@ -292,6 +298,8 @@ class RedisStateStore(StateStore):
         # Every script returns the number of open windows, the number of expired windows it found, and its own results.
         match await self._connection.run(script, self._stream, *arguments):
             case [int(open_windows), int(expired), *results]:
+                # Concurrent calls have connections of their own, so their answers may arrive in another order than that
+                # of the scripts. The number is then too old until the next answer, a heartbeat at the latest.
                 self._open_windows = open_windows
                 self._expired_windows += expired
                 return results

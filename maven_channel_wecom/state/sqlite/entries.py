@@ -37,8 +37,8 @@ a backlog of expired messages is removed more slowly. Higher: commits take longe
 _EXPIRIES_PER_ADDITION: Final = 3
 
 _CLOCK_TOLERANCE_SECONDS: Final = 60.0
-"""Seconds by which a stored time may be in the future. Lower: a small correction of the system clock between two runs
-rewrites the file. Higher: messages expire later by up to this time."""
+"""Seconds by which stored times may be wrong. Lower: a small correction of the system clock between two runs rewrites
+the file. Higher: messages expire earlier or later by up to this time."""
 
 # The index gives the number; the message id of that row is compared too, in case the index is damaged.
 _BY_MESSAGE_ID: Final = "(number, message_id) = (SELECT number, message_id FROM messages WHERE message_id = ?)"
@@ -74,10 +74,11 @@ _FINISH: Final = f"""
     UPDATE messages SET received_at = NULL, message = NULL, callback_checksum = NULL
     WHERE {_BY_MESSAGE_ID} AND received_at IS NOT NULL
 """
-_SHIFT_WINDOW: Final = f"""
+_FIND_LATEST_TIMES: Final = "SELECT max(opened_at), max(received_at) FROM messages"
+_MOVE_WINDOW: Final = f"""
     UPDATE messages SET opened_at = ?, expires_at = ?, window_checksum = ? WHERE {_BY_MESSAGE_ID}
 """
-_SHIFT_CALLBACK: Final = f"UPDATE messages SET received_at = ?, callback_checksum = ? WHERE {_BY_MESSAGE_ID}"
+_MOVE_CALLBACK: Final = f"UPDATE messages SET received_at = ?, callback_checksum = ? WHERE {_BY_MESSAGE_ID}"
 _FINISH_ANSWERED: Final = "UPDATE messages SET received_at = NULL WHERE received_at IS NOT NULL AND message IS NULL"
 _EXTEND_CLAIM: Final = f"""
     UPDATE messages SET {_CLEAR_WINDOW}, until = ?, number = (SELECT max(number) FROM messages) + 1 WHERE number = ?
@@ -124,9 +125,15 @@ class Entries:
         self.open_windows = 0
         self.expired_windows = 0
 
-    def take_over(self) -> list[StoredCallback]:
-        """Take over the entries of earlier processes and return the callbacks they left in progress, oldest first."""
+    def take_over(self, clock_adjustment: float) -> list[StoredCallback]:
+        """Take over the entries of earlier processes and return the callbacks they left in progress, oldest first.
+
+        All times are moved by `clock_adjustment` seconds first.
+        """
         self._execute(_FINISH_ANSWERED)
+        if abs(clock_adjustment) > _CLOCK_TOLERANCE_SECONDS:
+            self._execute("UPDATE messages SET until = until + ?", (clock_adjustment,))
+            self._move_times(clock_adjustment)
         for statement in _CREATE_INDEX:
             self._execute(statement)
         interrupted = []
@@ -147,32 +154,34 @@ class Entries:
     def shift_into_past(self, now: float) -> float:
         """Shift the times of windows and callbacks if some are in the future, and return the number of seconds.
 
-        They are if the system clock was ahead when they were written. Claims are shortened to their normal lifetime:
-        otherwise they, and all that follow them, would expire late.
+        They are if the system clock was ahead when they were written, and the machine was booted since. Claims are
+        shortened to their normal lifetime: otherwise they, and all that follow them, would expire late.
         """
         self._execute("UPDATE messages SET until = ? WHERE until > ?", (now + CLAIM_SECONDS,) * 2)
         self._first_expiry = -math.inf
-        rows = self._execute(f"SELECT {WINDOW} FROM messages WHERE url IS NOT NULL").fetchall()
-        windows = [read_window(row) for row in rows]
-        rows = self._execute(f"SELECT {CALLBACK} FROM messages WHERE message IS NOT NULL").fetchall()
-        callbacks = [read_callback(row) for row in rows]
-        times = [window.opened_at for window, _ in windows] + [callback.received_at for callback in callbacks]
-        if max(times, default=now) <= now + _CLOCK_TOLERANCE_SECONDS:
+        latest = max(time or now for time in self._execute(_FIND_LATEST_TIMES).fetchone())
+        if latest <= now + _CLOCK_TOLERANCE_SECONDS:
             return 0.0
         # A whole number, so that no time is rounded.
-        ahead = float(math.ceil(max(times) - now))
-        for window, claimed in windows:
-            opened_at, expires_at = window.opened_at - ahead, window.expires_at - ahead
-            shifted = msgspec.structs.replace(window, opened_at=opened_at, expires_at=expires_at)
-            checksum = window_checksum(shifted, claimed=claimed)
-            self._execute(_SHIFT_WINDOW, (opened_at, expires_at, checksum, window.message_id))
-        for callback in callbacks:
-            received_at = callback.received_at - ahead
-            checksum = callback_checksum(msgspec.structs.replace(callback, received_at=received_at))
-            self._execute(_SHIFT_CALLBACK, (received_at, checksum, callback.message_id))
+        ahead = float(math.ceil(latest - now))
+        self._move_times(-ahead)
         self._execute("DELETE FROM open_windows")
         self._execute(_FILL_INDEX)
         return ahead
+
+    def _move_times(self, seconds: float) -> None:
+        """Move the times of all windows and callbacks. Claims and the index of open windows are the caller's task."""
+        windows = self._execute(f"SELECT {WINDOW} FROM messages WHERE url IS NOT NULL").fetchall()
+        for window, claimed in map(read_window, windows):
+            opened_at, expires_at = window.opened_at + seconds, window.expires_at + seconds
+            moved = msgspec.structs.replace(window, opened_at=opened_at, expires_at=expires_at)
+            checksum = window_checksum(moved, claimed=claimed)
+            self._execute(_MOVE_WINDOW, (opened_at, expires_at, checksum, window.message_id))
+        callbacks = self._execute(f"SELECT {CALLBACK} FROM messages WHERE message IS NOT NULL").fetchall()
+        for callback in map(read_callback, callbacks):
+            received_at = callback.received_at + seconds
+            checksum = callback_checksum(msgspec.structs.replace(callback, received_at=received_at))
+            self._execute(_MOVE_CALLBACK, (received_at, checksum, callback.message_id))
 
     def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
         """Admit messages and return for each whether it is new."""

@@ -11,6 +11,9 @@ import stat
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+import msgspec
+
+from maven_channel_wecom.clock import ClockOffset
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.schema import APPLICATION_ID, VERSION, DamagedFile, migrate
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 _BUSY_SECONDS: Final = 0.5
 """Maximum time to wait for another program that holds one of SQLite's write locks, in seconds. Lower: an operation
 fails although the lock would soon have been released. Higher: callers wait longer for the error."""
+
+_MAX_LOCK_FILE_BYTES: Final = 1_024
 
 # A commit writes whole pages, and message ids are spread over pages at random, so small pages are faster. With
 # synchronous = FULL a commit returns once it is on the disk. The cache of 4 MiB bounds memory. The WAL is written back
@@ -52,7 +57,6 @@ _SEVERAL_NAMES: Final = (
 # By extended error code, or else by the primary one.
 _SENTENCES: Final = {
     sqlite3.SQLITE_PROTOCOL: _NO_LOCKS,
-    sqlite3.SQLITE_NOLFS: _NO_LOCKS,
     sqlite3.SQLITE_IOERR_LOCK: _NO_LOCKS,
     sqlite3.SQLITE_IOERR_UNLOCK: _NO_LOCKS,
     sqlite3.SQLITE_IOERR_RDLOCK: _NO_LOCKS,
@@ -61,6 +65,10 @@ _SENTENCES: Final = {
     sqlite3.SQLITE_IOERR_SHMLOCK: _NO_LOCKS,
     sqlite3.SQLITE_READONLY_CANTLOCK: _NO_LOCKS,
     sqlite3.SQLITE_FULL: "cannot grow, its disk is full: free some space",
+    sqlite3.SQLITE_NOLFS: (
+        "is too large for this system, which has no support for files of 2 GiB and more: "
+        "run the program on a system that has, or move the file away to start with an empty state"
+    ),
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: "is damaged or not an SQLite database: name another file, or move this one away",
     sqlite3.SQLITE_READONLY: "cannot be written: give this user the right to write the file and its folder",
@@ -81,11 +89,15 @@ class UnusableFile(Exception):
     """The file cannot be used. The message completes a sentence whose subject is the file."""
 
 
+_OPENING_ERRORS: Final = (sqlite3.Error, DamagedFile, UnusableFile, UnicodeDecodeError, OSError)
+
+
 class StateFile:
     """An open state file, used and closed by the thread that opened it.
 
     The process that opened it owns it: it holds an operating system lock on `PATH.lock`, which is released when the
-    process ends. SQLite's own locking mode is the default one, so other programs can read or copy the file in use.
+    process ends, and records the offset of its clock in that file. SQLite's own locking mode is the default one, so
+    other programs can read or copy the file in use.
 
     Args:
         path: the file. A new file is readable by its owner only, because it will hold URLs and users' messages.
@@ -103,13 +115,14 @@ class StateFile:
                 # Before locking, so that no lock file is created next to a file of another program.
                 with contextlib.closing(_connect(self.path)) as connection:
                     _read_version(connection)
-                self._lock_path, lock = _lock(self.path)
-                stack.callback(os.close, lock)
-                self._inodes = self.path.stat().st_ino, os.fstat(lock).st_ino
+                self._lock_path = _lock_path(self.path)
+                self._lock = _lock(self.path)
+                stack.callback(os.close, self._lock)
+                self._inodes = self.path.stat().st_ino, os.fstat(self._lock).st_ino
                 self.connection = _connect(self.path)
                 stack.callback(_close, self.connection)
                 _set_up(self.connection)
-            except (sqlite3.Error, DamagedFile, UnusableFile, UnicodeDecodeError, OSError) as error:
+            except _OPENING_ERRORS as error:
                 raise _to_unavailable(error, self.path) from None
             self._stack = stack.pop_all()
 
@@ -122,9 +135,58 @@ class StateFile:
         if inodes != self._inodes:
             raise UnusableFile(_REPLACED)
 
+    def clock_adjustment(self, offset: ClockOffset | None) -> float:
+        """Return by how many seconds the times in the file have to be moved, because the system clock was adjusted.
+
+        This is known if the process that last recorded its clock's offset in the lock file ran on the same boot of the
+        machine; otherwise 0 is returned.
+        """
+        try:
+            recorded = msgspec.json.decode(os.pread(self._lock, _MAX_LOCK_FILE_BYTES, 0), type=ClockOffset)
+        except (OSError, msgspec.DecodeError):
+            return 0.0
+        return offset.seconds - recorded.seconds if offset and offset.boot_id == recorded.boot_id else 0.0
+
+    def record_clock(self, offset: ClockOffset | None) -> None:
+        """Record the offset of the clock whose times this process will store. It is not needed after a power failure.
+
+        On a full disk nothing is recorded: a wrong offset would be worse than none.
+        """
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, msgspec.json.encode(offset) if offset else b"", 0)
+
     def close(self) -> None:
         """Close the file, which writes its WAL back into it, and release the lock."""
         self._stack.close()
+
+
+def probe_file(path: Path) -> int:
+    """Check whether a process could open and write an existing file, and return the version of its schema.
+
+    No file is created. The version number is written to a file of the current version; an older file, or an empty one
+    (0), is only read.
+
+    Raises:
+        StateUnavailable: the file cannot be used; the message says why and what to do.
+    """
+    path = path.absolute()
+    with contextlib.ExitStack() as stack:
+        try:
+            _check_file(path)
+            # A process that owns the file has a lock file.
+            if os.path.lexists(_lock_path(path)):
+                stack.callback(os.close, _lock(path))
+            connection = stack.enter_context(contextlib.closing(_connect(path)))
+            version = _read_version(connection)
+            if version == VERSION:
+                _set_up(connection)
+                connection.execute(f"PRAGMA user_version = {version}")
+            else:
+                _check_integrity(connection)
+        except _OPENING_ERRORS as error:
+            raise _to_unavailable(error, path) from None
+    return version
 
 
 def path_problem(path: str) -> str | None:
@@ -174,15 +236,20 @@ def _create(path: Path) -> None:
     if not path.parent.is_dir():
         message = f"cannot be created because there is no folder {path.parent}: create the folder"
         raise UnusableFile(message)
-    if path.is_dir():
-        message = "is a folder: name a file in it"
-        raise UnusableFile(message)
-    # The WAL is in the same folder.
     _check_access(path.parent, os.W_OK | os.X_OK)
     # An existing file is not opened here: closing it would release SQLite's locks that this process may hold on it.
     check_link(path)
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    _check_file(path)
+
+
+def _check_file(path: Path) -> None:
+    """Check that a file can be read and written, and its WAL in the same folder too."""
+    if path.is_dir():
+        message = "is a folder: name a file in it"
+        raise UnusableFile(message)
+    _check_access(path.parent, os.W_OK | os.X_OK)
     _check_access(path, os.R_OK | os.W_OK)
     # Each name has a WAL and a lock file of its own.
     if path.stat().st_nlink > 1:
@@ -201,11 +268,15 @@ def _check_access(place: Path, rights: int) -> None:
         raise UnusableFile(message)
 
 
-def _lock(path: Path) -> tuple[Path, int]:
-    """Lock the file. Return the path of the lock file, and a descriptor that releases the lock when it is closed."""
-    # Resolved, so that a file has only one lock file, even if it is opened through a symbolic link.
+def _lock_path(path: Path) -> Path:
+    """Return the path of the lock file. A file has only one, even if it is opened through a symbolic link."""
     target = path.resolve()
-    lock_path = target.with_name(f"{target.name}.lock")
+    return target.with_name(f"{target.name}.lock")
+
+
+def _lock(path: Path) -> int:
+    """Lock the file. Return a descriptor of the lock file, which releases the lock when it is closed."""
+    lock_path = _lock_path(path)
     if lock_path.exists():
         _check_access(lock_path, os.R_OK | os.W_OK)
     lock, is_new = _open_lock(lock_path)
@@ -213,12 +284,12 @@ def _lock(path: Path) -> tuple[Path, int]:
         _lock_at_once(lock)
         if is_new and os.geteuid() == 0:
             # As SQLite does with its own files: root opening the file once must not lock out the user who owns it.
-            owner = target.stat()
+            owner = path.stat()
             os.fchown(lock, owner.st_uid, owner.st_gid)
     except (OSError, UnusableFile):
         os.close(lock)
         raise
-    return lock_path, lock
+    return lock
 
 
 def _lock_at_once(lock: int) -> None:
@@ -266,13 +337,17 @@ def _set_up(connection: sqlite3.Connection) -> None:
     version = _read_version(connection)
     for setting in _SETTINGS:
         connection.execute(setting).fetchall()
-    # Not quick_check, which does not compare the index with the rows.
-    if connection.execute("PRAGMA integrity_check(1)").fetchall() != [("ok",)]:
-        raise DamagedFile
+    _check_integrity(connection)
     migrate(connection, version)
     # Without shared memory SQLite keeps the old mode and reports no error. Other errors were raised above.
     if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
         raise UnusableFile(_NO_LOCKS)
+
+
+def _check_integrity(connection: sqlite3.Connection) -> None:
+    # Not quick_check, which does not compare the index with the rows.
+    if connection.execute("PRAGMA integrity_check(1)").fetchall() != [("ok",)]:
+        raise DamagedFile
 
 
 def _read_version(connection: sqlite3.Connection) -> int:

@@ -15,6 +15,7 @@ from maven_channel_wecom.state.store import StateStore, StoredCallback
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.policy.reply_window import ReplyWindow
     from maven_channel_wecom.state.store import Admission
 
@@ -47,13 +48,15 @@ class SqliteStateStore(StateStore):
         self._probe: asyncio.Future[None] | None = None
 
     @classmethod
-    async def open(cls, path: str) -> Self:
+    async def open(cls, path: str, *, clock: Clock | None = None) -> Self:
         """Open the store in a file, which is created if it does not exist.
+
+        If `clock` was adjusted since the file was last open, the times in the file are adjusted too.
 
         Raises:
             StateUnavailable: the file cannot be used; the message says why and what to do.
         """
-        writer = Writer(Path(path))
+        writer = Writer(Path(path), clock=clock)
         return cls(writer, await writer.open())
 
     async def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:

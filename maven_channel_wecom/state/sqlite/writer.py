@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.state.store import StoredCallback
 
     Operation = Callable[[Entries], Any]
@@ -46,8 +47,9 @@ class Writer:
     threads, however many operations share it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, clock: Clock | None = None) -> None:
         self._path = path
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._batches: queue.SimpleQueue[Sequence[_QueuedOperation] | None] = queue.SimpleQueue()
         self._queue: deque[_QueuedOperation] = deque()
@@ -176,7 +178,7 @@ class Writer:
 
     def _run_thread(self) -> None:
         try:
-            transactions = _Transactions(self._path)
+            transactions = _Transactions(self._path, self._clock)
         except Exception as error:  # noqa: BLE001 - it is raised in `open`
             self._call_loop(_resolve, self._opened, error)
             return
@@ -209,16 +211,20 @@ class _Transactions:
         StateUnavailable: the file cannot be used; the message says why and what to do.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock | None) -> None:
         self._file = StateFile(path)
         self._entries = Entries(self._file.connection)
         self._damage: StateUnavailable | None = None
         self.open_windows = 0
         self.expired_windows = 0
-        (unfinished,) = self.commit([Entries.take_over])
+        offset = clock.offset() if clock else None
+        adjustment = self._file.clock_adjustment(offset)
+        (unfinished,) = self.commit([lambda entries: entries.take_over(adjustment)])
         if isinstance(unfinished, StateUnavailable):
             self.close()
             raise unfinished
+        # Only now, so that after a failure the next process finds the same adjustment.
+        self._file.record_clock(offset)
         self.unfinished: list[StoredCallback] = unfinished
 
     def commit(self, operations: Sequence[Operation]) -> list[Any]:

@@ -57,6 +57,22 @@ async def test_each_message_is_taken_over_by_one_replica_only(
     )
 
 
+@pytest.mark.parametrize("limit", [1_000, 1])
+async def test_a_take_over_returns_messages_although_many_older_ones_were_answered(
+    server: RedisServer, replicas: list[RedisStateStore], limit: int
+) -> None:
+    """An empty list would mean that none are left. Answered messages are finished on the way."""
+    first, second, third = replicas
+    await first.admit([admission(f"m{number}", NOW + number) for number in range(250)], NOW)
+    for number in range(220):
+        await first.spend_window(await claim(first, f"m{number}"), NOW)
+    await crash_redis_store(first)
+    await let_replicas_be_silent(server, seconds=SILENCE)
+    taken = await second.take_over(NOW, limit=limit)
+    assert [callback.message_id for callback in taken] == [f"m{number}" for number in range(220, 250)][:limit]
+    assert len(await take_over_all(third)) == 30 - len(taken)
+
+
 async def test_heartbeats_keep_many_messages_in_progress(server: RedisServer, replicas: list[RedisStateStore]) -> None:
     """A heartbeat confirms all of them, in several calls."""
     first, second, _ = replicas

@@ -7,9 +7,25 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
+import msgspec
+import pytest
+
+from maven_channel_wecom.clock import SystemClock
+from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission, StoredCallback
-from tests.state.messages import CHAT, HOUR, NOW, admission, admission_of_event, admit, claim, take_over_all, window
+from tests.state.messages import (
+    CHAT,
+    HOUR,
+    NOW,
+    admission,
+    admission_of_event,
+    admit,
+    claim,
+    stored,
+    take_over_all,
+    window,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +105,120 @@ async def test_the_claims_of_finished_messages_take_little_space(store: SqliteSt
     assert store.open_windows == 0
     await store.close()
     assert path.stat().st_size < len(names) * 300
+
+
+class Machine:
+    """A machine whose system clock can be adjusted while no process runs.
+
+    Args:
+        folder: the folder of the file with the id of its boot.
+        wall: the system clock.
+    """
+
+    def __init__(self, folder: Path, *, wall: float) -> None:
+        self.wall = wall
+        self.since_boot = 1_000.0
+        self.boot_id = folder / "boot_id"
+        self.boot_id.write_text("first")
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.wall += seconds
+        self.since_boot += seconds
+
+    def boot(self) -> None:
+        self.boot_id.write_text("second")
+        self.since_boot = 10.0
+
+    def clock(self) -> SystemClock:
+        """Return the clock of a new process."""
+        return SystemClock(wall=lambda: self.wall, since_boot=lambda: self.since_boot, boot_id=self.boot_id)
+
+
+async def leave_five_messages(path: Path, clock: SystemClock) -> None:
+    """Leave five messages in progress, the second with a claimed window, and a finished one."""
+    store = await SqliteStateStore.open(str(path), clock=clock)
+    for number in range(5):
+        await admit(store, f"m{number}", clock.now() + number)
+    await admit(store, "finished", clock.now())
+    await store.finish("finished", clock.now())
+    await claim(store, "m1", clock.now())
+    await store.close()
+
+
+@pytest.mark.parametrize("wrong", [-2 * HOUR, 2 * HOUR, -30 * 24 * HOUR, 30 * 24 * HOUR])
+@pytest.mark.parametrize("processes", [1, 3])
+async def test_times_are_moved_by_the_adjustment_of_the_clock_between_two_processes(
+    path: Path, wrong: float, processes: int
+) -> None:
+    """Only the first process after an adjustment moves them."""
+    machine = Machine(path.parent, wall=NOW + wrong)
+    await leave_five_messages(path, machine.clock())
+    machine.wall -= wrong
+    machine.pass_seconds(30)
+    for _ in range(processes - 1):
+        await (await SqliteStateStore.open(str(path), clock=machine.clock())).close()
+    clock = machine.clock()
+    store = await SqliteStateStore.open(str(path), clock=clock)
+    assert store.open_windows == 6
+    taken = await take_over_all(store, clock.now())
+    assert taken == [stored(f"m{number}", NOW + number) for number in range(5)]
+    for number in range(5):
+        expected = window(f"m{number}", NOW + number)
+        assert await claim(store, f"m{number}", clock.now()) == msgspec.structs.replace(expected, repeated=number == 1)
+        await store.finish(f"m{number}", clock.now())
+    assert not await admit(store, "finished", NOW + CLAIM_SECONDS - 1)
+    assert await admit(store, "finished", NOW + CLAIM_SECONDS)
+    for _ in range(3):
+        await store.finish("nothing", NOW + 3 * HOUR)
+    assert count_messages(path) == 1
+    await store.close()
+
+
+async def test_messages_stored_before_the_clock_went_wrong_are_recovered(path: Path) -> None:
+    machine = Machine(path.parent, wall=NOW)
+    await leave_five_messages(path, machine.clock())
+    machine.wall += 2 * HOUR
+    clock = machine.clock()
+    store = await SqliteStateStore.open(str(path), clock=clock)
+    taken = await take_over_all(store, clock.now())
+    assert [callback.received_at - 2 * HOUR for callback in taken] == [NOW + number for number in range(5)]
+    await store.close()
+
+
+async def test_an_adjustment_since_another_boot_is_seen_by_times_in_the_future(path: Path) -> None:
+    machine = Machine(path.parent, wall=NOW + 2 * HOUR)
+    await leave_five_messages(path, machine.clock())
+    machine.boot()
+    machine.wall = NOW
+    clock = machine.clock()
+    store = await SqliteStateStore.open(str(path), clock=clock)
+    taken = await take_over_all(store, clock.now())
+    assert [callback.message_id for callback in taken] == [f"m{number}" for number in range(5)]
+    assert all(NOW - 10 <= callback.received_at <= NOW for callback in taken)
+    await store.close()
+
+
+async def test_a_boot_without_an_adjustment_moves_nothing(path: Path) -> None:
+    machine = Machine(path.parent, wall=NOW)
+    await leave_five_messages(path, machine.clock())
+    machine.boot()
+    clock = machine.clock()
+    store = await SqliteStateStore.open(str(path), clock=clock)
+    assert await take_over_all(store, clock.now()) == [stored(f"m{number}", NOW + number) for number in range(5)]
+    await store.close()
+
+
+async def test_an_opening_that_fails_leaves_the_adjustment_to_the_next(path: Path) -> None:
+    machine = Machine(path.parent, wall=NOW - 2 * HOUR)
+    await leave_five_messages(path, machine.clock())
+    machine.wall += 2 * HOUR
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StateUnavailable):
+            await SqliteStateStore.open(str(path), clock=machine.clock())
+    store = await SqliteStateStore.open(str(path), clock=machine.clock())
+    assert await take_over_all(store, NOW) == [stored(f"m{number}", NOW + number) for number in range(5)]
+    await store.close()
 
 
 async def test_entries_written_while_the_clock_was_ahead_are_recovered_and_expire(path: Path) -> None:

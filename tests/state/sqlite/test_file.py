@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from maven_channel_wecom.clock import ClockOffset
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse, UnusableFile, _lock_at_once, _to_unavailable
 from maven_channel_wecom.state.sqlite.schema import APPLICATION_ID, VERSION
@@ -197,6 +199,66 @@ def test_the_lock_file_belongs_to_the_owner_of_the_state_file(path: Path) -> Non
     assert path.with_name("state.db.lock").stat().st_uid == NOBODY
 
 
+BEFORE = ClockOffset("boot", 1_000.0)
+
+
+def record(path: Path, offset: ClockOffset | None) -> None:
+    file = StateFile(path)
+    file.record_clock(offset)
+    file.close()
+
+
+def adjustment(path: Path, offset: ClockOffset | None) -> float:
+    file = StateFile(path)
+    adjusted = file.clock_adjustment(offset)
+    file.close()
+    return adjusted
+
+
+def test_an_adjustment_of_the_clock_is_found_on_the_same_boot_only(path: Path) -> None:
+    assert adjustment(path, BEFORE) == 0
+    record(path, BEFORE)
+    assert adjustment(path, ClockOffset("boot", 8_200.0)) == 7_200
+    assert adjustment(path, ClockOffset("boot", -6_200.0)) == -7_200
+    assert adjustment(path, ClockOffset("another boot", 8_200.0)) == 0
+    assert adjustment(path, None) == 0
+    record(path, None)
+    assert adjustment(path, ClockOffset("boot", 8_200.0)) == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"4711\n",
+        b"{",
+        b'{"boot_id": "boot"}',
+        b'{"boot_id": "boot", "seconds": 1e999}',
+        b'{"boot_id": "\xff"}',
+        bytes(9),
+    ],
+)
+def test_other_content_of_the_lock_file_is_ignored_and_replaced(path: Path, content: bytes) -> None:
+    path.with_name("state.db.lock").write_bytes(content + b" " * 100)
+    assert adjustment(path, BEFORE) == 0
+    record(path, BEFORE)
+    assert adjustment(path, BEFORE) == 0
+    assert adjustment(path, ClockOffset("boot", 8_200.0)) == 7_200
+
+
+def test_on_a_full_disk_no_offset_is_recorded(path: Path) -> None:
+    """The one that the last process recorded would be wrong."""
+    record(path, BEFORE)
+    file = StateFile(path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        file.record_clock(ClockOffset("boot", 8_200.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.clock_adjustment(ClockOffset("boot", 8_200.0)) == 0
+    file.close()
+
+
 LOCKING = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)
@@ -354,7 +416,7 @@ async def test_a_file_with_two_names_is_refused_until_one_is_removed(path: Path)
     ("code", "part"),
     [
         (sqlite3.SQLITE_PROTOCOL, "no working locks"),
-        (sqlite3.SQLITE_NOLFS, "no working locks"),
+        (sqlite3.SQLITE_NOLFS, "too large for this system"),
         (sqlite3.SQLITE_IOERR_LOCK, "no working locks"),
         (sqlite3.SQLITE_IOERR_SHMMAP, "no working locks"),
         (sqlite3.SQLITE_READONLY_CANTLOCK, "no working locks"),

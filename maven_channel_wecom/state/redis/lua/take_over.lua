@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- Takes over the callbacks of replicas that are silent or gave them up, oldest first, and opens the windows that these
--- replicas had claimed. Returns id, received and message of each callback. A repeated call finds its entries in its
--- note. ARGV: replica, token, silent_ms, the most callbacks to take over, now, end of the claims.
-local replica, token, silent_ms, most, now, claim =
-  ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+-- replicas had claimed. Returns the number of entries it examined, then id, received and message of each callback; the
+-- other entries are removed. A repeated call finds its entries in its note.
+-- ARGV: replica, token, silent_ms, the most callbacks to take over, the most entries to examine, now, end of the claims.
+local replica, token, silent_ms, most, most_examined, now, claim =
+  ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
 
 -- Returns the fields of an entry by name; nil when there is none.
 local function read(entry)
@@ -21,14 +22,14 @@ for _, entry in ipairs(redis.call('LRANGE', note_key(token), 0, -1)) do
   local callback = read(entry)
   if callback and redis.call('HGET', message_key(callback.id), 'owner') == token then add(callback) end
 end
-if #taken > 0 then return answer(unpack(taken)) end
+if #taken > 0 then return answer(#taken, unpack(taken)) end
 
 drop_expired_windows(now, 500)
 -- After a gap in the heartbeats, only entries that were given up are taken over.
 local idle_ms = record_heartbeat(silent_ms) and silent_ms or given_up_ms
-local pending = redis.pcall('XPENDING', stream, group, 'IDLE', idle_ms, '-', '+', most)
+local pending = redis.pcall('XPENDING', stream, group, 'IDLE', idle_ms, '-', '+', most_examined)
 if pending.err and not pending.err:find('NOGROUP', 1, true) then return pending end
-if pending.err then return answer() end
+if pending.err then return answer(0) end
 
 -- The answer may be lost, so until the replica confirms the message by a heartbeat, half of the silence is enough for
 -- another one to take it over.
@@ -44,7 +45,7 @@ local function take(id, entry, previous)
     return false
   end
   if window == 'spent' then
-    finish(key, now, owned_entry, claimed_until, window, expires)
+    finish(key, now, entry, claimed_until, window, expires)
     return false
   end
   if window == 'claimed' and holder:sub(1, #previous + 1) == previous .. ':' then
@@ -74,7 +75,7 @@ for _, waiting in ipairs(pending) do
     add(callback)
     entries[#entries + 1] = entry
     bytes_left = bytes_left - #callback.message
-    if bytes_left <= 0 then break end
+    if bytes_left <= 0 or #taken == most then break end
   end
 end
 if #entries > 0 then
@@ -88,4 +89,4 @@ for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
     redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer[2])
   end
 end
-return answer(unpack(taken))
+return answer(#pending, unpack(taken))
