@@ -115,7 +115,7 @@ class ReverseProxy:
     """One way to put a proxy in front of gateways: the program, its Debian package, and how it is configured.
 
     `arguments` follow the program, with `$config` for the file. `values` fill the placeholders of `config`, and may
-    have placeholders themselves. A value that begins with `tls` in its key makes the proxy speak TLS and HTTP/2.
+    have placeholders themselves. With a value for `tls` the proxy speaks TLS and HTTP/2 to its clients.
     """
 
     program: str
