@@ -12,10 +12,13 @@ from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.deployment import Bot, Deployment
 from tests.e2e.injection import InjectionPlugin
 from tests.e2e.manual_clock import ManualClock
-from tests.fakes.fault_proxy import FaultProxy
+from tests.fakes.proxies import relay
+from tests.fakes.sites import LoopbackServer
 from tests.interop.forward_proxies import FORWARD_PROXIES, PASSWORD, USER
 
 if TYPE_CHECKING:
+    import asyncio
+    import ssl
     from pathlib import Path
 
     from tests.e2e.watch import Watch
@@ -25,6 +28,17 @@ pytestmark = pytest.mark.interop
 
 PNG = draw_png(200, 200)
 DOCUMENT = b"%PDF-1.7" + bytes(300_000)
+
+
+class HttpsFront(LoopbackServer):
+    """Speaks TLS in front of a simulated WeCom, as WeCom's own addresses do."""
+
+    def __init__(self, to_port: int, tls: ssl.SSLContext) -> None:
+        super().__init__(tls)
+        self._to_port = to_port
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await relay(reader, writer, self._to_port)
 
 
 @pytest.mark.parametrize("target", ["http", "https"])
@@ -39,7 +53,7 @@ async def test_replies_and_media_go_through_the_proxy(
     bot = Bot(watch, clock=clock.now)
     async with bot.wecom:
         port = int(bot.wecom.base_url.rsplit(":", 1)[1])
-        async with FaultProxy(port, tls=authority.server()) as secured:
+        async with HttpsFront(port, authority.server()) as secured:
             if target == "https":
                 bot.wecom._base_url = f"https://127.0.0.1:{secured.port}"
             async with AsyncExitStack() as running_proxy:
