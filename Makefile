@@ -2,6 +2,7 @@
 # installs missing Debian packages.
 
 VENV := .venv
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFIG ?= wecom.json
@@ -84,7 +85,17 @@ proof-slow: $(READY)  ## Hold 2,000 slow connections for a minute and measure th
 proof-overload: $(READY)  ## Send ten times the sustainable load for a minute.
 	@$(BIN)/python -m tests.soak.overload --seconds 60
 
-.PHONY: demo-picture soak-stranger path
+.PHONY: demo-picture soak-stranger path interop lowest
+
+interop: $(READY)  ## Run the gateway with real reverse proxies and forward proxies: docs/interop.md
+	@.ci/interop
+	@$(BIN)/python -m pytest -m interop tests/interop
+
+lowest: $(READY)  ## Run the tests with the lowest allowed version of every dependency.
+	@.ci/servers
+	@$(BIN)/python -m tests.house.lowest >$(VENV)/lowest.txt
+	@PIP_CONSTRAINT=$(VENV)/lowest.txt .ci/environment $(LOWEST)
+	@$(LOWEST)/bin/python -m pytest -n auto
 
 soak-stranger: $(READY)  ## Attack a gateway with compression, slow bodies, replays and floods; measure genuine callbacks.
 	@$(BIN)/python -m tests.soak.stranger --seconds 20
@@ -111,7 +122,7 @@ mutants: $(READY)  ## Run mutation tests on protocol and policy: docs/mutants.md
 	@$(BIN)/mutmut results
 
 clean:
-	rm -rf $(VENV) mutants .coverage .fuzz .hostile .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) mutants .coverage .fuzz .hostile .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(READY): pyproject.toml .ci/environment
 	@.ci/environment $(VENV)

@@ -29,7 +29,12 @@ _SIGNS_CERTIFICATES = x509.KeyUsage(
 
 
 class Authority:
-    """Signs certificates of servers. `trust` is the TLS context of a client that trusts this authority."""
+    """Signs certificates of servers.
+
+    Attributes:
+        trust: the TLS context of a client that trusts this authority.
+        file: the authority's own certificate, for programs that read it from a file.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -41,12 +46,18 @@ class Authority:
             .add_extension(_SIGNS_CERTIFICATES, critical=True)
             .sign(self._key, hashes.SHA256())
         )
-        self.trust = ssl.create_default_context(
-            cadata=certificate.public_bytes(serialization.Encoding.PEM).decode(),
-        )
+        self.file = folder / "authority.pem"
+        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self.trust = ssl.create_default_context(cafile=self.file)
 
     def server(self, *names: str) -> ssl.SSLContext:
         """Return the TLS context of a server with a certificate for `names` and 127.0.0.1."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate_file(*names))
+        return context
+
+    def certificate_file(self, *names: str) -> Path:
+        """Return a file with a certificate for `names` and 127.0.0.1, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
@@ -63,9 +74,7 @@ class Authority:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
+        return path
 
     def _certificate_builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)

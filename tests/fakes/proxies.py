@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     import ssl
 
 
-async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to_port: int, greeting: bytes) -> None:
+async def relay(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to_port: int, greeting: bytes = b""
+) -> None:
+    """Connect to a port, send `greeting`, and pass on what both sides send until both have ended."""
     server_reader, server_writer = await asyncio.open_connection("127.0.0.1", to_port)
 
     async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
@@ -69,11 +72,11 @@ class HttpProxy(LoopbackServer):
         elif method == "CONNECT":
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             if fields.get("Connection") != "close":
-                await _relay(reader, writer, self._to_port, b"")
+                await relay(reader, writer, self._to_port)
         else:
             path = "/" + target.split("/", 3)[3]
             kept = "\r\n".join(f"{name}: {value}" for name, value in fields.items() if name != "Proxy-Authorization")
-            await _relay(reader, writer, self._to_port, f"{method} {path} HTTP/1.1\r\n{kept}\r\n\r\n".encode())
+            await relay(reader, writer, self._to_port, f"{method} {path} HTTP/1.1\r\n{kept}\r\n\r\n".encode())
         await writer.drain()
         writer.close()
         await writer.wait_closed()
@@ -119,7 +122,7 @@ class SocksProxy(LoopbackServer):
             await writer.drain()
         else:
             writer.write(b"\x05\x00" + bound)
-            await _relay(reader, writer, self._to_port, b"")
+            await relay(reader, writer, self._to_port)
 
 
 async def _read_counted(reader: asyncio.StreamReader) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import zoneinfo
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,10 @@ def test_an_unknown_time_zone_is_a_problem(name: str, problem: str) -> None:
         parse_timezone(name)
 
 
-def test_a_machine_without_time_zones_is_told_what_to_install(tmp_path: Path) -> None:
+def test_a_machine_without_time_zones_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # None makes an import fail, even if the package is installed.
+    for package in ("tzdata.zoneinfo", "tzdata.zoneinfo.Asia"):
+        monkeypatch.setitem(sys.modules, package, None)
     zoneinfo.ZoneInfo.clear_cache()
     before = zoneinfo.TZPATH
     zoneinfo.reset_tzpath([str(tmp_path)])
