@@ -142,8 +142,8 @@ class ResponsesAgent:
             error.partial = error.partial or stream.text
             raise
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
-            # aiohttp passes on some errors of asyncio, ssl and the resolver. Its own contain the URL, so no error becomes
-            # the cause of an AgentError.
+            # aiohttp passes on some errors of asyncio, ssl and the resolver. Its own contain the URL, so none is the
+            # cause of an AgentError.
             raise AgentError(connection_failure(error), partial=stream.text) from None
 
     async def _request(self, message: InboundMessage, stream: AnswerStream) -> str:
