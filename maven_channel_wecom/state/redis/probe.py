@@ -50,7 +50,7 @@ async def probe(connection: RedisConnection, *, channel: str, name: str) -> str 
 
     async def remove_keys() -> None:
         names = ("unfinished", "windows", "pulse", message, f"chat:{_CHAT}", f"note:{token}", f"note:{holder}")
-        await connection.command("DEL", *(f"{prefix}{name}" for name in names))
+        await connection.command("DEL", *(f"{prefix}{each}" for each in names))
 
     async def expire(*names: str) -> None:
         for each in names:
