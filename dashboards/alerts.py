@@ -136,8 +136,9 @@ _ANSWERS: Final = (
         severity="warning",
         summary="Messages failed on the way to the agent.",
         description=(
-            "About {{ $value | humanize }} messages of channel {{ $labels.channel }} ended with an error of the host "
-            "or of a plugin in the last 15 minutes. They are tried again until their reply windows end."
+            "About {{ $value | humanize }} attempts to process a message of channel {{ $labels.channel }} ended with "
+            "an error of the host or of a plugin in the last 15 minutes. A message is tried again until its reply "
+            "window ends."
         ),
     ),
     Alert(

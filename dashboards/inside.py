@@ -103,8 +103,12 @@ def _messages() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Messages by outcome",
-            "How messages ended. failed: the host or a plugin raised an error, which the log names.",
-            {"{{outcome}}": per_minute("maven_wecom_inbound_messages_total", "outcome")},
+            "How messages ended. failed: attempts in which the host or a plugin raised an error, which the log names. "
+            "given up: messages that failed until their reply windows ended.",
+            {
+                "{{outcome}}": per_minute("maven_wecom_inbound_messages_total", "outcome"),
+                "given up": not_zero(per_minute("maven_wecom_messages_given_up_total")),
+            },
             PER_MINUTE,
             span=8,
         ),

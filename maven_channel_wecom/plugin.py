@@ -123,7 +123,7 @@ async def build_channel(
     state = TimedState(opened, telemetry, now=clock.now)
 
     async def normalize(admitted: AdmittedCallback) -> InboundMessage | None:
-        # Before that, the host does not know the channel.
+        # Until the channel has started, the host does not know it.
         await channel.started.wait()
         # Through the host's relay, so that other plugins can wrap the hook.
         normalized: InboundMessage | None = await host.hook.maven_inbound_normalize(channel=channel, callback=admitted)

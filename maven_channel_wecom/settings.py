@@ -30,7 +30,10 @@ _SOURCES: Final = 'a string, {"env": "NAME"} or {"file": "PATH"}'
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _PATH: Final = re.compile(r".*[/.].*")
 
-_ASSIGNMENT: Final = re.compile(r"(export\s+)?[A-Z_][A-Z0-9_]*=[^=]")
+# Names of variables hold an underscore or one of these words. A secret may well begin with `ABC=d`.
+_ASSIGNMENT: Final = re.compile(
+    r"(export\s+|(?=[A-Z0-9]*(_|HOST|KEY|PASSWORD|SECRET|STATE|TOKEN)))[A-Z_][A-Z0-9_]*=[^=]"
+)
 _QUOTES: Final = frozenset("\"'`“”‘’«»‹›「」『』＂＇")
 _CHARACTER_NAMES: Final = {
     "\0": "NUL",

@@ -194,6 +194,9 @@ def test_a_secret_file_that_is_empty_or_binary_is_a_problem(tmp_path: Path) -> N
         (f"{CANARY}'", "has a quote at its beginning or end"),
         (f"WECOM_TOKEN={CANARY}", "begins with NAME="),
         (f"export WECOM_TOKEN={CANARY}", "begins with NAME="),
+        (f"export WECOM={CANARY}", "begins with NAME="),
+        (f"TOKEN={CANARY}", "begins with NAME="),
+        (f"APIKEY={CANARY}", "begins with NAME="),
     ],
 )
 def test_a_mistake_in_copying_a_secret_is_reported_without_the_secret(value: str, words: str) -> None:
@@ -204,7 +207,7 @@ def test_a_mistake_in_copying_a_secret_is_reported_without_the_secret(value: str
         assert "WECOM" not in problem
 
 
-@pytest.mark.parametrize("secret", ["QUJD=", "QUJDRA==", "sk=abc", "a'b", "密钥"])
+@pytest.mark.parametrize("secret", ["QUJD=", "QUJDRA==", "ABC=def==", "A1=b", "sk=abc", "a'b", "密钥"])
 def test_an_unusual_secret_is_accepted(secret: str) -> None:
     assert read(SECRET, secret) == (secret, [])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
+import socket
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -88,7 +88,7 @@ async def _probe_redis(address: str, channel: str) -> StateFinding:
     from maven_channel_wecom.state.redis.probe import probe  # noqa: PLC0415
 
     try:
-        risk = await probe(connection, channel=channel, replica=f"doctor-{secrets.token_hex(4)}")
+        risk = await probe(connection, channel=channel, name=f"doctor-{socket.gethostname()}")
     finally:
         await connection.close()
     return StateFinding(kind="risk", detail=risk) if risk else StateFinding(kind="redis")

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from aiohttp.abc import AbstractResolver
 
-    from maven_channel_wecom.egress.reasons import ProxyFailure
     from maven_channel_wecom.egress.socks import SocksConnector
     from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 
@@ -46,13 +45,6 @@ _PLAIN_URL: Final = re.compile(r"[!-\[\]-~]+")
 
 # aiohttp would also put `close` into a CONNECT request, and a proxy that takes it literally would close the tunnel.
 _CONNECT_HEADERS: Final = {"Connection": "keep-alive"}
-
-# An http proxy forwards a request to a plain http URL itself, and these are its own answers, not the host's. All other
-# statuses may be either's. Requests to https URLs pass through a tunnel.
-_PROXY_STATUSES: Final[dict[int, ProxyFailure]] = {
-    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: "credentials",
-    HTTPStatus.BAD_GATEWAY: "refused",
-}
 
 _Answer = TypeVar("_Answer")
 
@@ -211,9 +203,14 @@ class Egress:
         return target
 
     def _check_proxy_answer(self, target: URL, status: int) -> None:
-        """Raise RequestNotSent if an answer comes from an http proxy and not from the host."""
-        if self._http_proxy is not None and target.scheme == "http" and status in _PROXY_STATUSES:
-            raise proxy_unusable(_PROXY_STATUSES[status])
+        """Raise RequestNotSent if an answer certainly comes from an http proxy and not from the host.
+
+        The proxy forwards a request to a plain http URL itself. Any status but 407 may be the host's, or a gateway's
+        before it. Requests to https URLs pass through a tunnel.
+        """
+        refused = status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+        if refused and self._http_proxy is not None and target.scheme == "http":
+            raise proxy_unusable(failure="credentials")
 
     def _error_for(self, error: BaseException, target: URL, progress: SendProgress) -> RequestNotSent | AnswerLost:
         if not progress.left:

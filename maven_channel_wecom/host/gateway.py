@@ -34,7 +34,7 @@ EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""A terminal that closes sends SIGHUP. SIGQUIT keeps ending the process at once, for one that hangs."""
+"""Closing a terminal sends SIGHUP. SIGQUIT keeps ending the process at once, for one that hangs."""
 
 _IGNORED_SIGNALS: Final = (signal.SIGUSR1, signal.SIGUSR2)
 """Log rotation sends them to processes that reopen their files. By default they would end this one without a drain."""
@@ -80,8 +80,10 @@ async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> in
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = _StopSignals(stop)
-    # nohup has SIGHUP ignored.
-    stop_signals = [number for number in _STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    # Under nohup, SIGHUP is ignored and stays so. A shell starts background jobs with SIGINT ignored, but a stop must
+    # drain them too.
+    hangup_is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    stop_signals = [number for number in _STOP_SIGNALS if number != signal.SIGHUP or not hangup_is_ignored]
     for number in stop_signals:
         loop.add_signal_handler(number, signals.on_signal)
     for number in _IGNORED_SIGNALS:

@@ -18,11 +18,12 @@ CONTINUED_NOTICE: Final = "\n\n> …未完，见下一条。(Continued in the ne
 # contain a backtick after backticks. The mark is repeated in every part, so one longer than any real one is ignored.
 _FENCE = re.compile(r"(?<![^\r\n])(?P<indent> {0,3})(?P<mark>`{3,32}|~{3,32})(?P<info>[^\r\n]*)")
 
-# The escape sequences of terminals (ECMA-48), also if they are unfinished: CSI, those with a text such as OSC, and the
-# short ones. The characters that stand for ESC [ and ESC ] occur in wrongly decoded text too, where nothing like an
-# escape sequence follows.
+# The escape sequences of terminals (ECMA-48): CSI, also if it is unfinished; those with a text such as OSC, of which
+# only the beginning is removed if they have no end, because the text may be the answer; and the short ones. The
+# characters that stand for ESC [ and ESC ] occur in wrongly decoded text too, where nothing like an escape sequence
+# follows.
 _ESCAPE = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x00-\x1f\x7f-\x9f]*(?:\x07|\x1b\\|\x9c)?|[ -/]*[0-~]?)"
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x00-\x1f\x7f-\x9f]*(?:\x07|\x1b\\|\x9c)|\][0-9]+;|[ -/]*[0-~]?)"
     r"|\x9b[0-?]+[ -/]*[@-~]"
     r"|\x9d[0-9]+;[^\x00-\x1f\x7f-\x9f]*(?:\x07|\x1b\\|\x9c)"
 )

@@ -19,11 +19,8 @@ MediaKind = Literal["image", "file", "video"]
 
 # 100719 "接收消息", 2025-12-11; video since 2026-03-12.
 MESSAGE_TYPES: Final = ("text", "image", "mixed", "voice", "file", "video")
-# 100719 "流式消息刷新": WeCom polls for the next part of an answer that is streamed as a passive reply.
-STREAM: Final = "stream"
 # 101027 "接收事件", 2025-11-25.
 EVENT: Final = "event"
-EVENT_TYPES: Final = ("enter_chat", "template_card_event", "feedback_event")
 
 # Lenient parsing takes a tenth of a millisecond per kilobyte.
 _MAX_LENIENT_BYTES: Final = 128 * 1024
@@ -120,7 +117,8 @@ def read_callback(message: bytes) -> Callback:
         quoted_items = _quoted_items(payload.quote)
     elif header.msgtype == EVENT:
         event = _event(_decode(message, schema.EventMessage).event)
-    is_group = header.chattype == "group"
+    # Only a chat that is certainly single may use the sender's session. Some events have no kind of chat (101027).
+    is_group = header.chattype != "single" and bool(header.chattype or header.chatid)
     return Callback(
         message_id=header.msgid,
         type=header.msgtype,
@@ -182,6 +180,9 @@ def _decode_value(value: msgspec.Raw, annotation: object) -> object:
     try:
         return msgspec.json.decode(value, type=annotation, strict=False)
     except msgspec.ValidationError:
+        if annotation == schema.Id:
+            # An id written as a number is that id.
+            return msgspec.convert(str(msgspec.json.decode(value, type=int)), annotation)
         type_ = _type_info(annotation)
         if isinstance(type_, inspect.UnionType):
             # All unions here are of one type and None.

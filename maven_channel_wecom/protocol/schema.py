@@ -1,7 +1,7 @@
 """The JSON of a decrypted callback, with WeCom's field names. `callback` turns it into flat values.
 
 Every field has an empty default, which also stands for a value that does not fit: null, another type, a text over its
-limit.
+limit. A whole number fits an id.
 """
 
 from typing import Annotated

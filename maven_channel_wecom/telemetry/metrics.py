@@ -101,8 +101,13 @@ class _Families:
         )
         self.inbound_messages = counter(
             "maven_wecom_inbound_messages_total",
-            "Accepted callbacks by type and outcome.",
+            "Accepted callbacks by type and outcome; `failed` counts every attempt.",
             ("channel", "type", "outcome"),
+        )
+        self.messages_given_up = counter(
+            "maven_wecom_messages_given_up_total",
+            "Messages that failed until their reply windows ended, so nobody answers them.",
+            ("channel",),
         )
         self.media_fetches = counter(
             "maven_wecom_media_fetches_total",
@@ -300,6 +305,7 @@ class MetricsListener:
     def _count_messages(self, listen: events.Listen) -> None:
         channel, families = self._channel, self._families
         messages = _by_values(families.inbound_messages, channel, _INBOUND_OUTCOMES)
+        given_up = families.messages_given_up.labels(channel)
         media = _by_value(families.media_fetches, channel, ("opened", *get_args(errors.MediaFailure)))
         media_seconds = families.media_fetch_seconds.labels(channel)
 
@@ -320,6 +326,7 @@ class MetricsListener:
 
         listen(events.CallbackAnswered, answered)
         listen(events.MessageEnded, lambda event: messages[event.type, event.outcome].inc())
+        listen(events.MessageGivenUp, lambda _event: given_up.inc())
         listen(events.MediaEnded, media_ended)
 
     def _count_replies(self, listen: events.Listen) -> None:

@@ -257,8 +257,8 @@ CASES = (
         },
         "30m",
         faulty(
-            "About 15 messages of channel faulty ended with an error of the host or of a plugin in the last 15 "
-            "minutes. They are tried again until their reply windows end."
+            "About 15 attempts to process a message of channel faulty ended with an error of the host or of a plugin "
+            "in the last 15 minutes. A message is tried again until its reply window ends."
         ),
     ),
     Case(

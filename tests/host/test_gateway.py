@@ -221,6 +221,20 @@ async def test_signals_of_log_rotation_and_a_closed_terminal_under_nohup_change_
         assert b"gateway stopped" in rest
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_drains_even_if_it_was_ignored_before_the_start(tmp_path: Path, number: signal.Signals) -> None:
+    """A shell without job control starts background jobs with SIGINT ignored."""
+    program = f"import os, signal, sys; signal.signal({number}, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
+    command = ["-c", program, sys.executable, *WITH_FAKE_CHANNEL]
+    async with started(command, written(tmp_path, GOOD)) as process:
+        await until(process, "gateway channels started")
+        process.send_signal(number)
+        async with asyncio.timeout(30):
+            _, rest = await process.communicate()
+        assert process.returncode == 0
+        assert b"gateway stopped" in rest
+
+
 async def test_a_second_signal_exits_1_without_waiting_for_the_drain(tmp_path: Path) -> None:
     async with started(WITH_FAKE_CHANNEL, written(tmp_path, GOOD), "--never-drains") as process:
         await until(process, "gateway channels started")

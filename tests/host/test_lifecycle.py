@@ -94,6 +94,15 @@ async def test_the_start_tells_whether_the_agent_can_be_reached(caplog: pytest.L
     assert agent_lines(caplog) == [("agent unreachable", {"agent": origin, "reason": "refused"})]
 
 
+async def test_an_agent_whose_name_cannot_be_looked_up_is_unreachable(caplog: pytest.LogCaptureFixture) -> None:
+    """Looking it up raises no error of aiohttp."""
+    agent = Responses(url="http://a..b/v1/responses", model="maven")
+    settings = Configuration(gateway=Gateway(port=0), channels={"fake": {}}, agent=agent)
+    async with running(FakePlugin(), settings):
+        await until_logged(caplog, "agent unreachable")
+    assert agent_lines(caplog) == [("agent unreachable", {"agent": "http://a..b", "reason": "dns"})]
+
+
 @pytest.mark.parametrize(
     ("environment", "ignored"),
     [

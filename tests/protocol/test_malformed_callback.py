@@ -29,9 +29,9 @@ def test_a_known_type_without_a_readable_payload_is_an_unknown_item(fields: dict
     assert callback.items == (UnknownItem(str(fields["msgtype"])),)
 
 
-@pytest.mark.parametrize("odd", [None, 5, [], {}, "", "x" * 513], ids=lambda odd: repr(odd)[:10])
+@pytest.mark.parametrize("odd", [None, 1.5, True, [], {}, "", "x" * 513, 10**600], ids=lambda odd: repr(odd)[:10])
 @pytest.mark.parametrize("name", ["msgid", "msgtype"])
-def test_only_the_id_and_the_type_must_be_texts(name: str, odd: object) -> None:
+def test_only_the_id_and_the_type_must_be_texts_or_whole_numbers(name: str, odd: object) -> None:
     message = {"msgid": "m", "msgtype": "text", "text": {"content": "x"}, name: odd}
     with pytest.raises(MalformedCallback, match="msgid or msgtype"):
         read_callback(json.dumps(message).encode())

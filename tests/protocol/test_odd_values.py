@@ -5,8 +5,9 @@ import json
 import msgspec
 import pytest
 
+from maven_channel_wecom.policy.admission import AdmissionRules, refusal
 from maven_channel_wecom.protocol import schema
-from maven_channel_wecom.protocol.callback import decode
+from maven_channel_wecom.protocol.callback import decode, read_callback
 
 STRUCTS = [
     struct
@@ -33,6 +34,18 @@ def test_no_value_of_any_field_makes_an_object_unreadable(struct: type[msgspec.S
         pytest.param(schema.Header, {"create_time": 10**10}, {"create_time": None}, id="milliseconds"),
         pytest.param(schema.Header, {"from": None, "chatid": "c"}, {"chatid": "c"}, id="no-sender"),
         pytest.param(schema.Payload, {"image": "", "text": {"content": "x"}}, {"image": None}, id="foreign-payload"),
+        pytest.param(
+            schema.Header, {"msgid": 4561255354251345929}, {"msgid": "4561255354251345929"}, id="number-as-id"
+        ),
+        pytest.param(
+            schema.Header, {"from": {"userid": 7}}, {"sender": schema.From(userid="7")}, id="number-as-sender"
+        ),
+        pytest.param(
+            schema.Header,
+            {"msgid": 1.5, "chatid": True, "response_url": 5},
+            {"msgid": "", "chatid": "", "response_url": ""},
+            id="no-id",
+        ),
         pytest.param(schema.Media, {"url": "u", "aeskey": None}, {"url": "u", "aeskey": ""}, id="no-key"),
     ],
 )
@@ -53,3 +66,30 @@ def test_what_is_not_json_is_not_decoded() -> None:
     with pytest.raises(msgspec.DecodeError) as raised:
         decode('{"chatid":null,"msgid":"\\ud83d"}', schema.Header)
     assert not isinstance(raised.value, msgspec.ValidationError)
+
+
+@pytest.mark.parametrize("kind", [None, "", "GROUP", "Single", 5, "channel", ["single"]], ids=repr)
+def test_a_chat_of_an_unclear_kind_is_a_group_if_it_has_an_id(kind: object) -> None:
+    """Otherwise what is written in any chat would reach the private session of its sender, past the allow-list."""
+    message = {"msgid": "m", "msgtype": "text", "from": {"userid": "alice"}, "chattype": kind, "chatid": "wr1"}
+    callback = read_callback(json.dumps(message).encode())
+    assert (callback.is_group, callback.chat_id) == (True, "wr1")
+    assert refusal(callback, AdmissionRules(groups=frozenset({"wr2"}))) == "group"
+
+
+@pytest.mark.parametrize(
+    ("kind", "refused"),
+    [("single", None), ("", None), (None, None), ("group", "no_group"), ("GROUP", "no_group"), ("channel", "no_group")],
+)
+def test_without_an_id_only_a_chat_of_no_other_kind_is_single(kind: object, refused: str | None) -> None:
+    """Some events have no kind of chat (101027)."""
+    message = {"msgid": "m", "msgtype": "text", "from": {"userid": "alice"}, "chattype": kind}
+    callback = read_callback(json.dumps(message).encode())
+    assert refusal(callback, AdmissionRules()) == refused
+    assert callback.chat_id == ("" if refused else "alice")
+
+
+def test_the_id_of_a_single_chat_does_not_make_it_a_group() -> None:
+    message = {"msgid": "m", "msgtype": "text", "from": {"userid": "alice"}, "chattype": "single", "chatid": "wr1"}
+    callback = read_callback(json.dumps(message).encode())
+    assert (callback.is_group, callback.chat_id) == (False, "alice")

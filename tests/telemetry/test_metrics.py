@@ -166,6 +166,7 @@ def test_a_request_that_never_became_a_callback_is_counted_by_reason(reason: str
         (event(events.ConnectionDropped), {"connections_dropped_total slow": 1}),
         (event(events.MessageEnded), {"inbound_messages_total text published": 1}),
         (event(events.MessageEnded, type="voice", outcome="failed"), {"inbound_messages_total voice failed": 1}),
+        (event(events.MessageGivenUp), {"messages_given_up_total": 1}),
         (
             event(events.MediaEnded),
             {"media_fetches_total opened": 1, "media_fetch_seconds_count": 1, "media_fetch_seconds_sum": 0.25},

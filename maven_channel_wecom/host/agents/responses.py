@@ -131,7 +131,7 @@ class ResponsesAgent:
         try:
             async with self._session.head(self._settings.url, allow_redirects=False, timeout=timeout):
                 return None
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - aiohttp passes on what asyncio and ssl raise, even AttributeError
             return connection_failure(error)
 
     async def _ask(self, message: InboundMessage) -> str:
@@ -141,8 +141,9 @@ class ResponsesAgent:
         except AgentError as error:
             error.partial = error.partial or stream.text
             raise
-        except (aiohttp.ClientError, TimeoutError) as error:
-            # aiohttp's errors contain the URL, so none becomes the cause of an AgentError.
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            # aiohttp passes on some errors of asyncio, ssl and the resolver. Its own contain the URL, so none is the
+            # cause of an AgentError.
             raise AgentError(connection_failure(error), partial=stream.text) from None
 
     async def _request(self, message: InboundMessage, stream: AnswerStream) -> str:
@@ -181,7 +182,8 @@ def _refuses_attachment(error: AgentError) -> bool:
 def connection_failure(error: Exception) -> Failure:  # noqa: PLR0911 - one return for each kind
     """Return the failure for an error of aiohttp."""
     match error:
-        case aiohttp.ClientConnectorDNSError():
+        case aiohttp.ClientConnectorDNSError() | UnicodeError():
+            # A UnicodeError: the name cannot be encoded for a query, for example because a label is empty.
             return agent_failures.DNS
         case aiohttp.ClientSSLError():
             return agent_failures.TLS

@@ -7,6 +7,7 @@ for it, and a value of an unexpected type counts as absent.
 from __future__ import annotations
 
 import re
+from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,6 +27,10 @@ MAX_ANSWER_CHARACTERS: Final = 1_000_000
 MAX_VALUES: Final = 50_000
 """Maximum number of values in one JSON text. Higher: decoding a hostile one blocks the event loop for longer, 7 ms for
 50,000 values."""
+
+MAX_PARTS: Final = 500
+"""Maximum number of parts with text in one answer. Higher: an event can take longer, because the lengths of all parts
+are compared with that of a repeated text."""
 
 _END_OF_STREAM: Final = b"[DONE]"
 
@@ -53,15 +58,16 @@ class AnswerStream:
 
     def __init__(self) -> None:
         self.done = False
-        # The pieces of text by the positions of the item in the output and of the part in the item.
-        self._items: dict[int, dict[int, list[str]]] = {}
+        # The texts by the positions of the item in the output and of the part in the item. None is empty.
+        self._items: dict[int, dict[int, StringIO]] = {}
+        self._positions: set[tuple[int, int]] = set()
         self._characters = 0
         self._final = ""
 
     @property
     def text(self) -> str:
         """The text received so far."""
-        return _longer(_paragraphs(self._texts()), self._final)
+        return _longer(_paragraphs(map(_joined, self._items.values())), self._final)
 
     def feed(self, event: ServerSentEvent) -> None:
         """Process one event. Events that do not concern the text are ignored. Raises AgentError."""
@@ -82,8 +88,9 @@ class AnswerStream:
         else:
             _check_api(fields)
 
-    def _texts(self) -> list[str]:
-        return ["".join(map("".join, parts.values())) for parts in self._items.values()]
+    def _has_item(self, text: str) -> bool:
+        """Return whether an item has this text. Only items of its length are read, so a short one costs little."""
+        return any(_length(parts) == len(text) and _joined(parts) == text for parts in self._items.values())
 
     def _end(self, fields: dict[str, Any], status: str, failure: Failure | None) -> None:
         response = _mapping(fields.get("response"))
@@ -99,24 +106,28 @@ class AnswerStream:
                 agent_failures.FAILED, code=_log_code(fields.get("code")) or _log_code(fields.get("error"))
             )
         item, part = _position(fields.get("output_index")), _position(fields.get("content_index"))
-        parts = self._items.setdefault(item, {})
+        parts = self._items.get(item, {})
         if kind in _DELTAS:
             text = _string(fields.get("delta"))
-            parts.setdefault(part, []).append(text)
+            if not text:
+                return
         elif kind == _ITEM:
             # The API repeats a text in several events. A longer one replaces what came before it. Servers that give
             # only some events their positions repeat a text at another position.
             text = _item_text(fields.get("item"))
-            if len(text) <= sum(len(piece) for pieces in parts.values() for piece in pieces) or text in self._texts():
+            if len(text) <= _length(parts) or self._has_item(text):
                 return
-            self._items[item] = {part: [text]}
+            parts.clear()
         else:
             text = _part_text(fields.get("part")) or _string(fields.get("text")) or _string(fields.get("refusal"))
-            if len(text) <= sum(map(len, parts.get(part, ()))) or text in self._texts():
+            if len(text) <= (parts[part].tell() if part in parts else 0) or self._has_item(text):
                 return
-            parts[part] = [text]
+            parts[part] = StringIO()
+        parts.setdefault(part, StringIO()).write(text)
+        self._items[item] = parts
+        self._positions.add((item, part))
         self._characters += len(text)
-        if self._characters > MAX_ANSWER_CHARACTERS:
+        if self._characters > MAX_ANSWER_CHARACTERS or len(self._positions) > MAX_PARTS:
             raise AgentError(agent_failures.TOO_LARGE)
 
 
@@ -186,6 +197,15 @@ def _part_text(part: object) -> str:
 def _paragraphs(texts: Iterable[str]) -> str:
     """Return the texts of several messages of one answer, such as those before and after the use of a tool."""
     return "\n\n".join(filter(None, texts))
+
+
+def _length(parts: dict[int, StringIO]) -> int:
+    """Return the number of characters of an item. They are not joined: the position in each part is at its end."""
+    return sum(part.tell() for part in parts.values())
+
+
+def _joined(parts: dict[int, StringIO]) -> str:
+    return "".join(part.getvalue() for part in parts.values())
 
 
 def _longer(streamed: str, final: str) -> str:

@@ -15,7 +15,7 @@ _EVICTS: Final = (
     "set maxmemory-policy noeviction"
 )
 
-# No message of the probe is ever taken over because of silence: its replica gives it up.
+# The message of the probe is never taken over because of silence: it is released.
 _SILENT_MS: Final = 86_400_000
 _CHAT: Final = "single:probe"
 _LIFETIME_MS: Final = 60_000
@@ -25,11 +25,17 @@ _NOW: Final = 1.0
 _UNTIL: Final = 2.0
 
 
-async def probe(connection: RedisConnection, *, channel: str, replica: str) -> str | None:
+async def probe(connection: RedisConnection, *, channel: str, name: str) -> str | None:
     """Run every script as for one message, on keys of their own, which are removed at the end.
 
-    The keys have the prefix of the channel, so permissions apply alike, and they are in its slot. They contain the name
-    of the replica, so that the probes of several replicas do not disturb each other.
+    The keys have the prefix of the channel, so permissions apply alike, and they are in its slot.
+
+    Args:
+        connection: the connection to Redis.
+        channel: the name of the channel.
+        name: part of the keys, and the same in every probe of one host. So a probe removes what one that was
+            interrupted left behind, and those of other hosts do not disturb it. If two run at once under one name, each
+            may skip steps.
 
     Returns:
         A sentence if Redis removes keys when its memory is full, otherwise None.
@@ -37,27 +43,37 @@ async def probe(connection: RedisConnection, *, channel: str, replica: str) -> s
     Raises:
         StateUnavailable: an operation on a message would fail too.
     """
-    prefix = f"{key_prefix(channel)}probe:{replica}:"
+    prefix = f"{key_prefix(channel)}probe:{name}:"
     stream = f"{prefix}unfinished"
-    message_id, token, holder = "probe", f"{replica}:probe", f"{replica}:claim"
+    message_id, token, holder = "probe", f"{name}:probe", f"{name}:claim"
+    message = f"message:{message_id}"
+
+    async def remove_keys() -> None:
+        names = ("unfinished", "windows", "pulse", message, f"chat:{_CHAT}", f"note:{token}", f"note:{holder}")
+        await connection.command("DEL", *(f"{prefix}{each}" for each in names))
+
+    async def expire(*names: str) -> None:
+        for each in names:
+            await connection.command("PEXPIRE", f"{prefix}{each}", _LIFETIME_MS)
 
     async def update(*updates: tuple[str, str]) -> None:
         arguments = [argument for kind, of in updates for argument in (kind, of, message_id, _NOW)]
         await connection.run(scripts.APPLY_UPDATES, stream, *arguments)
 
     admission = (message_id, _NOW, "", _CHAT, "", "", _NOW, _UNTIL)
-    await connection.run(scripts.ADMIT, stream, replica, token, _UNTIL, _NOW, *admission)
-    *_, evicts = await connection.run(scripts.HEARTBEAT, stream, replica, _SILENT_MS, 0, message_id, token)
-    for name in ("unfinished", "windows", "pulse"):
-        await connection.command("PEXPIRE", f"{prefix}{name}", _LIFETIME_MS)
+    await remove_keys()
+    await connection.run(scripts.ADMIT, stream, name, token, _UNTIL, _NOW, *admission)
+    await expire("unfinished", "windows", message)
+    *_, evicts = await connection.run(scripts.HEARTBEAT, stream, name, _SILENT_MS, 0, message_id, token)
+    await expire("pulse")
     await connection.run(scripts.CLAIM_WINDOW, stream, holder, "", "", "", _NOW, _CHAT)
     await update(("restore", holder), ("abandon", holder))
-    await connection.run(scripts.RELEASE, stream, replica, token, message_id, _NOW)
+    # Claiming the only window removed this key, and restoring it made it again.
+    await expire("windows")
+    await connection.run(scripts.RELEASE, stream, name, token, message_id, _NOW)
     # Twice, because a repeated call needs other commands.
     for _ in range(2):
-        await connection.run(scripts.TAKE_OVER, stream, replica, token, _SILENT_MS, 1, 1, _NOW, _UNTIL)
+        await connection.run(scripts.TAKE_OVER, stream, name, token, _SILENT_MS, 1, 1, _NOW, _UNTIL)
     await update(("spend", ""), ("finish", token))
-    names = ("unfinished", "windows", "pulse", f"message:{message_id}", f"chat:{_CHAT}")
-    notes = (f"note:{token}", f"note:{holder}")
-    await connection.command("DEL", *(f"{prefix}{name}" for name in (*names, *notes)))
+    await remove_keys()
     return _EVICTS if evicts else None

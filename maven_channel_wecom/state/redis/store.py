@@ -272,7 +272,7 @@ class RedisStateStore(StateStore):
     async def _probe(self) -> None:
         """Check whether an admission would succeed. Heartbeats and updates succeed even if Redis refuses admissions."""
         try:
-            self._risk = await probe(self._connection, channel=self._channel, replica=self._replica)
+            self._risk = await probe(self._connection, channel=self._channel, name=socket.gethostname())
         except StateUnavailable as unavailable:
             self._refusal = unavailable
             raise

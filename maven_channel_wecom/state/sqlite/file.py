@@ -46,7 +46,7 @@ _NO_LOCK_FILE: Final = "has a lock file (its name plus .lock) that is not a regu
 _REPLACED: Final = "or its .lock file was removed or replaced while in use: start the program again"
 
 _NO_LOCKS: Final = (
-    "cannot be locked, because its file system has no working locks, as many network shares: "
+    "cannot be locked, because its file system has no working locks, as on many network shares: "
     "name a file on a local disk"
 )
 _NO_TARGET: Final = "is a symbolic link that leads nowhere: remove the link, or create the folder and file it names"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from maven_channel_wecom.host.agents.agent import AgentError
-from maven_channel_wecom.host.agents.responses_answer import AnswerStream, error_code, plain_answer
+from maven_channel_wecom.host.agents.responses_answer import MAX_PARTS, AnswerStream, error_code, plain_answer
 from maven_channel_wecom.host.agents.server_sent_events import MAX_EVENT_BYTES, EventParser
 from tests.host.fake_responses import COMPLETED, delta, sse
 
@@ -81,6 +82,42 @@ class TestStream:
             stream.feed(event)
 
 
+def traced_bytes(stream: AnswerStream, *events: Mapping[str, Any]) -> tuple[int, int]:
+    """Feed the events, and return how much memory they took at the end and at most."""
+    parsed = EventParser().feed(sse(*events))
+    tracemalloc.start()
+    try:
+        for event in parsed:
+            stream.feed(event)
+        return tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+
+class TestHostileStream:
+    """Each answer of 64 MiB may consist of short events, and all of them must leave time and memory to other chats."""
+
+    def test_a_short_event_does_not_join_the_text_so_far(self) -> None:
+        stream = stream_of(*(delta("x" * 500) for _ in range(1000)))
+        assert traced_bytes(stream, done("output_text", index=1, text="y"))[1] < 50_000
+        assert stream.text == "x" * 500_000 + "\n\ny"
+
+    def test_events_without_text_take_no_memory(self) -> None:
+        events = [delta("", index) for index in range(2000)]
+        events += [done("output_item", index=index, item={"type": "reasoning"}) for index in range(2000)]
+        events += [done("output_text", index=index, text="") for index in range(2000)]
+        stream = AnswerStream()
+        assert traced_bytes(stream, *events)[0] < 50_000
+        assert stream.text == ""
+
+    def test_an_answer_of_very_many_parts_is_too_large(self) -> None:
+        stream = stream_of(*(delta("x", index) for index in range(MAX_PARTS)))
+        assert stream.text.count("x") == MAX_PARTS
+        (event,) = EventParser().feed(sse(delta("x", MAX_PARTS)))
+        with pytest.raises(AgentError, match="too_large"):
+            stream.feed(event)
+
+
 def done(kind: str, *, index: int = 0, **fields: object) -> dict[str, Any]:
     return {"type": f"response.{kind}.done", "output_index": index, "content_index": 0, **fields}
 
@@ -144,6 +181,13 @@ class TestPlacesOfTheText:
         unplaced = {"type": "response.output_text.delta", "output_index": None, "delta": "TEXT"}
         placed = done("output_item", index=1, item=message_item("TEXT"))
         assert stream_of(unplaced, done("output_text", index=1, text="TEXT"), placed, completed()).text == "TEXT"
+
+    def test_a_longer_text_takes_the_place_of_the_shorter_one(self) -> None:
+        placed = [delta("TE", 0), delta("second", 1)]
+        assert stream_of(*placed, done("output_text", text="TEXT")).text == "TEXT\n\nsecond"
+        assert stream_of(*placed, done("output_item", item=message_item("TEXT"))).text == "TEXT\n\nsecond"
+        part = {"type": "response.output_text.delta", "output_index": 0, "content_index": 1, "delta": "!"}
+        assert stream_of(delta("TE"), part, done("output_text", text="TEXT")).text == "TEXT!"
 
     def test_an_event_that_has_more_than_the_deltas_replaces_them(self) -> None:
         assert stream_of(delta("TE"), done("output_text", text="TEXT")).text == "TEXT"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,8 @@ from tests.state.messages import admit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from maven_channel_wecom.state.redis.scripts import Script
 
 KEYS = "~maven-wecom:*"
 
@@ -63,8 +65,39 @@ async def left_behind(server: RedisServer) -> set[str]:
 
 async def test_a_healthy_redis_has_no_problem_and_no_key_is_left(own_server: RedisServer) -> None:
     connection = await connect(await allow(own_server))
-    probes = (probe(connection, channel="wecom", replica=f"r{number}") for number in range(20))
+    probes = (probe(connection, channel="wecom", name=f"host{number % 10}") for number in range(20))
     assert await asyncio.gather(*probes) == [None] * 20
+    assert await own_server.keys() == set()
+    await connection.close()
+
+
+class InterruptedConnection(RedisConnection):
+    """Raises StateUnavailable instead of running a script, after so many scripts."""
+
+    scripts_left = 0
+
+    async def run(self, script: Script, key: str, *arguments: str | bytes | float) -> Any:  # noqa: ANN401 - as in the base
+        if not self.scripts_left:
+            reason = "interrupted"
+            raise StateUnavailable(reason)
+        self.scripts_left -= 1
+        return await super().run(script, key, *arguments)
+
+
+@pytest.mark.parametrize("scripts", range(1, 8))
+async def test_what_an_interrupted_probe_leaves_behind_expires_and_the_next_one_removes_it(
+    own_server: RedisServer, scripts: int
+) -> None:
+    address = parse_redis_address(await allow(own_server))
+    connection = await asyncio.to_thread(InterruptedConnection, address, seconds=LONG_ANSWER_SECONDS)
+    connection.scripts_left = scripts
+    with pytest.raises(StateUnavailable, match="interrupted"):
+        await probe(connection, channel="wecom", name="host")
+    keys = await own_server.keys()
+    assert keys
+    assert {key for key in keys if await own_server.command("PTTL", key) < 0} == set()
+    with pytest.raises(StateUnavailable, match="interrupted"):
+        await probe(connection, channel="wecom", name="host")
     assert await own_server.keys() == set()
     await connection.close()
 

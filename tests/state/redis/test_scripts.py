@@ -54,3 +54,8 @@ def test_every_script_can_be_sent_by_its_digest() -> None:
 def test_every_lua_file_is_a_script_or_shared_by_all() -> None:
     folder = resources.files("maven_channel_wecom.state.redis").joinpath("lua")
     assert {file.name for file in folder.iterdir()} == {*SCRIPTS, "records.lua"}
+
+
+def test_no_line_of_a_script_is_longer_than_those_of_other_code() -> None:
+    lines = [line for text in TEXTS.values() for line in text.splitlines()]
+    assert [line for line in lines if len(line) > 120] == []

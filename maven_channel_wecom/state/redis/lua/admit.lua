@@ -5,8 +5,8 @@
 -- expires. The last five are empty if it has no window.
 local replica, token, claim, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
--- Entry 0-1 never exists; claiming it checks that there is a group and that XCLAIM is permitted, before an entry is added.
--- Likewise for the commands that undo an admission, as Redis has no rollback, and for the one of the answer.
+-- Entry 0-1 never exists; claiming it checks that there is a group and that XCLAIM is permitted, before an entry is
+-- added. Likewise for the commands that undo an admission, as Redis has no rollback, and for the one of the answer.
 redis.call('XACK', stream, group, '0-1')
 redis.call('XDEL', stream, '0-1')
 redis.call('ZREM', windows, '')

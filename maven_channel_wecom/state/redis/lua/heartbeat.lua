@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Records a heartbeat of a replica, and confirms those of the given messages that it still owns.
--- Returns 1 if Redis removes keys when its memory is full, otherwise 0. ARGV: replica, silent_ms, whether to give the messages up instead, to be taken over at once (1 or 0), then the id and
--- the token of each message.
+-- Returns 1 if Redis removes keys when its memory is full, otherwise 0. ARGV: replica, silent_ms, whether to give the
+-- messages up instead, to be taken over at once (1 or 0), then the id and the token of each message.
 local replica, silent_ms, idle_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1' and given_up_ms or 0
 
 -- A key of another type makes every admission fail. Without this check, only the next admission would report it.

@@ -23,7 +23,8 @@ local windows = prefix .. 'windows'
 -- Keys outlive their contents by this time: the caller's clock decides what has expired, and Redis only cleans up.
 local margin_ms = 60000
 
--- As long as a window lasts: while Redis is unavailable, the undoing of a claim waits, and finds its window by the note.
+-- As long as a window lasts: while Redis is unavailable, the undoing of a claim waits, and finds its window by the
+-- note.
 local note_ms = 3600000 + margin_ms
 
 -- Idle time that marks an entry as given up. It is longer than any replica can be silent (a hundred days).
