@@ -2,7 +2,7 @@
 -- Takes over the callbacks of replicas that are silent or gave them up, oldest first, and opens the windows that these
 -- replicas had claimed. Returns the number of entries it examined, then id, received and message of each callback; the
 -- other entries are removed. A repeated call finds its entries in its note.
--- ARGV: replica, token, silent_ms, the most callbacks to take over, the most entries to examine, now, end of the claims.
+-- ARGV: replica, token, silent_ms, the most callbacks to take over, the most entries to examine, now, end of claims.
 local replica, token, silent_ms, most, most_examined, now, claim =
   ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
 
