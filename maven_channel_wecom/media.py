@@ -144,14 +144,19 @@ class MediaFetcher:
     async def fetch_all(
         self, items: Sequence[MediaItem], use: MediaUse, *, received_at: float, message_id: str
     ) -> list[ContentBlock]:
-        """Fetch the media items of a message concurrently and return their blocks; beyond MAX_ITEMS none is fetched.
+        """Fetch the media items of a message concurrently and return their blocks; those beyond MAX_ITEMS are refused.
 
         The bytes of the blocks are charged to `use`.
         """
         blocks = await asyncio.gather(
             *(self.fetch(item, use, received_at=received_at, message_id=message_id) for item in items[:MAX_ITEMS])
         )
-        return [*blocks, *(unavailable_block(item, "too_many") for item in items[MAX_ITEMS:])]
+        for item in items[MAX_ITEMS:]:
+            blocks.append(unavailable_block(item, "too_many"))
+            self._emit(events.MediaEnded(message_id=message_id, kind=item.kind, outcome="too_many"))
+            # There may be ten thousand.
+            await asyncio.sleep(0)
+        return blocks
 
     async def fetch(self, item: MediaItem, use: MediaUse, *, received_at: float, message_id: str) -> ContentBlock:
         """Fetch a media item and return its block. Its URL expires MEDIA_URL_SECONDS after `received_at`.

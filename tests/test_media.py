@@ -160,12 +160,15 @@ async def test_an_item_with_an_id_and_no_url_is_unavailable_and_reported_as_such
 
 
 async def test_the_number_of_items_fetched_for_one_message_is_limited() -> None:
-    client = FakeMediaClient(cipher.encrypt(KEY, PNG))
+    client, recorder = FakeMediaClient(cipher.encrypt(KEY, PNG)), Recorder()
     items = [image()] * 10_000
-    blocks = await fetcher(client).fetch_all(items, MediaUse("chat"), received_at=FakeClock().now(), message_id="m")
+    blocks = await fetcher(client, recorder).fetch_all(
+        items, MediaUse("chat"), received_at=FakeClock().now(), message_id="m"
+    )
     assert client.downloads == MAX_ITEMS
     assert len(blocks) == 10_000
     assert blocks[-1] == UnavailableBlock(kind="image", reason="too_many")
+    assert [event.outcome for event in recorder.of(events.MediaEnded)].count("too_many") == 10_000 - MAX_ITEMS
 
 
 async def test_the_base64_size_of_an_item_is_charged_until_its_message_is_released() -> None:
