@@ -80,7 +80,7 @@ def _messages() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Messages by type",
-            "What users send. unknown: a type that WeCom added later.",
+            "What users send; a failed message counts at each attempt. unknown: a type that WeCom added later.",
             {"{{type}}": not_zero(per_minute("maven_wecom_inbound_messages_total", "type"))},
             PER_MINUTE,
             stacked=True,
@@ -103,7 +103,7 @@ def _messages() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Messages by outcome",
-            "How messages ended. failed: the host or a plugin raised an error, which the log names.",
+            "How messages ended. failed: one attempt ended in an error of the host or a plugin, which the log names.",
             {"{{outcome}}": per_minute("maven_wecom_inbound_messages_total", "outcome")},
             PER_MINUTE,
             span=8,

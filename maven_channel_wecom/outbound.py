@@ -166,7 +166,8 @@ class Outbound:
             await self._restore(reply)
             raise
         self._report(reply)
-        await _complete(self._restore(reply))
+        if reply.claims:
+            await _complete(self._restore(reply))
         return reply.receipt
 
     def _report(self, reply: _Reply) -> None:

@@ -437,6 +437,8 @@ async def test_a_message_whose_answer_was_cancelled_can_be_answered_again(
         assert [(end.outcome, end.reason, end.attempts) for end in harness.ends()] == (
             [("unknown", "cancelled", 1)] if left else []
         )
+        assert await state.release("m1", harness.clock.now())
+        assert [stored.message_id for stored in await state.take_over(harness.clock.now())] == ["m1"]
         assert (await harness.answer()).outcome == "delivered"
         assert [event.repeated for event in harness.recorder.of(events.AttemptStarted)] == [False, left]
         await state.close()
