@@ -80,7 +80,7 @@ def _messages() -> list[StatPanel | TimeSeriesPanel]:
         ),
         series(
             "Messages by type",
-            "What users send. unknown: a type that WeCom added later.",
+            "What users send; a failed message counts at each attempt. unknown: a type that WeCom added later.",
             {"{{type}}": not_zero(per_minute("maven_wecom_inbound_messages_total", "type"))},
             PER_MINUTE,
             stacked=True,

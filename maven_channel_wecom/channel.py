@@ -107,9 +107,9 @@ class WeComChannel:
     async def _start(self) -> None:
         for key in self._config.obsolete:
             self._emit(events.SettingObsolete(key=key))
+        await self._report_state()
         # Before listening, so that new messages do not overtake old ones, unless the backlog fills half of the inbox.
         await self._recover()
-        await self._report_state()
         try:
             self._port = await self._server.start()
         # ValueError is raised for a host name that cannot be encoded.
@@ -124,7 +124,8 @@ class WeComChannel:
         # Nothing is awaited from here on: a channel whose start may be cancelled must not acknowledge a callback.
         self._emit(events.ListeningStarted(port=self._port))
         self._background_tasks = [
-            asyncio.create_task(self._check_periodically()),
+            asyncio.create_task(self._recover_periodically()),
+            asyncio.create_task(self._report_periodically()),
             asyncio.create_task(measure_loop_lag(self._emit)),
         ]
         # In the next loop iteration, when the host has the channel.
@@ -180,11 +181,16 @@ class WeComChannel:
         """Deliver a reply and return its receipt."""
         return await self._send(message)
 
-    async def _check_periodically(self) -> None:
-        """Recover messages of replicas that died, and report the state, expired windows and late messages."""
+    async def _recover_periodically(self) -> None:
+        """Recover messages that failed or belonged to replicas that died."""
         while True:
             await asyncio.sleep(RECOVER_SECONDS)
             await self._recover()
+
+    async def _report_periodically(self) -> None:
+        """Report the state, expired windows and late messages, even if a state that hangs delays recovery."""
+        while True:
+            await asyncio.sleep(RECOVER_SECONDS)
             await self._report_state()
             self._emit(events.WindowsExpired(so_far=self._state.expired_windows))
             self._inbox.report_late()

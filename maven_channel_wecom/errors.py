@@ -67,7 +67,15 @@ DownloadFailure = Literal["forbidden_address", "connect", "timeout", "reset", "h
 """Why a media item could not be downloaded."""
 
 MediaFailure = Literal[
-    "unsupported", "no_url", "expired", "no_room", "error", "not_an_image", "undecipherable", DownloadFailure
+    "unsupported",
+    "no_url",
+    "expired",
+    "no_room",
+    "too_many",
+    "error",
+    "not_an_image",
+    "undecipherable",
+    DownloadFailure,
 ]
 """The `reason` of a MediaUnavailable, and of an `unavailable` content block."""
 
@@ -94,7 +102,7 @@ RefusedReason = Literal[
 ]
 """Why WeCom refused a reply."""
 
-UnknownReason = Literal[LostReason, "unreadable_answer", "repeated"]
+UnknownReason = Literal[LostReason, "unreadable_answer", "cancelled", "repeated"]
 """Why it is unknown whether a reply arrived."""
 
 ReplyReason = Literal["ok", UndeliverableReason, RefusedReason, UnknownReason]

@@ -1,16 +1,20 @@
-"""How chats share a limited resource: places in the inbox, memory for media, turns of the agent.
+"""How chats share a limited resource: places in the inbox, memory for media, replies being sent, turns of the agent.
 
-The rule is the same everywhere: a chat may use at most as much as is free. One busy chat gets half of the resource, two
-get a third each, and some of it is always left for a chat that uses nothing.
+The rule is the same everywhere: a chat may use at most as much as is free. One busy chat gets half of the resource, and
+the next one half of the rest; in time, two busy chats get a third each, three get a quarter. The more chats are busy,
+the less is left for a chat that uses nothing. If nothing is left, it is served after the chats that waited before it,
+once each.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
 _T = TypeVar("_T")
 
@@ -56,8 +60,8 @@ class RoundRobin(Generic[_T]):
     def __init__(self) -> None:
         self._items: dict[str, deque[_T]] = {}
 
-    def __iter__(self) -> Iterator[_T]:
-        return (item for items in self._items.values() for item in items)
+    def __len__(self) -> int:
+        return sum(len(items) for items in self._items.values())
 
     def add(self, chat: str, item: _T) -> None:
         """Append an item to those of its chat."""
@@ -74,3 +78,62 @@ class RoundRobin(Generic[_T]):
             # Added last, so that every other chat is served before this one.
             self._items[chat] = items
         return item
+
+
+class SharedSemaphore:
+    """Makes tasks wait until their chats may use more of one or several limited resources.
+
+    Args:
+        amounts: the resources, each with the amount that one task uses.
+        served: called whenever waiting tasks have been granted what they may use.
+    """
+
+    def __init__(self, *amounts: tuple[SharedLimit, int], served: Callable[[], None] = lambda: None) -> None:
+        self._amounts = amounts
+        self._served = served
+        self._waiting: RoundRobin[tuple[str, asyncio.Future[None]]] = RoundRobin()
+
+    @contextlib.asynccontextmanager
+    async def hold(self, chat: str) -> AsyncIterator[None]:
+        """Wait until the chat may use the amounts, and reserve them meanwhile."""
+        await self.acquire(chat, asyncio.get_running_loop().create_future())
+        try:
+            yield
+        finally:
+            self.release(chat)
+
+    async def acquire(self, chat: str, granted: asyncio.Future[None]) -> None:
+        """Wait until the amounts are reserved for the chat and `granted` is set, or raise the exception set on it."""
+        self._waiting.add(chat, (chat, granted))
+        self.serve()
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
+                # Granted and cancelled in the same loop iteration.
+                self.release(chat)
+            raise
+
+    def release(self, chat: str) -> None:
+        """Release the amounts that one task of the chat has acquired."""
+        for limit, amount in self._amounts:
+            limit.release(chat, amount)
+        self.serve()
+
+    def serve(self) -> None:
+        """Grant what waiting tasks may use now."""
+        while waiting := self._waiting.pop(self._is_ready):
+            chat, granted = waiting
+            if not granted.done():
+                self.grant(chat, granted)
+        self._served()
+
+    def grant(self, chat: str, granted: asyncio.Future[None]) -> None:
+        """Reserve the amounts for a waiting task, allowed or not."""
+        for limit, amount in self._amounts:
+            limit.reserve(chat, amount)
+        granted.set_result(None)
+
+    def _is_ready(self, chat: str, waiting: tuple[str, asyncio.Future[None]]) -> bool:
+        _, granted = waiting
+        return granted.done() or all(limit.allows(chat, amount) for limit, amount in self._amounts)

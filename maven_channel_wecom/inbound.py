@@ -52,8 +52,6 @@ BATCH_BYTES: Final = 256 * 1024
 """Total size of request bodies after which a loop iteration opens no further callback. Opening a body of 1 MiB takes
 about ten milliseconds, even if it is forged."""
 
-_UNAVAILABLE: Final = error_answer(503)
-
 _ACKNOWLEDGED_OUTCOMES: Final = frozenset({"accepted", "duplicate", "refused"})
 
 _ADMITTED_TYPES: Final = frozenset({*MESSAGE_TYPES, EVENT})
@@ -183,9 +181,10 @@ class Inbound:
             return
         for opened, outcome in zip(batch, outcomes, strict=True):
             # Before answers are made: a message that is stored must be processed even if its answer fails.
-            self._inbox.release_place(opened.callback)
             if outcome == "accepted":
-                self._inbox.put(opened.callback, now)
+                self._inbox.put(opened.callback, now, held=True)
+            else:
+                self._inbox.release_place(opened.callback)
         answers = [self._answer_to_outcome(opened, outcome) for opened, outcome in zip(batch, outcomes, strict=True)]
         # Answers are written back to back, because each socket write leaves cold caches for the code after it.
         for opened, answer in zip(batch, answers, strict=True):
@@ -288,7 +287,7 @@ class Inbound:
 
     def _unavailable_answer(self, reason: Unavailability) -> Answer:
         self._emit(events.CallbackUnavailable(reason=reason))
-        return _UNAVAILABLE
+        return error_answer(503)
 
     def _answer_to_error(self, kind: CallbackKind, error: Exception) -> Answer:
         """Return the answer to a callback that is rejected. If the error is a bug it is 503, so that WeCom retries."""

@@ -76,7 +76,7 @@ class Inbox:
     longer. A message waits only until the one before it is published, not until the host has dealt with that one.
 
     A message whose processing fails stays in the state without taking a place, and is processed again, with growing
-    delays, until its reply window ends.
+    delays, until its reply window ends. Then it is out of order, and no other message waits for it.
 
     Args:
         limit: maximum number of messages in progress. A chat may use at most as many places as are free.
@@ -140,17 +140,21 @@ class Inbox:
         self._places.release(_chat(callback))
         self._changed.set()
 
-    def put(self, callback: Callback, received_at: float) -> None:
-        """Start processing an admitted message. After a drain this does nothing: the message stays in the state.
+    def put(self, callback: Callback, received_at: float, *, held: bool = False) -> None:
+        """Start processing an admitted message. After a drain it stays in the state instead.
 
-        `received_at` is in seconds since the epoch.
+        `received_at` is in seconds since the epoch. `held` is whether a place is held for the message, which it takes.
         """
         if self._drained:
+            if held:
+                self.release_place(callback)
             return
         chat = _chat(callback)
         pending = _PendingMessage(AdmittedCallback(callback, received_at, MediaUse(chat)), None, asyncio.Event())
-        self._places.reserve(chat)
-        if callback.type != EVENT:
+        if not held:
+            self._places.reserve(chat)
+        # A plugin may hang on a message whenever it is processed. It delays its chat only the first time.
+        if callback.type != EVENT and callback.message_id not in self._failed:
             pending.previous = self._newest.get(chat)
             self._newest[chat] = pending
         self._tasks[pending] = self._loop.create_task(self._process(pending), name="wecom message")
@@ -159,13 +163,15 @@ class Inbox:
         """Process failed messages and those left by processes that died, oldest first, until the inbox is half full.
 
         Events, callbacks that this version cannot read, and messages too old to be answered are finished instead.
-        First records outcomes that could not be recorded earlier.
+        Ends that could not be recorded earlier are recorded first.
 
         Raises:
             StateUnavailable: the state cannot return unfinished callbacks, or cannot record an end.
         """
-        await self._retry_unrecorded()
-        await self._release_failed()
+        try:
+            await self._release_failed()
+        finally:
+            await self._record_ends()
         while limit := max(0, max(1, self._limit // 2) - self._places.used):
             now = self._clock.now()
             unfinished = await self._state.take_over(now, limit=limit)
@@ -181,7 +187,7 @@ class Inbox:
                     self._emit(events.MessageRecovered(message_id=stored.message_id, type=callback.type))
                     self.put(callback, stored.received_at)
             self._emit(events.MessagesRecovered(messages=len(unfinished) - skipped, skipped=skipped))
-            await self._retry_unrecorded()
+            await self._record_ends()
 
     async def drain(self, seconds: float) -> int:
         """Wait up to `seconds` for all messages in progress, cancel the rest, and return how many were cancelled.
@@ -288,14 +294,13 @@ class Inbox:
         """Release failed messages whose delay is over, and finish those whose window has ended."""
         now = self._clock.now()
         for message_id, failed in list(self._failed.items()):
-            if failed.retry_at is not None and _window_end(failed) <= now:
-                self._emit(events.MessageGivenUp(message_id=message_id, failures=failed.failures))
-                self._unrecorded[message_id] = None
-            elif failed.retry_at is not None and failed.retry_at <= now and await self._state.release(message_id, now):
-                failed.retry_at = None
             if _window_end(failed) <= now:
                 self._failed.pop(message_id, None)
-        await self._retry_unrecorded()
+                if failed.retry_at is not None:
+                    self._emit(events.MessageGivenUp(message_id=message_id, failures=failed.failures))
+                    self._unrecorded[message_id] = None
+            elif failed.retry_at is not None and failed.retry_at <= now and await self._state.release(message_id, now):
+                failed.retry_at = None
 
     async def _finish(self, admitted: AdmittedCallback) -> None:
         """Record the end of a message. If the state stays unavailable, `recover` tries again later."""
@@ -309,7 +314,7 @@ class Inbox:
             self._unrecorded[message_id] = None
             self._emit(events.MessageNotRecorded(message_id=message_id, reason=unavailable.reason))
 
-    async def _retry_unrecorded(self) -> None:
+    async def _record_ends(self) -> None:
         """Record ends of messages that could not be recorded before."""
         while self._unrecorded:
             message_id = next(iter(self._unrecorded))

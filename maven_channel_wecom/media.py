@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from maven_channel_wecom.errors import MediaUnavailable
-from maven_channel_wecom.fairness import RoundRobin, SharedLimit
+from maven_channel_wecom.fairness import SharedLimit, SharedSemaphore
 from maven_channel_wecom.policy.media_blocks import (
     BLOCK_BYTES,
     MEDIA_BYTES,
@@ -59,7 +59,8 @@ class MediaBudget:
     Each download reserves the size of the largest possible item. Once it has ended, the actual size is charged to its
     message instead, until the message releases it. An item waits if the budget is exhausted or its chat uses its share;
     chats are served in turn. An item whose message has already been charged waits only while downloads are running,
-    because two messages that each hold bytes would otherwise wait for each other.
+    because two messages that each hold bytes would otherwise wait for each other. Then it is granted more than the
+    share if no other chat waits and the item of another chat still fits afterwards, else refused.
 
     Args:
         limit_bytes: the limit for all media together (`mediaLimitBytes`).
@@ -68,7 +69,10 @@ class MediaBudget:
     def __init__(self, limit_bytes: int) -> None:
         self._bytes = SharedLimit(limit_bytes)
         self._downloads = SharedLimit(MAX_DOWNLOADS)
-        self._waiting: RoundRobin[tuple[MediaUse, asyncio.Future[None]]] = RoundRobin()
+        self._semaphore = SharedSemaphore(
+            (self._downloads, 1), (self._bytes, BLOCK_BYTES), served=self._grant_or_refuse
+        )
+        self._waiting: dict[asyncio.Future[None], MediaUse] = {}
 
     @property
     def used_bytes(self) -> int:
@@ -82,48 +86,39 @@ class MediaBudget:
             MediaUnavailable: the message already uses bytes and no running download could free any; reason `no_room`.
         """
         granted = asyncio.get_running_loop().create_future()
-        self._waiting.add(use.chat, (use, granted))
-        self._grant()
+        self._waiting[granted] = use
         try:
-            await granted
-        except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled() and granted.exception() is None:
-                # Granted and cancelled in the same loop iteration.
-                self.charge(use, 0)
-            raise
+            await self._semaphore.acquire(use.chat, granted)
+        finally:
+            del self._waiting[granted]
 
     def charge(self, use: MediaUse, used_bytes: int) -> None:
         """End a download: replace its reservation with the bytes that it actually uses."""
-        self._downloads.release(use.chat)
-        self._bytes.release(use.chat, BLOCK_BYTES)
         if not use.released:
             use.used_bytes += used_bytes
             self._bytes.reserve(use.chat, used_bytes)
-        self._grant()
+        self._semaphore.release(use.chat)
 
     def release(self, use: MediaUse) -> None:
         """Release the bytes of a message. Downloads of the message that end later are charged nothing."""
         use.released = True
         self._bytes.release(use.chat, use.used_bytes)
         use.used_bytes = 0
-        self._grant()
+        self._semaphore.serve()
 
-    def _grant(self) -> None:
-        while ready := self._waiting.pop(self._is_ready):
-            use, granted = ready
-            if not granted.done():
-                self._downloads.reserve(use.chat)
-                self._bytes.reserve(use.chat, BLOCK_BYTES)
-                granted.set_result(None)
-        if not self._downloads.used:
-            # No running download is left that could free bytes for messages that already use some.
-            for use, granted in self._waiting:
-                if use.used_bytes and not granted.done():
-                    granted.set_exception(MediaUnavailable(reason="no_room"))
-
-    def _is_ready(self, chat: str, waiting: tuple[MediaUse, asyncio.Future[None]]) -> bool:
-        _, granted = waiting
-        return granted.done() or (self._downloads.allows(chat) and self._bytes.allows(chat, BLOCK_BYTES))
+    def _grant_or_refuse(self) -> None:
+        """Decide about waiting items whose messages already use bytes, once no running download could free any."""
+        if self._downloads.used:
+            return
+        waiting = [(granted, use) for granted, use in self._waiting.items() if not granted.done()]
+        is_alone = len({use.chat for _, use in waiting}) == 1
+        for granted, use in waiting:
+            if not use.used_bytes:
+                continue
+            if is_alone and self._bytes.free >= 2 * BLOCK_BYTES and self._downloads.allows(use.chat):
+                self._semaphore.grant(use.chat, granted)
+            elif not self._downloads.used:
+                granted.set_exception(MediaUnavailable(reason="no_room"))
 
 
 class MediaFetcher:
@@ -149,14 +144,19 @@ class MediaFetcher:
     async def fetch_all(
         self, items: Sequence[MediaItem], use: MediaUse, *, received_at: float, message_id: str
     ) -> list[ContentBlock]:
-        """Fetch the media items of a message concurrently and return their blocks; beyond MAX_ITEMS none is fetched.
+        """Fetch the media items of a message concurrently and return their blocks; those beyond MAX_ITEMS are refused.
 
         The bytes of the blocks are charged to `use`.
         """
         blocks = await asyncio.gather(
             *(self.fetch(item, use, received_at=received_at, message_id=message_id) for item in items[:MAX_ITEMS])
         )
-        return [*blocks, *(unavailable_block(item, "too_many") for item in items[MAX_ITEMS:])]
+        for item in items[MAX_ITEMS:]:
+            blocks.append(unavailable_block(item, "too_many"))
+            self._emit(events.MediaEnded(message_id=message_id, kind=item.kind, outcome="too_many"))
+            # There may be ten thousand.
+            await asyncio.sleep(0)
+        return blocks
 
     async def fetch(self, item: MediaItem, use: MediaUse, *, received_at: float, message_id: str) -> ContentBlock:
         """Fetch a media item and return its block. Its URL expires MEDIA_URL_SECONDS after `received_at`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -11,14 +12,16 @@ import msgspec
 from maven_channel_wecom.contract.messages import Receipt
 from maven_channel_wecom.egress.egress import SendProgress
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
+from maven_channel_wecom.fairness import SharedLimit, SharedSemaphore
 from maven_channel_wecom.policy import delivery, rendering
 from maven_channel_wecom.policy.reply_window import chat_key, may_have_window
-from maven_channel_wecom.protocol import limits, reply
+from maven_channel_wecom.protocol import limits
+from maven_channel_wecom.protocol.reply import markdown_body
 from maven_channel_wecom.state.store import retry_while_unavailable
 from maven_channel_wecom.telemetry import events
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.config import Overflow
@@ -31,12 +34,13 @@ if TYPE_CHECKING:
 
     _Part = tuple[ReplyWindow, Rendered]
     _Record = Callable[[ReplyWindow, float], Awaitable[None]]
-    _Claims = dict[ReplyWindow, _Record]
-    """The windows that one reply has claimed, with the state operation that is still to be recorded for each."""
 
 CONCURRENT_POSTS: Final = 100
 """Maximum number of replies of a channel that are being sent at the same time, each on its own connection. The others
 wait, as long as their windows are open. Lower: replies wait longer while WeCom is slow. Higher: more open files."""
+
+_NO_STATE: Final = delivery.Verdict("undeliverable", "state")
+_EMPTY: Final = delivery.Verdict("undeliverable", "empty")
 
 # A cancelled reply must end soon: a channel that stops has its own deadline and does not wait for a database.
 _CANCELLED_SECONDS: Final = 1.0
@@ -53,6 +57,51 @@ class Poster(Protocol):
             AnswerLost: the request left or may have left, and no complete answer arrived.
         """
         ...
+
+
+class _Reply(msgspec.Struct):
+    """What is known of one reply while it is being sent.
+
+    `chats` are the chats that it may be for, and `held` the ids of the messages whose windows it has claimed so far.
+    `claims` are the windows that it still holds and will restore. `sent` is the number of parts that were delivered,
+    and `verdict` is that on the last attempt.
+    """
+
+    message: OutboundMessage
+    chats: tuple[str, ...]
+    held: set[str] = msgspec.field(default_factory=set)
+    claims: set[ReplyWindow] = msgspec.field(default_factory=set)
+    is_splitting: bool = False
+    parts: Sequence[_Part] = ()
+    sent: int = 0
+    attempts: int = 0
+    verdict: Verdict = delivery.EXPIRED
+
+    @property
+    def receipt(self) -> Receipt:
+        """The receipt. Once a part is delivered the reply counts as delivered; the bytes of the others are lost."""
+        if not self.sent:
+            return Receipt(outcome=self.verdict.outcome, reason=self.verdict.reason, attempts=self.attempts)
+        unsent_bytes = sum(len(part.content.encode()) for _, part in self.parts[self.sent :])
+        truncated_bytes = self.parts[-1][1].truncated_bytes + unsent_bytes
+        return Receipt(outcome="delivered", attempts=self.attempts, truncated_bytes=truncated_bytes)
+
+    def claim(self, window: ReplyWindow) -> None:
+        """Note that this reply has claimed a window."""
+        self.held.add(window.message_id)
+        self.claims.add(window)
+
+    def repeat(self, window: ReplyWindow) -> ReplyWindow:
+        """Return a claimed window marked as repeated, because the reply may have arrived through it."""
+        self.claims.remove(window)
+        repeated = msgspec.structs.replace(window, repeated=True)
+        self.claims.add(repeated)
+        return repeated
+
+    def may_restore(self, message_id: str | None) -> bool:
+        """Return whether this reply may hold, and thus restore, the window of a message; None stands for any."""
+        mine = self.message.reply_to
+        return None in (message_id, mine) or message_id == mine or message_id in self.held or self.is_splitting
 
 
 class Outbound:
@@ -83,19 +132,20 @@ class Outbound:
         self._clock = clock
         self._random = random
         self._overflow = overflow
-        self._places = asyncio.Semaphore(CONCURRENT_POSTS)
-        # The replies in progress with their chats, in the order in which they began.
-        self._sending: dict[asyncio.Task[Receipt], tuple[str, ...]] = {}
+        self._places = SharedSemaphore((SharedLimit(CONCURRENT_POSTS), 1))
+        # The replies in progress, in the order in which they began.
+        self._sending: dict[asyncio.Task[Receipt], _Reply] = {}
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Deliver a message. Failures of the network, WeCom or the state are reported in the receipt, never raised.
 
-        If the caller is cancelled, the windows through which nothing was sent are restored, if need be in the
-        background. A window through which something may have been sent stays claimed until its message is recovered.
+        If the caller is cancelled, the windows through which nothing was delivered are restored, if need be in the
+        background. A window through which something may have been sent is restored as `repeated`.
         """
+        reply = _Reply(message, _chat_keys(message))
         # In a task that is cancelled once at most, so that what it records afterwards is not interrupted again.
-        task = asyncio.create_task(self._send_and_report(message), name="wecom reply")
-        self._sending[task] = _chat_keys(message)
+        task = asyncio.create_task(self._send_and_report(reply), name="wecom reply")
+        self._sending[task] = reply
         task.add_done_callback(self._sending.pop)
         try:
             return await asyncio.shield(task)
@@ -104,19 +154,28 @@ class Outbound:
             await asyncio.wait([task], timeout=_CANCELLED_SECONDS)
             raise
 
-    async def _send_and_report(self, message: OutboundMessage) -> Receipt:
-        claims: _Claims = {}
+    async def _send_and_report(self, reply: _Reply) -> Receipt:
         try:
-            receipt, window = await self._send(message, claims)
+            await self._send(reply)
         except StateUnavailable:
-            receipt, window = Receipt(outcome="undeliverable", reason="state"), None
-        finally:
-            for unrecorded, record in list(claims.items()):
-                await self._record(claims, unrecorded, record)
+            reply.verdict = _NO_STATE
+        except BaseException:
+            # Cancelled. A reply that was not sent does not count: its message can still be answered.
+            if reply.receipt.outcome != "undeliverable":
+                self._report(reply)
+            await self._restore(reply)
+            raise
+        self._report(reply)
+        if reply.claims:
+            await _complete(self._restore(reply))
+        return reply.receipt
+
+    def _report(self, reply: _Reply) -> None:
+        receipt, window = reply.receipt, reply.parts[0][0] if reply.parts else None
         self._emit(
             events.ReplyEnded(
-                message_id=window.message_id if window else message.reply_to,
-                chat_id=message.chat_id,
+                message_id=window.message_id if window else reply.message.reply_to,
+                chat_id=reply.message.chat_id,
                 outcome=receipt.outcome,
                 reason=receipt.reason,
                 attempts=receipt.attempts,
@@ -124,54 +183,57 @@ class Outbound:
                 seconds=max(0.0, self._clock.now() - window.opened_at) if window else None,
             )
         )
-        return receipt
 
-    async def _send(self, message: OutboundMessage, claims: _Claims) -> tuple[Receipt, ReplyWindow | None]:
-        """Deliver a message, and return its receipt and the window that was claimed for it, if any."""
-        rendered = rendering.render(message.content)
+    async def _send(self, reply: _Reply) -> None:
+        """Deliver a reply in one part or several, in order until one fails."""
+        rendered = rendering.render(reply.message.content)
         if not rendered.content:
-            return Receipt(outcome="undeliverable", reason="empty"), None
-        window = await self._claim_window(message)
+            reply.verdict = _EMPTY
+            return
+        window = await self._claim_window(reply)
         if window is None:
-            return Receipt(outcome="undeliverable", reason="no_reply_window"), None
-        claims[window] = self._state.restore_window
+            return
+        reply.claim(window)
         self._emit(events.WindowClaimed(message_id=window.message_id))
-        parts = [(window, rendered)]
+        reply.parts = [(window, rendered)]
         if rendered.truncated_bytes and self._overflow == "continue":
-            parts = await self._split(claims, window, message.content)
-        return await self._deliver_parts(claims, parts), window
+            reply.is_splitting = True
+            reply.parts = await self._split(reply, window)
+            reply.is_splitting = False
+        for part in reply.parts:
+            await self._deliver(reply, *part)
+            if reply.verdict.outcome != "delivered":
+                break
 
-    async def _claim_window(self, message: OutboundMessage) -> ReplyWindow | None:
-        if not may_have_window(message.chat_id, message.reply_to):
+    async def _claim_window(self, reply: _Reply) -> ReplyWindow | None:
+        reply_to = reply.message.reply_to
+        if not may_have_window(reply.message.chat_id, reply_to):
             return None
-        chats = _chat_keys(message)
-        while True:
-            # Found before the claim, because it may end while the claim is on its way.
-            earlier = self._find_earlier(chats)
-            window = await retry_while_unavailable(
-                lambda: self._state.claim_window(chats, message.reply_to, self._clock.now()),
-                self._clock,
-                # No window that is open now lasts longer.
-                until=self._clock.now() + limits.RESPONSE_URL_SECONDS,
-            )
-            if window is not None or earlier is None:
-                return window
-            # It may be about to restore the window, above all if the host has just cancelled it.
-            await asyncio.wait([earlier])
+        # Noted before the claim, because one of them may restore the window while the claim is on its way.
+        earlier = self._earlier(reply)
+        window = await self._try_claim(reply)
+        if window is None and (holders := [task for task, other in earlier if other.may_restore(reply_to)]):
+            # One may be about to restore the window, above all if the host has just cancelled it.
+            await asyncio.wait(holders)
+            window = await self._try_claim(reply)
+        return window
 
-    def _find_earlier(self, chats: Sequence[str]) -> asyncio.Task[Receipt] | None:
-        """Return a reply to one of these chats that began before the current one and has not ended."""
-        current = asyncio.current_task()
-        for task, its_chats in self._sending.items():
-            if task is current:
-                return None
-            if not set(chats).isdisjoint(its_chats):
-                return task
-        return None
+    async def _try_claim(self, reply: _Reply) -> ReplyWindow | None:
+        return await retry_while_unavailable(
+            lambda: self._state.claim_window(reply.chats, reply.message.reply_to, self._clock.now()),
+            self._clock,
+            # No window that is open now lasts longer.
+            until=self._clock.now() + limits.RESPONSE_URL_SECONDS,
+        )
 
-    async def _split(self, claims: _Claims, window: ReplyWindow, content: str) -> list[_Part]:
+    def _earlier(self, reply: _Reply) -> list[tuple[asyncio.Task[Receipt], _Reply]]:
+        """Return the replies to the same chats that began before this one and have not ended."""
+        before = itertools.takewhile(lambda sending: sending[1] is not reply, self._sending.items())
+        return [(task, other) for task, other in before if not set(reply.chats).isdisjoint(other.chats)]
+
+    async def _split(self, reply: _Reply, window: ReplyWindow) -> list[_Part]:
         """Split a text over its own window and as many spare windows of the chat as it needs and are available."""
-        splitter = rendering.Splitter(content)
+        splitter = rendering.Splitter(reply.message.content)
         parts: list[_Part] = []
         windows = [window]
         with contextlib.suppress(StateUnavailable):
@@ -181,73 +243,51 @@ class Outbound:
                 )
                 if spare is None:
                     break
-                claims[spare] = self._state.restore_window
+                reply.claim(spare)
                 parts.append((windows[-1], splitter.cut()))
                 windows.append(spare)
                 # A part takes about a millisecond, and the state may have answered without waiting.
                 await asyncio.sleep(0)
         return [*parts, (windows[-1], splitter.rest())]
 
-    async def _deliver_parts(self, claims: _Claims, parts: Sequence[_Part]) -> Receipt:
-        """Deliver parts in order until one fails, and restore the windows of the parts after it.
-
-        Once the first part is delivered the reply counts as delivered; parts that are not delivered count as truncated.
-        """
-        verdict = delivery.EXPIRED
-        attempts = sent = 0
-        for window, rendered in parts:
-            verdict, part_attempts = await self._deliver(claims, window, rendered)
-            attempts += part_attempts
-            if verdict.outcome != "delivered":
-                break
-            sent += 1
-        for window, _ in parts[sent + 1 :]:
-            await self._record(claims, window, self._state.restore_window)
-        if not sent:
-            return Receipt(outcome=verdict.outcome, reason=verdict.reason, attempts=attempts)
-        unsent_bytes = sum(len(part.content.encode()) for _, part in parts[sent:])
-        return Receipt(
-            outcome="delivered", attempts=attempts, truncated_bytes=parts[-1][1].truncated_bytes + unsent_bytes
-        )
-
-    async def _deliver(self, claims: _Claims, window: ReplyWindow, rendered: Rendered) -> tuple[Verdict, int]:
+    async def _deliver(self, reply: _Reply, window: ReplyWindow, rendered: Rendered) -> None:
         """Deliver one text through its window, and restore the window if the text was not delivered.
 
         A window that may have been used all the same is restored as `repeated`, so that a later reply which finds it
         spent is not counted as refused.
-
-        Return the verdict on the last attempt and the number of attempts.
         """
-        body = reply.markdown_body(rendered.content)
-        verdict = delivery.EXPIRED
+        body = markdown_body(rendered.content)
+        reply.verdict = delivery.EXPIRED
         attempts = 0
         delay: float | None = 0.0
         while delay is not None:
             if delay:
                 await self._clock.sleep(delay)
-            async with self._places:
+            async with self._places.hold(window.chat):
                 seconds_left = window.expires_at - self._clock.now()
                 if seconds_left <= 0:
                     break
                 attempts += 1
-                verdict = await self._attempt(claims, window, body, attempts, seconds_left)
-            if not verdict.retry:
+                reply.attempts += 1
+                reply.verdict = await self._attempt(reply, window, body, attempts, seconds_left)
+            if not reply.verdict.retry:
                 break
-            if delivery.may_have_arrived(verdict):
-                record = claims.pop(window)
-                window = msgspec.structs.replace(window, repeated=True)
-                claims[window] = record
+            if delivery.may_have_arrived(reply.verdict):
+                window = reply.repeat(window)
             delay = delivery.next_delay(
                 attempts, fraction=self._random(), seconds_left=window.expires_at - self._clock.now()
             )
             if delay is not None:
-                self._emit(events.AttemptRetried(message_id=window.message_id, attempt=attempts, reason=verdict.reason))
-        not_sent = verdict.outcome == "undeliverable"
-        await self._record(claims, window, self._state.restore_window if not_sent else self._state.spend_window)
-        return verdict, attempts
+                self._emit(
+                    events.AttemptRetried(message_id=window.message_id, attempt=attempts, reason=reply.verdict.reason)
+                )
+        if reply.verdict.outcome == "undeliverable":
+            return
+        reply.sent += reply.verdict.outcome == "delivered"
+        await _complete(self._record(reply, window, self._state.spend_window))
 
     async def _attempt(
-        self, claims: _Claims, window: ReplyWindow, body: bytes, attempt: int, seconds_left: float
+        self, reply: _Reply, window: ReplyWindow, body: bytes, attempt: int, seconds_left: float
     ) -> Verdict:
         self._emit(events.AttemptStarted(message_id=window.message_id, attempt=attempt, repeated=window.repeated))
         progress = SendProgress()
@@ -261,8 +301,8 @@ class Outbound:
             failure, detail = error.reason, str(error)
         except asyncio.CancelledError:
             if progress.left:
-                # The reply may have arrived. `StateStore.take_over` opens the window again, marked as repeated.
-                del claims[window]
+                reply.verdict = delivery.CANCELLED
+                reply.repeat(window)
             raise
         judged = delivery.judge_repeat(verdict, repeated=window.repeated)
         self._emit(
@@ -278,16 +318,30 @@ class Outbound:
         )
         return judged
 
-    async def _record(self, claims: _Claims, window: ReplyWindow, record: _Record) -> None:
+    async def _restore(self, reply: _Reply) -> None:
+        """Restore the windows that a reply still holds."""
+        while reply.claims:
+            await self._record(reply, next(iter(reply.claims)), self._state.restore_window)
+
+    async def _record(self, reply: _Reply, window: ReplyWindow, record: _Record) -> None:
         """Record that a claimed window is spent or restored. A failure is reported and does not change the receipt."""
-        claims[window] = record
+        reply.claims.remove(window)
         try:
             await retry_while_unavailable(
                 lambda: record(window, self._clock.now()), self._clock, until=window.expires_at
             )
         except StateUnavailable as unavailable:
             self._emit(events.ReplyNotRecorded(message_id=window.message_id, reason=unavailable.reason))
-        del claims[window]
+
+
+async def _complete(recording: Coroutine[None, None, None]) -> None:
+    """Record to the end even if cancelled. A second time would be too late: another reply may hold the window."""
+    task = asyncio.create_task(recording)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def _chat_keys(message: OutboundMessage) -> tuple[str, ...]:

@@ -134,6 +134,32 @@ async def test_the_loss_and_the_return_of_the_state_are_each_logged_once(
     assert "removed or replaced" in logged[0].__dict__["fields"]["detail"]
 
 
+async def test_the_loss_of_the_state_is_reported_while_recovery_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that hangs, or a file system that is gone."""
+    monkeypatch.setattr("maven_channel_wecom.channel.RECOVER_SECONDS", 0.0)
+    host = PluginHost()
+    channel = await host.start(state=f"sqlite:{tmp_path}/state.db")
+    recovering, reported = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        recovering.set()
+        await asyncio.Event().wait()
+
+    def emit(event: events.TelemetryEvent) -> None:
+        if isinstance(event, events.StateChanged) and event.problem:
+            reported.set()
+
+    monkeypatch.setattr(channel._inbox, "recover", hang)
+    monkeypatch.setattr(channel, "_emit", emit)
+    async with asyncio.timeout(10):
+        await recovering.wait()
+        (tmp_path / "state.db").rename(tmp_path / "moved.db")
+        await reported.wait()
+    await host.hook.maven_channel_stop(channel=channel)
+
+
 async def test_an_error_during_recovery_is_reported_by_its_class_and_not_raised() -> None:
     """An exception would end the periodic checks."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maven_channel_wecom.fairness import RoundRobin, SharedLimit
+from maven_channel_wecom.fairness import RoundRobin, SharedLimit, SharedSemaphore
 
 
 @pytest.mark.parametrize(("chats", "share"), [(1, 50), (2, 33), (4, 20)])
@@ -51,6 +53,17 @@ def test_what_is_released_is_free_again(reserved: list[tuple[str, int]]) -> None
     assert (limit.used, limit.free) == (0, 100)
 
 
+def test_chats_that_become_busy_one_after_another_can_use_up_the_resource() -> None:
+    limit = SharedLimit(10)
+    used = []
+    for chat in "abcd":
+        before = limit.used
+        while limit.allows(chat):
+            limit.reserve(chat)
+        used.append(limit.used - before)
+    assert used == [6, 3, 1, 0]
+
+
 def test_chats_are_served_in_turn() -> None:
     queue: RoundRobin[int] = RoundRobin()
     for chat, item in (("a", 1), ("a", 2), ("a", 3), ("b", 4), ("c", 5)):
@@ -65,4 +78,62 @@ def test_a_chat_whose_first_item_is_not_ready_is_passed_over() -> None:
         queue.add(chat, item)
     assert queue.pop(lambda chat, _item: chat != "a") == 3
     assert queue.pop(lambda chat, _item: chat != "a") is None
-    assert list(queue) == [1, 2]
+    assert len(queue) == 2
+
+
+async def start_acquiring(semaphore: SharedSemaphore, chat: str) -> asyncio.Task[None]:
+    """Start a task that acquires, and return it once it is granted or waits."""
+    task = asyncio.create_task(semaphore.acquire(chat, asyncio.get_running_loop().create_future()))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_a_task_waits_until_its_chat_may_use_every_resource() -> None:
+    places, bytes_ = SharedLimit(10), SharedLimit(100)
+    semaphore = SharedSemaphore((places, 1), (bytes_, 60))
+    async with semaphore.hold("a"):
+        waiting = await start_acquiring(semaphore, "b")
+        assert (waiting.done(), places.used, bytes_.used) == (False, 1, 60)
+    await waiting
+    semaphore.release("b")
+    assert (places.used, bytes_.used) == (0, 0)
+
+
+async def test_a_busy_chat_delays_no_other() -> None:
+    semaphore = SharedSemaphore((SharedLimit(4), 1))
+    busy = [await start_acquiring(semaphore, "busy") for _ in range(20)]
+    assert sum(task.done() for task in busy) == 3
+    quiet = await start_acquiring(semaphore, "quiet")
+    next_one = await start_acquiring(semaphore, "next")
+    semaphore.release("busy")
+    await asyncio.sleep(0)
+    assert (quiet.done(), next_one.done(), sum(task.done() for task in busy)) == (True, True, 3)
+    for task in busy:
+        task.cancel()
+
+
+@pytest.mark.parametrize("granted", [False, True])
+async def test_a_cancelled_task_acquires_nothing(granted: bool) -> None:  # noqa: FBT001 - pytest names it
+    """This holds even if it was granted in the same loop iteration."""
+    limit = SharedLimit(1)
+    semaphore = SharedSemaphore((limit, 1))
+    await start_acquiring(semaphore, "a")
+    cancelled, next_one = [await start_acquiring(semaphore, chat) for chat in "bc"]
+    if granted:
+        semaphore.release("a")
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    if not granted:
+        semaphore.release("a")
+    await next_one
+    assert limit.used == 1
+
+
+async def test_cancelled_tasks_do_not_accumulate() -> None:
+    semaphore = SharedSemaphore((SharedLimit(1), 1))
+    await start_acquiring(semaphore, "a")
+    for _ in range(100):
+        cancelled = await start_acquiring(semaphore, "a")
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+    assert len(semaphore._waiting) <= 1

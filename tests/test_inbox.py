@@ -71,9 +71,17 @@ class InboxHarness:
         (new,) = await self.state.admit([Admission(stored(message_id, now), None)], now)
         return new
 
-    async def put(self, message_id: str, chat_id: str = "chat", *, is_group: bool = True, type_: str = "text") -> None:
+    async def put(
+        self,
+        message_id: str,
+        chat_id: str = "chat",
+        *,
+        is_group: bool = True,
+        type_: str = "text",
+        held: bool = False,
+    ) -> None:
         await self.admit(message_id)
-        self.inbox.put(callback(message_id, chat_id, is_group=is_group, type_=type_), self.clock.now())
+        self.inbox.put(callback(message_id, chat_id, is_group=is_group, type_=type_), self.clock.now(), held=held)
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(WAIT_SECONDS), self.changed:
@@ -271,6 +279,19 @@ async def test_messages_in_progress_and_held_places_count_towards_the_limit() ->
     assert full == [False, True, False, True, False]
 
 
+async def test_a_message_takes_the_place_that_was_held_for_it() -> None:
+    harness = InboxHarness(limit=2)
+    harness.turn_gates["m1"] = asyncio.Event()
+    assert harness.inbox.hold_place(callback("m1"))
+    await harness.put("m1", held=True)
+    assert harness.inbox.hold_place(callback("m2"))
+    assert harness.inbox.is_full
+    harness.inbox.release_place(callback("m2"))
+    harness.turn_gates["m1"].set()
+    await harness.wait_for_tasks()
+    assert await harness.inbox.drain(0) == 0
+
+
 async def test_a_chat_may_use_as_many_places_as_are_free() -> None:
     harness = InboxHarness(limit=8)
     held = [harness.inbox.hold_place(callback(f"m{number}", "busy")) for number in range(8)]
@@ -356,6 +377,23 @@ async def test_messages_behind_a_failed_one_still_wait_for_those_before_it() -> 
     assert harness.published == ["m1", "m3"]
 
 
+async def test_a_message_that_is_processed_again_delays_no_other_of_its_chat() -> None:
+    """A plugin that hangs on it would otherwise block the chat again and again."""
+    harness = InboxHarness()
+    harness.normalize_failures["m1"] = fail
+    await harness.put("m1")
+    await harness.wait_for_tasks()
+    harness.media_gates["m1"] = asyncio.Event()
+    harness.clock.time += FIRST_RETRY_SECONDS
+    await harness.inbox.recover()
+    await harness.put("m2")
+    await harness.wait_until(lambda: harness.finished_turns == ["m2"])
+    del harness.normalize_failures["m1"]
+    harness.media_gates["m1"].set()
+    await harness.wait_for_tasks()
+    assert harness.published == ["m2", "m1"]
+
+
 async def test_a_cancelled_error_raised_by_the_host_is_a_failure_of_the_message() -> None:
     """The task of the message was not cancelled, so the message has ended and is processed again later."""
 
@@ -380,8 +418,7 @@ async def test_draining_waits_for_a_message_that_is_being_admitted() -> None:
     assert harness.inbox.hold_place(callback("m1"))
     draining = asyncio.create_task(harness.inbox.drain(WAIT_SECONDS))
     await asyncio.sleep(0)
-    await harness.put("m1")
-    harness.inbox.release_place(callback("m1"))
+    await harness.put("m1", held=True)
     assert await draining == 0
     assert harness.finished_turns == ["m1"]
 
@@ -391,8 +428,7 @@ async def test_a_message_that_is_admitted_after_a_drain_is_not_processed() -> No
     harness = InboxHarness()
     assert harness.inbox.hold_place(callback("m1"))
     assert await harness.inbox.drain(0) == 0
-    harness.inbox.release_place(callback("m1"))
-    await harness.put("m1")
+    await harness.put("m1", held=True)
     await harness.wait_for_tasks()
     assert harness.published == []
 

@@ -160,12 +160,15 @@ async def test_an_item_with_an_id_and_no_url_is_unavailable_and_reported_as_such
 
 
 async def test_the_number_of_items_fetched_for_one_message_is_limited() -> None:
-    client = FakeMediaClient(cipher.encrypt(KEY, PNG))
+    client, recorder = FakeMediaClient(cipher.encrypt(KEY, PNG)), Recorder()
     items = [image()] * 10_000
-    blocks = await fetcher(client).fetch_all(items, MediaUse("chat"), received_at=FakeClock().now(), message_id="m")
+    blocks = await fetcher(client, recorder).fetch_all(
+        items, MediaUse("chat"), received_at=FakeClock().now(), message_id="m"
+    )
     assert client.downloads == MAX_ITEMS
     assert len(blocks) == 10_000
     assert blocks[-1] == UnavailableBlock(kind="image", reason="too_many")
+    assert [event.outcome for event in recorder.of(events.MediaEnded)].count("too_many") == 10_000 - MAX_ITEMS
 
 
 async def test_the_base64_size_of_an_item_is_charged_until_its_message_is_released() -> None:
@@ -314,6 +317,42 @@ async def test_a_busy_chat_leaves_memory_for_the_media_of_another() -> None:
         task.cancel()
 
 
+async def test_a_message_alone_uses_the_budget_except_for_one_item_of_another_chat() -> None:
+    """While another chat waits, the message gets no more than its share."""
+    budget, use = MediaBudget(19 * BLOCK_BYTES), MediaUse("busy")
+
+    async def fetch() -> str:
+        try:
+            await budget.reserve(use)
+        except MediaUnavailable as unavailable:
+            return unavailable.reason
+        await asyncio.sleep(0)
+        budget.charge(use, BLOCK_BYTES)
+        return "opened"
+
+    outcomes = await asyncio.gather(*(fetch() for _ in range(20)))
+    assert outcomes == ["opened"] * 18 + ["no_room"] * 2
+    await budget.reserve(MediaUse("quiet"))
+    assert budget.used_bytes == 19 * BLOCK_BYTES
+
+
+async def test_a_message_gets_no_more_than_its_share_while_another_chat_waits() -> None:
+    budget, use, other_use = MediaBudget(8 * BLOCK_BYTES), MediaUse("busy"), MediaUse("other")
+    for _ in range(4):
+        await budget.reserve(use)
+    await budget.reserve(other_use)
+    await budget.reserve(other_use)
+    waiting = [await start_reserving(budget, each) for each in (use, other_use, MediaUse("other"))]
+    assert [task.done() for task in waiting] == [False, True, False]
+    for each in (use, use, use, use, other_use, other_use, other_use):
+        budget.charge(each, BLOCK_BYTES)
+    assert [type(result) for result in await asyncio.gather(*waiting[:2], return_exceptions=True)] == [
+        MediaUnavailable,
+        type(None),
+    ]
+    waiting[2].cancel()
+
+
 async def test_a_busy_chat_leaves_downloads_for_another() -> None:
     budget = MediaBudget(1_000 * BLOCK_BYTES)
     waiting = [await start_reserving(budget, MediaUse("busy")) for _ in range(2 * MAX_DOWNLOADS)]
@@ -400,7 +439,7 @@ async def test_cancelled_reservations_do_not_accumulate_while_the_budget_is_exha
         cancelled = await start_reserving(budget, MediaUse("chat"))
         cancelled.cancel()
         await asyncio.gather(cancelled, return_exceptions=True)
-    assert len(list(budget._waiting)) <= 1
+    assert budget._waiting == {}
 
 
 @given(

@@ -408,7 +408,7 @@ async def test_an_answer_cancelled_between_two_attempts_restores_its_window() ->
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("left", [False, True], ids=["connecting", "sent"])
-async def test_a_message_whose_answer_was_cancelled_can_be_answered_again_unless_it_was_sent(
+async def test_a_message_whose_answer_was_cancelled_can_be_answered_again(
     *, left: bool, backend: str, tmp_path: Path
 ) -> None:
     class HangingEgress(ScriptedEgress):
@@ -434,8 +434,34 @@ async def test_a_message_whose_answer_was_cancelled_can_be_answered_again_unless
         answering.cancel()
         await asyncio.gather(answering, return_exceptions=True)
         assert answering.cancelled()
-        assert (await harness.answer()).outcome == ("undeliverable" if left else "delivered")
+        assert [(end.outcome, end.reason, end.attempts) for end in harness.ends()] == (
+            [("unknown", "cancelled", 1)] if left else []
+        )
+        assert await state.release("m1", harness.clock.now())
+        assert [stored.message_id for stored in await state.take_over(harness.clock.now())] == ["m1"]
+        assert (await harness.answer()).outcome == "delivered"
+        assert [event.repeated for event in harness.recorder.of(events.AttemptStarted)] == [False, left]
         await state.close()
+
+
+async def test_an_answer_cancelled_while_its_delivery_is_recorded_counts_as_delivered() -> None:
+    class HangingState(MemoryStateStore):
+        spending, go_on = asyncio.Event(), asyncio.Event()
+
+        async def spend_window(self, window: ReplyWindow, now: float) -> None:
+            self.spending.set()
+            await self.go_on.wait()
+            await super().spend_window(window, now)
+
+    state = HangingState()
+    harness = OutboundHarness(state=state)
+    await harness.receive("m1")
+    answering = asyncio.create_task(harness.answer())
+    await state.spending.wait()
+    answering.cancel()
+    state.go_on.set()
+    await asyncio.gather(answering, return_exceptions=True)
+    assert [(end.outcome, end.attempts) for end in harness.ends()] == [("delivered", 1)]
 
 
 class BusyEgress(ScriptedEgress):
@@ -458,10 +484,12 @@ class BusyEgress(ScriptedEgress):
 
 
 async def answer_while_full(harness: OutboundHarness, poster: BusyEgress, count: int) -> list[asyncio.Task[Receipt]]:
-    """Start to answer `count` messages, and return once as many answers as possible are being sent."""
+    """Start to answer `count` messages of different chats, and return once no more answers can be sent."""
     for number in range(count):
-        await harness.receive(f"m{number}")
-    answering = [asyncio.create_task(harness.answer(reply_to=f"m{number}")) for number in range(count)]
+        await harness.receive(f"m{number}", chat_id=f"chat{number}")
+    answering = [
+        asyncio.create_task(harness.answer(reply_to=f"m{number}", chat_id=f"chat{number}")) for number in range(count)
+    ]
     await poster.full.wait()
     return answering
 
@@ -496,7 +524,103 @@ async def test_an_answer_cancelled_while_it_waits_for_others_restores_its_window
     assert harness.state.open_windows == 1
     poster.go_on.set()
     assert {receipt.outcome for receipt in await asyncio.gather(*answering[:-1])} == {"delivered"}
-    assert (await harness.answer(reply_to=f"m{CONCURRENT_POSTS}")).outcome == "delivered"
+    last = CONCURRENT_POSTS
+    assert (await harness.answer(reply_to=f"m{last}", chat_id=f"chat{last}")).outcome == "delivered"
+
+
+async def test_a_chat_with_many_answers_does_not_delay_the_answer_to_another() -> None:
+    poster = BusyEgress()
+    harness = OutboundHarness(poster=poster)
+    for number in range(2 * CONCURRENT_POSTS):
+        await harness.receive(f"m{number}")
+    busy = [asyncio.create_task(harness.answer(reply_to=f"m{number}")) for number in range(2 * CONCURRENT_POSTS)]
+    await harness.receive("quiet", chat_id="quiet")
+    quiet = asyncio.create_task(harness.answer(reply_to="quiet", chat_id="quiet"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert poster.open == CONCURRENT_POSTS // 2 + 2
+    poster.go_on.set()
+    assert (await quiet).outcome == "delivered"
+    assert [url for url, _ in poster.posts].index("https://canary/quiet") == CONCURRENT_POSTS // 2 + 1
+    assert {receipt.outcome for receipt in await asyncio.gather(*busy)} == {"delivered"}
+
+
+async def test_a_second_answer_does_not_wait_for_an_answer_to_another_message() -> None:
+    poster = BusyEgress()
+    harness = OutboundHarness(poster=poster)
+    await harness.receive("m1")
+    other = asyncio.create_task(harness.answer())
+    second = asyncio.create_task(harness.answer(reply_to="m2"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (second.done(), other.done()) == (True, False)
+    assert second.result().reason == "no_reply_window"
+    poster.go_on.set()
+    assert (await other).outcome == "delivered"
+
+
+async def test_many_answers_to_one_message_claim_its_window_twice_at_most() -> None:
+    class CountingState(MemoryStateStore):
+        claims = 0
+
+        async def claim_window(
+            self, chats: Sequence[str], reply_to: str | None, now: float, *, spare_of: str | None = None
+        ) -> ReplyWindow | None:
+            self.claims += 1
+            return await super().claim_window(chats, reply_to, now, spare_of=spare_of)
+
+    poster, state = BusyEgress(), CountingState()
+    harness = OutboundHarness(poster=poster, state=state)
+    await harness.receive("m1")
+    answering = [asyncio.create_task(harness.answer()) for _ in range(50)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    poster.go_on.set()
+    outcomes = [receipt.outcome for receipt in await asyncio.gather(*answering)]
+    assert outcomes == ["delivered"] + ["undeliverable"] * 49
+    assert state.claims <= 2 * len(answering)
+
+
+async def test_an_answer_waits_for_a_long_one_that_holds_its_window_as_a_spare() -> None:
+    poster = BusyEgress()
+    harness = OutboundHarness(poster=poster, overflow="continue")
+    await harness.receive("m1")
+    await harness.receive("spare", finished=True)
+    long = asyncio.create_task(harness.answer(LONG))
+    while not poster.open:  # noqa: ASYNC110 - there is no notification
+        await asyncio.sleep(0)
+    waiting = asyncio.create_task(harness.answer(reply_to="spare"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    long.cancel()
+    poster.go_on.set()
+    assert (await waiting).outcome == "delivered"
+
+
+async def test_a_restored_window_is_recorded_once_even_if_its_answer_is_cancelled_meanwhile() -> None:
+    """The second time, another answer may hold the window."""
+
+    class SlowState(MemoryStateStore):
+        restored = 0
+        restoring, go_on = asyncio.Event(), asyncio.Event()
+
+        async def restore_window(self, window: ReplyWindow, now: float) -> None:
+            self.restored += 1
+            await super().restore_window(window, now)
+            self.restoring.set()
+            await self.go_on.wait()
+
+    state = SlowState()
+    harness = OutboundHarness([RequestNotSent(reason="bad_url"), 0], state=state)
+    await harness.receive("m1")
+    cancelled = asyncio.create_task(harness.answer())
+    await state.restoring.wait()
+    cancelled.cancel()
+    state.go_on.set()
+    assert (await harness.answer()).outcome == "delivered"
+    await asyncio.gather(cancelled, return_exceptions=True)
+    assert state.restored == 1
 
 
 async def test_an_answer_cancelled_while_it_claims_spare_windows_restores_all_windows() -> None:

@@ -43,13 +43,16 @@ class SuspendingClock(FakeClock):
 
 
 class SuspendingEgress:
-    """Suspends before and after each request leaves. Requests from number `fails_from` on do not leave."""
+    """Suspends before and after each request leaves. Requests from number `fails_from` on do not leave.
+
+    Like WeCom, it accepts one request for each URL.
+    """
 
     def __init__(self, fails_from: int = ENDLESS) -> None:
         self.fails_from = fails_from
         self._requests = 0
         self.left: list[str] = []
-        """The URLs of the requests that left."""
+        """The URLs of the requests that left and were accepted."""
 
     async def post(self, url: str, body: bytes, *, timeout_seconds: float, progress: SendProgress) -> tuple[int, bytes]:
         del body, timeout_seconds
@@ -58,9 +61,11 @@ class SuspendingEgress:
         if self._requests >= self.fails_from:
             raise RequestNotSent
         progress.left = True
-        self.left.append(url)
+        is_spent = url in self.left
+        if not is_spent:
+            self.left.append(url)
         await asyncio.sleep(0)
-        return 200, b'{"errcode":0}'
+        return 200, b'{"errcode":60140}' if is_spent else b'{"errcode":0}'
 
 
 class ObservedCoroutine(Coroutine[Any, Any, _T]):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter
 
 from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage, Receipt
-from maven_channel_wecom.fairness import RoundRobin, SharedLimit
+from maven_channel_wecom.fairness import SharedLimit, SharedSemaphore
 from maven_channel_wecom.host.agents.agent import AgentError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import Mapping
 
     import pluggy
     from prometheus_client import CollectorRegistry
@@ -32,7 +30,7 @@ FAULT_SENTENCE: Final = "Something went wrong with this message; please tell the
 
 
 class Bus:
-    """The services that this host gives its channels. Create it inside a running event loop."""
+    """The services that this host gives its channels."""
 
     def __init__(
         self,
@@ -40,19 +38,15 @@ class Bus:
         hook: pluggy.HookRelay,
         metrics: CollectorRegistry,
         agent: Agent,
-        channels: Iterable[str],
         turns: int = AGENT_TURNS,
     ) -> None:
         self._hook = hook
         self._metrics = metrics
         self._agent = agent
-        self._turns = SharedLimit(turns)
-        self._waiting: RoundRobin[tuple[str, asyncio.Future[None]]] = RoundRobin()
+        self._turns = SharedSemaphore((SharedLimit(turns), 1))
         turns_total = Counter("maven_agent_turns", "Agent turns by outcome.", ["outcome"], registry=metrics)
         self._answered, self._failed = turns_total.labels("answered"), turns_total.labels("failed")
-        loop = asyncio.get_running_loop()
-        # A starting channel may publish recovered messages before `attach`; sending their answers waits for it.
-        self._channels: dict[str, asyncio.Future[Channel]] = {name: loop.create_future() for name in channels}
+        self._channels: dict[str, Channel] = {}
 
     @property
     def hook(self) -> pluggy.HookRelay:
@@ -66,11 +60,11 @@ class Bus:
 
     def attach(self, name: str, channel: Channel) -> None:
         """Register a started channel, so that answers can be sent through it."""
-        self._channels[name].set_result(channel)
+        self._channels[name] = channel
 
-    async def channel(self, name: str) -> Channel:
-        """Return a channel once it has started. Raises LookupError for a name that is not configured."""
-        return await asyncio.shield(self._channels[name])
+    def channel(self, name: str) -> Channel:
+        """Return a started channel. Raises LookupError for a name that is not configured."""
+        return self._channels[name]
 
     async def publish(self, message: InboundMessage) -> None:
         """Have the agent answer a message and send the answer. If the agent fails, the user gets a sentence instead."""
@@ -88,34 +82,12 @@ class Bus:
 
     async def ask(self, message: InboundMessage) -> str:
         """Return the agent's answer to a message, after waiting for a turn of its chat. Raises AgentError."""
-        async with self._turn(_chat(message)):
+        async with self._turns.hold(_chat(message)):
             return await self._agent.answer(message)
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, chat: str) -> AsyncIterator[None]:
-        """Wait for a turn, and hold it. Chats are served one after another, and each holds at most its share."""
-        granted = asyncio.get_running_loop().create_future()
-        self._waiting.add(chat, (chat, granted))
-        self._grant_turns()
-        try:
-            await granted
-            yield
-        finally:
-            # The task may have been cancelled in the loop iteration in which its turn was granted.
-            if granted.done() and not granted.cancelled():
-                self._turns.release(chat)
-                self._grant_turns()
-
-    def _grant_turns(self) -> None:
-        while ready := self._waiting.pop(lambda chat, waiting: waiting[1].done() or self._turns.allows(chat)):
-            chat, granted = ready
-            if not granted.done():
-                self._turns.reserve(chat)
-                granted.set_result(None)
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Send a message through its channel and return the receipt. Log a warning if it was not delivered."""
-        channel = await self.channel(message.channel)
+        channel = self.channel(message.channel)
         sending = self._hook.maven_outbound_send(channel=channel, message=message)
         if sending is None:
             reason = f"no plugin sends for channel {message.channel}"

@@ -131,7 +131,7 @@ class Cron:
             logger.exception("cron job failed", extra={"fields": {"job": job.name, "reason": "fault"}})
 
     async def _deliver(self, job: Job, answer: str) -> None:
-        channel = await self._bus.channel(job.channel)
+        channel = self._bus.channel(job.channel)
         capabilities: Capabilities | None = self._bus.hook.maven_channel_capabilities(channel=channel)
         if capabilities is None:
             reason = f"no plugin reports the capabilities of channel {job.channel}"

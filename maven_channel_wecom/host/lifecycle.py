@@ -78,7 +78,7 @@ class Host:
             agent = self._agent = self._agent or self._open_agent()
             if isinstance(agent, ResponsesAgent):
                 self._probing = asyncio.create_task(_report_agent(agent))
-            bus = Bus(hook=self._hook, metrics=self.metrics, agent=agent, channels=self._configuration.channels)
+            bus = Bus(hook=self._hook, metrics=self.metrics, agent=agent)
             for name in self._configuration.channels:
                 channel = await self._start_channel(name, bus)
                 self.channels[name] = channel

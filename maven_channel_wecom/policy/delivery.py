@@ -63,6 +63,9 @@ class Verdict(msgspec.Struct, frozen=True):
 EXPIRED: Final = Verdict("undeliverable", "no_reply_window")
 """The verdict if the reply window expired before the first attempt."""
 
+CANCELLED: Final = Verdict("unknown", "cancelled")
+"""The verdict if the caller is cancelled after a request may have left."""
+
 _UNREADABLE: Final = Verdict("unknown", "unreadable_answer")
 _HTTP_VERDICTS: Final = {
     3: Verdict("refused", "http_3xx"),

@@ -16,7 +16,8 @@ class ReplyWindow(msgspec.Struct, frozen=True):
     """One `response_url` and the message it belongs to. Times are in seconds since the epoch.
 
     `chat` is a chat key. `repeated` is True if an earlier attempt through this window may have arrived: the process
-    died while it was sending, or WeCom answered with an error after which the reply is retried.
+    died or the host cancelled the reply while it was being sent, or WeCom answered with an error after which it is
+    retried.
     """
 
     message_id: str

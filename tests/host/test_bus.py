@@ -47,13 +47,12 @@ class ScriptedAgent:
         pass
 
 
-def bus_with(agent: Agent, plugin: object, *, turns: int = 64, attach: bool = True) -> Bus:
-    bus = Bus(hook=manager_with(plugin).hook, metrics=CollectorRegistry(), agent=agent, channels=["fake"], turns=turns)
-    if attach:
-        channel = FakeChannel("fake", bus)
-        if isinstance(plugin, FakePlugin):
-            plugin.started["fake"] = channel
-        bus.attach("fake", channel)
+def bus_with(agent: Agent, plugin: object, *, turns: int = 64) -> Bus:
+    bus = Bus(hook=manager_with(plugin).hook, metrics=CollectorRegistry(), agent=agent, turns=turns)
+    channel = FakeChannel("fake", bus)
+    if isinstance(plugin, FakePlugin):
+        plugin.started["fake"] = channel
+    bus.attach("fake", channel)
     return bus
 
 
@@ -166,20 +165,6 @@ async def test_a_cancelled_wait_for_a_turn_takes_none() -> None:
     assert agent.asked == ["0", "2"]
 
 
-async def test_a_message_published_before_its_channel_is_attached_is_answered_afterwards() -> None:
-    plugin = FakePlugin()
-    agent = ScriptedAgent("ok")
-    bus = bus_with(agent, plugin, attach=False)
-    publishing = asyncio.create_task(bus.publish(message()))
-    async with asyncio.timeout(10):
-        await agent.turns.acquire()
-        assert plugin.sent == []
-        plugin.started["fake"] = FakeChannel("fake", bus)
-        bus.attach("fake", plugin.started["fake"])
-        await publishing
-    assert len(plugin.sent) == 1
-
-
 async def test_a_message_of_an_unknown_channel_raises_an_error() -> None:
     with pytest.raises(LookupError):
         await bus_with(EchoAgent(), FakePlugin()).publish(message(channel="other"))
@@ -209,7 +194,7 @@ async def test_a_hook_wrapper_sees_every_answer() -> None:
 
     audit = Audit()
     manager.register(audit)
-    bus = Bus(hook=manager.hook, metrics=CollectorRegistry(), agent=EchoAgent(), channels=["fake"])
+    bus = Bus(hook=manager.hook, metrics=CollectorRegistry(), agent=EchoAgent())
     plugin.started["fake"] = FakeChannel("fake", bus)
     bus.attach("fake", plugin.started["fake"])
     await bus.publish(message("hello"))

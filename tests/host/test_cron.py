@@ -100,7 +100,7 @@ class Setup:
         self.plugin = FakePlugin(reactive_only=reactive_only)
         self.metrics = CollectorRegistry()
         skips = Counter("maven_wecom_proactive_skips", "Skips.", ["channel"], registry=self.metrics)
-        bus = Bus(hook=manager_with(self.plugin).hook, metrics=self.metrics, agent=self.agent, channels=["fake"])
+        bus = Bus(hook=manager_with(self.plugin).hook, metrics=self.metrics, agent=self.agent)
         self.plugin.started["fake"] = FakeChannel("fake", bus)
         bus.attach("fake", self.plugin.started["fake"])
         self.job = Job(name="daily", schedule=schedule, message="report", deliver=deliver, channel="fake", to="chat")

@@ -29,7 +29,6 @@ MAX_CODE_LINES = 500
 
 TWO_PARTS = {
     "doctor/run_checks.py": "one run of the doctor: checks of the host, and checks of a channel",
-    "fairness.py": "a resource that chats share: how much each may use, and in which order they are served",
     "host/plugins.py": "what the host does with plugins: it finds them and checks their configurations",
     "protocol/cipher.py": "one cipher: its key, and encryption and decryption with it",
     "protocol/media.py": "what WeCom defines about a media item: its encryption and its name",

@@ -117,7 +117,7 @@ def test_every_verdict_has_a_label_of_the_metric_and_every_label_a_verdict() -> 
     verdicts = [judge_answer(status, body) for status, body, *_ in ANSWERS]
     verdicts += [judge_failure(RequestNotSent(reason=reason)) for reason in get_args(NotSentReason)]
     verdicts += [judge_failure(AnswerLost(reason=reason)) for reason in get_args(LostReason)]
-    verdicts += [delivery.EXPIRED, judge_repeat(judge_answer(200, answer(60140)), repeated=True)]
+    verdicts += [delivery.EXPIRED, delivery.CANCELLED, judge_repeat(judge_answer(200, answer(60140)), repeated=True)]
     for verdict in verdicts:
         assert verdict.reason in REASONS[verdict.outcome]
         assert not verdict.retry or verdict.reason in get_args(RetryReason)
