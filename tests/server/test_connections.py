@@ -187,8 +187,12 @@ async def test_no_connection_is_closed_while_its_request_is_being_answered(*, ve
         assert (await client.response()).status == 200
 
 
-async def test_a_flood_of_connections_does_not_shut_out_a_genuine_client() -> None:
+@pytest.mark.parametrize("verified", [0, 50])
+async def test_a_flood_of_connections_does_not_shut_out_a_genuine_client(verified: int) -> None:
+    """Not even if all places were taken by verified connections before."""
     async with start_server(max_connections=50) as harness:
+        for _ in range(verified):
+            assert (await (await harness.connect()).ask(CALLBACK)).status == 200
         for _ in range(20):
             flood = [await harness.connect() for _ in range(20)]
             client = await harness.connect()
