@@ -177,7 +177,7 @@ class Inbound:
         except Exception as error:  # noqa: BLE001 - a bug must not leave requests without an answer
             for opened in batch:
                 self._inbox.release_place(opened.callback)
-                opened.request.answer(self._answer_to_error(opened.kind, error))
+                opened.request.answer(self._answer_to_error(opened.kind, error, opened=True))
             return
         for opened, outcome in zip(batch, outcomes, strict=True):
             # Before answers are made: a message that is stored must be processed even if its answer fails.
@@ -194,6 +194,7 @@ class Inbound:
 
     def _open(self, request: Request, started_at: float) -> _OpenedCallback | None:
         """Open a callback and hold a place in the inbox for it. Return None if it is answered already."""
+        opened_envelope = None
         try:
             if reason := self._unavailable_reason():
                 request.answer(self._unavailable_answer(reason))
@@ -212,7 +213,9 @@ class Inbound:
             if isinstance(error, UndecipherableEnvelope | WrongReceiver | StaleCallback):
                 # These errors are raised only once the signature was found to be valid.
                 self.last_signed_at = self._clock.wall()
-            request.answer(self._answer_to_error("message", error))
+            # A stale callback may be one that somebody recorded, so it does not verify the connection.
+            is_opened = opened_envelope is not None or isinstance(error, WrongReceiver)
+            request.answer(self._answer_to_error("message", error, opened=is_opened))
             return None
         # "accepted" here means a type unknown to this channel, or a stream refresh (this channel never streams).
         outcome: CallbackOutcome = "refused" if refusal else "chat_full" if is_admitted else "accepted"
@@ -243,7 +246,7 @@ class Inbound:
                 random=self._random(limits.FRAME_RANDOM_BYTES),
             )
         except Exception as error:  # noqa: BLE001 - a bug must not leave the rest of the batch without an answer
-            return self._answer_to_error(opened.kind, error)
+            return self._answer_to_error(opened.kind, error, opened=True)
         return Answer(status=200, body=msgspec.json.encode(sealed), content_type="application/json", verifies=True)
 
     def _emit_answered(
@@ -289,13 +292,18 @@ class Inbound:
         self._emit(events.CallbackUnavailable(reason=reason))
         return error_answer(503)
 
-    def _answer_to_error(self, kind: CallbackKind, error: Exception) -> Answer:
-        """Return the answer to a callback that is rejected. If the error is a bug it is 503, so that WeCom retries."""
+    def _answer_to_error(self, kind: CallbackKind, error: Exception, *, opened: bool = False) -> Answer:
+        """Return the answer to a callback that is rejected. If the error is a bug it is 503, so that WeCom retries.
+
+        `opened`: whether the envelope of a callback opened. Then the callback is genuine, whatever it contains.
+        """
         if isinstance(error, CallbackRejected):
             self._emit(events.CallbackInvalid(kind=kind, reason=error.reason, status=error.status, detail=str(error)))
-            return error_answer(error.status)
-        self._emit(events.CallbackFailed(kind=kind, error=type(error).__name__))
-        return error_answer(503)
+            answer = error_answer(error.status)
+        else:
+            self._emit(events.CallbackFailed(kind=kind, error=type(error).__name__))
+            answer = _UNAVAILABLE
+        return msgspec.structs.replace(answer, verifies=opened)
 
 
 def _admission(opened: _OpenedCallback, now: float) -> Admission:

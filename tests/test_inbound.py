@@ -26,6 +26,7 @@ from tests.fakes.recorder import Recorder
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from maven_channel_wecom.config import WeComConfig
     from maven_channel_wecom.protocol.envelope import SealedEnvelope
     from maven_channel_wecom.server.messages import Answer
     from maven_channel_wecom.state.store import Admission
@@ -82,7 +83,12 @@ class InboundHarness:
     """An Inbound and an Inbox, with a host that records the published messages."""
 
     def __init__(
-        self, state: MemoryStateStore | None = None, *, limit: int = 10, random: Callable[[int], bytes] = bytes
+        self,
+        state: MemoryStateStore | None = None,
+        *,
+        config: WeComConfig = CONFIG,
+        limit: int = 10,
+        random: Callable[[int], bytes] = bytes,
     ) -> None:
         self.clock = FakeClock()
         self.recorder = Recorder()
@@ -98,7 +104,7 @@ class InboundHarness:
             clock=self.clock,
         )
         self.inbound = Inbound(
-            CONFIG,
+            config,
             state=state,
             inbox=self.inbox,
             emit=self.recorder,
@@ -245,7 +251,7 @@ async def test_an_unexpected_error_is_answered_503_and_reported_by_its_class() -
     state.error = RuntimeError("canary")
     harness = InboundHarness(state)
     (answer,) = await harness.post(message("m1"))
-    assert answer.status == 503
+    assert (answer.status, answer.verifies) == (503, True)
     assert harness.recorder.of(events.CallbackFailed) == [events.CallbackFailed(kind="message", error="RuntimeError")]
     assert not harness.inbox.is_full
     assert await harness.inbox.drain(0) == 0
@@ -381,6 +387,32 @@ async def test_a_url_check_does_not_change_the_time_of_the_last_callback() -> No
     assert harness.inbound.last_signed_at == 0
 
 
+@pytest.mark.parametrize("plaintext", [b"not JSON", b"[]", b"{}", b'{"msgid": 5, "msgtype": "text"}'])
+async def test_a_callback_that_opened_verifies_its_connection_whatever_it_contains(plaintext: bytes) -> None:
+    (answer,) = await InboundHarness().post(plaintext)
+    assert (answer.status, answer.verifies) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason", "verifies"),
+    [
+        ({"receiveId": "another"}, "receiver", True),
+        # Somebody who recorded it can send it again at any time.
+        ({"maxSkewSeconds": 300}, "stale", False),
+        ({"encodingAESKey": "A" * 43}, "undecipherable", False),
+    ],
+)
+async def test_a_rejected_callback_verifies_its_connection_if_it_opened_and_is_not_stale(
+    settings: dict[str, object], reason: str, *, verifies: bool
+) -> None:
+    keys = {"token": "t", "encodingAESKey": "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"}
+    harness = InboundHarness(config=read_config("wecom", keys | settings))
+    harness.clock.wall_offset = 3600
+    (answer,) = await harness.post(message("m1"))
+    assert [invalid.reason for invalid in harness.recorder.of(events.CallbackInvalid)] == [reason]
+    assert answer.verifies is verifies
+
+
 async def test_a_message_is_published_even_if_its_acknowledgement_cannot_be_sealed() -> None:
     failures = [RuntimeError("canary")]
 
@@ -392,7 +424,7 @@ async def test_a_message_is_published_even_if_its_acknowledgement_cannot_be_seal
     harness = InboundHarness(random=random)
     answers = await harness.post(message("m1"), message("m2"))
     await harness.inbox.drain(1)
-    assert [answer.status for answer in answers] == [503, 200]
+    assert [(answer.status, answer.verifies) for answer in answers] == [(503, True), (200, True)]
     assert harness.published == ["m1", "m2"]
     assert not harness.inbox.is_full
 

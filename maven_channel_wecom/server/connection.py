@@ -6,7 +6,6 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Final, cast
 
-from maven_channel_wecom.server.bodies import SMALL_BODY_BYTES
 from maven_channel_wecom.server.messages import CONTINUE, Request, error_answer
 from maven_channel_wecom.server.parser import BODY_BYTES, RequestParser
 
@@ -206,10 +205,12 @@ class Connection(asyncio.BufferedProtocol):
             return True
         if request.body_rejection is not None:
             self.reject(*request.body_rejection)
+        elif not self._bodies.charge(self, len(request.body)):
+            self.reject(503, "crowded")
         elif request.complete:
-            self._end_body()
             self._parser.requests.popleft()
             self._answering = request
+            self._end_body()
             self._receiver.receive(Request(_METHODS[request.method], request.query, bytes(request.body), self._answer))
         else:
             self._wait_for_body(request)
@@ -242,13 +243,11 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.write(CONTINUE)
         if self._deadline == math.inf:
             self._deadline = asyncio.get_running_loop().time() + self._body_seconds
-        size = max(request.announced_bytes, len(request.body))
-        if size > SMALL_BODY_BYTES:
-            self._bodies.reserve(self, size)
 
     def _answer(self, answer: Answer) -> None:
         """Send the receiver's answer, and process what was read in the meantime."""
         request, self._answering = self._answering, None
+        self._bodies.release(self)
         if request is None or self._transport.is_closing():
             return
         if answer.verifies:
@@ -290,7 +289,8 @@ class Connection(asyncio.BufferedProtocol):
     def _end_body(self) -> None:
         self._receiving = None
         self._deadline = math.inf
-        self._bodies.release(self)
+        if self._answering is None:
+            self._bodies.release(self)
 
     def _discard_requests(self) -> None:
         self._end_body()

@@ -20,10 +20,6 @@ UNVERIFIED_SECONDS: Final = 12.0
 """Maximum lifetime of an unverified connection, whether it sends slowly, leaves answers unread or does nothing. A
 callback takes milliseconds, and WeCom gives up after five seconds. Lower: clients on slow networks are cut off."""
 
-NEWCOMER_SECONDS: Final = 1.0
-"""Time for which a new connection is not closed in favor of another. Lower: a flood of connections pushes out a genuine
-client before its callback arrives. Higher: a flood pushes out verified connections."""
-
 _CHECKS: Final = 15
 """Number of checks within the shortest limit, so that none of these limits is exceeded by more than a fifteenth."""
 
@@ -32,15 +28,16 @@ class Connections:
     """Every open connection of one server.
 
     At the limit a new connection is accepted and another one is closed: the oldest unverified connection, as a genuine
-    client is done within milliseconds. If even that one is a newcomer, the verified connection that is idle longest is
-    closed instead, if there is one. No connection is closed for this while its request is being answered.
+    client is done within milliseconds. Only while verified connections hold half of the places or more, the one that
+    has been idle longest is closed instead. So no flood of connections closes one of the verified connections in the
+    other half, and a genuine client is pushed out only by a flood that fills half of the places before its callback
+    arrives. No connection is closed for this while its request is being answered.
 
     Args:
         dropped: called with the reason when a connection is dropped.
         max_connections: maximum number of connections, lowered to half of the files that this process may open.
         unverified_seconds: maximum lifetime of an unverified connection.
         idle_seconds: maximum idle time of a verified connection between two callbacks.
-        newcomer_seconds: time for which a new connection is not closed in favor of another.
         body_seconds: maximum time to receive a body, whose deadline is checked here.
     """
 
@@ -51,14 +48,12 @@ class Connections:
         max_connections: int,
         unverified_seconds: float,
         idle_seconds: float,
-        newcomer_seconds: float,
         body_seconds: float,
     ) -> None:
         self._dropped = dropped
         self._max_connections = max_connections
         self._unverified_seconds = unverified_seconds
         self._idle_seconds = idle_seconds
-        self._newcomer_seconds = newcomer_seconds
         self._check_seconds = min(unverified_seconds, idle_seconds, body_seconds) / _CHECKS
         # Both are ordered by `since`.
         self._unverified: dict[Connection, None] = {}
@@ -101,7 +96,7 @@ class Connections:
         connection.since = self._loop.time()
         self._unverified[connection] = None
         if len(self) > self._max_connections:
-            self._close_one(connection.since)
+            self._close_one()
 
     def verify(self, connection: Connection) -> None:
         """Mark a connection as verified: a genuine callback has come over it."""
@@ -127,12 +122,12 @@ class Connections:
     def _all(self) -> list[Connection]:
         return [*self._unverified, *self._verified]
 
-    def _close_one(self, now: float) -> None:
+    def _close_one(self) -> None:
         """Close the connection that is least likely to bring a genuine callback."""
         # The new connection is a candidate too: if requests are being answered on all others, it is the one closed.
         connection = next(each for each in self._unverified if not each.answering)
-        if connection.since + self._newcomer_seconds > now:
-            connection = next((each for each in self._verified if not each.answering), connection)
+        if len(self._unverified) <= self._max_connections // 2:
+            connection = next((each for each in self._verified if each.is_idle), connection)
         self.drop(connection, "limit")
 
     def _schedule_check(self) -> None:

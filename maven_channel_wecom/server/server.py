@@ -10,7 +10,6 @@ from maven_channel_wecom.server.bodies import LARGE_BODIES_BYTES, LargeBodies
 from maven_channel_wecom.server.connection import BODY_SECONDS, SEGMENT_BYTES, Connection
 from maven_channel_wecom.server.connections import (
     MAX_CONNECTIONS,
-    NEWCOMER_SECONDS,
     UNVERIFIED_SECONDS,
     Connections,
 )
@@ -40,12 +39,12 @@ class CallbackServer:
         rejected: called with the reason and the status of each request that is rejected without the receiver.
         dropped: called with the reason when a connection is dropped.
         idle_seconds: maximum idle time of a connection that has brought a genuine callback.
-        max_connections, unverified_seconds, newcomer_seconds: limits described in `connections`.
+        max_connections, unverified_seconds: limits described in `connections`.
         body_seconds: the limit described in `connection`.
         large_bodies_bytes: the limit described in `bodies`.
     """
 
-    def __init__(  # noqa: PLR0913 - five of them are limits that tests lower
+    def __init__(
         self,
         receiver: Receiver,
         *,
@@ -57,7 +56,6 @@ class CallbackServer:
         dropped: Callable[[DropReason], None],
         max_connections: int = MAX_CONNECTIONS,
         unverified_seconds: float = UNVERIFIED_SECONDS,
-        newcomer_seconds: float = NEWCOMER_SECONDS,
         body_seconds: float = BODY_SECONDS,
         large_bodies_bytes: int = LARGE_BODIES_BYTES,
     ) -> None:
@@ -72,7 +70,6 @@ class CallbackServer:
             max_connections=max_connections,
             unverified_seconds=unverified_seconds,
             idle_seconds=idle_seconds,
-            newcomer_seconds=newcomer_seconds,
             body_seconds=body_seconds,
         )
         self._bodies = LargeBodies(large_bodies_bytes)

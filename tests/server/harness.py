@@ -114,7 +114,6 @@ class Limits(TypedDict, total=False):
     max_connections: int
     unverified_seconds: float
     idle_seconds: float
-    newcomer_seconds: float
     body_seconds: float
     large_bodies_bytes: int
 

@@ -12,7 +12,7 @@ from tests.server.harness import CALLBACK, LINE, post, start_server
 
 
 async def test_at_the_limit_the_oldest_unverified_connection_is_closed_for_a_new_one() -> None:
-    async with start_server(max_connections=3, newcomer_seconds=0.0) as harness:
+    async with start_server(max_connections=3) as harness:
         idlers = [await harness.connect() for _ in range(3)]
         newcomer = await harness.connect()
         assert (await newcomer.ask(CALLBACK)).status == 200
@@ -23,7 +23,7 @@ async def test_at_the_limit_the_oldest_unverified_connection_is_closed_for_a_new
 
 async def test_new_connections_do_not_close_a_verified_one() -> None:
     """Unverified connections push each other out."""
-    async with start_server(max_connections=3, newcomer_seconds=0.0) as harness:
+    async with start_server(max_connections=3) as harness:
         verified = await harness.connect()
         assert (await verified.ask(CALLBACK)).status == 200
         for _ in range(10):
@@ -34,7 +34,7 @@ async def test_new_connections_do_not_close_a_verified_one() -> None:
 
 async def test_an_answer_that_does_not_verify_leaves_a_connection_unverified() -> None:
     """A replayed URL check is answered with 200 and proves nothing."""
-    async with start_server(max_connections=2, newcomer_seconds=0.0) as harness:
+    async with start_server(max_connections=2) as harness:
         replayed = await harness.connect()
         assert (await replayed.ask(b"GET /wecom/bot?echostr HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
         verified = await harness.connect()
@@ -44,21 +44,48 @@ async def test_an_answer_that_does_not_verify_leaves_a_connection_unverified() -
         assert (await verified.ask(CALLBACK)).status == 200
 
 
-async def test_a_newcomer_is_kept_and_the_longest_idle_verified_connection_closed() -> None:
-    """A flood of connections must leave a genuine client enough time to send its callback."""
-    async with start_server(max_connections=3, newcomer_seconds=60.0) as harness:
-        first, second = await harness.connect(), await harness.connect()
-        for each in (first, second, first):
+async def test_verified_connections_in_more_than_half_of_the_places_make_room_the_longest_idle_first() -> None:
+    """Otherwise they would leave no place in which a genuine client could send its callback."""
+    async with start_server(max_connections=4) as harness:
+        verified = [await harness.connect() for _ in range(4)]
+        for each in (*verified, verified[0]):
             assert (await each.ask(CALLBACK)).status == 200
-        newcomer = await harness.connect()
+        newcomers = [await harness.connect() for _ in range(2)]
+        for each in verified[1:3]:
+            assert await each.rest() == b""
+        for each in (verified[0], verified[3], *newcomers):
+            assert (await each.ask(CALLBACK)).status == 200
+
+
+async def test_a_verified_connection_that_receives_a_body_is_not_idle() -> None:
+    async with start_server(max_connections=2) as harness:
+        receiving, idle = await harness.connect(), await harness.connect()
+        for each in (receiving, idle):
+            assert (await each.ask(CALLBACK)).status == 200
+        heads = len(harness.receiver.heads)
+        receiving.send(CALLBACK[:-1])
+        while len(harness.receiver.heads) == heads:  # noqa: ASYNC110 - there is no event for this
+            await asyncio.sleep(0)
         await harness.connect()
-        assert await second.rest() == b""
-        assert (await first.ask(CALLBACK)).status == 200
-        assert (await newcomer.ask(CALLBACK)).status == 200
+        assert await idle.rest() == b""
+        assert (await receiving.ask(CALLBACK[-1:])).status == 200
+
+
+async def test_a_flood_of_any_size_leaves_idle_verified_connections_open() -> None:
+    """A reverse proxy may send the next callback on any of its idle connections."""
+    async with start_server(max_connections=50) as harness:
+        verified = [await harness.connect() for _ in range(25)]
+        for each in verified:
+            assert (await each.ask(CALLBACK)).status == 200
+        for _ in range(100):
+            await harness.connect()
+        for each in verified:
+            assert (await each.ask(CALLBACK)).status == 200
+        assert (await (await harness.connect()).ask(CALLBACK)).status == 200
 
 
 async def test_without_a_verified_connection_the_oldest_newcomer_is_closed() -> None:
-    async with start_server(max_connections=2, newcomer_seconds=60.0) as harness:
+    async with start_server(max_connections=2) as harness:
         first, second = await harness.connect(), await harness.connect()
         third = await harness.connect()
         assert await first.rest() == b""
@@ -67,7 +94,7 @@ async def test_without_a_verified_connection_the_oldest_newcomer_is_closed() -> 
 
 
 async def test_a_newcomer_is_closed_if_all_other_connections_are_being_answered() -> None:
-    async with start_server(max_connections=2, newcomer_seconds=0.0) as harness:
+    async with start_server(max_connections=2) as harness:
         waiting = []
         for _ in range(2):
             harness.receiver.has_waiting.clear()
@@ -85,7 +112,7 @@ async def test_at_most_half_of_the_files_a_process_may_open_are_connections() ->
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
     try:
-        async with start_server(newcomer_seconds=0.0) as harness:
+        async with start_server() as harness:
             # The server reads the limit when it starts.
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for _ in range(201):
@@ -147,9 +174,7 @@ async def test_a_verified_connection_may_be_idle_for_longer() -> None:
 @pytest.mark.parametrize("verified", [True, False])
 async def test_no_connection_is_closed_while_its_request_is_being_answered(*, verified: bool) -> None:
     """A client is not responsible for the time that its answer takes, so newcomers push out other connections."""
-    async with start_server(
-        max_connections=2, unverified_seconds=0.1, idle_seconds=0.1, newcomer_seconds=0.0
-    ) as harness:
+    async with start_server(max_connections=2, unverified_seconds=0.1, idle_seconds=0.1) as harness:
         client = await harness.connect()
         if verified:
             assert (await client.ask(CALLBACK)).status == 200
@@ -162,8 +187,12 @@ async def test_no_connection_is_closed_while_its_request_is_being_answered(*, ve
         assert (await client.response()).status == 200
 
 
-async def test_a_flood_of_connections_does_not_shut_out_a_genuine_client() -> None:
+@pytest.mark.parametrize("verified", [0, 50])
+async def test_a_flood_of_connections_does_not_shut_out_a_genuine_client(verified: int) -> None:
+    """Not even if all places were taken by verified connections before."""
     async with start_server(max_connections=50) as harness:
+        for _ in range(verified):
+            assert (await (await harness.connect()).ask(CALLBACK)).status == 200
         for _ in range(20):
             flood = [await harness.connect() for _ in range(20)]
             client = await harness.connect()
