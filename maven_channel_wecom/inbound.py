@@ -302,7 +302,7 @@ class Inbound:
             answer = error_answer(error.status)
         else:
             self._emit(events.CallbackFailed(kind=kind, error=type(error).__name__))
-            answer = _UNAVAILABLE
+            answer = error_answer(503)
         return msgspec.structs.replace(answer, verifies=opened)
 
 
