@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.inbound import Inbound
     from maven_channel_wecom.inbox import AdmittedCallback, Inbox
     from maven_channel_wecom.media import MediaFetcher
+    from maven_channel_wecom.policy.language import Languages
     from maven_channel_wecom.server.server import CallbackServer
     from maven_channel_wecom.state.store import StateStore
     from maven_channel_wecom.telemetry.events import Emit
@@ -46,6 +47,7 @@ class WeComChannel:
         inbound: answers them.
         inbox: holds the messages in progress.
         media: fetches media items.
+        languages: chooses the language of sentences for each person.
         send: delivers a reply.
         state: stores claims, reply windows and unfinished callbacks.
         emit: receives telemetry events.
@@ -61,6 +63,7 @@ class WeComChannel:
         inbound: Inbound,
         inbox: Inbox,
         media: MediaFetcher,
+        languages: Languages,
         send: Callable[[OutboundMessage], Awaitable[Receipt]],
         state: StateStore,
         emit: Emit,
@@ -72,6 +75,7 @@ class WeComChannel:
         self._inbound = inbound
         self._inbox = inbox
         self._media = media
+        self._languages = languages
         self._send = send
         self._state = state
         self._emit = emit
@@ -172,6 +176,7 @@ class WeComChannel:
             blocks,
             channel=self._name,
             received_at=admitted.received_at,
+            language=self._languages.of_callback(callback),
             trail=trail_id(self._name, callback.message_id),
             mention_names=self._config.mention_names,
         )

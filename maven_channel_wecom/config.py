@@ -14,6 +14,7 @@ from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
+from maven_channel_wecom.sentences import Language
 from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, copying_problem, object_schema
 from maven_channel_wecom.state.backends import MEMORY, address_problem, sqlite_path
 
@@ -210,6 +211,17 @@ KEYS: Final = (
         help_zh="回复超过 20,480 字节时：truncate 截断；continue 通过同一用户的其他回复窗口续发。",
     ),
     Key(
+        name="language",
+        type="string",
+        default="auto",
+        choices=("auto", "zh", "en"),
+        title="Language",
+        title_zh="语言",
+        help="Language of the channel's and host's own sentences in the chat: zh, en, or auto: Chinese for a person "
+        "who writes any Chinese character, otherwise English.",
+        help_zh="通道和宿主发给用户的提示语使用的语言：zh 中文；en 英文；auto 用户的消息含汉字时用中文，否则用英文。",
+    ),
+    Key(
         name="maxSkewSeconds",
         type="integer",
         # WeCom documents no limit, and a repeat is recognized by its id. With a limit, a wrong clock loses messages.
@@ -302,8 +314,8 @@ KEYS: Final = (
 class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The validated settings of a channel.
 
-    `credentials` holds the current pair, and during a rotation also the previous one. `obsolete` names the
-    obsolete keys that the entry contains.
+    `credentials` holds the current pair, and during a rotation also the previous one. `language` is None if it is
+    chosen for each person. `obsolete` names the obsolete keys that the entry contains.
     """
 
     credentials: tuple[Credentials, ...]
@@ -317,6 +329,7 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     allow_private_network: bool
     state: str
     overflow: Overflow
+    language: Language | None
     max_skew_seconds: int
     inbox_limit: int
     media_limit_bytes: int
@@ -365,6 +378,7 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
         allow_private_network=values["allowPrivateNetwork"],
         state=values["state"],
         overflow=values["overflow"],
+        language=None if values["language"] == "auto" else values["language"],
         max_skew_seconds=values["maxSkewSeconds"],
         inbox_limit=values["inboxLimit"],
         media_limit_bytes=values["mediaLimitBytes"],

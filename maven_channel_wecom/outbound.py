@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.config import Overflow
     from maven_channel_wecom.contract.messages import OutboundMessage
     from maven_channel_wecom.policy.delivery import Verdict
+    from maven_channel_wecom.policy.language import Languages
     from maven_channel_wecom.policy.rendering import Rendered
     from maven_channel_wecom.policy.reply_window import ReplyWindow
     from maven_channel_wecom.state.store import StateStore
@@ -65,6 +66,7 @@ class Outbound:
         clock: the clock of the channel.
         random: returns a random number from 0 to 1, for jitter.
         overflow: whether a text over WeCom's limit is truncated or continued through spare windows.
+        languages: chooses the language of notices if a message names none.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Outbound:
         clock: Clock,
         random: Callable[[], float],
         overflow: Overflow,
+        languages: Languages,
     ) -> None:
         self._poster = poster
         self._state = state
@@ -83,6 +86,7 @@ class Outbound:
         self._clock = clock
         self._random = random
         self._overflow = overflow
+        self._languages = languages
         self._places = asyncio.Semaphore(CONCURRENT_POSTS)
         # The replies in progress with their chats, in the order in which they began.
         self._sending: dict[asyncio.Task[Receipt], tuple[str, ...]] = {}
@@ -128,17 +132,18 @@ class Outbound:
 
     async def _send(self, message: OutboundMessage, claims: _Claims) -> tuple[Receipt, ReplyWindow | None]:
         """Deliver a message, and return its receipt and the window that was claimed for it, if any."""
-        rendered = rendering.render(message.content)
-        if not rendered.content:
+        if not rendering.render(message.content).content:
             return Receipt(outcome="undeliverable", reason="empty"), None
         window = await self._claim_window(message)
         if window is None:
             return Receipt(outcome="undeliverable", reason="no_reply_window"), None
+        language = message.metadata.get("language") or self._languages.of_person(window.sender_id)
+        rendered = rendering.render(message.content, language=language)
         claims[window] = self._state.restore_window
         self._emit(events.WindowClaimed(message_id=window.message_id))
         parts = [(window, rendered)]
         if rendered.truncated_bytes and self._overflow == "continue":
-            parts = await self._split(claims, window, message.content)
+            parts = await self._split(claims, window, message.content, language)
         return await self._deliver_parts(claims, parts), window
 
     async def _claim_window(self, message: OutboundMessage) -> ReplyWindow | None:
@@ -169,9 +174,9 @@ class Outbound:
                 return task
         return None
 
-    async def _split(self, claims: _Claims, window: ReplyWindow, content: str) -> list[_Part]:
+    async def _split(self, claims: _Claims, window: ReplyWindow, content: str, language: str) -> list[_Part]:
         """Split a text over its own window and as many spare windows of the chat as it needs and are available."""
-        splitter = rendering.Splitter(content)
+        splitter = rendering.Splitter(content, language=language)
         parts: list[_Part] = []
         windows = [window]
         with contextlib.suppress(StateUnavailable):

@@ -20,6 +20,7 @@ from maven_channel_wecom.inbound import Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.media import MediaBudget, MediaFetcher
 from maven_channel_wecom.outbound import Outbound
+from maven_channel_wecom.policy.language import Languages
 from maven_channel_wecom.server.server import CallbackServer
 from maven_channel_wecom.state.backends import open_state
 from maven_channel_wecom.telemetry import events
@@ -134,6 +135,7 @@ async def build_channel(
         await state.close()
         telemetry.close()
 
+    languages = Languages(config.language, config.mention_names)
     budget = MediaBudget(config.media_limit_bytes)
     inbox = Inbox(
         limit=config.inbox_limit,
@@ -155,7 +157,13 @@ async def build_channel(
         dropped=lambda reason: telemetry(events.ConnectionDropped(reason=reason)),
     )
     outbound = Outbound(
-        poster=egress, state=state, emit=telemetry, clock=clock, random=jitter, overflow=config.overflow
+        poster=egress,
+        state=state,
+        emit=telemetry,
+        clock=clock,
+        random=jitter,
+        overflow=config.overflow,
+        languages=languages,
     )
     keys = list(dict.fromkeys(credentials.key for credentials in config.credentials))
     telemetry.watch(
@@ -174,6 +182,7 @@ async def build_channel(
         server=server,
         inbound=inbound,
         inbox=inbox,
+        languages=languages,
         media=MediaFetcher(MediaClient(egress, sleep=clock.sleep), keys, budget=budget, emit=telemetry, clock=clock),
         send=telemetry.tracing.deliver(outbound.send),
         state=state,

@@ -59,6 +59,7 @@ CHANGED: dict[str, Any] = {
     "allowPrivateNetwork": True,
     "state": "sqlite:state.db",
     "overflow": "continue",
+    "language": "zh",
     "maxSkewSeconds": 300,
     "previousToken": "old",
     "previousEncodingAESKey": OTHER_KEY,

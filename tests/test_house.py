@@ -71,7 +71,7 @@ def test_every_import_contract_holds() -> None:
     ("folder", "allowed"),
     [
         # Of egress, only the limit on what is parsed of an agent's answer.
-        ("host", {"contract", "egress", "fairness", "settings"}),
+        ("host", {"contract", "egress", "fairness", "sentences", "settings"}),
         ("simulator", {"protocol", "errors"}),
         ("doctor", {"host", "config", "settings", "state", "egress", "server", "clock", "protocol", "errors"}),
         # It reports values. The state is imported because calls to it are timed from outside.
@@ -79,13 +79,14 @@ def test_every_import_contract_holds() -> None:
         ("state", {"policy", "protocol", "errors", "clock"}),
         ("server", {"errors"}),
         ("egress", {"errors"}),
-        ("policy", {"protocol", "contract", "errors"}),
+        ("policy", {"protocol", "contract", "errors", "sentences"}),
         ("protocol", {"errors"}),
         ("contract", set()),
         ("clock", set()),
         ("fairness", set()),
         ("settings", {"errors"}),
         ("errors", set()),
+        ("sentences", set()),
     ],
 )
 def test_a_part_imports_only_the_parts_that_are_allowed_here(
@@ -194,7 +195,7 @@ def test_a_key_has_the_type_and_default_that_the_manifest_states(entry: dict[str
     (problem,) = config.problems("wecom", ENTRY | {key: object()})
     assert problem.startswith(f"channels.wecom.{key} must be ")
     # These keys accept only some values of their type.
-    if type_ != "secret" and key not in {"path", "state", "overflow", "mediaLimitBytes"}:
+    if type_ != "secret" and key not in {"path", "state", "overflow", "language", "mediaLimitBytes"}:
         assert config.problems("wecom", ENTRY | {key: EXAMPLES[type_]}) == []
 
 

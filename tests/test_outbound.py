@@ -11,9 +11,10 @@ import pytest
 from maven_channel_wecom.contract.messages import OutboundMessage, Receipt
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
 from maven_channel_wecom.outbound import CONCURRENT_POSTS, Outbound
-from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE
+from maven_channel_wecom.policy.language import Languages
 from maven_channel_wecom.policy.reply_window import ReplyWindow, chat_key
 from maven_channel_wecom.protocol.limits import MARKDOWN_BYTES
+from maven_channel_wecom.sentences import ANSWER_CONTINUED, ANSWER_CUT
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.store import Admission, StoredCallback
 from maven_channel_wecom.telemetry import events
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from maven_channel_wecom.egress.egress import SendProgress
     from maven_channel_wecom.state.store import StateStore
 
+CUT_NOTICE = ANSWER_CUT.zh
+CONTINUED_NOTICE = ANSWER_CONTINUED.zh
 LONG = "x" * (MARKDOWN_BYTES + 1)
 
 
@@ -56,6 +59,7 @@ class OutboundHarness:
             clock=self.clock,
             random=lambda: 1.0,
             overflow=overflow,
+            languages=Languages(None, ()),
         )
 
     async def receive(

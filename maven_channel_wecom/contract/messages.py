@@ -63,7 +63,8 @@ class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     first, in the order sent. `timestamp` is in seconds since the epoch. `transport_meta` holds facts about the
     transport that an agent may find useful, never a secret. Its `chat_type` is `single` or `group`. Its optional
     `trail` is the trail that the channel logs with this message; a host copies it to the `metadata` of the answer
-    and to its own log lines.
+    and to its own log lines. Its optional `language`, `zh` or `en`, is that of the person who wrote: a host writes its
+    own sentences in it, such as why there is no answer, and copies it to the `metadata` of the answer.
     """
 
     channel: str
@@ -85,7 +86,7 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     `content` is markdown. `reply_to` is the `message_id` of the inbound message that this answers; without it the
     channel chooses a message of the chat to answer, if it can. `metadata` may repeat the `chat_type` (`single` or
     `group`) of the inbound message's `transport_meta`: a group can have the same id as a person, and only the type
-    distinguishes them.
+    distinguishes them. It may repeat the `language` too, for what the channel adds to the text.
     """
 
     channel: str

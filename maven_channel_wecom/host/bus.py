@@ -12,6 +12,7 @@ from prometheus_client import Counter
 from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage, Receipt
 from maven_channel_wecom.fairness import RoundRobin, SharedLimit
 from maven_channel_wecom.host.agents.agent import AgentError
+from maven_channel_wecom.sentences import FAULT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -27,8 +28,6 @@ logger = logging.getLogger(__name__)
 AGENT_TURNS: Final = 64
 """Maximum number of concurrent agent turns. Each may hold a message with its images in memory, and a model serves few
 more at once."""
-
-FAULT_SENTENCE: Final = "Something went wrong with this message; please tell the operator of this bot."
 
 
 class Bus:
@@ -141,11 +140,11 @@ class Bus:
         except AgentError as error:
             self._failed.inc()
             logger.warning("agent failed", extra={"fields": fields | error.facts})
-            return error.answer
+            return error.answer(_language(message))
         except Exception:
             self._failed.inc()
             logger.exception("agent failed", extra={"fields": fields | {"reason": "fault"}})
-            return FAULT_SENTENCE
+            return FAULT.text(_language(message))
         self._answered.inc()
         return answer
 
@@ -155,9 +154,14 @@ def _chat(message: InboundMessage) -> str:
 
 
 def _reply_metadata(message: InboundMessage) -> dict[str, str]:
-    """Return the metadata of an answer: the trail and the kind of chat of the message it answers."""
+    """Return the metadata of an answer: trail, kind of chat and language of the message it answers."""
     facts = message.transport_meta
-    return {key: facts[key] for key in ("trail", "chat_type") if key in facts}
+    return {key: facts[key] for key in ("trail", "chat_type", "language") if key in facts}
+
+
+def _language(message: InboundMessage) -> str:
+    """Return the language of sentences for the person who wrote a message, English if its channel names none."""
+    return message.transport_meta.get("language", "en")
 
 
 def _trail(facts: Mapping[str, str]) -> dict[str, str]:

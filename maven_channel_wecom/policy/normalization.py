@@ -11,6 +11,7 @@ from maven_channel_wecom.contract.messages import (
     UnavailableBlock,
 )
 from maven_channel_wecom.protocol.callback import Callback, Item, MediaItem, TextItem
+from maven_channel_wecom.sentences import Language
 
 _AT_SIGNS = ("@", "＠")
 
@@ -22,6 +23,7 @@ def normalize(
     channel: str,
     received_at: float,
     trail: str,
+    language: Language,
     mention_names: Sequence[str] = (),
 ) -> InboundMessage | None:
     """Return the message for a callback, or None if it would be empty.
@@ -31,6 +33,7 @@ def normalize(
         media: one block for each media item of the callback; those of the quote come first.
         channel: the name of the channel.
         received_at: the time of arrival in seconds since the epoch, used if WeCom sent no time.
+        language: the language of sentences for the sender.
         trail: the trail of the message, so that the host's log lines can be joined with ours.
         mention_names: names of the bot; a mention of one at the start or end of a group text is removed.
     """
@@ -57,6 +60,7 @@ def normalize(
             "bot_id": callback.bot_id,
             "chat_type": "group" if callback.is_group else "single",
             "message_type": callback.type,
+            "language": language,
             "trail": trail,
         },
     )

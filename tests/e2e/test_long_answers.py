@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tests.e2e.watch import Watch
 
 LIMIT_BYTES = 20_480
-CUT = "(The answer was too long and ends here.)"
-CONTINUED = "(Continued in the next message.)"
+CUT = "The answer was too long and ends here."
+CONTINUED = "Continued in the next message."
 CODE = "```python\n" + "print('a line of code that goes on')\n" * 1000 + "```\n"
 
 

@@ -39,7 +39,13 @@ def normalized(
         quoted_items=quoted,
     )
     return normalize(
-        callback, media, channel="wecom", received_at=1234.9, trail="0123456789ab", mention_names=("Maven", "Maven Bot")
+        callback,
+        media,
+        channel="wecom",
+        received_at=1234.9,
+        trail="0123456789ab",
+        language="zh",
+        mention_names=("Maven", "Maven Bot"),
     )
 
 
@@ -57,6 +63,7 @@ def test_a_message_names_its_channel_chat_and_sender() -> None:
     assert message.transport_meta == {
         "bot_id": "aib1",
         "chat_type": "single",
+        "language": "zh",
         "message_type": "mixed",
         "trail": "0123456789ab",
     }
