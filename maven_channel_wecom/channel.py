@@ -8,8 +8,9 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.contract.channel import ChannelStartError
-from maven_channel_wecom.contract.messages import Capabilities, Health
+from maven_channel_wecom.contract.messages import Capabilities, Health, OutboundMessage
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.policy.explanation import explanation
 from maven_channel_wecom.policy.normalization import normalize
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.telemetry import events
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from maven_channel_wecom.config import WeComConfig
-    from maven_channel_wecom.contract.messages import ContentBlock, InboundMessage, OutboundMessage, Receipt
+    from maven_channel_wecom.contract.messages import ContentBlock, InboundMessage, Receipt
     from maven_channel_wecom.inbound import Inbound
     from maven_channel_wecom.inbox import AdmittedCallback, Inbox
     from maven_channel_wecom.media import MediaFetcher
     from maven_channel_wecom.policy.language import Languages
+    from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.server.server import CallbackServer
     from maven_channel_wecom.state.store import StateStore
     from maven_channel_wecom.telemetry.events import Emit
@@ -180,6 +182,23 @@ class WeComChannel:
             trail=trail_id(self._name, callback.message_id),
             mention_names=self._config.mention_names,
         )
+
+    async def explain(self, callback: Callback) -> None:
+        """Answer a message that holds nothing to read. A message that another plugin withheld is not answered."""
+        found = explanation(callback)
+        if found is None or not callback.response_url:
+            return
+        reason, sentence = found
+        self._emit(events.PersonExplained(message_id=callback.message_id, reason=reason))
+        language = self._languages.of_callback(callback)
+        message = OutboundMessage(
+            channel=self._name,
+            chat_id=callback.chat_id,
+            content=sentence.text(language),
+            reply_to=callback.message_id,
+            metadata={"chat_type": "group" if callback.is_group else "single", "language": language},
+        )
+        await self._send(message)
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Deliver a reply and return its receipt."""

@@ -12,9 +12,10 @@ from maven_channel_wecom.egress.proxy import proxy_problem
 from maven_channel_wecom.errors import ConfigError
 from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
-from maven_channel_wecom.protocol import cipher
+from maven_channel_wecom.policy.visibility import is_visible
+from maven_channel_wecom.protocol import cipher, limits
 from maven_channel_wecom.protocol.envelope import Credentials
-from maven_channel_wecom.sentences import Language
+from maven_channel_wecom.sentences import Language, Sentence
 from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, copying_problem, object_schema
 from maven_channel_wecom.state.backends import MEMORY, address_problem, sqlite_path
 
@@ -39,6 +40,19 @@ def _host_problem(host: str) -> str | None:
 
 def _ids_problem(ids: Sequence[str]) -> str | None:
     return next((f"has an id that {problem}" for each in ids if (problem := copying_problem(each))), None)
+
+
+def _reply_text_problem(value: str | Mapping[str, str]) -> str | None:
+    return _sentence_problem(value, limits.MARKDOWN_BYTES)
+
+
+def _sentence_problem(value: str | Mapping[str, str], limit_bytes: int) -> str | None:
+    for text in Sentence.of(value):
+        if not is_visible(text):
+            return "must hold something to read in each language"
+        if len(text.encode("utf-8", "surrogatepass")) > limit_bytes:
+            return f"must be at most {limit_bytes} bytes of UTF-8 in each language"
+    return None
 
 
 def _state_problem(address: str) -> str | None:
@@ -160,6 +174,17 @@ KEYS: Final = (
         title_zh="机器人 ID",
         help="Ids (aibotid) of the bots whose callbacks are accepted; empty: every bot with this token and key.",
         help_zh="允许哪些机器人（aibotid）的回调；留空表示使用该 Token 和密钥的所有机器人。",
+    ),
+    Key(
+        name="refusalText",
+        type="sentence",
+        default="",
+        check=_reply_text_problem,
+        title="Text for refused people",
+        title_zh="拒绝提示",
+        help="Answer to people whom allowFrom or allowGroups refuses, at most once an hour each; empty: none. "
+        "A string, or an object with the keys zh and en.",
+        help_zh="对被 allowFrom 或 allowGroups 拒绝的用户的答复，每人每小时最多一次；可分 zh 和 en；留空则不答复。",
     ),
     Key(
         name="mentionNames",
@@ -324,6 +349,7 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     path: str
     rules: AdmissionRules
+    refusal_text: Sentence
     mention_names: tuple[str, ...]
     proxy: str | None
     allow_private_network: bool
@@ -373,6 +399,7 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
             groups=frozenset(values["allowGroups"]),
             bots=frozenset(values["botIds"]),
         ),
+        refusal_text=Sentence.of(values["refusalText"]),
         mention_names=values["mentionNames"],
         proxy=values["proxy"] or None,
         allow_private_network=values["allowPrivateNetwork"],

@@ -22,7 +22,7 @@ from maven_channel_wecom.errors import (
 from maven_channel_wecom.policy import admission
 from maven_channel_wecom.policy.reply_window import open_window
 from maven_channel_wecom.protocol import envelope, limits
-from maven_channel_wecom.protocol.callback import EVENT, MESSAGE_TYPES, read_callback
+from maven_channel_wecom.protocol.callback import EVENT, MESSAGE_TYPES, is_message, read_callback
 from maven_channel_wecom.server.messages import RETRY_LATER, Answer, error_answer
 from maven_channel_wecom.state.store import Admission, StoredCallback
 from maven_channel_wecom.telemetry import events
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.inbox import Inbox
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import OpenedEnvelope, SignedQuery
+    from maven_channel_wecom.refusals import Refusals
     from maven_channel_wecom.server.messages import Request
     from maven_channel_wecom.state.store import StateStore
     from maven_channel_wecom.telemetry.events import CallbackKind, CallbackOutcome, Emit
@@ -83,6 +84,7 @@ class Inbound:
         config: the settings of the channel.
         state: admits messages.
         inbox: processes admitted messages.
+        refusals: tells people that they are refused.
         emit: receives telemetry events.
         clock: the clock of the channel.
         random: returns the given number of cryptographically random bytes.
@@ -94,6 +96,7 @@ class Inbound:
         *,
         state: StateStore,
         inbox: Inbox,
+        refusals: Refusals,
         emit: Emit,
         clock: Clock,
         random: Callable[[int], bytes],
@@ -101,6 +104,7 @@ class Inbound:
         self._config = config
         self._state = state
         self._inbox = inbox
+        self._refusals = refusals
         self._emit = emit
         self._clock = clock
         self._random = random
@@ -206,7 +210,7 @@ class Inbound:
                 request, started_at, signed, opened_envelope, read_callback(opened_envelope.message)
             )
             refusal = admission.refusal(opened.callback, self._config.rules)
-            is_admitted = refusal is None and opened.callback.type in _ADMITTED_TYPES
+            is_admitted = refusal is None and _is_admissible(opened.callback)
             if is_admitted and self._inbox.hold_place(opened.callback):
                 return opened
         except Exception as error:  # noqa: BLE001 - a bug must not leave the request without an answer
@@ -215,10 +219,12 @@ class Inbound:
                 self.last_signed_at = self._clock.wall()
             request.answer(self._answer_to_error("message", error))
             return None
-        # "accepted" here means a type unknown to this channel, or a stream refresh (this channel never streams).
+        # "accepted" here means an unknown type without a URL to answer it, or a stream refresh, as nothing is streamed.
         outcome: CallbackOutcome = "refused" if refusal else "chat_full" if is_admitted else "accepted"
         request.answer(self._answer_to_outcome(opened, outcome))
         self._emit_answered(opened, outcome, refusal=refusal)
+        if refusal:
+            self._refusals.explain(opened.callback, refusal)
         return None
 
     def _open_envelope(self, signed: SignedQuery, ciphertext: str) -> OpenedEnvelope:
@@ -297,6 +303,11 @@ class Inbound:
             return error_answer(error.status)
         self._emit(events.CallbackFailed(kind=kind, error=type(error).__name__))
         return error_answer(503)
+
+
+def _is_admissible(callback: Callback) -> bool:
+    """Return whether a callback is worth a claim: an event, or a message that the agent can read or we can explain."""
+    return callback.type in _ADMITTED_TYPES or (is_message(callback.type) and bool(callback.response_url))
 
 
 def _admission(opened: _OpenedCallback, now: float) -> Admission:

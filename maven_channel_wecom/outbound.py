@@ -14,6 +14,7 @@ from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavaila
 from maven_channel_wecom.policy import delivery, rendering
 from maven_channel_wecom.policy.reply_window import chat_key, may_have_window
 from maven_channel_wecom.protocol import limits, reply
+from maven_channel_wecom.sentences import ANSWER_EMPTY
 from maven_channel_wecom.state.store import retry_while_unavailable
 from maven_channel_wecom.telemetry import events
 
@@ -132,15 +133,18 @@ class Outbound:
 
     async def _send(self, message: OutboundMessage, claims: _Claims) -> tuple[Receipt, ReplyWindow | None]:
         """Deliver a message, and return its receipt and the window that was claimed for it, if any."""
-        if not rendering.render(message.content).content:
-            return Receipt(outcome="undeliverable", reason="empty"), None
+        if message.metadata.get("silent") == "true":
+            return Receipt(outcome="undeliverable", reason="silent"), None
         window = await self._claim_window(message)
         if window is None:
             return Receipt(outcome="undeliverable", reason="no_reply_window"), None
-        language = message.metadata.get("language") or self._languages.of_person(window.sender_id)
-        rendered = rendering.render(message.content, language=language)
         claims[window] = self._state.restore_window
         self._emit(events.WindowClaimed(message_id=window.message_id))
+        language = message.metadata.get("language") or self._languages.of_person(window.sender_id)
+        rendered = rendering.render(message.content, language=language)
+        if not rendered.content:
+            self._emit(events.PersonExplained(message_id=window.message_id, reason="empty_answer"))
+            rendered = rendering.render(ANSWER_EMPTY.text(language))
         parts = [(window, rendered)]
         if rendered.truncated_bytes and self._overflow == "continue":
             parts = await self._split(claims, window, message.content, language)

@@ -21,6 +21,7 @@ from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.media import MediaBudget, MediaFetcher
 from maven_channel_wecom.outbound import Outbound
 from maven_channel_wecom.policy.language import Languages
+from maven_channel_wecom.refusals import Refusals
 from maven_channel_wecom.server.server import CallbackServer
 from maven_channel_wecom.state.backends import open_state
 from maven_channel_wecom.telemetry import events
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.config import WeComConfig
     from maven_channel_wecom.contract.channel import Channel, HostServices
     from maven_channel_wecom.contract.messages import Capabilities, InboundMessage, OutboundMessage, Receipt
+    from maven_channel_wecom.protocol.callback import Callback
 
 
 @hookimpl
@@ -130,32 +132,16 @@ async def build_channel(
         normalized: InboundMessage | None = await host.hook.maven_inbound_normalize(channel=channel, callback=admitted)
         return normalized
 
+    async def explain(callback: Callback) -> None:
+        await channel.explain(callback)
+
     async def close() -> None:
+        await refusals.close()
         await egress.close()
         await state.close()
         telemetry.close()
 
     languages = Languages(config.language, config.mention_names)
-    budget = MediaBudget(config.media_limit_bytes)
-    inbox = Inbox(
-        limit=config.inbox_limit,
-        normalize=telemetry.tracing.normalize(normalize),
-        publish=telemetry.tracing.publish(host.publish),
-        media_budget=budget,
-        state=state,
-        emit=telemetry,
-        clock=clock,
-    )
-    inbound = Inbound(config, state=state, inbox=inbox, emit=telemetry, clock=clock, random=os.urandom)
-    server = CallbackServer(
-        inbound,
-        host=config.host,
-        port=config.port,
-        path=config.path,
-        idle_seconds=config.idle_seconds,
-        rejected=lambda reason, status: telemetry(events.RequestRejected(reason=reason, status=status)),
-        dropped=lambda reason: telemetry(events.ConnectionDropped(reason=reason)),
-    )
     outbound = Outbound(
         poster=egress,
         state=state,
@@ -164,6 +150,30 @@ async def build_channel(
         random=jitter,
         overflow=config.overflow,
         languages=languages,
+    )
+    refusals = Refusals(config.refusal_text, poster=egress, languages=languages, emit=telemetry, clock=clock)
+    budget = MediaBudget(config.media_limit_bytes)
+    inbox = Inbox(
+        limit=config.inbox_limit,
+        normalize=telemetry.tracing.normalize(normalize),
+        publish=telemetry.tracing.publish(host.publish),
+        explain=explain,
+        media_budget=budget,
+        state=state,
+        emit=telemetry,
+        clock=clock,
+    )
+    inbound = Inbound(
+        config, state=state, inbox=inbox, refusals=refusals, emit=telemetry, clock=clock, random=os.urandom
+    )
+    server = CallbackServer(
+        inbound,
+        host=config.host,
+        port=config.port,
+        path=config.path,
+        idle_seconds=config.idle_seconds,
+        rejected=lambda reason, status: telemetry(events.RequestRejected(reason=reason, status=status)),
+        dropped=lambda reason: telemetry(events.ConnectionDropped(reason=reason)),
     )
     keys = list(dict.fromkeys(credentials.key for credentials in config.credentials))
     telemetry.watch(

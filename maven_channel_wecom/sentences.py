@@ -4,7 +4,8 @@ Log lines, errors and the operator's other texts are English and stay where they
 are its notation for what arrived, in no language.
 """
 
-from typing import Final, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple, Self
 
 Language = Literal["zh", "en"]
 
@@ -14,6 +15,11 @@ class Sentence(NamedTuple):
 
     zh: str
     en: str
+
+    @classmethod
+    def of(cls, value: str | Mapping[str, str]) -> Self:
+        """Return the sentence for a configured value: one text for both languages, or a text for each."""
+        return cls(value, value) if isinstance(value, str) else cls(value["zh"], value["en"])
 
     def text(self, language: str) -> str:
         """Return the text in a language; in English for any word but `zh`."""
@@ -27,6 +33,23 @@ ANSWER_CUT: Final = Sentence(
 ANSWER_CONTINUED: Final = Sentence(
     zh="\n\n> …未完，见下一条。",
     en="\n\n> …Continued in the next message.",
+)
+
+MESSAGE_EMPTY: Final = Sentence(
+    zh="这条消息没有可读的内容，请用文字再发一次。",
+    en="This message holds nothing that can be read; please send it again as text.",
+)
+VOICE_EMPTY: Final = Sentence(
+    zh="没有听清这条语音，请再说一次，或改用文字。",
+    en="Nothing could be understood in this voice message; please say it again, or write it.",
+)
+MESSAGE_TYPE_UNKNOWN: Final = Sentence(
+    zh="暂不支持这种类型的消息，请改用文字。",
+    en="Messages of this type are not supported yet; please write it as text.",
+)
+ANSWER_EMPTY: Final = Sentence(
+    zh="智能体没有给出回答，请换个说法再试。",
+    en="The agent gave no answer; please try again in other words.",
 )
 
 ANSWER_BROKEN_OFF: Final = Sentence(

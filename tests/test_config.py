@@ -54,6 +54,7 @@ CHANGED: dict[str, Any] = {
     "allowFrom": ["alice"],
     "allowGroups": ["group"],
     "botIds": ["bot"],
+    "refusalText": {"zh": "抱歉", "en": "sorry"},
     "mentionNames": ["My Bot"],
     "proxy": "http://proxy:8080",
     "allowPrivateNetwork": True,
@@ -323,3 +324,17 @@ def test_two_entries_cannot_share_a_file(tmp_path: Path) -> None:
     assert conflicts(entries, ()) == [
         "channels.a.state and channels.b.state are the same file: give each a file of its own"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("\u200b", "must hold something to read in each language"),
+        ({"zh": "抱歉", "en": " "}, "must hold something to read in each language"),
+        ("x" * 20_481, "must be at most 20480 bytes of UTF-8 in each language"),
+        ({"zh": "汉" * 6827, "en": "sorry"}, "must be at most 20480 bytes of UTF-8 in each language"),
+    ],
+    ids=["invisible", "one is blank", "long", "long in Chinese"],
+)
+def test_a_text_for_the_chat_can_be_seen_and_sent(text: object, problem: str) -> None:
+    assert problems("wecom", MINIMAL | {"refusalText": text}) == [f"channels.wecom.refusalText {problem}"]

@@ -35,7 +35,14 @@ HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("maven_"))
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "misc"}
 
 # A valid value of each type in the manifest.
-EXAMPLES: dict[str, Any] = {"boolean": True, "integer": 7, "number": 7.5, "list of strings": ["a"], "string": "x"}
+EXAMPLES: dict[str, Any] = {
+    "boolean": True,
+    "integer": 7,
+    "number": 7.5,
+    "list of strings": ["a"],
+    "string": "x",
+    "sentence": "x",
+}
 KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 ENTRY: dict[str, Any] = {"token": "token", "encodingAESKey": KEY}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 
 from maven_channel_wecom.config import read_config
@@ -15,17 +16,25 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.inbound import BATCH_BYTES, BATCH_CALLBACKS, Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.media import MediaBudget
+from maven_channel_wecom.policy.admission import AdmissionRules
+from maven_channel_wecom.policy.language import Languages
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol import envelope
+from maven_channel_wecom.refusals import Refusals
+from maven_channel_wecom.sentences import Sentence
 from maven_channel_wecom.server.messages import Request
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.telemetry import events
 from tests.fakes.clock import FakeClock
 from tests.fakes.recorder import Recorder
+from tests.fakes.replies import ScriptedEgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from maven_channel_wecom.config import WeComConfig
+    from maven_channel_wecom.egress.egress import Egress
+    from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import SealedEnvelope
     from maven_channel_wecom.server.messages import Answer
     from maven_channel_wecom.state.store import Admission
@@ -82,25 +91,41 @@ class InboundHarness:
     """An Inbound and an Inbox, with a host that records the published messages."""
 
     def __init__(
-        self, state: MemoryStateStore | None = None, *, limit: int = 10, random: Callable[[int], bytes] = bytes
+        self,
+        state: MemoryStateStore | None = None,
+        *,
+        limit: int = 10,
+        random: Callable[[int], bytes] = bytes,
+        config: WeComConfig = CONFIG,
     ) -> None:
         self.clock = FakeClock()
         self.recorder = Recorder()
         self.published: list[str] = []
+        self.explained: list[str] = []
         state = state or MemoryStateStore()
         self.inbox = Inbox(
             limit=limit,
             normalize=self._normalize,
             publish=self._publish,
+            explain=self._explain,
             media_budget=MediaBudget(BLOCK_BYTES),
             state=state,
             emit=self.recorder,
             clock=self.clock,
         )
+        self.poster = ScriptedEgress()
+        self.refusals = Refusals(
+            Sentence("抱歉", "Sorry"),
+            poster=cast("Egress", self.poster),
+            languages=Languages(None, ()),
+            emit=self.recorder,
+            clock=self.clock,
+        )
         self.inbound = Inbound(
-            CONFIG,
+            config,
             state=state,
             inbox=self.inbox,
+            refusals=self.refusals,
             emit=self.recorder,
             clock=self.clock,
             random=random,
@@ -130,6 +155,9 @@ class InboundHarness:
             timestamp=int(admitted.received_at),
             message_id=admitted.callback.message_id,
         )
+
+    async def _explain(self, explained: Callback) -> None:
+        self.explained.append(explained.message_id)
 
     async def _publish(self, published: InboundMessage) -> None:
         self.published.append(published.message_id)
@@ -408,3 +436,28 @@ async def test_the_bytes_of_bodies_opened_in_one_loop_iteration_are_limited() ->
         await asyncio.sleep(0)
         answered.append(len(harness.recorder.of(events.CallbackInvalid)))
     assert answered == [1, 2, 3, 4, 5]
+
+
+async def test_a_message_of_an_unknown_type_is_admitted_once_if_it_can_be_answered() -> None:
+    """Its sender gets a sentence, for which a claim and a reply window are needed."""
+    state = ControlledState()
+    harness = InboundHarness(state)
+    plaintext = json.dumps(
+        {"msgid": "m1", "from": {"userid": "alice"}, "msgtype": "hologram", "response_url": "https://canary/"}
+    ).encode()
+    answers = await harness.post(plaintext, plaintext, message("m2", "hologram"), message("m3", "stream"))
+    assert [answer.status for answer in answers] == [200] * 4
+    assert state.batches == [["m1", "m1"]]
+    assert state.open_windows == 1
+    assert harness.outcomes().count(("message", "duplicate")) == 1
+
+
+async def test_a_refused_message_is_acknowledged_before_its_sender_is_told() -> None:
+    rules = AdmissionRules(senders=frozenset({"bob"}))
+    harness = InboundHarness(config=msgspec.structs.replace(CONFIG, rules=rules))
+    plaintext = json.loads(message("m1")) | {"response_url": "https://canary/"}
+    (answer,) = await harness.post(json.dumps(plaintext).encode())
+    assert answer.status == 200
+    assert harness.poster.posts == []
+    await asyncio.gather(*harness.refusals._sending)
+    assert harness.poster.posts == [("https://canary/", "Sorry")]

@@ -53,12 +53,14 @@ class InboxHarness:
         self.publish_failures: dict[str, int] = {}
         self.media_loaders: dict[str, Callable[[MediaUse], Awaitable[None]]] = {}
         self.empty: set[str] = set()
+        self.explained: list[str] = []
         self.changed = asyncio.Condition()
         self.media_budget = MediaBudget(10 * BLOCK_BYTES)
         self.inbox = Inbox(
             limit=limit,
             normalize=self._normalize,
             publish=self._publish,
+            explain=self._explain,
             media_budget=self.media_budget,
             state=self.state,
             emit=self.recorder,
@@ -107,6 +109,9 @@ class InboxHarness:
             timestamp=0,
             message_id=message_id,
         )
+
+    async def _explain(self, callback: Callback) -> None:
+        self.explained.append(callback.message_id)
 
     async def _publish(self, message: InboundMessage) -> None:
         async with self.changed:
@@ -255,6 +260,7 @@ async def test_a_message_that_normalizes_to_nothing_ends_as_unsupported() -> Non
     await harness.wait_for_tasks()
     assert harness.published == ["m2"]
     assert ("m1", "unsupported", "") in harness.ends()
+    assert harness.explained == ["m1"]
 
 
 async def test_messages_in_progress_and_held_places_count_towards_the_limit() -> None:

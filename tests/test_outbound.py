@@ -13,8 +13,9 @@ from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavaila
 from maven_channel_wecom.outbound import CONCURRENT_POSTS, Outbound
 from maven_channel_wecom.policy.language import Languages
 from maven_channel_wecom.policy.reply_window import ReplyWindow, chat_key
+from maven_channel_wecom.protocol.callback import Callback, TextItem
 from maven_channel_wecom.protocol.limits import MARKDOWN_BYTES
-from maven_channel_wecom.sentences import ANSWER_CONTINUED, ANSWER_CUT
+from maven_channel_wecom.sentences import ANSWER_CONTINUED, ANSWER_CUT, ANSWER_EMPTY
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.store import Admission, StoredCallback
 from maven_channel_wecom.telemetry import events
@@ -52,6 +53,7 @@ class OutboundHarness:
         self.recorder = Recorder()
         self.state: StateStore = state or MemoryStateStore()
         self.poster = poster or ScriptedEgress(steps)
+        self.languages = Languages(None, ())
         self.outbound = Outbound(
             poster=self.poster,
             state=self.state,
@@ -59,7 +61,7 @@ class OutboundHarness:
             clock=self.clock,
             random=lambda: 1.0,
             overflow=overflow,
-            languages=Languages(None, ()),
+            languages=self.languages,
         )
 
     async def receive(
@@ -147,12 +149,45 @@ async def test_an_answer_with_an_invalid_id_has_no_window(
         await state.close()
 
 
-async def test_a_blank_answer_is_not_sent_and_leaves_the_window_open() -> None:
+@pytest.mark.parametrize("content", ["", " \n", "\u200b", "\x1b[31m"])
+async def test_in_place_of_an_answer_with_nothing_to_see_a_sentence_is_sent(content: str) -> None:
     harness = OutboundHarness()
     await harness.receive("m1")
-    assert await harness.answer(" \n") == Receipt(outcome="undeliverable", reason="empty")
+    assert await harness.answer(content, language="en") == Receipt(outcome="delivered", attempts=1)
+    assert harness.poster.posts == [("https://canary/m1", ANSWER_EMPTY.en)]
+    explained = events.PersonExplained(message_id="m1", reason="empty_answer")
+    assert harness.recorder.of(events.PersonExplained) == [explained]
+
+
+async def test_an_empty_answer_without_a_window_is_not_explained() -> None:
+    harness = OutboundHarness()
+    assert await harness.answer("") == Receipt(outcome="undeliverable", reason="no_reply_window")
+    assert harness.recorder.of(events.PersonExplained) == []
+
+
+@pytest.mark.parametrize("content", ["", "not for the chat"])
+async def test_a_silent_answer_is_not_sent_and_leaves_the_window_open(content: str) -> None:
+    harness = OutboundHarness()
+    await harness.receive("m1")
+    assert await harness.answer(content, silent="true") == Receipt(outcome="undeliverable", reason="silent")
     assert harness.poster.posts == []
-    assert (await harness.answer()).outcome == "delivered"
+    assert (await harness.answer(silent="no")).outcome == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "notice"),
+    [({"language": "en"}, ANSWER_CUT.en), ({"language": "zh"}, ANSWER_CUT.zh), ({}, ANSWER_CUT.en)],
+    ids=["en", "zh", "the language they wrote in"],
+)
+async def test_notices_are_in_the_language_of_the_message_or_of_its_sender(
+    metadata: dict[str, str], notice: str
+) -> None:
+    harness = OutboundHarness()
+    await harness.receive("m1", sender_id="alice")
+    written = Callback(message_id="m1", type="text", sender_id="alice", items=(TextItem("hello"),))
+    harness.languages.of_callback(written)
+    await harness.answer(LONG, **metadata)
+    assert harness.poster.posts[0][1].endswith(notice)
 
 
 async def test_a_reply_that_was_not_sent_is_attempted_three_times_with_growing_delays() -> None:

@@ -86,7 +86,9 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     `content` is markdown. `reply_to` is the `message_id` of the inbound message that this answers; without it the
     channel chooses a message of the chat to answer, if it can. `metadata` may repeat the `chat_type` (`single` or
     `group`) of the inbound message's `transport_meta`: a group can have the same id as a person, and only the type
-    distinguishes them. It may repeat the `language` too, for what the channel adds to the text.
+    distinguishes them. It may repeat the `language` too, for what the channel adds to the text. With
+    `silent` set to `true` nothing is sent, on purpose: the receipt is `undeliverable`, `silent`. Without it a `content`
+    with nothing to see is answered by a sentence of the channel.
     """
 
     channel: str

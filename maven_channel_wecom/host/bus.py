@@ -74,7 +74,7 @@ class Bus:
     async def publish(self, message: InboundMessage) -> None:
         """Have the agent answer a message and send the answer. If the agent fails, the user gets a sentence instead."""
         answer = await self._answer(message)
-        # A blank answer too: the channel does not send it, but counts it as undeliverable.
+        # A blank answer too: the channel writes a sentence in its place.
         await self.send(
             OutboundMessage(
                 channel=message.channel,
@@ -129,6 +129,8 @@ class Bus:
         }
         if receipt.outcome == "delivered":
             logger.debug("answer delivered", extra={"fields": fields})
+        elif receipt.reason == "silent":
+            logger.debug("answer withheld", extra={"fields": fields})
         else:
             logger.warning("answer not delivered", extra={"fields": fields})
         return receipt

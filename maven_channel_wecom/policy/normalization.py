@@ -10,6 +10,7 @@ from maven_channel_wecom.contract.messages import (
     TextBlock,
     UnavailableBlock,
 )
+from maven_channel_wecom.policy.visibility import is_visible
 from maven_channel_wecom.protocol.callback import Callback, Item, MediaItem, TextItem
 from maven_channel_wecom.sentences import Language
 
@@ -43,7 +44,7 @@ def normalize(
     for item in _without_mentions(callback.items, mention_names) if callback.is_group else callback.items:
         if not isinstance(item, TextItem):
             blocks.append(_block(item, media_blocks))
-        elif item.content:
+        elif is_visible(item.content):
             texts.append(item.content)
             blocks.append(TextBlock(text=item.content))
     if not blocks:
@@ -107,7 +108,7 @@ def _before_space(text: str, start: int, end: int) -> int:
 def _without_mentions(items: Sequence[Item], names: Sequence[str]) -> Sequence[Item]:
     """Strip mentions from every text item. A message of nothing but mentions keeps them, so that it can be answered."""
     stripped = [TextItem(strip_mentions(item.content, names)) if isinstance(item, TextItem) else item for item in items]
-    empty = all(isinstance(item, TextItem) and not item.content for item in stripped)
+    empty = all(isinstance(item, TextItem) and not is_visible(item.content) for item in stripped)
     return items if empty else stripped
 
 

@@ -8,6 +8,7 @@ import unicodedata
 
 import msgspec
 
+from maven_channel_wecom.policy.visibility import is_visible
 from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.sentences import ANSWER_CONTINUED, ANSWER_CUT
 
@@ -38,7 +39,7 @@ _REGIONAL_INDICATORS = range(0x1F1E6, 0x1F200)
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """Markdown to be sent, empty for a blank text. `truncated_bytes` is how much of the text was cut off."""
+    """Markdown to be sent, empty for a text that shows nothing. `truncated_bytes` is how much of it was cut off."""
 
     content: str
     truncated_bytes: int = 0
@@ -50,7 +51,7 @@ class Rendered(msgspec.Struct, frozen=True):
 def render(text: str, limit_bytes: int = limits.MARKDOWN_BYTES, *, language: str = "en") -> Rendered:
     """Render a text as one message. A text over the limit is cut and ends with ANSWER_CUT in the given language."""
     sendable = _sendable(text)
-    if not sendable.strip():
+    if not is_visible(sendable):
         return Rendered("")
     size = len(sendable.encode())
     if size <= limit_bytes:

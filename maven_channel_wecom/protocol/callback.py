@@ -25,6 +25,12 @@ STREAM: Final = "stream"
 EVENT: Final = "event"
 EVENT_TYPES: Final = ("enter_chat", "template_card_event", "feedback_event")
 
+
+def is_message(type_: str) -> bool:
+    """Return whether a callback of a type is something that a person sent to be answered, known to us or not."""
+    return type_ not in {STREAM, EVENT}
+
+
 # Lenient parsing takes a tenth of a millisecond per kilobyte.
 _MAX_LENIENT_BYTES: Final = 128 * 1024
 

@@ -14,6 +14,7 @@ import msgspec
 from maven_channel_wecom.errors import (
     BodyRejection,
     DropReason,
+    ExplanationReason,
     HttpRejection,
     MediaFailure,
     Refusal,
@@ -209,6 +210,13 @@ class MediaFailed(TelemetryEvent, frozen=True, kw_only=True):
 
     message_id: str
     error: str
+
+
+class PersonExplained(TelemetryEvent, frozen=True, kw_only=True):
+    """A person is sent a sentence of the channel in place of an answer; how that ends is reported by other events."""
+
+    message_id: str
+    reason: ExplanationReason
 
 
 class WindowClaimed(TelemetryEvent, frozen=True, kw_only=True):

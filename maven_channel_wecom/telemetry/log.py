@@ -205,11 +205,17 @@ class LogListener:
             fields |= {"attempts": event.attempts, "truncated_bytes": event.truncated_bytes}
             if event.outcome == "delivered":
                 write(INFO, "wecom reply delivered", event.message_id, **fields)
+            elif event.reason == "silent":
+                write(DEBUG, "wecom reply withheld", event.message_id, chat=event.chat_id)
             else:
                 fields |= {"outcome": event.outcome, "reason": event.reason}
                 write(WARNING, "wecom reply not delivered", event.message_id, **fields)
 
         listen(events.WindowClaimed, lambda e: write(DEBUG, "wecom reply window claimed", e.message_id))
+        listen(
+            events.PersonExplained,
+            lambda e: self._write_limited(INFO, "wecom explanation sent", e.message_id, reason=e.reason),
+        )
         listen(events.AttemptEnded, attempt_ended)
         listen(events.AttemptRetried, retried)
         listen(events.ReplyEnded, ended)

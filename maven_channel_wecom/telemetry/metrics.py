@@ -142,6 +142,11 @@ class _Families:
         self.reply_truncated_bytes = counter(
             "maven_wecom_reply_truncated_bytes_total", "Bytes cut off truncated replies.", ("channel",)
         )
+        self.explanations = counter(
+            "maven_wecom_explanations_total",
+            "Sentences of the channel sent in place of an answer, by the reason why there is none.",
+            ("channel", "reason"),
+        )
         self.answer_seconds = histogram(
             "maven_wecom_answer_seconds",
             "Seconds from the arrival of a message to the delivery of its answer.",
@@ -313,13 +318,18 @@ class MetricsListener:
                 # WeCom may add types at any time, so an unknown type must not become a label value.
                 messages["stream" if event.type == "stream" else "unknown", "unsupported"].inc()
 
+        def message_ended(event: events.MessageEnded) -> None:
+            # Messages of unknown types were counted when they were acknowledged.
+            if event.type in _MESSAGE_TYPES:
+                messages[event.type, event.outcome].inc()
+
         def media_ended(event: events.MediaEnded) -> None:
             media[event.outcome].inc()
             if event.seconds is not None:
                 media_seconds.observe(event.seconds)
 
         listen(events.CallbackAnswered, answered)
-        listen(events.MessageEnded, lambda event: messages[event.type, event.outcome].inc())
+        listen(events.MessageEnded, message_ended)
         listen(events.MediaEnded, media_ended)
 
     def _count_replies(self, listen: events.Listen) -> None:
@@ -330,6 +340,7 @@ class MetricsListener:
         retries = _by_value(families.reply_retries, channel, get_args(errors.RetryReason))
         truncations = families.reply_truncations.labels(channel)
         truncated_bytes = families.reply_truncated_bytes.labels(channel)
+        explanations = _by_value(families.explanations, channel, get_args(errors.ExplanationReason))
         answer_seconds = families.answer_seconds.labels(channel)
 
         def attempt_started(event: events.AttemptStarted) -> None:
@@ -348,6 +359,7 @@ class MetricsListener:
         listen(events.AttemptStarted, attempt_started)
         listen(events.AttemptRetried, lambda event: retries[event.reason].inc())
         listen(events.ReplyEnded, ended)
+        listen(events.PersonExplained, lambda event: explanations[event.reason].inc())
 
     def _count_state(self, listen: events.Listen) -> None:
         channel, families = self._channel, self._families

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from maven_channel_wecom.sentences import MESSAGE_TYPE_UNKNOWN
 from maven_channel_wecom.simulator.messages import CardClick, EnterChat, Feedback, StreamRefresh, Unknown
 from maven_channel_wecom.telemetry.trail import trail_id
 from tests.e2e.deployment import Deployment
@@ -80,13 +81,16 @@ async def test_a_stream_refresh_is_acknowledged_and_counted_as_unsupported(watch
     assert agent.texts == ["a message after it"]
 
 
-async def test_a_message_of_an_unknown_type_is_acknowledged_and_counted_as_unsupported(watch: Watch) -> None:
-    """A warning has the message id but not the unknown type, which could be any text."""
+async def test_a_message_of_an_unknown_type_is_acknowledged_counted_as_unsupported_and_explained(watch: Watch) -> None:
+    """A warning has the message id but not the unknown type, which could be any text. The agent is not asked."""
     agent = RecordingAgent()
     watch.register("an unknown type", "holographic_message")
     async with Deployment(watch, agent=agent) as deployment:
         sent = await deployment.send(Unknown("holographic_message", {"depth": 3}))
         assert sent.acknowledgement == b'"success"'
+        assert (await sent.reply()).content == MESSAGE_TYPE_UNKNOWN.zh
+        assert (await deployment.wecom.redeliver(sent)).acknowledged
+        assert await deployment.metric("explanations_total", reason="unknown_type") == 1
         await deployment.ask("a message after it")
         assert await deployment.metric("inbound_messages_total", type="unknown", outcome="unsupported") == 1
         assert await deployment.metric("callbacks_total", kind="message", outcome="accepted") == 2

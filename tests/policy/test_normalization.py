@@ -114,8 +114,16 @@ def test_an_unknown_item_becomes_an_unavailable_block() -> None:
     )
 
 
-def test_an_empty_text_gives_no_message() -> None:
-    assert normalized(TextItem("")) is None
+@pytest.mark.parametrize("text", ["", " \n", "\u200b\x07"])
+def test_a_text_with_nothing_to_see_gives_no_message(text: str) -> None:
+    assert normalized(TextItem(text)) is None
+    assert normalized(TextItem(text), group=True) is None
+
+
+def test_a_blank_text_beside_a_picture_is_left_out() -> None:
+    message = normalized(TextItem(" "), IMAGE, media=(PICTURE,))
+    assert message is not None
+    assert (message.content, message.content_blocks) == ("", (PICTURE,))
 
 
 def test_a_mention_is_stripped_only_in_a_group() -> None:
