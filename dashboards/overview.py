@@ -248,7 +248,13 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
             PER_MINUTE,
             stacked=True,
             no_data="every message got an answer",
-            span=24,
+            span=16,
+        ),
+        series(
+            "Welcomes",
+            "People greeted with welcomeText when they entered the chat.",
+            {"people": per_minute("maven_wecom_welcomes_total")},
+            PER_MINUTE,
         ),
         series(
             "Agent turns",

@@ -46,11 +46,19 @@ def _reply_text_problem(value: str | Mapping[str, str]) -> str | None:
     return _sentence_problem(value, limits.MARKDOWN_BYTES)
 
 
+def _welcome_problem(value: str | Mapping[str, str]) -> str | None:
+    return _sentence_problem(value, limits.WELCOME_BYTES)
+
+
 def _sentence_problem(value: str | Mapping[str, str], limit_bytes: int) -> str | None:
     for text in Sentence.of(value):
         if not is_visible(text):
             return "must hold something to read in each language"
-        if len(text.encode("utf-8", "surrogatepass")) > limit_bytes:
+        try:
+            size_bytes = len(text.encode())
+        except UnicodeEncodeError:
+            return "must be text that can be encoded, and holds half a character (a lone surrogate)"
+        if size_bytes > limit_bytes:
             return f"must be at most {limit_bytes} bytes of UTF-8 in each language"
     return None
 
@@ -174,6 +182,17 @@ KEYS: Final = (
         title_zh="机器人 ID",
         help="Ids (aibotid) of the bots whose callbacks are accepted; empty: every bot with this token and key.",
         help_zh="允许哪些机器人（aibotid）的回调；留空表示使用该 Token 和密钥的所有机器人。",
+    ),
+    Key(
+        name="welcomeText",
+        type="sentence",
+        default="",
+        check=_welcome_problem,
+        title="Welcome",
+        title_zh="欢迎语",
+        help="Greeting for a person who enters the single chat, once a day, in plain text; empty: none. "
+        "A string, or an object with the keys zh and en.",
+        help_zh="用户当天首次进入单聊时的欢迎语（纯文本）；可分 zh 和 en；留空则不发送。",
     ),
     Key(
         name="refusalText",
@@ -349,6 +368,7 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     path: str
     rules: AdmissionRules
+    welcome_text: Sentence
     refusal_text: Sentence
     mention_names: tuple[str, ...]
     proxy: str | None
@@ -399,6 +419,7 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
             groups=frozenset(values["allowGroups"]),
             bots=frozenset(values["botIds"]),
         ),
+        welcome_text=Sentence.of(values["welcomeText"]),
         refusal_text=Sentence.of(values["refusalText"]),
         mention_names=values["mentionNames"],
         proxy=values["proxy"] or None,

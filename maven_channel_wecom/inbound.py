@@ -21,8 +21,8 @@ from maven_channel_wecom.errors import (
 )
 from maven_channel_wecom.policy import admission
 from maven_channel_wecom.policy.reply_window import open_window
-from maven_channel_wecom.protocol import envelope, limits
-from maven_channel_wecom.protocol.callback import EVENT, MESSAGE_TYPES, is_message, read_callback
+from maven_channel_wecom.protocol import envelope, limits, reply
+from maven_channel_wecom.protocol.callback import ENTER_CHAT, EVENT, MESSAGE_TYPES, is_message, read_callback
 from maven_channel_wecom.server.messages import RETRY_LATER, Answer, error_answer
 from maven_channel_wecom.state.store import Admission, StoredCallback
 from maven_channel_wecom.telemetry import events
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.config import WeComConfig
     from maven_channel_wecom.errors import Refusal, Unavailability
     from maven_channel_wecom.inbox import Inbox
+    from maven_channel_wecom.policy.language import Languages
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import OpenedEnvelope, SignedQuery
     from maven_channel_wecom.refusals import Refusals
@@ -85,6 +86,7 @@ class Inbound:
         state: admits messages.
         inbox: processes admitted messages.
         refusals: tells people that they are refused.
+        languages: chooses the language of the welcome.
         emit: receives telemetry events.
         clock: the clock of the channel.
         random: returns the given number of cryptographically random bytes.
@@ -97,6 +99,7 @@ class Inbound:
         state: StateStore,
         inbox: Inbox,
         refusals: Refusals,
+        languages: Languages,
         emit: Emit,
         clock: Clock,
         random: Callable[[int], bytes],
@@ -105,6 +108,7 @@ class Inbound:
         self._state = state
         self._inbox = inbox
         self._refusals = refusals
+        self._languages = languages
         self._emit = emit
         self._clock = clock
         self._random = random
@@ -243,7 +247,7 @@ class Inbound:
         try:
             sealed = envelope.seal(
                 opened.envelope.credentials,
-                _SUCCESS,
+                self._welcome(opened, outcome) or _SUCCESS,
                 receive_id=opened.envelope.receive_id,
                 timestamp=int(self._clock.wall()),
                 nonce=opened.signed.nonce,
@@ -253,10 +257,20 @@ class Inbound:
             return self._answer_to_error(opened.kind, error)
         return Answer(status=200, body=msgspec.json.encode(sealed), content_type="application/json", verifies=True)
 
+    def _welcome(self, opened: _OpenedCallback, outcome: CallbackOutcome) -> bytes | None:
+        """Return the passive answer that greets a person who enters the chat; a repeated callback gets it again."""
+        event = opened.callback.event
+        if event is None or event.type != ENTER_CHAT or outcome == "refused" or not any(self._config.welcome_text):
+            return None
+        language = self._languages.of_person(opened.callback.sender_id)
+        return reply.welcome_body(self._config.welcome_text.text(language))
+
     def _emit_answered(
         self, opened: _OpenedCallback, outcome: CallbackOutcome, *, refusal: Refusal | None = None
     ) -> None:
         callback, event = opened.callback, opened.callback.event
+        if outcome == "accepted" and self._welcome(opened, outcome):
+            self._emit(events.PersonWelcomed(message_id=callback.message_id))
         self._emit(
             events.CallbackAnswered(
                 kind=opened.kind,

@@ -164,7 +164,14 @@ async def build_channel(
         clock=clock,
     )
     inbound = Inbound(
-        config, state=state, inbox=inbox, refusals=refusals, emit=telemetry, clock=clock, random=os.urandom
+        config,
+        state=state,
+        inbox=inbox,
+        refusals=refusals,
+        languages=languages,
+        emit=telemetry,
+        clock=clock,
+        random=os.urandom,
     )
     server = CallbackServer(
         inbound,

@@ -20,6 +20,7 @@ from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.language import Languages
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol import envelope
+from maven_channel_wecom.protocol.callback import read_callback
 from maven_channel_wecom.refusals import Refusals
 from maven_channel_wecom.sentences import Sentence
 from maven_channel_wecom.server.messages import Request
@@ -114,10 +115,11 @@ class InboundHarness:
             clock=self.clock,
         )
         self.poster = ScriptedEgress()
+        self.languages = Languages(None, ())
         self.refusals = Refusals(
             Sentence("抱歉", "Sorry"),
             poster=cast("Egress", self.poster),
-            languages=Languages(None, ()),
+            languages=self.languages,
             emit=self.recorder,
             clock=self.clock,
         )
@@ -126,6 +128,7 @@ class InboundHarness:
             state=state,
             inbox=self.inbox,
             refusals=self.refusals,
+            languages=self.languages,
             emit=self.recorder,
             clock=self.clock,
             random=random,
@@ -461,3 +464,36 @@ async def test_a_refused_message_is_acknowledged_before_its_sender_is_told() -> 
     assert harness.poster.posts == []
     await asyncio.gather(*harness.refusals._sending)
     assert harness.poster.posts == [("https://canary/", "Sorry")]
+
+
+def opened(answer: Answer) -> object:
+    """Return the plaintext of a sealed answer."""
+    body = json.loads(answer.body)
+    signed = envelope.SignedQuery(body["msgsignature"], str(body["timestamp"]), body["nonce"])
+    return json.loads(envelope.open_envelope(CONFIG.credentials, signed, body["encrypt"]).message)
+
+
+WELCOMING = msgspec.structs.replace(CONFIG, welcome_text=Sentence("欢迎", "Welcome"))
+
+
+async def test_a_person_who_enters_the_chat_is_greeted_in_their_language() -> None:
+    """A repeated event gets the same answer, because WeCom may have lost the first, and counts once."""
+    harness = InboundHarness(config=WELCOMING)
+    answers = await harness.post(message("e1", "event"), message("e1", "event"))
+    harness.languages.of_callback(read_callback(message("m1")))
+    answers += await harness.post(message("e2", "event"))
+    texts = [{"msgtype": "text", "text": {"content": content}} for content in ("欢迎", "欢迎", "Welcome")]
+    assert [opened(answer) for answer in answers] == texts
+    assert [event.message_id for event in harness.recorder.of(events.PersonWelcomed)] == ["e1", "e2"]
+
+
+async def test_nobody_else_is_greeted() -> None:
+    """Messages and other events are not answered with a text, and neither is an entry of a refused person."""
+    harness = InboundHarness(config=WELCOMING)
+    other = message("e1", "event").replace(b"enter_chat", b"feedback_event")
+    answers = await harness.post(message("m1"), other)
+    refusing = msgspec.structs.replace(WELCOMING, rules=AdmissionRules(senders=frozenset({"bob"})))
+    answers += await InboundHarness(config=refusing).post(message("e2", "event"))
+    answers += await InboundHarness().post(message("e3", "event"))
+    assert [opened(answer) for answer in answers] == ["success"] * 4
+    assert harness.recorder.of(events.PersonWelcomed) == []

@@ -73,7 +73,7 @@ async def test_a_started_channel_is_served_by_every_hook() -> None:
     answer = OutboundMessage(channel="wecom", chat_id="alice", content="canary", reply_to="m1")
     receipt = await host.hook.maven_outbound_send(channel=channel, message=answer)
     await host.hook.maven_channel_stop(channel=channel)
-    assert capabilities == Capabilities(reactions=False, file_upload=False, reactive_only=True)
+    assert capabilities == Capabilities(reactions=False, file_upload=False, reactive_only=True, welcome=True)
     assert (message.channel, message.message_id, message.content) == ("wecom", "m1", "hello")
     assert (receipt.outcome, receipt.reason) == ("undeliverable", "no_reply_window")
     assert channel.port is None

@@ -117,11 +117,16 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a channel can do. A `reactive_only` channel only answers: the host uses it only for answers."""
+    """What a channel can do. A `reactive_only` channel only answers: the host uses it only for answers.
+
+    `welcome`: it greets people who enter the chat, if it is configured to. Attributes with a default may be unknown to
+    older channels.
+    """
 
     reactions: bool
     file_upload: bool
     reactive_only: bool
+    welcome: bool = False
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,8 @@ MESSAGE_TYPES: Final = ("text", "image", "mixed", "voice", "file", "video")
 STREAM: Final = "stream"
 # 101027 "接收事件", 2025-11-25.
 EVENT: Final = "event"
-EVENT_TYPES: Final = ("enter_chat", "template_card_event", "feedback_event")
+ENTER_CHAT: Final = "enter_chat"
+EVENT_TYPES: Final = (ENTER_CHAT, "template_card_event", "feedback_event")
 
 
 def is_message(type_: str) -> bool:

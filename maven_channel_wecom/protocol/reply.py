@@ -1,4 +1,4 @@
-"""The active reply (101138): the body POSTed to a `response_url`, and the JSON in WeCom's answer."""
+"""Replies with content: the body POSTed to a `response_url` with WeCom's answer (101138), and the passive welcome."""
 
 import msgspec
 
@@ -13,6 +13,12 @@ def markdown_body(content: str) -> bytes:
     """Return the request body for `content`: JSON in raw UTF-8, because WeCom rejects Unicode escapes (40033)."""
     # https://developer.work.weixin.qq.com/document/path/101138
     return msgspec.json.encode({"msgtype": "markdown", "markdown": {"content": content}})
+
+
+def welcome_body(content: str) -> bytes:
+    """Return the passive answer to `enter_chat`, before it is sealed. It is plain text, not markdown."""
+    # https://developer.work.weixin.qq.com/document/path/101031
+    return msgspec.json.encode({"msgtype": "text", "text": {"content": content}})
 
 
 def read_answer(body: bytes) -> ReplyAnswer | None:

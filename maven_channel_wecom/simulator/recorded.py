@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.simulator.offences import OffenceKind
 
-AcknowledgementForm = Literal["success", "empty_body", "empty_object"]
+AcknowledgementForm = Literal["success", "empty_body", "empty_object", "welcome"]
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):

@@ -212,6 +212,12 @@ class MediaFailed(TelemetryEvent, frozen=True, kw_only=True):
     error: str
 
 
+class PersonWelcomed(TelemetryEvent, frozen=True, kw_only=True):
+    """A person entered the chat and was greeted in the answer to the callback."""
+
+    message_id: str
+
+
 class PersonExplained(TelemetryEvent, frozen=True, kw_only=True):
     """A person is sent a sentence of the channel in place of an answer; how that ends is reported by other events."""
 

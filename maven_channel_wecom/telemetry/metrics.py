@@ -104,6 +104,11 @@ class _Families:
             "Accepted callbacks by type and outcome.",
             ("channel", "type", "outcome"),
         )
+        self.welcomes = counter(
+            "maven_wecom_welcomes_total",
+            "People greeted when they entered the chat.",
+            ("channel",),
+        )
         self.media_fetches = counter(
             "maven_wecom_media_fetches_total",
             "Media items by the outcome of their download and decryption.",
@@ -331,6 +336,8 @@ class MetricsListener:
         listen(events.CallbackAnswered, answered)
         listen(events.MessageEnded, message_ended)
         listen(events.MediaEnded, media_ended)
+        welcomes = families.welcomes.labels(channel)
+        listen(events.PersonWelcomed, lambda _: welcomes.inc())
 
     def _count_replies(self, listen: events.Listen) -> None:
         channel, families = self._channel, self._families

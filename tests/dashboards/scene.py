@@ -174,7 +174,7 @@ class Scene:
         self.healthy.settings["type"] = "wecom"
         self._deployment = Deployment(
             self._watch,
-            {"state": self.redis.address(), "inboxLimit": INBOX_LIMIT, "drainSeconds": 0.1},
+            {"state": self.redis.address(), "inboxLimit": INBOX_LIMIT, "drainSeconds": 0.1, "welcomeText": "hello"},
             document={
                 "gateway": {"port": self.port},
                 "cron": [

@@ -96,3 +96,17 @@ async def test_a_message_of_an_unknown_type_is_acknowledged_counted_as_unsupport
         assert await deployment.metric("callbacks_total", kind="message", outcome="accepted") == 2
     assert agent.texts == ["a message after it"]
     assert [fields["message_id"] for fields in watch.logged("wecom message type unknown")] == [sent.message_id]
+
+
+async def test_a_person_who_enters_is_greeted_in_the_answer_to_the_event(watch: Watch) -> None:
+    """The simulator judges the answer. A refused person is not greeted."""
+    settings = {"welcomeText": {"zh": "您好", "en": "Hello, ask me anything."}, "allowFrom": ["alice", "bob"]}
+    async with Deployment(watch, settings) as deployment:
+        assert (await deployment.send(EnterChat())).welcome == "您好"
+        await deployment.ask("good morning")
+        entered = await deployment.send(EnterChat())
+        assert entered.welcome == "Hello, ask me anything."
+        assert (await deployment.wecom.redeliver(entered)).welcome == "Hello, ask me anything."
+        refused = await deployment.send(EnterChat(), user="wangwu")
+        assert (refused.welcome, refused.acknowledgement) == (None, b'"success"')
+        assert await deployment.metric("welcomes_total") == 2

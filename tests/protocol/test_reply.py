@@ -14,6 +14,10 @@ def test_a_body_is_json_in_raw_utf_8() -> None:
     assert "好".encode() in body
 
 
+def test_a_welcome_is_a_passive_text() -> None:
+    assert json.loads(reply.welcome_body("你好")) == {"msgtype": "text", "text": {"content": "你好"}}
+
+
 @pytest.mark.parametrize(
     ("body", "errcode"),
     [

@@ -86,7 +86,10 @@ async def test_an_unknown_command_prints_the_help_and_sends_nothing(wecom: Simul
 async def test_offences_are_printed(wecom: SimulatedWeCom, bot: Bot) -> None:
     bot.acknowledgement = b'"done"'
     printed = await run_lines(wecom, "hello")
-    assert "!! unexpected_answer: the answer to a callback is not an empty reply" in printed
+    assert (
+        "!! unexpected_answer: the answer to a callback is neither an empty reply nor a greeting of a person who enters"
+        in printed
+    )
 
 
 async def test_a_failed_url_check_and_a_refused_reply_are_printed(wecom: SimulatedWeCom, bot: Bot) -> None:

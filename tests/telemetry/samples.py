@@ -44,6 +44,7 @@ SAMPLES: tuple[events.TelemetryEvent, ...] = (
     events.MessageLate(message_id="m1", chat_id=CHAT, type="text", seconds=61.4),
     events.MediaEnded(message_id="m1", kind="image", outcome="opened", seconds=0.25),
     events.MediaFailed(message_id="m1", error="ValueError"),
+    events.PersonWelcomed(message_id="m1"),
     events.PersonExplained(message_id="m1", reason="empty_answer"),
     events.WindowClaimed(message_id="m1"),
     events.AttemptStarted(message_id="m1", attempt=1, repeated=False),
