@@ -257,6 +257,22 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
             PER_MINUTE,
         ),
         series(
+            "Feedback",
+            "How people rate the answers (feedback). A rating that is changed counts again.",
+            {"{{kind}}": per_minute("maven_wecom_feedback_total", "kind")},
+            PER_MINUTE,
+            span=12,
+        ),
+        series(
+            "Reasons for bad ratings",
+            "docs/operations.md explains each reason. A rating may have several.",
+            {"{{reason}}": not_zero(per_minute("maven_wecom_feedback_reasons_total", "reason"))},
+            PER_MINUTE,
+            stacked=True,
+            no_data="no bad ratings",
+            span=12,
+        ),
+        series(
             "Agent turns",
             "After a failed turn the user gets an apology, which counts as an answer, so only this panel and "
             "WeComAgentFailing show the failure. All channels of a gateway share one agent.",

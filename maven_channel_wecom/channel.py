@@ -35,7 +35,7 @@ RECOVER_SECONDS: Final = 5.0
 """Interval between periodic checks, which recover messages of replicas that died, in seconds. Lower: more queries of
 the state. Higher: users of a replica that died wait longer."""
 
-CAPABILITIES: Final = Capabilities(reactions=False, file_upload=False, reactive_only=True, welcome=True)
+CAPABILITIES: Final = Capabilities(reactions=False, file_upload=False, reactive_only=True, welcome=True, feedback=True)
 """Capabilities of every channel of this type: a `response_url` accepts one markdown answer, nothing else (101138). A
 welcome is the answer to the event itself (101031)."""
 

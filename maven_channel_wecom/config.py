@@ -266,6 +266,15 @@ KEYS: Final = (
         help_zh="通道和宿主发给用户的提示语使用的语言：zh 中文；en 英文；auto 用户的消息含汉字时用中文，否则用英文。",
     ),
     Key(
+        name="feedback",
+        type="boolean",
+        default=False,
+        title="Feedback",
+        title_zh="反馈",
+        help="true: people can rate every answer. Ratings are counted, and logged with the trail of what was answered.",
+        help_zh="true：用户可以评价每条回复。评价会被计数，并与所回复消息的 trail 一起写入日志。",
+    ),
+    Key(
         name="maxSkewSeconds",
         type="integer",
         # WeCom documents no limit, and a repeat is recognized by its id. With a limit, a wrong clock loses messages.
@@ -376,6 +385,7 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     overflow: Overflow
     language: Language | None
+    feedback: bool
     max_skew_seconds: int
     inbox_limit: int
     media_limit_bytes: int
@@ -427,6 +437,7 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
         state=values["state"],
         overflow=values["overflow"],
         language=None if values["language"] == "auto" else values["language"],
+        feedback=values["feedback"],
         max_skew_seconds=values["maxSkewSeconds"],
         inbox_limit=values["inboxLimit"],
         media_limit_bytes=values["mediaLimitBytes"],

@@ -102,6 +102,12 @@ ReplyReason = Literal["ok", UndeliverableReason, RefusedReason, UnknownReason]
 """The reason for the outcome of a reply; `ok` if it was delivered."""
 
 
+FeedbackKind = Literal["accurate", "inaccurate", "withdrawn"]
+"""How a person rates an answer."""
+
+FeedbackReason = Literal["off_topic", "incomplete", "wrong", "data_analysis", "other"]
+"""Why a person rates an answer as inaccurate; `other` stands for reasons that WeCom may add."""
+
 ExplanationReason = Literal["empty_message", "unknown_type", "empty_answer", "refused"]
 """Why a person gets a sentence of the channel in place of an answer."""
 

@@ -271,6 +271,15 @@ class Inbound:
         callback, event = opened.callback, opened.callback.event
         if outcome == "accepted" and self._welcome(opened, outcome):
             self._emit(events.PersonWelcomed(message_id=callback.message_id))
+        if outcome == "accepted" and event and (rating := event.rating):
+            self._emit(
+                events.FeedbackReceived(
+                    message_id=callback.message_id,
+                    feedback_id=rating.id,
+                    kind=rating.kind,
+                    reasons=rating.reasons,
+                )
+            )
         self._emit(
             events.CallbackAnswered(
                 kind=opened.kind,

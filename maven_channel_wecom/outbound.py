@@ -68,6 +68,7 @@ class Outbound:
         random: returns a random number from 0 to 1, for jitter.
         overflow: whether a text over WeCom's limit is truncated or continued through spare windows.
         languages: chooses the language of notices if a message names none.
+        feedback_id: returns the id for feedback on the answer to a message; None if nobody is asked for feedback.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Outbound:
         random: Callable[[], float],
         overflow: Overflow,
         languages: Languages,
+        feedback_id: Callable[[str], str] | None,
     ) -> None:
         self._poster = poster
         self._state = state
@@ -88,6 +90,7 @@ class Outbound:
         self._random = random
         self._overflow = overflow
         self._languages = languages
+        self._feedback_id = feedback_id
         self._places = asyncio.Semaphore(CONCURRENT_POSTS)
         # The replies in progress with their chats, in the order in which they began.
         self._sending: dict[asyncio.Task[Receipt], tuple[str, ...]] = {}
@@ -148,7 +151,8 @@ class Outbound:
         parts = [(window, rendered)]
         if rendered.truncated_bytes and self._overflow == "continue":
             parts = await self._split(claims, window, message.content, language)
-        return await self._deliver_parts(claims, parts), window
+        feedback_id = self._feedback_id(window.message_id) if self._feedback_id else ""
+        return await self._deliver_parts(claims, parts, feedback_id), window
 
     async def _claim_window(self, message: OutboundMessage) -> ReplyWindow | None:
         if not may_have_window(message.chat_id, message.reply_to):
@@ -197,7 +201,7 @@ class Outbound:
                 await asyncio.sleep(0)
         return [*parts, (windows[-1], splitter.rest())]
 
-    async def _deliver_parts(self, claims: _Claims, parts: Sequence[_Part]) -> Receipt:
+    async def _deliver_parts(self, claims: _Claims, parts: Sequence[_Part], feedback_id: str) -> Receipt:
         """Deliver parts in order until one fails, and restore the windows of the parts after it.
 
         Once the first part is delivered the reply counts as delivered; parts that are not delivered count as truncated.
@@ -205,7 +209,9 @@ class Outbound:
         verdict = delivery.EXPIRED
         attempts = sent = 0
         for window, rendered in parts:
-            verdict, part_attempts = await self._deliver(claims, window, rendered)
+            verdict, part_attempts = await self._deliver(
+                claims, window, reply.markdown_body(rendered.content, feedback_id=feedback_id)
+            )
             attempts += part_attempts
             if verdict.outcome != "delivered":
                 break
@@ -219,15 +225,14 @@ class Outbound:
             outcome="delivered", attempts=attempts, truncated_bytes=parts[-1][1].truncated_bytes + unsent_bytes
         )
 
-    async def _deliver(self, claims: _Claims, window: ReplyWindow, rendered: Rendered) -> tuple[Verdict, int]:
-        """Deliver one text through its window, and restore the window if the text was not delivered.
+    async def _deliver(self, claims: _Claims, window: ReplyWindow, body: bytes) -> tuple[Verdict, int]:
+        """Deliver one body through its window, and restore the window if the text was not delivered.
 
         A window that may have been used all the same is restored as `repeated`, so that a later reply which finds it
         spent is not counted as refused.
 
         Return the verdict on the last attempt and the number of attempts.
         """
-        body = reply.markdown_body(rendered.content)
         verdict = delivery.EXPIRED
         attempts = 0
         delay: float | None = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from maven_channel_wecom import __version__
@@ -27,6 +28,7 @@ from maven_channel_wecom.state.backends import open_state
 from maven_channel_wecom.telemetry import events
 from maven_channel_wecom.telemetry.telemetry import Telemetry
 from maven_channel_wecom.telemetry.timed_state import TimedState
+from maven_channel_wecom.telemetry.trail import trail_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -150,6 +152,7 @@ async def build_channel(
         random=jitter,
         overflow=config.overflow,
         languages=languages,
+        feedback_id=partial(trail_id, name) if config.feedback else None,
     )
     refusals = Refusals(config.refusal_text, poster=egress, languages=languages, emit=telemetry, clock=clock)
     budget = MediaBudget(config.media_limit_bytes)

@@ -62,6 +62,7 @@ CHANGED: dict[str, Any] = {
     "state": "sqlite:state.db",
     "overflow": "continue",
     "language": "zh",
+    "feedback": True,
     "maxSkewSeconds": 300,
     "previousToken": "old",
     "previousEncodingAESKey": OTHER_KEY,

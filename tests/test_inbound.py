@@ -497,3 +497,18 @@ async def test_nobody_else_is_greeted() -> None:
     answers += await InboundHarness().post(message("e3", "event"))
     assert [opened(answer) for answer in answers] == ["success"] * 4
     assert harness.recorder.of(events.PersonWelcomed) == []
+
+
+def feedback(message_id: str, feedback_id: str) -> bytes:
+    details = {"id": feedback_id, "type": 2, "content": "canary", "inaccurate_reason_list": [3]}
+    event = {"eventtype": "feedback_event", "feedback_event": details}
+    return json.dumps({"msgid": message_id, "from": {"userid": "alice"}, "msgtype": "event", "event": event}).encode()
+
+
+async def test_a_rating_is_reported_once() -> None:
+    harness = InboundHarness()
+    await harness.post(feedback("e1", "f1"), feedback("e1", "f1"))
+    assert harness.recorder.of(events.FeedbackReceived) == [
+        events.FeedbackReceived(message_id="e1", feedback_id="f1", kind="inaccurate", reasons=("wrong",))
+    ]
+    assert "canary" not in repr(harness.recorder.events)

@@ -25,7 +25,7 @@ from tests.fakes.replies import ScriptedEgress, Step
 from tests.state.backends import BACKENDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from maven_channel_wecom.config import Overflow
@@ -48,6 +48,7 @@ class OutboundHarness:
         state: StateStore | None = None,
         clock: FakeClock | None = None,
         poster: ScriptedEgress | None = None,
+        feedback_id: Callable[[str], str] | None = None,
     ) -> None:
         self.clock = clock or FakeClock()
         self.recorder = Recorder()
@@ -62,6 +63,7 @@ class OutboundHarness:
             random=lambda: 1.0,
             overflow=overflow,
             languages=self.languages,
+            feedback_id=feedback_id,
         )
 
     async def receive(
@@ -709,3 +711,18 @@ async def test_an_answer_that_does_not_name_the_chat_type_finds_its_window(*, is
     harness = OutboundHarness()
     await harness.receive("m1", chat_id="alice", is_group=is_group)
     assert (await harness.answer(chat_id="alice")).outcome == "delivered"
+
+
+async def test_with_feedback_every_part_carries_the_id_of_the_answered_message() -> None:
+    harness = OutboundHarness(overflow="continue", feedback_id=lambda message_id: f"id of {message_id}")
+    await harness.receive("old", finished=True)
+    await harness.receive("m1")
+    await harness.answer(LONG)
+    assert harness.poster.feedback_ids == ["id of m1"] * 2
+
+
+async def test_without_feedback_an_answer_carries_no_id() -> None:
+    harness = OutboundHarness()
+    await harness.receive("m1")
+    await harness.answer()
+    assert harness.poster.feedback_ids == [""]

@@ -152,6 +152,7 @@ async def test_each_message_is_answered_once_after_a_reply_was_cancelled(
             egress = SuspendingEgress(fails_from)
             outbound = Outbound(
                 languages=Languages(None, ()),
+                feedback_id=None,
                 poster=egress,
                 state=state,
                 emit=Recorder(),

@@ -119,7 +119,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a channel can do. A `reactive_only` channel only answers: the host uses it only for answers.
 
-    `welcome`: it greets people who enter the chat, if it is configured to. Attributes with a default may be unknown to
+    `welcome`: it greets people who enter the chat, if it is configured to. `feedback`: likewise,
+    people can rate its answers. Attributes with a default may be unknown to
     older channels.
     """
 
@@ -127,6 +128,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     file_upload: bool
     reactive_only: bool
     welcome: bool = False
+    feedback: bool = False
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

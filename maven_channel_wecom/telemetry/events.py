@@ -15,6 +15,8 @@ from maven_channel_wecom.errors import (
     BodyRejection,
     DropReason,
     ExplanationReason,
+    FeedbackKind,
+    FeedbackReason,
     HttpRejection,
     MediaFailure,
     Refusal,
@@ -216,6 +218,15 @@ class PersonWelcomed(TelemetryEvent, frozen=True, kw_only=True):
     """A person entered the chat and was greeted in the answer to the callback."""
 
     message_id: str
+
+
+class FeedbackReceived(TelemetryEvent, frozen=True, kw_only=True):
+    """A person rated an answer. `feedback_id` is the one that the event names, which may be any text."""
+
+    message_id: str
+    feedback_id: str
+    kind: FeedbackKind
+    reasons: tuple[FeedbackReason, ...]
 
 
 class PersonExplained(TelemetryEvent, frozen=True, kw_only=True):

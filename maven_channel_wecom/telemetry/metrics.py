@@ -152,6 +152,14 @@ class _Families:
             "Sentences of the channel sent in place of an answer, by the reason why there is none.",
             ("channel", "reason"),
         )
+        self.feedback = counter(
+            "maven_wecom_feedback_total", "Ratings of answers by the people who read them.", ("channel", "kind")
+        )
+        self.feedback_reasons = counter(
+            "maven_wecom_feedback_reasons_total",
+            "Reasons given for ratings of answers as inaccurate; a rating may have several.",
+            ("channel", "reason"),
+        )
         self.answer_seconds = histogram(
             "maven_wecom_answer_seconds",
             "Seconds from the arrival of a message to the delivery of its answer.",
@@ -348,6 +356,8 @@ class MetricsListener:
         truncations = families.reply_truncations.labels(channel)
         truncated_bytes = families.reply_truncated_bytes.labels(channel)
         explanations = _by_value(families.explanations, channel, get_args(errors.ExplanationReason))
+        feedback = _by_value(families.feedback, channel, get_args(errors.FeedbackKind))
+        feedback_reasons = _by_value(families.feedback_reasons, channel, get_args(errors.FeedbackReason))
         answer_seconds = families.answer_seconds.labels(channel)
 
         def attempt_started(event: events.AttemptStarted) -> None:
@@ -363,9 +373,15 @@ class MetricsListener:
             if event.outcome == "delivered" and event.seconds is not None:
                 answer_seconds.observe(event.seconds)
 
+        def feedback_received(event: events.FeedbackReceived) -> None:
+            feedback[event.kind].inc()
+            for reason in event.reasons:
+                feedback_reasons[reason].inc()
+
         listen(events.AttemptStarted, attempt_started)
         listen(events.AttemptRetried, lambda event: retries[event.reason].inc())
         listen(events.ReplyEnded, ended)
+        listen(events.FeedbackReceived, feedback_received)
         listen(events.PersonExplained, lambda event: explanations[event.reason].inc())
 
     def _count_state(self, listen: events.Listen) -> None:

@@ -226,7 +226,7 @@ class Scene:
             Video(b"a video"),
         ):
             await self._ask(self.faulty, message)
-        for event in (EnterChat(), CardClick("yes", "1"), Feedback("f", 1)):
+        for event in (EnterChat(), CardClick("yes", "1"), Feedback("f", 2, inaccurate_reasons=(1, 9))):
             await wecom.send(event, user=self._user())
         await wecom.send(Unknown("hologram"))
         await wecom.send(StreamRefresh("s"))

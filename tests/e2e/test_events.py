@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.sentences import MESSAGE_TYPE_UNKNOWN
-from maven_channel_wecom.simulator.messages import CardClick, EnterChat, Feedback, StreamRefresh, Unknown
+from maven_channel_wecom.simulator.messages import CardClick, EnterChat, Feedback, StreamRefresh, Text, Unknown
 from maven_channel_wecom.telemetry.trail import trail_id
 from tests.e2e.deployment import Deployment
 from tests.e2e.recording_agent import RecordingAgent
@@ -110,3 +110,26 @@ async def test_a_person_who_enters_is_greeted_in_the_answer_to_the_event(watch: 
         refused = await deployment.send(EnterChat(), user="wangwu")
         assert (refused.welcome, refused.acknowledgement) == (None, b'"success"')
         assert await deployment.metric("welcomes_total") == 2
+
+
+async def test_a_rating_is_counted_and_logged_with_the_trail_of_the_answered_message(watch: Watch) -> None:
+    """The id in the answer is the trail itself, so this also works after a restart. The comment is not logged."""
+    async with Deployment(watch, {"feedback": True}) as deployment:
+        sent = await deployment.send(Text("please rate my answer"))
+        reply = await sent.reply()
+        assert reply.feedback_id == trail_id("wecom", sent.message_id)
+        await deployment.send(Feedback(reply.feedback_id, 2, content="far too short", inaccurate_reasons=(2, 4)))
+        await deployment.send(Feedback(reply.feedback_id, 3))
+        await deployment.send(Feedback("alice-made-this-up", 1))
+        for kind in ("accurate", "inaccurate", "withdrawn"):
+            assert await deployment.metric("feedback_total", kind=kind) == 1
+        assert await deployment.metric("feedback_reasons_total", reason="incomplete") == 1
+        assert await deployment.metric("feedback_reasons_total", reason="data_analysis") == 1
+    logged = [(fields.get("trail"), fields["kind"]) for fields in watch.logged("wecom feedback received")]
+    trail = trail_id("wecom", sent.message_id)
+    assert logged == [(trail, "inaccurate"), (trail, "withdrawn"), (None, "accurate")]
+
+
+async def test_without_feedback_an_answer_cannot_be_rated(watch: Watch) -> None:
+    async with Deployment(watch) as deployment:
+        assert (await (await deployment.send(Text("no stars for me"))).reply()).feedback_id == ""

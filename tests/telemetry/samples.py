@@ -45,6 +45,7 @@ SAMPLES: tuple[events.TelemetryEvent, ...] = (
     events.MediaEnded(message_id="m1", kind="image", outcome="opened", seconds=0.25),
     events.MediaFailed(message_id="m1", error="ValueError"),
     events.PersonWelcomed(message_id="m1"),
+    events.FeedbackReceived(message_id="m1", feedback_id="0123456789ab", kind="inaccurate", reasons=("wrong", "other")),
     events.PersonExplained(message_id="m1", reason="empty_answer"),
     events.WindowClaimed(message_id="m1"),
     events.AttemptStarted(message_id="m1", attempt=1, repeated=False),
