@@ -8,10 +8,11 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.contract.channel import ChannelStartError
+from maven_channel_wecom.contract.hookspecs import call_optional
 from maven_channel_wecom.contract.messages import Capabilities, Health, OutboundMessage
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.explanation import explanation
-from maven_channel_wecom.policy.normalization import normalize
+from maven_channel_wecom.policy.normalization import normalize, normalize_event
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.telemetry import events
 from maven_channel_wecom.telemetry.loop_lag import measure_loop_lag
@@ -19,6 +20,8 @@ from maven_channel_wecom.telemetry.trail import trail_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from pluggy import HookRelay
 
     from maven_channel_wecom.config import WeComConfig
     from maven_channel_wecom.contract.messages import ContentBlock, InboundMessage, Receipt
@@ -200,6 +203,16 @@ class WeComChannel:
             metadata={"chat_type": "group" if callback.is_group else "single", "language": language},
         )
         await self._send(message)
+
+    def report_event(self, admitted: AdmittedCallback, hook: HookRelay) -> None:
+        """Tell other plugins of an entry or a feedback. Whatever they do with it affects nothing here."""
+        event = normalize_event(admitted.callback, channel=self._name, received_at=admitted.received_at)
+        if event is None:
+            return
+        try:
+            call_optional(hook, "maven_inbound_event", channel=self, event=event)
+        except Exception as error:  # noqa: BLE001 - another plugin's error
+            self._emit(events.EventHookFailed(message_id=admitted.callback.message_id, error=type(error).__name__))
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Deliver a reply and return its receipt."""

@@ -83,6 +83,7 @@ class Inbox:
         normalize: converts a callback into a message, or returns None if it holds nothing for the agent.
         publish: hands a message to the host, and returns when the host has dealt with it.
         explain: answers a message that holds nothing for the agent.
+        report_event: tells the host of an event.
         media_budget: counts the bytes that the media of a message use until it is finished.
         state: stores callbacks until they are finished.
         emit: receives telemetry events.
@@ -96,6 +97,7 @@ class Inbox:
         normalize: Callable[[AdmittedCallback], Awaitable[InboundMessage | None]],
         publish: Callable[[InboundMessage], Awaitable[None]],
         explain: Callable[[Callback], Awaitable[None]],
+        report_event: Callable[[AdmittedCallback], Awaitable[None]],
         media_budget: MediaBudget,
         state: StateStore,
         emit: Emit,
@@ -106,6 +108,7 @@ class Inbox:
         self._normalize = normalize
         self._publish = publish
         self._explain = explain
+        self._report_event = report_event
         self._media_budget = media_budget
         self._state = state
         self._emit = emit
@@ -230,7 +233,9 @@ class Inbox:
     async def _process(self, pending: _PendingMessage) -> None:
         callback = pending.admitted.callback
         try:
-            if callback.type != EVENT:
+            if callback.type == EVENT:
+                await self._report_event(pending.admitted)
+            else:
                 await self._deliver(pending)
             await self._finish(pending.admitted)
         except asyncio.CancelledError:

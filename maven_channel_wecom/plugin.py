@@ -137,6 +137,11 @@ async def build_channel(
     async def explain(callback: Callback) -> None:
         await channel.explain(callback)
 
+    async def report_event(admitted: AdmittedCallback) -> None:
+        # Before that, the host does not know the channel.
+        await channel.started.wait()
+        channel.report_event(admitted, host.hook)
+
     async def close() -> None:
         await refusals.close()
         await egress.close()
@@ -161,6 +166,7 @@ async def build_channel(
         normalize=telemetry.tracing.normalize(normalize),
         publish=telemetry.tracing.publish(host.publish),
         explain=explain,
+        report_event=report_event,
         media_budget=budget,
         state=state,
         emit=telemetry,

@@ -103,12 +103,14 @@ class InboundHarness:
         self.recorder = Recorder()
         self.published: list[str] = []
         self.explained: list[str] = []
+        self.reported: list[str] = []
         state = state or MemoryStateStore()
         self.inbox = Inbox(
             limit=limit,
             normalize=self._normalize,
             publish=self._publish,
             explain=self._explain,
+            report_event=self._report_event,
             media_budget=MediaBudget(BLOCK_BYTES),
             state=state,
             emit=self.recorder,
@@ -158,6 +160,9 @@ class InboundHarness:
             timestamp=int(admitted.received_at),
             message_id=admitted.callback.message_id,
         )
+
+    async def _report_event(self, admitted: AdmittedCallback) -> None:
+        self.reported.append(admitted.callback.message_id)
 
     async def _explain(self, explained: Callback) -> None:
         self.explained.append(explained.message_id)

@@ -54,6 +54,7 @@ class InboxHarness:
         self.media_loaders: dict[str, Callable[[MediaUse], Awaitable[None]]] = {}
         self.empty: set[str] = set()
         self.explained: list[str] = []
+        self.reported: list[str] = []
         self.changed = asyncio.Condition()
         self.media_budget = MediaBudget(10 * BLOCK_BYTES)
         self.inbox = Inbox(
@@ -61,6 +62,7 @@ class InboxHarness:
             normalize=self._normalize,
             publish=self._publish,
             explain=self._explain,
+            report_event=self._report_event,
             media_budget=self.media_budget,
             state=self.state,
             emit=self.recorder,
@@ -109,6 +111,9 @@ class InboxHarness:
             timestamp=0,
             message_id=message_id,
         )
+
+    async def _report_event(self, admitted: AdmittedCallback) -> None:
+        self.reported.append(admitted.callback.message_id)
 
     async def _explain(self, callback: Callback) -> None:
         self.explained.append(callback.message_id)
@@ -607,3 +612,11 @@ async def test_a_callback_that_cannot_be_finished_does_not_block_those_recovered
         await harness.inbox.recover()
     await harness.wait_for_tasks()
     assert harness.published == ["m1"]
+
+
+async def test_an_event_is_reported_and_not_published() -> None:
+    harness = InboxHarness()
+    await harness.put("e1", type_="event")
+    await harness.put("m1")
+    await harness.wait_for_tasks()
+    assert (harness.reported, harness.published) == (["e1"], ["m1"])

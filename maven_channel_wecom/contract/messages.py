@@ -80,6 +80,26 @@ class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
         return f"<InboundMessage on {self.channel} of {len(self.content_blocks)} blocks>"
 
 
+class InboundEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened in a chat and is no message.
+
+    `kind` is `enter_chat` or `feedback`; a channel may have others. `timestamp` is in seconds since the epoch. The
+    `data` of a feedback are the `rating` (`accurate`, `inaccurate` or `withdrawn`), the `feedback_id` sent with the
+    answer (the trail of the answered message), the `reasons` for a bad rating, and the person's `comment` on it, which
+    must not be logged. A fact that is unknown is missing.
+    """
+
+    channel: str
+    kind: str
+    sender_id: str
+    chat_id: str
+    timestamp: int
+    data: dict[str, str | tuple[str, ...]] = {}
+
+    def __repr__(self) -> str:
+        return f"<InboundEvent {self.kind} on {self.channel}>"
+
+
 class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message that the host sends to a chat.
 

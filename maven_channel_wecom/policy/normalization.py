@@ -6,15 +6,18 @@ import msgspec
 
 from maven_channel_wecom.contract.messages import (
     ContentBlock,
+    InboundEvent,
     InboundMessage,
     TextBlock,
     UnavailableBlock,
 )
 from maven_channel_wecom.policy.visibility import is_visible
-from maven_channel_wecom.protocol.callback import Callback, Item, MediaItem, TextItem
+from maven_channel_wecom.protocol.callback import ENTER_CHAT, FEEDBACK, Callback, Item, MediaItem, TextItem
 from maven_channel_wecom.sentences import Language
 
 _AT_SIGNS = ("@", "＠")
+
+_EVENT_KINDS = {ENTER_CHAT: "enter_chat", FEEDBACK: "feedback"}
 
 
 def normalize(
@@ -64,6 +67,32 @@ def normalize(
             "language": language,
             "trail": trail,
         },
+    )
+
+
+def normalize_event(callback: Callback, *, channel: str, received_at: float) -> InboundEvent | None:
+    """Return the event of a callback for other plugins: an entry or a feedback. None for any other event."""
+    event = callback.event
+    kind = _EVENT_KINDS.get(event.type) if event else None
+    if event is None or kind is None:
+        return None
+    rating = event.rating
+    data: dict[str, str | tuple[str, ...]] = {}
+    if rating is not None:
+        facts: dict[str, str | tuple[str, ...]] = {
+            "rating": rating.kind,
+            "feedback_id": rating.id,
+            "reasons": rating.reasons,
+            "comment": rating.comment,
+        }
+        data = {name: fact for name, fact in facts.items() if fact}
+    return InboundEvent(
+        channel=channel,
+        kind=kind,
+        sender_id=callback.sender_id,
+        chat_id=callback.chat_id,
+        timestamp=callback.created_at if callback.created_at is not None else int(received_at),
+        data=data,
     )
 
 

@@ -24,7 +24,8 @@ STREAM: Final = "stream"
 # 101027 "接收事件", 2025-11-25.
 EVENT: Final = "event"
 ENTER_CHAT: Final = "enter_chat"
-EVENT_TYPES: Final = (ENTER_CHAT, "template_card_event", "feedback_event")
+FEEDBACK: Final = "feedback_event"
+EVENT_TYPES: Final = (ENTER_CHAT, "template_card_event", FEEDBACK)
 
 
 def is_message(type_: str) -> bool:

@@ -229,6 +229,13 @@ class FeedbackReceived(TelemetryEvent, frozen=True, kw_only=True):
     reasons: tuple[FeedbackReason, ...]
 
 
+class EventHookFailed(TelemetryEvent, frozen=True, kw_only=True):
+    """An implementation of `maven_inbound_event` raised. `error` is the class name of the exception."""
+
+    message_id: str
+    error: str
+
+
 class PersonExplained(TelemetryEvent, frozen=True, kw_only=True):
     """A person is sent a sentence of the channel in place of an answer; how that ends is reported by other events."""
 

@@ -166,6 +166,7 @@ class LogListener:
             else:
                 write(DEBUG, "wecom message finished", event.message_id, outcome=event.outcome)
 
+        listen(events.EventHookFailed, lambda e: write(ERROR, "wecom event hook failed", e.message_id, error=e.error))
         listen(events.MessageRecovered, recovered)
         listen(events.MessagesRecovered, all_recovered)
         listen(events.RecoveryFailed, lambda e: write(ERROR, "wecom messages not taken up", error=e.error))

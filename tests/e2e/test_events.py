@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.sentences import MESSAGE_TYPE_UNKNOWN
 from maven_channel_wecom.simulator.messages import CardClick, EnterChat, Feedback, StreamRefresh, Text, Unknown
 from maven_channel_wecom.telemetry.trail import trail_id
@@ -13,6 +14,7 @@ from tests.e2e.deployment import Deployment
 from tests.e2e.recording_agent import RecordingAgent
 
 if TYPE_CHECKING:
+    from maven_channel_wecom.contract.messages import InboundEvent
     from maven_channel_wecom.simulator.messages import Event
     from tests.e2e.watch import Watch
 
@@ -133,3 +135,40 @@ async def test_a_rating_is_counted_and_logged_with_the_trail_of_the_answered_mes
 async def test_without_feedback_an_answer_cannot_be_rated(watch: Watch) -> None:
     async with Deployment(watch) as deployment:
         assert (await (await deployment.send(Text("no stars for me"))).reply()).feedback_id == ""
+
+
+class Listener:
+    """Plugin that keeps every event, and then fails if it was told to."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.heard: list[InboundEvent] = []
+        self._fails = fails
+
+    @hookimpl
+    def maven_inbound_event(self, event: InboundEvent) -> str:
+        self.heard.append(event)
+        if self._fails:
+            raise ValueError(event.data)
+        return "ignored"
+
+
+async def test_other_plugins_learn_of_entries_and_feedback_once(watch: Watch) -> None:
+    """Neither `welcomeText` nor `feedback` is needed for it."""
+    listener = Listener()
+    async with Deployment(watch, plugins=[listener]) as deployment:
+        entered = await deployment.send(EnterChat())
+        await deployment.wecom.redeliver(entered)
+        await deployment.send(Feedback("0123456789ab", 2, content="far too short", inaccurate_reasons=(2,)))
+        await deployment.send(CardClick("approve", "task-1"))
+        await deployment.wait_until_idle()
+    entry, feedback = listener.heard
+    assert (entry.channel, entry.kind, entry.sender_id, entry.chat_id) == ("wecom", "enter_chat", "alice", "alice")
+    assert feedback.kind == "feedback"
+    assert feedback.data["comment"] == "far too short"
+
+
+async def test_a_plugin_that_fails_on_an_event_affects_nothing_else(watch: Watch) -> None:
+    async with Deployment(watch, plugins=[Listener(fails=True)]) as deployment:
+        assert (await deployment.send(Feedback("f1", 2, content="my own words here"))).acknowledged
+        assert await deployment.ask("are you there?") == "are you there?"
+    assert [fields["error"] for fields in watch.logged("wecom event hook failed")] == ["ValueError"]

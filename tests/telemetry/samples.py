@@ -46,6 +46,7 @@ SAMPLES: tuple[events.TelemetryEvent, ...] = (
     events.MediaFailed(message_id="m1", error="ValueError"),
     events.PersonWelcomed(message_id="m1"),
     events.FeedbackReceived(message_id="m1", feedback_id="0123456789ab", kind="inaccurate", reasons=("wrong", "other")),
+    events.EventHookFailed(message_id="m1", error="ValueError"),
     events.PersonExplained(message_id="m1", reason="empty_answer"),
     events.WindowClaimed(message_id="m1"),
     events.AttemptStarted(message_id="m1", attempt=1, repeated=False),
