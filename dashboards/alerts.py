@@ -68,12 +68,15 @@ _ANSWERS: Final = (
     Alert(
         name="WeComAnswersUndelivered",
         expr=promql(f"""
-            sum without ({REPLICA}, outcome, reason) (increase(maven_wecom_replies_total{{outcome!="delivered"}}[15m]))
+            sum without ({REPLICA}, outcome, reason)
+              (increase(maven_wecom_replies_total{{outcome!="delivered", reason!="silent"}}[15m]))
             /
-            (sum without ({REPLICA}, outcome, reason) (increase(maven_wecom_replies_total[15m])) > 0)
+            (sum without ({REPLICA}, outcome, reason)
+              (increase(maven_wecom_replies_total{{reason!="silent"}}[15m])) > 0)
             > {UNDELIVERED_SHARE}
             and
-            sum without ({REPLICA}, outcome, reason) (increase(maven_wecom_replies_total{{outcome!="delivered"}}[15m]))
+            sum without ({REPLICA}, outcome, reason)
+              (increase(maven_wecom_replies_total{{outcome!="delivered", reason!="silent"}}[15m]))
             >= {UNDELIVERED_ANSWERS}
         """),
         wait="2m",

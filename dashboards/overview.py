@@ -96,8 +96,8 @@ def _health() -> list[StatPanel | TimeSeriesPanel]:
             "Answers not delivered",
             "Share of the answers in the selected time range that did not reach their users. For the reasons see the "
             "panel below.",
-            f"""{in_range("maven_wecom_replies_total", "", 'outcome!="delivered"')}"""
-            f""" / ({in_range("maven_wecom_replies_total", "")} > 0)""",
+            f"""{in_range("maven_wecom_replies_total", "", 'outcome!="delivered", reason!="silent"')}"""
+            f""" / ({in_range("maven_wecom_replies_total", "", 'reason!="silent"')} > 0)""",
             SHARE,
             bad_from=UNDELIVERED_SHARE,
             no_data="no answers",
@@ -193,7 +193,7 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
         series(
             "Answers by outcome",
             "unknown: it was sent, but WeCom did not answer, so it may have arrived. refused: WeCom rejected it.",
-            {"{{outcome}}": per_minute("maven_wecom_replies_total", "outcome")},
+            {"{{outcome}}": per_minute("maven_wecom_replies_total", "outcome", 'reason!="silent"')},
             PER_MINUTE,
             stacked=True,
         ),
@@ -202,7 +202,7 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
             "Empty while every answer arrives. docs/operations.md explains each reason.",
             {
                 "{{outcome}}: {{reason}}": not_zero(
-                    per_minute("maven_wecom_replies_total", "outcome, reason", 'outcome!="delivered"')
+                    per_minute("maven_wecom_replies_total", "outcome, reason", 'outcome!="delivered", reason!="silent"')
                 )
             },
             PER_MINUTE,
@@ -240,6 +240,37 @@ def _answers() -> list[StatPanel | TimeSeriesPanel]:
             "How much text was cut from these answers.",
             {"cut off": f"sum(rate(maven_wecom_reply_truncated_bytes_total{{{SELECTED}}}[{INTERVAL}]))"},
             "Bps",
+        ),
+        series(
+            "Sentences in place of answers",
+            "What people read where there is no answer, by reason. docs/operations.md explains each.",
+            {"{{reason}}": not_zero(per_minute("maven_wecom_explanations_total", "reason"))},
+            PER_MINUTE,
+            stacked=True,
+            no_data="every message got an answer",
+            span=16,
+        ),
+        series(
+            "Welcomes",
+            "People greeted with welcomeText when they entered the chat.",
+            {"people": per_minute("maven_wecom_welcomes_total")},
+            PER_MINUTE,
+        ),
+        series(
+            "Feedback",
+            "How people rate the answers (feedback). A rating that is changed counts again.",
+            {"{{kind}}": per_minute("maven_wecom_feedback_total", "kind")},
+            PER_MINUTE,
+            span=12,
+        ),
+        series(
+            "Reasons for bad ratings",
+            "docs/operations.md explains each reason. A rating may have several.",
+            {"{{reason}}": not_zero(per_minute("maven_wecom_feedback_reasons_total", "reason"))},
+            PER_MINUTE,
+            stacked=True,
+            no_data="no bad ratings",
+            span=12,
         ),
         series(
             "Agent turns",
@@ -284,7 +315,8 @@ def _good(objective: Objective, window: str) -> str:
 
 def _events(objective: Objective, window: str) -> str:
     if objective is ANSWER:
-        return f"sum by (channel) (rate(maven_wecom_replies_total{{{SELECTED}}}[{window}]))"
+        wanted = f'{{{SELECTED}, reason!="silent"}}'
+        return f"sum by (channel) (rate(maven_wecom_replies_total{wanted}[{window}]))"
     refused = f'{{{SELECTED}, outcome=~"{UNAVAILABLE}"}}'
     return (
         f"(sum by (channel) (rate(maven_wecom_callback_seconds_count{{{SELECTED}}}[{window}]))"

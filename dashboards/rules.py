@@ -99,7 +99,9 @@ def events(objective: Objective, rate: str, matchers: str = "") -> str:
         outcomes = _braces(matchers, f'outcome=~"{UNAVAILABLE}"')
         refused = f"sum without ({REPLICA}, kind, outcome) (rate(maven_wecom_callbacks_total{outcomes}[{rate}]))"
         return f"{timed}\n+\n{refused}"
-    return f"sum without ({REPLICA}, outcome, reason) (rate(maven_wecom_replies_total{_braces(matchers)}[{rate}]))"
+    # A silence that the host wanted is no answer that failed.
+    wanted = _braces(matchers, 'reason!="silent"')
+    return f"sum without ({REPLICA}, outcome, reason) (rate(maven_wecom_replies_total{wanted}[{rate}]))"
 
 
 def good_events(objective: Objective, rate: str, matchers: str = "") -> str:

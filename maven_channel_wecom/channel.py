@@ -8,9 +8,11 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.contract.channel import ChannelStartError
-from maven_channel_wecom.contract.messages import Capabilities, Health
+from maven_channel_wecom.contract.hookspecs import call_optional
+from maven_channel_wecom.contract.messages import Capabilities, Health, OutboundMessage
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.policy.normalization import normalize
+from maven_channel_wecom.policy.explanation import explanation
+from maven_channel_wecom.policy.normalization import normalize, normalize_event
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.telemetry import events
 from maven_channel_wecom.telemetry.loop_lag import measure_loop_lag
@@ -19,11 +21,15 @@ from maven_channel_wecom.telemetry.trail import trail_id
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from pluggy import HookRelay
+
     from maven_channel_wecom.config import WeComConfig
-    from maven_channel_wecom.contract.messages import ContentBlock, InboundMessage, OutboundMessage, Receipt
+    from maven_channel_wecom.contract.messages import ContentBlock, InboundMessage, Receipt
     from maven_channel_wecom.inbound import Inbound
     from maven_channel_wecom.inbox import AdmittedCallback, Inbox
     from maven_channel_wecom.media import MediaFetcher
+    from maven_channel_wecom.policy.language import Languages
+    from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.server.server import CallbackServer
     from maven_channel_wecom.state.store import StateStore
     from maven_channel_wecom.telemetry.events import Emit
@@ -32,8 +38,9 @@ RECOVER_SECONDS: Final = 5.0
 """Interval between periodic checks, which recover messages of replicas that died, in seconds. Lower: more queries of
 the state. Higher: users of a replica that died wait longer."""
 
-CAPABILITIES: Final = Capabilities(reactions=False, file_upload=False, reactive_only=True)
-"""Capabilities of every channel of this type: a `response_url` accepts one markdown answer, nothing else (101138)."""
+CAPABILITIES: Final = Capabilities(reactions=False, file_upload=False, reactive_only=True, welcome=True, feedback=True)
+"""Capabilities of every channel of this type: a `response_url` accepts one markdown answer, nothing else (101138). A
+welcome is the answer to the event itself (101031)."""
 
 
 class WeComChannel:
@@ -46,6 +53,7 @@ class WeComChannel:
         inbound: answers them.
         inbox: holds the messages in progress.
         media: fetches media items.
+        languages: chooses the language of sentences for each person.
         send: delivers a reply.
         state: stores claims, reply windows and unfinished callbacks.
         emit: receives telemetry events.
@@ -61,6 +69,7 @@ class WeComChannel:
         inbound: Inbound,
         inbox: Inbox,
         media: MediaFetcher,
+        languages: Languages,
         send: Callable[[OutboundMessage], Awaitable[Receipt]],
         state: StateStore,
         emit: Emit,
@@ -72,6 +81,7 @@ class WeComChannel:
         self._inbound = inbound
         self._inbox = inbox
         self._media = media
+        self._languages = languages
         self._send = send
         self._state = state
         self._emit = emit
@@ -173,9 +183,37 @@ class WeComChannel:
             blocks,
             channel=self._name,
             received_at=admitted.received_at,
+            language=self._languages.of_callback(callback),
             trail=trail_id(self._name, callback.message_id),
             mention_names=self._config.mention_names,
         )
+
+    async def explain(self, callback: Callback) -> None:
+        """Answer a message that holds nothing to read. A message that another plugin withheld is not answered."""
+        found = explanation(callback)
+        if found is None or not callback.response_url:
+            return
+        reason, sentence = found
+        self._emit(events.PersonExplained(message_id=callback.message_id, reason=reason))
+        language = self._languages.of_callback(callback)
+        message = OutboundMessage(
+            channel=self._name,
+            chat_id=callback.chat_id,
+            content=sentence.text(language),
+            reply_to=callback.message_id,
+            metadata={"chat_type": "group" if callback.is_group else "single", "language": language},
+        )
+        await self._send(message)
+
+    def report_event(self, admitted: AdmittedCallback, hook: HookRelay) -> None:
+        """Tell other plugins of an entry or a feedback. Whatever they do with it affects nothing here."""
+        event = normalize_event(admitted.callback, channel=self._name, received_at=admitted.received_at)
+        if event is None:
+            return
+        try:
+            call_optional(hook, "maven_inbound_event", channel=self, event=event)
+        except Exception as error:  # noqa: BLE001 - another plugin's error
+            self._emit(events.EventHookFailed(message_id=admitted.callback.message_id, error=type(error).__name__))
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Deliver a reply and return its receipt."""

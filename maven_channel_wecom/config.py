@@ -12,8 +12,10 @@ from maven_channel_wecom.egress.proxy import proxy_problem
 from maven_channel_wecom.errors import ConfigError
 from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
-from maven_channel_wecom.protocol import cipher
+from maven_channel_wecom.policy.visibility import is_visible
+from maven_channel_wecom.protocol import cipher, limits
 from maven_channel_wecom.protocol.envelope import Credentials
+from maven_channel_wecom.sentences import Language, Sentence
 from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, copying_problem, object_schema
 from maven_channel_wecom.state.backends import MEMORY, address_problem, sqlite_path
 
@@ -38,6 +40,27 @@ def _host_problem(host: str) -> str | None:
 
 def _ids_problem(ids: Sequence[str]) -> str | None:
     return next((f"has an id that {problem}" for each in ids if (problem := copying_problem(each))), None)
+
+
+def _reply_text_problem(value: str | Mapping[str, str]) -> str | None:
+    return _sentence_problem(value, limits.MARKDOWN_BYTES)
+
+
+def _welcome_problem(value: str | Mapping[str, str]) -> str | None:
+    return _sentence_problem(value, limits.WELCOME_BYTES)
+
+
+def _sentence_problem(value: str | Mapping[str, str], limit_bytes: int) -> str | None:
+    for text in Sentence.of(value):
+        if not is_visible(text):
+            return "must hold something to read in each language"
+        try:
+            size_bytes = len(text.encode())
+        except UnicodeEncodeError:
+            return "must be text that can be encoded, and holds half a character (a lone surrogate)"
+        if size_bytes > limit_bytes:
+            return f"must be at most {limit_bytes} bytes of UTF-8 in each language"
+    return None
 
 
 def _state_problem(address: str) -> str | None:
@@ -161,6 +184,28 @@ KEYS: Final = (
         help_zh="允许哪些机器人（aibotid）的回调；留空表示使用该 Token 和密钥的所有机器人。",
     ),
     Key(
+        name="welcomeText",
+        type="sentence",
+        default="",
+        check=_welcome_problem,
+        title="Welcome",
+        title_zh="欢迎语",
+        help="Greeting for a person who enters the single chat, once a day, in plain text; empty: none. "
+        "A string, or an object with the keys zh and en.",
+        help_zh="用户当天首次进入单聊时的欢迎语（纯文本）；可分 zh 和 en；留空则不发送。",
+    ),
+    Key(
+        name="refusalText",
+        type="sentence",
+        default="",
+        check=_reply_text_problem,
+        title="Text for refused people",
+        title_zh="拒绝提示",
+        help="Answer to people whom allowFrom or allowGroups refuses, at most once an hour each; empty: none. "
+        "A string, or an object with the keys zh and en.",
+        help_zh="对被 allowFrom 或 allowGroups 拒绝的用户的答复，每人每小时最多一次；可分 zh 和 en；留空则不答复。",
+    ),
+    Key(
         name="mentionNames",
         type="list of strings",
         default=(),
@@ -208,6 +253,26 @@ KEYS: Final = (
         title_zh="超长回复",
         help="Handling of answers over 20,480 bytes: truncate, or continue through spare windows of the same person.",
         help_zh="回复超过 20,480 字节时：truncate 截断；continue 通过同一用户的其他回复窗口续发。",
+    ),
+    Key(
+        name="language",
+        type="string",
+        default="auto",
+        choices=("auto", "zh", "en"),
+        title="Language",
+        title_zh="语言",
+        help="Language of the channel's and host's own sentences in the chat: zh, en, or auto: Chinese for a person "
+        "who writes any Chinese character, otherwise English.",
+        help_zh="通道和宿主发给用户的提示语使用的语言：zh 中文；en 英文；auto 用户的消息含汉字时用中文，否则用英文。",
+    ),
+    Key(
+        name="feedback",
+        type="boolean",
+        default=False,
+        title="Feedback",
+        title_zh="反馈",
+        help="true: people can rate every answer. Ratings are counted, and logged with the trail of what was answered.",
+        help_zh="true：用户可以评价每条回复。评价会被计数，并与所回复消息的 trail 一起写入日志。",
     ),
     Key(
         name="maxSkewSeconds",
@@ -302,8 +367,8 @@ KEYS: Final = (
 class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The validated settings of a channel.
 
-    `credentials` holds the current pair, and during a rotation also the previous one. `obsolete` names the
-    obsolete keys that the entry contains.
+    `credentials` holds the current pair, and during a rotation also the previous one. `language` is None if it is
+    chosen for each person. `obsolete` names the obsolete keys that the entry contains.
     """
 
     credentials: tuple[Credentials, ...]
@@ -312,11 +377,15 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     path: str
     rules: AdmissionRules
+    welcome_text: Sentence
+    refusal_text: Sentence
     mention_names: tuple[str, ...]
     proxy: str | None
     allow_private_network: bool
     state: str
     overflow: Overflow
+    language: Language | None
+    feedback: bool
     max_skew_seconds: int
     inbox_limit: int
     media_limit_bytes: int
@@ -360,11 +429,15 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
             groups=frozenset(values["allowGroups"]),
             bots=frozenset(values["botIds"]),
         ),
+        welcome_text=Sentence.of(values["welcomeText"]),
+        refusal_text=Sentence.of(values["refusalText"]),
         mention_names=values["mentionNames"],
         proxy=values["proxy"] or None,
         allow_private_network=values["allowPrivateNetwork"],
         state=values["state"],
         overflow=values["overflow"],
+        language=None if values["language"] == "auto" else values["language"],
+        feedback=values["feedback"],
         max_skew_seconds=values["maxSkewSeconds"],
         inbox_limit=values["inboxLimit"],
         media_limit_bytes=values["mediaLimitBytes"],

@@ -86,8 +86,9 @@ report one although the reply arrived."""
 RetryReason = Literal[TransientReason, "connect", "connect_timeout", "dns", "tls", "proxy"]
 """Why an attempt to deliver a reply is followed by another."""
 
-UndeliverableReason = Literal["empty", "no_reply_window", "state", TransientReason, NotSentReason]
-"""Why a reply was not delivered, as far as WeCom's answers tell."""
+UndeliverableReason = Literal["empty", "silent", "no_reply_window", "state", TransientReason, NotSentReason]
+"""Why a reply was not delivered, as far as WeCom's answers tell. `silent`: the host wanted none. `empty` was published
+when blank answers were not sent; today a sentence is sent in their place."""
 
 RefusedReason = Literal[
     "invalid_type",
@@ -107,6 +108,16 @@ UnknownReason = Literal[LostReason, "unreadable_answer", "cancelled", "repeated"
 
 ReplyReason = Literal["ok", UndeliverableReason, RefusedReason, UnknownReason]
 """The reason for the outcome of a reply; `ok` if it was delivered."""
+
+
+FeedbackKind = Literal["accurate", "inaccurate", "withdrawn"]
+"""How a person rates an answer."""
+
+FeedbackReason = Literal["off_topic", "incomplete", "wrong", "data_analysis", "other"]
+"""Why a person rates an answer as inaccurate; `other` stands for reasons that WeCom may add."""
+
+ExplanationReason = Literal["empty_message", "unknown_type", "empty_answer", "refused"]
+"""Why a person gets a sentence of the channel in place of an answer."""
 
 
 class WeComError(Exception):

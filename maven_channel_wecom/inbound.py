@@ -21,8 +21,8 @@ from maven_channel_wecom.errors import (
 )
 from maven_channel_wecom.policy import admission
 from maven_channel_wecom.policy.reply_window import open_window
-from maven_channel_wecom.protocol import envelope, limits
-from maven_channel_wecom.protocol.callback import EVENT, MESSAGE_TYPES, read_callback
+from maven_channel_wecom.protocol import envelope, limits, reply
+from maven_channel_wecom.protocol.callback import ENTER_CHAT, EVENT, MESSAGE_TYPES, is_message, read_callback
 from maven_channel_wecom.server.messages import RETRY_LATER, Answer, error_answer
 from maven_channel_wecom.state.store import Admission, StoredCallback
 from maven_channel_wecom.telemetry import events
@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from maven_channel_wecom.config import WeComConfig
     from maven_channel_wecom.errors import Refusal, Unavailability
     from maven_channel_wecom.inbox import Inbox
+    from maven_channel_wecom.policy.language import Languages
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import OpenedEnvelope, SignedQuery
+    from maven_channel_wecom.refusals import Refusals
     from maven_channel_wecom.server.messages import Request
     from maven_channel_wecom.state.store import StateStore
     from maven_channel_wecom.telemetry.events import CallbackKind, CallbackOutcome, Emit
@@ -81,6 +83,8 @@ class Inbound:
         config: the settings of the channel.
         state: admits messages.
         inbox: processes admitted messages.
+        refusals: tells people that they are refused.
+        languages: chooses the language of the welcome.
         emit: receives telemetry events.
         clock: the clock of the channel.
         random: returns the given number of cryptographically random bytes.
@@ -92,6 +96,8 @@ class Inbound:
         *,
         state: StateStore,
         inbox: Inbox,
+        refusals: Refusals,
+        languages: Languages,
         emit: Emit,
         clock: Clock,
         random: Callable[[int], bytes],
@@ -99,6 +105,8 @@ class Inbound:
         self._config = config
         self._state = state
         self._inbox = inbox
+        self._refusals = refusals
+        self._languages = languages
         self._emit = emit
         self._clock = clock
         self._random = random
@@ -206,7 +214,7 @@ class Inbound:
                 request, started_at, signed, opened_envelope, read_callback(opened_envelope.message)
             )
             refusal = admission.refusal(opened.callback, self._config.rules)
-            is_admitted = refusal is None and opened.callback.type in _ADMITTED_TYPES
+            is_admitted = refusal is None and _is_admissible(opened.callback)
             if is_admitted and self._inbox.hold_place(opened.callback):
                 return opened
         except Exception as error:  # noqa: BLE001 - a bug must not leave the request without an answer
@@ -217,10 +225,12 @@ class Inbound:
             is_opened = opened_envelope is not None or isinstance(error, WrongReceiver)
             request.answer(self._answer_to_error("message", error, opened=is_opened))
             return None
-        # "accepted" here means a type unknown to this channel, or a stream refresh (this channel never streams).
+        # "accepted" here means an unknown type without a URL to answer it, or a stream refresh, as nothing is streamed.
         outcome: CallbackOutcome = "refused" if refusal else "chat_full" if is_admitted else "accepted"
         request.answer(self._answer_to_outcome(opened, outcome))
         self._emit_answered(opened, outcome, refusal=refusal)
+        if refusal:
+            self._refusals.explain(opened.callback, refusal)
         return None
 
     def _open_envelope(self, signed: SignedQuery, ciphertext: str) -> OpenedEnvelope:
@@ -239,7 +249,7 @@ class Inbound:
         try:
             sealed = envelope.seal(
                 opened.envelope.credentials,
-                _SUCCESS,
+                self._welcome(opened, outcome) or _SUCCESS,
                 receive_id=opened.envelope.receive_id,
                 timestamp=int(self._clock.wall()),
                 nonce=opened.signed.nonce,
@@ -249,10 +259,29 @@ class Inbound:
             return self._answer_to_error(opened.kind, error, opened=True)
         return Answer(status=200, body=msgspec.json.encode(sealed), content_type="application/json", verifies=True)
 
+    def _welcome(self, opened: _OpenedCallback, outcome: CallbackOutcome) -> bytes | None:
+        """Return the passive answer that greets a person who enters the chat; a repeated callback gets it again."""
+        event = opened.callback.event
+        if event is None or event.type != ENTER_CHAT or outcome == "refused" or not any(self._config.welcome_text):
+            return None
+        language = self._languages.of_person(opened.callback.sender_id)
+        return reply.welcome_body(self._config.welcome_text.text(language))
+
     def _emit_answered(
         self, opened: _OpenedCallback, outcome: CallbackOutcome, *, refusal: Refusal | None = None
     ) -> None:
         callback, event = opened.callback, opened.callback.event
+        if outcome == "accepted" and self._welcome(opened, outcome):
+            self._emit(events.PersonWelcomed(message_id=callback.message_id))
+        if outcome == "accepted" and event and (rating := event.rating):
+            self._emit(
+                events.FeedbackReceived(
+                    message_id=callback.message_id,
+                    feedback_id=rating.id,
+                    kind=rating.kind,
+                    reasons=rating.reasons,
+                )
+            )
         self._emit(
             events.CallbackAnswered(
                 kind=opened.kind,
@@ -304,6 +333,11 @@ class Inbound:
             self._emit(events.CallbackFailed(kind=kind, error=type(error).__name__))
             answer = error_answer(503)
         return msgspec.structs.replace(answer, verifies=opened)
+
+
+def _is_admissible(callback: Callback) -> bool:
+    """Return whether a callback is worth a claim: an event, or a message that the agent can read or we can explain."""
+    return callback.type in _ADMITTED_TYPES or (is_message(callback.type) and bool(callback.response_url))
 
 
 def _admission(opened: _OpenedCallback, now: float) -> Admission:

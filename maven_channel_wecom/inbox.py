@@ -13,7 +13,7 @@ from maven_channel_wecom.fairness import SharedLimit
 from maven_channel_wecom.media import MediaUse
 from maven_channel_wecom.policy.reply_window import chat_key
 from maven_channel_wecom.protocol import limits
-from maven_channel_wecom.protocol.callback import EVENT, MESSAGE_TYPES, read_callback
+from maven_channel_wecom.protocol.callback import EVENT, is_message, read_callback
 from maven_channel_wecom.state.store import retry_while_unavailable
 from maven_channel_wecom.telemetry import events
 
@@ -82,6 +82,8 @@ class Inbox:
         limit: maximum number of messages in progress. A chat may use at most as many places as are free.
         normalize: converts a callback into a message, or returns None if it holds nothing for the agent.
         publish: hands a message to the host, and returns when the host has dealt with it.
+        explain: answers a message that holds nothing for the agent.
+        report_event: tells the host of an event.
         media_budget: counts the bytes that the media of a message use until it is finished.
         state: stores callbacks until they are finished.
         emit: receives telemetry events.
@@ -94,6 +96,8 @@ class Inbox:
         limit: int,
         normalize: Callable[[AdmittedCallback], Awaitable[InboundMessage | None]],
         publish: Callable[[InboundMessage], Awaitable[None]],
+        explain: Callable[[Callback], Awaitable[None]],
+        report_event: Callable[[AdmittedCallback], Awaitable[None]],
         media_budget: MediaBudget,
         state: StateStore,
         emit: Emit,
@@ -103,6 +107,8 @@ class Inbox:
         self._places = SharedLimit(limit)
         self._normalize = normalize
         self._publish = publish
+        self._explain = explain
+        self._report_event = report_event
         self._media_budget = media_budget
         self._state = state
         self._emit = emit
@@ -233,7 +239,9 @@ class Inbox:
     async def _process(self, pending: _PendingMessage) -> None:
         callback = pending.admitted.callback
         try:
-            if callback.type != EVENT:
+            if callback.type == EVENT:
+                await self._report_event(pending.admitted)
+            else:
                 await self._deliver(pending)
             await self._finish(pending.admitted)
         except asyncio.CancelledError:
@@ -264,6 +272,7 @@ class Inbox:
         blocks = len(message.content_blocks) if message else 0
         self._emit(events.MessageNormalized(message_id=callback.message_id, blocks=blocks))
         if message is None:
+            await self._explain(callback)
             self._emit_end(callback, "unsupported")
             return
         self._emit(events.MessagePublishing(message_id=callback.message_id))
@@ -343,7 +352,7 @@ def _read_message(stored: StoredCallback) -> Callback | None:
         callback = read_callback(stored.message)
     except MalformedCallback:
         return None
-    return callback if callback.type in MESSAGE_TYPES else None
+    return callback if is_message(callback.type) else None
 
 
 def _is_task_cancelled() -> bool:

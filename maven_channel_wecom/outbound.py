@@ -17,6 +17,7 @@ from maven_channel_wecom.policy import delivery, rendering
 from maven_channel_wecom.policy.reply_window import chat_key, may_have_window
 from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.protocol.reply import markdown_body
+from maven_channel_wecom.sentences import ANSWER_EMPTY
 from maven_channel_wecom.state.store import retry_while_unavailable
 from maven_channel_wecom.telemetry import events
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.config import Overflow
     from maven_channel_wecom.contract.messages import OutboundMessage
     from maven_channel_wecom.policy.delivery import Verdict
+    from maven_channel_wecom.policy.language import Languages
     from maven_channel_wecom.policy.rendering import Rendered
     from maven_channel_wecom.policy.reply_window import ReplyWindow
     from maven_channel_wecom.state.store import StateStore
@@ -40,7 +42,7 @@ CONCURRENT_POSTS: Final = 100
 wait, as long as their windows are open. Lower: replies wait longer while WeCom is slow. Higher: more open files."""
 
 _NO_STATE: Final = delivery.Verdict("undeliverable", "state")
-_EMPTY: Final = delivery.Verdict("undeliverable", "empty")
+_SILENT: Final = delivery.Verdict("undeliverable", "silent")
 
 # A cancelled reply must end soon: a channel that stops has its own deadline and does not wait for a database.
 _CANCELLED_SECONDS: Final = 1.0
@@ -114,6 +116,8 @@ class Outbound:
         clock: the clock of the channel.
         random: returns a random number from 0 to 1, for jitter.
         overflow: whether a text over WeCom's limit is truncated or continued through spare windows.
+        languages: chooses the language of notices if a message names none.
+        feedback_id: returns the id for feedback on the answer to a message; None if nobody is asked for feedback.
     """
 
     def __init__(
@@ -125,6 +129,8 @@ class Outbound:
         clock: Clock,
         random: Callable[[], float],
         overflow: Overflow,
+        languages: Languages,
+        feedback_id: Callable[[str], str] | None,
     ) -> None:
         self._poster = poster
         self._state = state
@@ -132,6 +138,8 @@ class Outbound:
         self._clock = clock
         self._random = random
         self._overflow = overflow
+        self._languages = languages
+        self._feedback_id = feedback_id
         self._places = SharedSemaphore((SharedLimit(CONCURRENT_POSTS), 1))
         # The replies in progress, in the order in which they began.
         self._sending: dict[asyncio.Task[Receipt], _Reply] = {}
@@ -186,22 +194,28 @@ class Outbound:
 
     async def _send(self, reply: _Reply) -> None:
         """Deliver a reply in one part or several, in order until one fails."""
-        rendered = rendering.render(reply.message.content)
-        if not rendered.content:
-            reply.verdict = _EMPTY
+        message = reply.message
+        if message.metadata.get("silent") == "true":
+            reply.verdict = _SILENT
             return
         window = await self._claim_window(reply)
         if window is None:
             return
         reply.claim(window)
         self._emit(events.WindowClaimed(message_id=window.message_id))
+        language = message.metadata.get("language") or self._languages.of_person(window.sender_id)
+        rendered = rendering.render(message.content, language=language)
+        if not rendered.content:
+            self._emit(events.PersonExplained(message_id=window.message_id, reason="empty_answer"))
+            rendered = rendering.render(ANSWER_EMPTY.text(language))
         reply.parts = [(window, rendered)]
         if rendered.truncated_bytes and self._overflow == "continue":
             reply.is_splitting = True
-            reply.parts = await self._split(reply, window)
+            reply.parts = await self._split(reply, window, language)
             reply.is_splitting = False
-        for part in reply.parts:
-            await self._deliver(reply, *part)
+        feedback_id = self._feedback_id(window.message_id) if self._feedback_id else ""
+        for part_window, part in reply.parts:
+            await self._deliver(reply, part_window, markdown_body(part.content, feedback_id=feedback_id))
             if reply.verdict.outcome != "delivered":
                 break
 
@@ -231,9 +245,9 @@ class Outbound:
         before = itertools.takewhile(lambda sending: sending[1] is not reply, self._sending.items())
         return [(task, other) for task, other in before if not set(reply.chats).isdisjoint(other.chats)]
 
-    async def _split(self, reply: _Reply, window: ReplyWindow) -> list[_Part]:
+    async def _split(self, reply: _Reply, window: ReplyWindow, language: str) -> list[_Part]:
         """Split a text over its own window and as many spare windows of the chat as it needs and are available."""
-        splitter = rendering.Splitter(reply.message.content)
+        splitter = rendering.Splitter(reply.message.content, language=language)
         parts: list[_Part] = []
         windows = [window]
         with contextlib.suppress(StateUnavailable):
@@ -250,13 +264,12 @@ class Outbound:
                 await asyncio.sleep(0)
         return [*parts, (windows[-1], splitter.rest())]
 
-    async def _deliver(self, reply: _Reply, window: ReplyWindow, rendered: Rendered) -> None:
-        """Deliver one text through its window, and restore the window if the text was not delivered.
+    async def _deliver(self, reply: _Reply, window: ReplyWindow, body: bytes) -> None:
+        """Deliver one body through its window, and restore the window if the text was not delivered.
 
         A window that may have been used all the same is restored as `repeated`, so that a later reply which finds it
         spent is not counted as refused.
         """
-        body = markdown_body(rendered.content)
         reply.verdict = delivery.EXPIRED
         attempts = 0
         delay: float | None = 0.0

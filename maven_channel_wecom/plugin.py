@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from maven_channel_wecom import __version__
@@ -20,11 +21,14 @@ from maven_channel_wecom.inbound import Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.media import MediaBudget, MediaFetcher
 from maven_channel_wecom.outbound import Outbound
+from maven_channel_wecom.policy.language import Languages
+from maven_channel_wecom.refusals import Refusals
 from maven_channel_wecom.server.server import CallbackServer
 from maven_channel_wecom.state.backends import open_state
 from maven_channel_wecom.telemetry import events
 from maven_channel_wecom.telemetry.telemetry import Telemetry
 from maven_channel_wecom.telemetry.timed_state import TimedState
+from maven_channel_wecom.telemetry.trail import trail_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.config import WeComConfig
     from maven_channel_wecom.contract.channel import Channel, HostServices
     from maven_channel_wecom.contract.messages import Capabilities, InboundMessage, OutboundMessage, Receipt
+    from maven_channel_wecom.protocol.callback import Callback
 
 
 @hookimpl
@@ -129,22 +134,54 @@ async def build_channel(
         normalized: InboundMessage | None = await host.hook.maven_inbound_normalize(channel=channel, callback=admitted)
         return normalized
 
+    async def explain(callback: Callback) -> None:
+        await channel.explain(callback)
+
+    async def report_event(admitted: AdmittedCallback) -> None:
+        # Before that, the host does not know the channel.
+        await channel.started.wait()
+        channel.report_event(admitted, host.hook)
+
     async def close() -> None:
+        await refusals.close()
         await egress.close()
         await state.close()
         telemetry.close()
 
+    languages = Languages(config.language, config.mention_names)
+    outbound = Outbound(
+        poster=egress,
+        state=state,
+        emit=telemetry,
+        clock=clock,
+        random=jitter,
+        overflow=config.overflow,
+        languages=languages,
+        feedback_id=partial(trail_id, name) if config.feedback else None,
+    )
+    refusals = Refusals(config.refusal_text, poster=egress, languages=languages, emit=telemetry, clock=clock)
     budget = MediaBudget(config.media_limit_bytes)
     inbox = Inbox(
         limit=config.inbox_limit,
         normalize=telemetry.tracing.normalize(normalize),
         publish=telemetry.tracing.publish(host.publish),
+        explain=explain,
+        report_event=report_event,
         media_budget=budget,
         state=state,
         emit=telemetry,
         clock=clock,
     )
-    inbound = Inbound(config, state=state, inbox=inbox, emit=telemetry, clock=clock, random=os.urandom)
+    inbound = Inbound(
+        config,
+        state=state,
+        inbox=inbox,
+        refusals=refusals,
+        languages=languages,
+        emit=telemetry,
+        clock=clock,
+        random=os.urandom,
+    )
     server = CallbackServer(
         inbound,
         host=config.host,
@@ -153,9 +190,6 @@ async def build_channel(
         idle_seconds=config.idle_seconds,
         rejected=lambda reason, status: telemetry(events.RequestRejected(reason=reason, status=status)),
         dropped=lambda reason: telemetry(events.ConnectionDropped(reason=reason)),
-    )
-    outbound = Outbound(
-        poster=egress, state=state, emit=telemetry, clock=clock, random=jitter, overflow=config.overflow
     )
     keys = list(dict.fromkeys(credentials.key for credentials in config.credentials))
     telemetry.watch(
@@ -174,6 +208,7 @@ async def build_channel(
         server=server,
         inbound=inbound,
         inbox=inbox,
+        languages=languages,
         media=MediaFetcher(MediaClient(egress, sleep=clock.sleep), keys, budget=budget, emit=telemetry, clock=clock),
         send=telemetry.tracing.deliver(outbound.send),
         state=state,

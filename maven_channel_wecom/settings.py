@@ -22,7 +22,7 @@ from maven_channel_wecom.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-KeyType = Literal["boolean", "integer", "number", "string", "list of strings", "secret", "object", "list"]
+KeyType = Literal["boolean", "integer", "number", "string", "list of strings", "sentence", "secret", "object", "list"]
 
 _SOURCES: Final = 'a string, {"env": "NAME"} or {"file": "PATH"}'
 
@@ -51,7 +51,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         name: the key as written in the configuration.
         type: the type of the value. A `secret` is a string, or a reference to an environment variable or file that
-            holds it. The content of an `object` or `list` is not checked here.
+            holds it. A `sentence` is a string, or an object with one string for each language of the chat. The content
+            of an `object` or `list` is not checked here.
         title: two or three English words for a form; `title_zh` is the Chinese title.
         help: one English sentence for tables and forms; `help_zh` is the Chinese one.
         default: the value if the key is absent. An empty string is valid only if it is the default.
@@ -256,6 +257,9 @@ def _type_schema(key: Key) -> dict[str, Any]:
             schema = {"type": "array", "items": {"type": "string", "pattern": r"\S"}}
         case "list":
             schema = {"type": "array"}
+        case "sentence":
+            both = {"type": "object", "properties": {"zh": text, "en": text}, "required": ["zh", "en"]}
+            schema = {"anyOf": [text, both | {"additionalProperties": False}]}
     return schema
 
 
@@ -287,9 +291,17 @@ def _type_problem(key: Key, value: object) -> str | None:
             must_be = 'a list of strings that are not empty, such as ["a", "b"]'
         case "list":
             fits, must_be = isinstance(value, list | tuple), "a list"
+        case "sentence":
+            fits, must_be = _is_sentence(value), 'a string, or an object such as {"zh": "你好", "en": "hello"}'
         case _:
             fits, must_be = isinstance(value, Mapping), "an object"
     return None if fits else f"must be {must_be}"
+
+
+def _is_sentence(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return set(value) == {"zh", "en"} and all(isinstance(text, str) for text in value.values())
+    return isinstance(value, str)
 
 
 def _is_number(key: Key, value: object) -> bool:

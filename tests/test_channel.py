@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import pluggy
 import pytest
 from prometheus_client import generate_latest
 
@@ -15,6 +16,9 @@ from maven_channel_wecom.config import read_config
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.messages import OutboundMessage
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.inbox import AdmittedCallback
+from maven_channel_wecom.media import MediaUse
+from maven_channel_wecom.protocol.callback import Callback, Event
 from maven_channel_wecom.simulator.messages import Text
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 from maven_channel_wecom.telemetry import events
@@ -178,6 +182,7 @@ async def test_an_error_during_recovery_is_reported_by_its_class_and_not_raised(
         inbound=unused,
         inbox=cast("Inbox", FailingInbox()),
         media=unused,
+        languages=unused,
         send=unused,
         state=unused,
         emit=recorder,
@@ -248,4 +253,13 @@ async def test_nothing_delays_the_end_of_a_start_once_the_channel_listens() -> N
     assert not channel.started.is_set()
     await asyncio.sleep(0)
     assert channel.started.is_set()
+    await host.hook.maven_channel_stop(channel=channel)
+
+
+async def test_a_host_that_knows_no_events_is_told_of_none() -> None:
+    """Hosts of the first version of the contract have six hooks."""
+    host = PluginHost()
+    channel = await host.start()
+    event = Callback(message_id="e1", type="event", sender_id="alice", event=Event("enter_chat", {}))
+    channel.report_event(AdmittedCallback(event, 1.0, MediaUse("single:alice")), pluggy.PluginManager("maven").hook)
     await host.hook.maven_channel_stop(channel=channel)

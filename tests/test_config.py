@@ -54,11 +54,15 @@ CHANGED: dict[str, Any] = {
     "allowFrom": ["alice"],
     "allowGroups": ["group"],
     "botIds": ["bot"],
+    "welcomeText": "hello",
+    "refusalText": {"zh": "抱歉", "en": "sorry"},
     "mentionNames": ["My Bot"],
     "proxy": "http://proxy:8080",
     "allowPrivateNetwork": True,
     "state": "sqlite:state.db",
     "overflow": "continue",
+    "language": "zh",
+    "feedback": True,
     "maxSkewSeconds": 300,
     "previousToken": "old",
     "previousEncodingAESKey": OTHER_KEY,
@@ -322,3 +326,24 @@ def test_two_entries_cannot_share_a_file(tmp_path: Path) -> None:
     assert conflicts(entries, ()) == [
         "channels.a.state and channels.b.state are the same file: give each a file of its own"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("\u200b", "must hold something to read in each language"),
+        ({"zh": "抱歉", "en": " "}, "must hold something to read in each language"),
+        ("\ud800", "must be text that can be encoded, and holds half a character (a lone surrogate)"),
+        ("x" * 20_481, "must be at most 20480 bytes of UTF-8 in each language"),
+        ({"zh": "汉" * 6827, "en": "sorry"}, "must be at most 20480 bytes of UTF-8 in each language"),
+    ],
+    ids=["invisible", "one is blank", "half a character", "long", "long in Chinese"],
+)
+def test_a_text_for_the_chat_can_be_seen_and_sent(text: object, problem: str) -> None:
+    assert problems("wecom", MINIMAL | {"refusalText": text}) == [f"channels.wecom.refusalText {problem}"]
+
+
+def test_a_welcome_is_shorter_than_what_wecom_cuts() -> None:
+    assert problems("wecom", MINIMAL | {"welcomeText": "x" * 2048}) == []
+    (problem,) = problems("wecom", MINIMAL | {"welcomeText": "x" * 2049})
+    assert problem == "channels.wecom.welcomeText must be at most 2048 bytes of UTF-8 in each language"

@@ -35,7 +35,14 @@ HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("maven_"))
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "misc"}
 
 # A valid value of each type in the manifest.
-EXAMPLES: dict[str, Any] = {"boolean": True, "integer": 7, "number": 7.5, "list of strings": ["a"], "string": "x"}
+EXAMPLES: dict[str, Any] = {
+    "boolean": True,
+    "integer": 7,
+    "number": 7.5,
+    "list of strings": ["a"],
+    "string": "x",
+    "sentence": "x",
+}
 KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 ENTRY: dict[str, Any] = {"token": "token", "encodingAESKey": KEY}
 
@@ -71,7 +78,7 @@ def test_every_import_contract_holds() -> None:
     ("folder", "allowed"),
     [
         # Of egress, only the limit on what is parsed of an agent's answer.
-        ("host", {"contract", "egress", "fairness", "settings"}),
+        ("host", {"contract", "egress", "fairness", "sentences", "settings"}),
         ("simulator", {"protocol", "errors"}),
         ("doctor", {"host", "config", "settings", "state", "egress", "server", "clock", "protocol", "errors"}),
         # It reports values. The state is imported because calls to it are timed from outside.
@@ -79,13 +86,14 @@ def test_every_import_contract_holds() -> None:
         ("state", {"policy", "protocol", "errors", "clock"}),
         ("server", {"errors"}),
         ("egress", {"errors"}),
-        ("policy", {"protocol", "contract", "errors"}),
+        ("policy", {"protocol", "contract", "errors", "sentences"}),
         ("protocol", {"errors"}),
         ("contract", set()),
         ("clock", set()),
         ("fairness", set()),
         ("settings", {"errors"}),
         ("errors", set()),
+        ("sentences", set()),
     ],
 )
 def test_a_part_imports_only_the_parts_that_are_allowed_here(
@@ -133,9 +141,10 @@ def test_only_the_tracing_module_imports_opentelemetry_and_only_its_api(graph: g
 
 def test_the_plugin_and_the_manifest_have_exactly_the_hooks_of_the_contract() -> None:
     implemented = sorted(name for name, value in vars(plugin).items() if hasattr(value, "maven_impl"))
-    assert len(HOOKS) == 7
-    assert implemented == HOOKS
-    assert sorted(MANIFEST["plugin"]["hooks"]["implements"]) == HOOKS
+    calls = MANIFEST["plugin"]["hooks"]["calls"]
+    assert len(HOOKS) == 8
+    assert sorted([*implemented, *calls]) == HOOKS
+    assert sorted(MANIFEST["plugin"]["hooks"]["implements"]) == implemented
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -194,7 +203,7 @@ def test_a_key_has_the_type_and_default_that_the_manifest_states(entry: dict[str
     (problem,) = config.problems("wecom", ENTRY | {key: object()})
     assert problem.startswith(f"channels.wecom.{key} must be ")
     # These keys accept only some values of their type.
-    if type_ != "secret" and key not in {"path", "state", "overflow", "mediaLimitBytes"}:
+    if type_ != "secret" and key not in {"path", "state", "overflow", "language", "mediaLimitBytes"}:
         assert config.problems("wecom", ENTRY | {key: EXAMPLES[type_]}) == []
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 
 from maven_channel_wecom.config import read_config
@@ -15,18 +16,26 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.inbound import BATCH_BYTES, BATCH_CALLBACKS, Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.media import MediaBudget
+from maven_channel_wecom.policy.admission import AdmissionRules
+from maven_channel_wecom.policy.language import Languages
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
 from maven_channel_wecom.protocol import envelope
+from maven_channel_wecom.protocol.callback import read_callback
+from maven_channel_wecom.refusals import Refusals
+from maven_channel_wecom.sentences import Sentence
 from maven_channel_wecom.server.messages import Request
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.telemetry import events
 from tests.fakes.clock import FakeClock
 from tests.fakes.recorder import Recorder
+from tests.fakes.replies import ScriptedEgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from maven_channel_wecom.config import WeComConfig
+    from maven_channel_wecom.egress.egress import Egress
+    from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import SealedEnvelope
     from maven_channel_wecom.server.messages import Answer
     from maven_channel_wecom.state.store import Admission
@@ -93,13 +102,26 @@ class InboundHarness:
         self.clock = FakeClock()
         self.recorder = Recorder()
         self.published: list[str] = []
+        self.explained: list[str] = []
+        self.reported: list[str] = []
         state = state or MemoryStateStore()
         self.inbox = Inbox(
             limit=limit,
             normalize=self._normalize,
             publish=self._publish,
+            explain=self._explain,
+            report_event=self._report_event,
             media_budget=MediaBudget(BLOCK_BYTES),
             state=state,
+            emit=self.recorder,
+            clock=self.clock,
+        )
+        self.poster = ScriptedEgress()
+        self.languages = Languages(None, ())
+        self.refusals = Refusals(
+            Sentence("抱歉", "Sorry"),
+            poster=cast("Egress", self.poster),
+            languages=self.languages,
             emit=self.recorder,
             clock=self.clock,
         )
@@ -107,6 +129,8 @@ class InboundHarness:
             config,
             state=state,
             inbox=self.inbox,
+            refusals=self.refusals,
+            languages=self.languages,
             emit=self.recorder,
             clock=self.clock,
             random=random,
@@ -136,6 +160,12 @@ class InboundHarness:
             timestamp=int(admitted.received_at),
             message_id=admitted.callback.message_id,
         )
+
+    async def _report_event(self, admitted: AdmittedCallback) -> None:
+        self.reported.append(admitted.callback.message_id)
+
+    async def _explain(self, explained: Callback) -> None:
+        self.explained.append(explained.message_id)
 
     async def _publish(self, published: InboundMessage) -> None:
         self.published.append(published.message_id)
@@ -387,7 +417,6 @@ async def test_a_url_check_does_not_change_the_time_of_the_last_callback() -> No
     assert harness.inbound.last_signed_at == 0
 
 
-@pytest.mark.parametrize("plaintext", [b"not JSON", b"[]", b"{}", b'{"msgid": 5, "msgtype": "text"}'])
 async def test_a_callback_that_opened_verifies_its_connection_whatever_it_contains(plaintext: bytes) -> None:
     (answer,) = await InboundHarness().post(plaintext)
     assert (answer.status, answer.verifies) == (400, True)
@@ -440,3 +469,76 @@ async def test_the_bytes_of_bodies_opened_in_one_loop_iteration_are_limited() ->
         await asyncio.sleep(0)
         answered.append(len(harness.recorder.of(events.CallbackInvalid)))
     assert answered == [1, 2, 3, 4, 5]
+
+
+async def test_a_message_of_an_unknown_type_is_admitted_once_if_it_can_be_answered() -> None:
+    """Its sender gets a sentence, for which a claim and a reply window are needed."""
+    state = ControlledState()
+    harness = InboundHarness(state)
+    plaintext = json.dumps(
+        {"msgid": "m1", "from": {"userid": "alice"}, "msgtype": "hologram", "response_url": "https://canary/"}
+    ).encode()
+    answers = await harness.post(plaintext, plaintext, message("m2", "hologram"), message("m3", "stream"))
+    assert [answer.status for answer in answers] == [200] * 4
+    assert state.batches == [["m1", "m1"]]
+    assert state.open_windows == 1
+    assert harness.outcomes().count(("message", "duplicate")) == 1
+
+
+async def test_a_refused_message_is_acknowledged_before_its_sender_is_told() -> None:
+    rules = AdmissionRules(senders=frozenset({"bob"}))
+    harness = InboundHarness(config=msgspec.structs.replace(CONFIG, rules=rules))
+    plaintext = json.loads(message("m1")) | {"response_url": "https://canary/"}
+    (answer,) = await harness.post(json.dumps(plaintext).encode())
+    assert answer.status == 200
+    assert harness.poster.posts == []
+    await asyncio.gather(*harness.refusals._sending)
+    assert harness.poster.posts == [("https://canary/", "Sorry")]
+
+
+def opened(answer: Answer) -> object:
+    """Return the plaintext of a sealed answer."""
+    body = json.loads(answer.body)
+    signed = envelope.SignedQuery(body["msgsignature"], str(body["timestamp"]), body["nonce"])
+    return json.loads(envelope.open_envelope(CONFIG.credentials, signed, body["encrypt"]).message)
+
+
+WELCOMING = msgspec.structs.replace(CONFIG, welcome_text=Sentence("欢迎", "Welcome"))
+
+
+async def test_a_person_who_enters_the_chat_is_greeted_in_their_language() -> None:
+    """A repeated event gets the same answer, because WeCom may have lost the first, and counts once."""
+    harness = InboundHarness(config=WELCOMING)
+    answers = await harness.post(message("e1", "event"), message("e1", "event"))
+    harness.languages.of_callback(read_callback(message("m1")))
+    answers += await harness.post(message("e2", "event"))
+    texts = [{"msgtype": "text", "text": {"content": content}} for content in ("欢迎", "欢迎", "Welcome")]
+    assert [opened(answer) for answer in answers] == texts
+    assert [event.message_id for event in harness.recorder.of(events.PersonWelcomed)] == ["e1", "e2"]
+
+
+async def test_nobody_else_is_greeted() -> None:
+    """Messages and other events are not answered with a text, and neither is an entry of a refused person."""
+    harness = InboundHarness(config=WELCOMING)
+    other = message("e1", "event").replace(b"enter_chat", b"feedback_event")
+    answers = await harness.post(message("m1"), other)
+    refusing = msgspec.structs.replace(WELCOMING, rules=AdmissionRules(senders=frozenset({"bob"})))
+    answers += await InboundHarness(config=refusing).post(message("e2", "event"))
+    answers += await InboundHarness().post(message("e3", "event"))
+    assert [opened(answer) for answer in answers] == ["success"] * 4
+    assert harness.recorder.of(events.PersonWelcomed) == []
+
+
+def feedback(message_id: str, feedback_id: str) -> bytes:
+    details = {"id": feedback_id, "type": 2, "content": "canary", "inaccurate_reason_list": [3]}
+    event = {"eventtype": "feedback_event", "feedback_event": details}
+    return json.dumps({"msgid": message_id, "from": {"userid": "alice"}, "msgtype": "event", "event": event}).encode()
+
+
+async def test_a_rating_is_reported_once() -> None:
+    harness = InboundHarness()
+    await harness.post(feedback("e1", "f1"), feedback("e1", "f1"))
+    assert harness.recorder.of(events.FeedbackReceived) == [
+        events.FeedbackReceived(message_id="e1", feedback_id="f1", kind="inaccurate", reasons=("wrong",))
+    ]
+    assert "canary" not in repr(harness.recorder.events)

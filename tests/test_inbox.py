@@ -53,12 +53,16 @@ class InboxHarness:
         self.publish_failures: dict[str, int] = {}
         self.media_loaders: dict[str, Callable[[MediaUse], Awaitable[None]]] = {}
         self.empty: set[str] = set()
+        self.explained: list[str] = []
+        self.reported: list[str] = []
         self.changed = asyncio.Condition()
         self.media_budget = MediaBudget(10 * BLOCK_BYTES)
         self.inbox = Inbox(
             limit=limit,
             normalize=self._normalize,
             publish=self._publish,
+            explain=self._explain,
+            report_event=self._report_event,
             media_budget=self.media_budget,
             state=self.state,
             emit=self.recorder,
@@ -115,6 +119,12 @@ class InboxHarness:
             timestamp=0,
             message_id=message_id,
         )
+
+    async def _report_event(self, admitted: AdmittedCallback) -> None:
+        self.reported.append(admitted.callback.message_id)
+
+    async def _explain(self, callback: Callback) -> None:
+        self.explained.append(callback.message_id)
 
     async def _publish(self, message: InboundMessage) -> None:
         async with self.changed:
@@ -263,6 +273,7 @@ async def test_a_message_that_normalizes_to_nothing_ends_as_unsupported() -> Non
     await harness.wait_for_tasks()
     assert harness.published == ["m2"]
     assert ("m1", "unsupported", "") in harness.ends()
+    assert harness.explained == ["m1"]
 
 
 async def test_messages_in_progress_and_held_places_count_towards_the_limit() -> None:
@@ -637,3 +648,11 @@ async def test_a_callback_that_cannot_be_finished_does_not_block_those_recovered
         await harness.inbox.recover()
     await harness.wait_for_tasks()
     assert harness.published == ["m1"]
+
+
+async def test_an_event_is_reported_and_not_published() -> None:
+    harness = InboxHarness()
+    await harness.put("e1", type_="event")
+    await harness.put("m1")
+    await harness.wait_for_tasks()
+    assert (harness.reported, harness.published) == (["e1"], ["m1"])

@@ -11,9 +11,11 @@ import pytest
 from maven_channel_wecom.contract.messages import OutboundMessage, Receipt
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent, StateUnavailable
 from maven_channel_wecom.outbound import CONCURRENT_POSTS, Outbound
-from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE
+from maven_channel_wecom.policy.language import Languages
 from maven_channel_wecom.policy.reply_window import ReplyWindow, chat_key
+from maven_channel_wecom.protocol.callback import Callback, TextItem
 from maven_channel_wecom.protocol.limits import MARKDOWN_BYTES
+from maven_channel_wecom.sentences import ANSWER_CONTINUED, ANSWER_CUT, ANSWER_EMPTY
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.store import Admission, StoredCallback
 from maven_channel_wecom.telemetry import events
@@ -23,13 +25,15 @@ from tests.fakes.replies import ScriptedEgress, Step
 from tests.state.backends import BACKENDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from maven_channel_wecom.config import Overflow
     from maven_channel_wecom.egress.egress import SendProgress
     from maven_channel_wecom.state.store import StateStore
 
+CUT_NOTICE = ANSWER_CUT.zh
+CONTINUED_NOTICE = ANSWER_CONTINUED.zh
 LONG = "x" * (MARKDOWN_BYTES + 1)
 
 
@@ -44,11 +48,13 @@ class OutboundHarness:
         state: StateStore | None = None,
         clock: FakeClock | None = None,
         poster: ScriptedEgress | None = None,
+        feedback_id: Callable[[str], str] | None = None,
     ) -> None:
         self.clock = clock or FakeClock()
         self.recorder = Recorder()
         self.state: StateStore = state or MemoryStateStore()
         self.poster = poster or ScriptedEgress(steps)
+        self.languages = Languages(None, ())
         self.outbound = Outbound(
             poster=self.poster,
             state=self.state,
@@ -56,6 +62,8 @@ class OutboundHarness:
             clock=self.clock,
             random=lambda: 1.0,
             overflow=overflow,
+            languages=self.languages,
+            feedback_id=feedback_id,
         )
 
     async def receive(
@@ -143,12 +151,45 @@ async def test_an_answer_with_an_invalid_id_has_no_window(
         await state.close()
 
 
-async def test_a_blank_answer_is_not_sent_and_leaves_the_window_open() -> None:
+@pytest.mark.parametrize("content", ["", " \n", "\u200b", "\x1b[31m"])
+async def test_in_place_of_an_answer_with_nothing_to_see_a_sentence_is_sent(content: str) -> None:
     harness = OutboundHarness()
     await harness.receive("m1")
-    assert await harness.answer(" \n") == Receipt(outcome="undeliverable", reason="empty")
+    assert await harness.answer(content, language="en") == Receipt(outcome="delivered", attempts=1)
+    assert harness.poster.posts == [("https://canary/m1", ANSWER_EMPTY.en)]
+    explained = events.PersonExplained(message_id="m1", reason="empty_answer")
+    assert harness.recorder.of(events.PersonExplained) == [explained]
+
+
+async def test_an_empty_answer_without_a_window_is_not_explained() -> None:
+    harness = OutboundHarness()
+    assert await harness.answer("") == Receipt(outcome="undeliverable", reason="no_reply_window")
+    assert harness.recorder.of(events.PersonExplained) == []
+
+
+@pytest.mark.parametrize("content", ["", "not for the chat"])
+async def test_a_silent_answer_is_not_sent_and_leaves_the_window_open(content: str) -> None:
+    harness = OutboundHarness()
+    await harness.receive("m1")
+    assert await harness.answer(content, silent="true") == Receipt(outcome="undeliverable", reason="silent")
     assert harness.poster.posts == []
-    assert (await harness.answer()).outcome == "delivered"
+    assert (await harness.answer(silent="no")).outcome == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "notice"),
+    [({"language": "en"}, ANSWER_CUT.en), ({"language": "zh"}, ANSWER_CUT.zh), ({}, ANSWER_CUT.en)],
+    ids=["en", "zh", "the language they wrote in"],
+)
+async def test_notices_are_in_the_language_of_the_message_or_of_its_sender(
+    metadata: dict[str, str], notice: str
+) -> None:
+    harness = OutboundHarness()
+    await harness.receive("m1", sender_id="alice")
+    written = Callback(message_id="m1", type="text", sender_id="alice", items=(TextItem("hello"),))
+    harness.languages.of_callback(written)
+    await harness.answer(LONG, **metadata)
+    assert harness.poster.posts[0][1].endswith(notice)
 
 
 async def test_a_reply_that_was_not_sent_is_attempted_three_times_with_growing_delays() -> None:
@@ -794,3 +835,18 @@ async def test_an_answer_that_does_not_name_the_chat_type_finds_its_window(*, is
     harness = OutboundHarness()
     await harness.receive("m1", chat_id="alice", is_group=is_group)
     assert (await harness.answer(chat_id="alice")).outcome == "delivered"
+
+
+async def test_with_feedback_every_part_carries_the_id_of_the_answered_message() -> None:
+    harness = OutboundHarness(overflow="continue", feedback_id=lambda message_id: f"id of {message_id}")
+    await harness.receive("old", finished=True)
+    await harness.receive("m1")
+    await harness.answer(LONG)
+    assert harness.poster.feedback_ids == ["id of m1"] * 2
+
+
+async def test_without_feedback_an_answer_carries_no_id() -> None:
+    harness = OutboundHarness()
+    await harness.receive("m1")
+    await harness.answer()
+    assert harness.poster.feedback_ids == [""]

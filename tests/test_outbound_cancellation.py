@@ -13,6 +13,7 @@ import pytest
 from maven_channel_wecom.contract.messages import OutboundMessage
 from maven_channel_wecom.errors import RequestNotSent
 from maven_channel_wecom.outbound import Outbound
+from maven_channel_wecom.policy.language import Languages
 from maven_channel_wecom.policy.reply_window import chat_key
 from maven_channel_wecom.protocol.limits import MARKDOWN_BYTES
 from tests.fakes.clock import FakeClock
@@ -155,6 +156,8 @@ async def test_each_message_is_answered_once_after_a_reply_was_cancelled(
                 await state.finish(message_id, NOW)
             egress = SuspendingEgress(fails_from)
             outbound = Outbound(
+                languages=Languages(None, ()),
+                feedback_id=None,
                 poster=egress,
                 state=state,
                 emit=Recorder(),

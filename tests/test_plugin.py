@@ -10,9 +10,10 @@ import pytest
 from prometheus_client import generate_latest
 
 from maven_channel_wecom import plugin
+from maven_channel_wecom.channel import CAPABILITIES
 from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.contract.channel import ChannelStartError
-from maven_channel_wecom.contract.messages import Capabilities, OutboundMessage
+from maven_channel_wecom.contract.messages import OutboundMessage
 from maven_channel_wecom.inbox import AdmittedCallback
 from maven_channel_wecom.media import MediaUse
 from maven_channel_wecom.protocol.callback import Callback, TextItem
@@ -73,7 +74,7 @@ async def test_a_started_channel_is_served_by_every_hook() -> None:
     answer = OutboundMessage(channel="wecom", chat_id="alice", content="canary", reply_to="m1")
     receipt = await host.hook.maven_outbound_send(channel=channel, message=answer)
     await host.hook.maven_channel_stop(channel=channel)
-    assert capabilities == Capabilities(reactions=False, file_upload=False, reactive_only=True)
+    assert capabilities == CAPABILITIES
     assert (message.channel, message.message_id, message.content) == ("wecom", "m1", "hello")
     assert (receipt.outcome, receipt.reason) == ("undeliverable", "no_reply_window")
     assert channel.port is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 
 from maven_channel_wecom.errors import ConfigError
@@ -232,3 +233,24 @@ def test_the_schema_of_a_key_contains_everything_in_its_declaration() -> None:
     assert key_schema(OLD)["deprecated"] is True
     assert key_schema(STYLE)["enum"] == ["plain", "fancy"]
     assert object_schema((FLAG, NEEDED))["required"] == ["needed"]
+
+
+SENTENCE = Key(name="text", type="sentence", default="", title="Text", title_zh="文本", help="Text.", help_zh="文本。")
+
+
+@pytest.mark.parametrize("value", ["hello", "", {"zh": "你好", "en": "hello"}])
+def test_a_sentence_is_a_string_or_one_for_each_language(value: object) -> None:
+    assert Settings({"text": value}, "entry", (SENTENCE,)).read_all() == {"text": value}
+    jsonschema.validate({"text": value}, object_schema((SENTENCE,)))
+
+
+@pytest.mark.parametrize(
+    "value", [None, 7, ["hello"], {}, {"zh": "你好"}, {"zh": "你好", "en": 7}, {"zh": "", "en": "", "fr": ""}]
+)
+def test_anything_else_is_no_sentence(value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Settings({"text": value}, "entry", (SENTENCE,)).read_all()
+    expected = 'entry.text must be a string, or an object such as {"zh": "你好", "en": "hello"}'
+    assert caught.value.problems == (expected,)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"text": value}, object_schema((SENTENCE,)))

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
     from maven_channel_wecom.contract.channel import Channel, HostServices
-    from maven_channel_wecom.contract.messages import Capabilities, InboundMessage, OutboundMessage, Receipt
+    from maven_channel_wecom.contract.messages import (
+        Capabilities,
+        InboundEvent,
+        InboundMessage,
+        OutboundMessage,
+        Receipt,
+    )
 
 CONTRACT_VERSION: Final = 1
 """Version of the contract. It rises when a hook is removed or changes its meaning, not when one gains an argument or
@@ -80,6 +86,18 @@ def maven_inbound_normalize(channel: Channel, callback: object) -> Awaitable[Inb
     Returns:
         An awaitable of the message with its multimodal content blocks, or of None if the callback holds nothing for
         the agent. None instead of an awaitable if the channel belongs to another plugin.
+    """
+
+
+@hookspec
+def maven_inbound_event(channel: Channel, event: InboundEvent) -> object:
+    """Learn of an event that is no message: a person entered the chat, or rated an answer. Optional on both sides.
+
+    Called by a channel, through the host's relay, at most once for each event. An exception is logged and has no other
+    effect. It is not awaited: an implementation that takes time starts a task.
+
+    Returns:
+        Anything; it is ignored.
     """
 
 

@@ -63,7 +63,8 @@ class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     first, in the order sent. `timestamp` is in seconds since the epoch. `transport_meta` holds facts about the
     transport that an agent may find useful, never a secret. Its `chat_type` is `single` or `group`. Its optional
     `trail` is the trail that the channel logs with this message; a host copies it to the `metadata` of the answer
-    and to its own log lines.
+    and to its own log lines. Its optional `language`, `zh` or `en`, is that of the person who wrote: a host writes its
+    own sentences in it, such as why there is no answer, and copies it to the `metadata` of the answer.
     """
 
     channel: str
@@ -79,13 +80,35 @@ class InboundMessage(msgspec.Struct, frozen=True, kw_only=True):
         return f"<InboundMessage on {self.channel} of {len(self.content_blocks)} blocks>"
 
 
+class InboundEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened in a chat and is no message.
+
+    `kind` is `enter_chat` or `feedback`; a channel may have others. `timestamp` is in seconds since the epoch. The
+    `data` of a feedback are the `rating` (`accurate`, `inaccurate` or `withdrawn`), the `feedback_id` sent with the
+    answer (the trail of the answered message), the `reasons` for a bad rating, and the person's `comment` on it, which
+    must not be logged. A fact that is unknown is missing.
+    """
+
+    channel: str
+    kind: str
+    sender_id: str
+    chat_id: str
+    timestamp: int
+    data: dict[str, str | tuple[str, ...]] = {}
+
+    def __repr__(self) -> str:
+        return f"<InboundEvent {self.kind} on {self.channel}>"
+
+
 class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message that the host sends to a chat.
 
     `content` is markdown. `reply_to` is the `message_id` of the inbound message that this answers; without it the
     channel chooses a message of the chat to answer, if it can. `metadata` may repeat the `chat_type` (`single` or
     `group`) of the inbound message's `transport_meta`: a group can have the same id as a person, and only the type
-    distinguishes them.
+    distinguishes them. It may repeat the `language` too, for what the channel adds to the text. With
+    `silent` set to `true` nothing is sent, on purpose: the receipt is `undeliverable`, `silent`. Without it a `content`
+    with nothing to see is answered by a sentence of the channel.
     """
 
     channel: str
@@ -114,11 +137,18 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a channel can do. A `reactive_only` channel only answers: the host uses it only for answers."""
+    """What a channel can do. A `reactive_only` channel only answers: the host uses it only for answers.
+
+    `welcome`: it greets people who enter the chat, if it is configured to. `feedback`: likewise,
+    people can rate its answers. Attributes with a default may be unknown to
+    older channels.
+    """
 
     reactions: bool
     file_upload: bool
     reactive_only: bool
+    welcome: bool = False
+    feedback: bool = False
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

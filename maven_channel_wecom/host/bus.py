@@ -10,6 +10,7 @@ from prometheus_client import Counter
 from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage, Receipt
 from maven_channel_wecom.fairness import SharedLimit, SharedSemaphore
 from maven_channel_wecom.host.agents.agent import AgentError
+from maven_channel_wecom.sentences import FAULT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +26,6 @@ logger = logging.getLogger(__name__)
 AGENT_TURNS: Final = 64
 """Maximum number of concurrent agent turns. Each may hold a message with its images in memory, and a model serves few
 more at once."""
-
-FAULT_SENTENCE: Final = "Something went wrong with this message; please tell the operator of this bot."
 
 
 class Bus:
@@ -69,7 +68,7 @@ class Bus:
     async def publish(self, message: InboundMessage) -> None:
         """Have the agent answer a message and send the answer. If the agent fails, the user gets a sentence instead."""
         answer = await self._answer(message)
-        # A blank answer too: the channel does not send it, but counts it as undeliverable.
+        # A blank answer too: the channel writes a sentence in its place.
         await self.send(
             OutboundMessage(
                 channel=message.channel,
@@ -102,6 +101,8 @@ class Bus:
         }
         if receipt.outcome == "delivered":
             logger.debug("answer delivered", extra={"fields": fields})
+        elif receipt.reason == "silent":
+            logger.debug("answer withheld", extra={"fields": fields})
         else:
             logger.warning("answer not delivered", extra={"fields": fields})
         return receipt
@@ -113,11 +114,11 @@ class Bus:
         except AgentError as error:
             self._failed.inc()
             logger.warning("agent failed", extra={"fields": fields | error.facts})
-            return error.answer
+            return error.answer(_language(message))
         except Exception:
             self._failed.inc()
             logger.exception("agent failed", extra={"fields": fields | {"reason": "fault"}})
-            return FAULT_SENTENCE
+            return FAULT.text(_language(message))
         self._answered.inc()
         return answer
 
@@ -127,9 +128,14 @@ def _chat(message: InboundMessage) -> str:
 
 
 def _reply_metadata(message: InboundMessage) -> dict[str, str]:
-    """Return the metadata of an answer: the trail and the kind of chat of the message it answers."""
+    """Return the metadata of an answer: trail, kind of chat and language of the message it answers."""
     facts = message.transport_meta
-    return {key: facts[key] for key in ("trail", "chat_type") if key in facts}
+    return {key: facts[key] for key in ("trail", "chat_type", "language") if key in facts}
+
+
+def _language(message: InboundMessage) -> str:
+    """Return the language of sentences for the person who wrote a message, English if its channel names none."""
+    return message.transport_meta.get("language", "en")
 
 
 def _trail(facts: Mapping[str, str]) -> dict[str, str]:

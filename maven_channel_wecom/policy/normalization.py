@@ -6,13 +6,18 @@ import msgspec
 
 from maven_channel_wecom.contract.messages import (
     ContentBlock,
+    InboundEvent,
     InboundMessage,
     TextBlock,
     UnavailableBlock,
 )
-from maven_channel_wecom.protocol.callback import Callback, Item, MediaItem, TextItem
+from maven_channel_wecom.policy.visibility import is_visible
+from maven_channel_wecom.protocol.callback import ENTER_CHAT, FEEDBACK, Callback, Item, MediaItem, TextItem
+from maven_channel_wecom.sentences import Language
 
 _AT_SIGNS = ("@", "＠")
+
+_EVENT_KINDS = {ENTER_CHAT: "enter_chat", FEEDBACK: "feedback"}
 
 
 def normalize(
@@ -22,6 +27,7 @@ def normalize(
     channel: str,
     received_at: float,
     trail: str,
+    language: Language,
     mention_names: Sequence[str] = (),
 ) -> InboundMessage | None:
     """Return the message for a callback, or None if it would be empty.
@@ -31,6 +37,7 @@ def normalize(
         media: one block for each media item of the callback; those of the quote come first.
         channel: the name of the channel.
         received_at: the time of arrival in seconds since the epoch, used if WeCom sent no time.
+        language: the language of sentences for the sender.
         trail: the trail of the message, so that the host's log lines can be joined with ours.
         mention_names: names of the bot; a mention of one at the start or end of a group text is removed.
     """
@@ -40,7 +47,7 @@ def normalize(
     for item in _without_mentions(callback.items, mention_names) if callback.is_group else callback.items:
         if not isinstance(item, TextItem):
             blocks.append(_block(item, media_blocks))
-        elif item.content:
+        elif is_visible(item.content):
             texts.append(item.content)
             blocks.append(TextBlock(text=item.content))
     if not blocks:
@@ -57,8 +64,35 @@ def normalize(
             "bot_id": callback.bot_id,
             "chat_type": "group" if callback.is_group else "single",
             "message_type": callback.type,
+            "language": language,
             "trail": trail,
         },
+    )
+
+
+def normalize_event(callback: Callback, *, channel: str, received_at: float) -> InboundEvent | None:
+    """Return the event of a callback for other plugins: an entry or a feedback. None for any other event."""
+    event = callback.event
+    kind = _EVENT_KINDS.get(event.type) if event else None
+    if event is None or kind is None:
+        return None
+    rating = event.rating
+    data: dict[str, str | tuple[str, ...]] = {}
+    if rating is not None:
+        facts: dict[str, str | tuple[str, ...]] = {
+            "rating": rating.kind,
+            "feedback_id": rating.id,
+            "reasons": rating.reasons,
+            "comment": rating.comment,
+        }
+        data = {name: fact for name, fact in facts.items() if fact}
+    return InboundEvent(
+        channel=channel,
+        kind=kind,
+        sender_id=callback.sender_id,
+        chat_id=callback.chat_id,
+        timestamp=callback.created_at if callback.created_at is not None else int(received_at),
+        data=data,
     )
 
 
@@ -103,7 +137,7 @@ def _before_space(text: str, start: int, end: int) -> int:
 def _without_mentions(items: Sequence[Item], names: Sequence[str]) -> Sequence[Item]:
     """Strip mentions from every text item. A message of nothing but mentions keeps them, so that it can be answered."""
     stripped = [TextItem(strip_mentions(item.content, names)) if isinstance(item, TextItem) else item for item in items]
-    empty = all(isinstance(item, TextItem) and not item.content for item in stripped)
+    empty = all(isinstance(item, TextItem) and not is_visible(item.content) for item in stripped)
     return items if empty else stripped
 
 

@@ -5,14 +5,12 @@ A long answer is cut to the limit, or split into parts, between grapheme cluster
 
 import re
 import unicodedata
-from typing import Final
 
 import msgspec
 
+from maven_channel_wecom.policy.visibility import is_visible
 from maven_channel_wecom.protocol import limits
-
-CUT_NOTICE: Final = "\n\n> …内容过长，以下已截断。(The answer was too long and ends here.)"
-CONTINUED_NOTICE: Final = "\n\n> …未完，见下一条。(Continued in the next message.)"
+from maven_channel_wecom.sentences import ANSWER_CONTINUED, ANSWER_CUT
 
 # CommonMark: a line of up to three spaces, at least three backticks or tildes, and an info string, which must not
 # contain a backtick after backticks. The mark is repeated in every part, so one longer than any real one is ignored.
@@ -42,7 +40,7 @@ _REGIONAL_INDICATORS = range(0x1F1E6, 0x1F200)
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """Markdown to be sent, empty for a blank text. `truncated_bytes` is how much of the text was cut off."""
+    """Markdown to be sent, empty for a text that shows nothing. `truncated_bytes` is how much of it was cut off."""
 
     content: str
     truncated_bytes: int = 0
@@ -51,16 +49,17 @@ class Rendered(msgspec.Struct, frozen=True):
         return f"<Rendered {len(self.content)} characters>"
 
 
-def render(text: str, limit_bytes: int = limits.MARKDOWN_BYTES) -> Rendered:
-    """Render a text as one message. A text over the limit is cut and ends with CUT_NOTICE."""
+def render(text: str, limit_bytes: int = limits.MARKDOWN_BYTES, *, language: str = "en") -> Rendered:
+    """Render a text as one message. A text over the limit is cut and ends with ANSWER_CUT in the given language."""
     sendable = _sendable(text)
-    if not sendable.strip():
+    if not is_visible(sendable):
         return Rendered("")
     size = len(sendable.encode())
     if size <= limit_bytes:
         return Rendered(sendable)
-    kept, closing = _cut(sendable, limit_bytes - len(CUT_NOTICE.encode()))
-    return Rendered(kept + closing + CUT_NOTICE, size - len(kept.encode()))
+    notice = ANSWER_CUT.text(language)
+    kept, closing = _cut(sendable, limit_bytes - len(notice.encode()))
+    return Rendered(kept + closing + notice, size - len(kept.encode()))
 
 
 class Splitter:
@@ -69,8 +68,9 @@ class Splitter:
     White space at the end of the text is left out. The time for a message does not depend on the length of the text.
     """
 
-    def __init__(self, text: str, limit_bytes: int = limits.MARKDOWN_BYTES) -> None:
+    def __init__(self, text: str, limit_bytes: int = limits.MARKDOWN_BYTES, *, language: str = "en") -> None:
         self._text = _sendable(text).rstrip()
+        self._language = language
         self._limit_bytes = limit_bytes
         self._start = 0
         self._reopening = ""
@@ -84,15 +84,16 @@ class Splitter:
         return len(self._next_characters().encode()) <= self._limit_bytes
 
     def cut(self) -> Rendered:
-        """Return the next message, which ends with CONTINUED_NOTICE, and continue after it. The rest must not fit."""
-        kept, closing = _cut(self._next_characters(), self._limit_bytes - len(CONTINUED_NOTICE.encode()))
+        """Return the next message, which ends with ANSWER_CONTINUED, and continue after it. The rest must not fit."""
+        notice = ANSWER_CONTINUED.text(self._language)
+        kept, closing = _cut(self._next_characters(), self._limit_bytes - len(notice.encode()))
         self._start += max(len(kept) - len(self._reopening), 0)
         self._reopening = _reopening(kept)
-        return Rendered(kept + closing + CONTINUED_NOTICE)
+        return Rendered(kept + closing + notice)
 
     def rest(self) -> Rendered:
         """Return the rest of the text as the last message, truncated if it does not fit."""
-        return render(self._reopening + self._text[self._start :], self._limit_bytes)
+        return render(self._reopening + self._text[self._start :], self._limit_bytes, language=self._language)
 
     def _next_characters(self) -> str:
         """Return more than fits one message."""

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from maven_channel_wecom.protocol import limits
-from maven_channel_wecom.protocol.callback import MESSAGE_TYPES, Callback
+from maven_channel_wecom.protocol.callback import Callback, is_message
 
 MARGIN_SECONDS: Final = 10
 """How long before the end of WeCom's hour a window expires: that hour starts before the callback reaches us, and an
@@ -34,7 +34,7 @@ class ReplyWindow(msgspec.Struct, frozen=True):
 
 def open_window(callback: Callback, now: float) -> ReplyWindow | None:
     """Return the window that a callback opens, or None if it has no `response_url` or is not a message."""
-    if not callback.response_url or callback.type not in MESSAGE_TYPES:
+    if not callback.response_url or not is_message(callback.type):
         return None
     return ReplyWindow(
         message_id=callback.message_id,

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeVar
 import msgspec
 from msgspec import inspect
 
-from maven_channel_wecom.errors import MalformedCallback
+from maven_channel_wecom.errors import FeedbackKind, FeedbackReason, MalformedCallback
 from maven_channel_wecom.protocol import schema
 
 MediaKind = Literal["image", "file", "video"]
@@ -21,6 +21,25 @@ MediaKind = Literal["image", "file", "video"]
 MESSAGE_TYPES: Final = ("text", "image", "mixed", "voice", "file", "video")
 # 101027 "接收事件", 2025-11-25.
 EVENT: Final = "event"
+# 100719 "流式消息刷新": WeCom polls for the next part of an answer that is streamed as a passive reply.
+_STREAM: Final = "stream"
+ENTER_CHAT: Final = "enter_chat"
+FEEDBACK: Final = "feedback_event"
+
+
+def is_message(type_: str) -> bool:
+    """Return whether a callback of a type is something that a person sent to be answered, known to us or not."""
+    return type_ not in {_STREAM, EVENT}
+
+
+# 101027 "feedback_event", 2025-11-25.
+_RATING_KINDS: Final[dict[int, FeedbackKind]] = {1: "accurate", 2: "inaccurate", 3: "withdrawn"}
+_RATING_REASONS: Final[dict[int, FeedbackReason]] = {
+    1: "off_topic",
+    2: "incomplete",
+    3: "wrong",
+    4: "data_analysis",
+}
 
 # Lenient parsing takes a tenth of a millisecond per kilobyte.
 _MAX_LENIENT_BYTES: Final = 128 * 1024
@@ -67,11 +86,24 @@ class UnknownItem(msgspec.Struct, frozen=True):
 Item = TextItem | MediaItem | UnknownItem
 
 
+class Rating(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's feedback on an answer. `id` is the one sent with the answer; `comment` is what the person wrote."""
+
+    id: str
+    kind: FeedbackKind
+    reasons: tuple[FeedbackReason, ...] = ()
+    comment: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Rating {self.kind}>"
+
+
 class Event(msgspec.Struct, frozen=True):
     """An event. `details` holds its fields, without any text that a user wrote."""
 
     type: str
     details: dict[str, str | int | list[int]]
+    rating: Rating | None = None
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,4 +285,20 @@ def _event(body: schema.EventBody) -> Event:
         name: value[:_MAX_DETAIL_CHARACTERS] if isinstance(value, str | list) else value
         for name, value in details.items()
     }
-    return Event(body.eventtype, clipped)
+    return Event(body.eventtype, clipped, _rating(body.feedback_event) if body.feedback_event else None)
+
+
+def _rating(feedback: schema.FeedbackEvent) -> Rating | None:
+    """Return what a person says about an answer, None for a kind that WeCom has not documented."""
+    kind = _RATING_KINDS.get(feedback.type)
+    if kind is None:
+        return None
+    # 101027: only this kind has reasons and a comment.
+    is_inaccurate = kind == "inaccurate"
+    reasons = dict.fromkeys(_RATING_REASONS.get(number, "other") for number in feedback.inaccurate_reason_list)
+    return Rating(
+        id=feedback.id,
+        kind=kind,
+        reasons=tuple(reasons) if is_inaccurate else (),
+        comment=feedback.content if is_inaccurate else "",
+    )

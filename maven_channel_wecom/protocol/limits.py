@@ -25,6 +25,12 @@ URL_CHECK_SECONDS: Final = 1
 # 101138 "markdown.content", 2025-12-12: at most 20,480 bytes in UTF-8.
 MARKDOWN_BYTES: Final = 20_480
 
+# 101138 "feedback.id", 2025-12-12: at most 256 bytes in UTF-8.
+FEEDBACK_ID_BYTES: Final = 256
+
+# UNDOCUMENTED for AI bots. 96469: the passive text of a self-built app is cut at 2,048 bytes.
+WELCOME_BYTES: Final = 2_048
+
 # 101138 "response_url", 2025-12-12: valid for one hour, for one call.
 RESPONSE_URL_SECONDS: Final = 3_600
 

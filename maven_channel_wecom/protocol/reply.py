@@ -1,4 +1,4 @@
-"""The active reply (101138): the body POSTed to a `response_url`, and the JSON in WeCom's answer."""
+"""Replies with content: the body POSTed to a `response_url` with WeCom's answer (101138), and the passive welcome."""
 
 import msgspec
 
@@ -9,10 +9,22 @@ class ReplyAnswer(msgspec.Struct, frozen=True):
     errcode: int
 
 
-def markdown_body(content: str) -> bytes:
-    """Return the request body for `content`: JSON in raw UTF-8, because WeCom rejects Unicode escapes (40033)."""
+def markdown_body(content: str, *, feedback_id: str = "") -> bytes:
+    """Return the request body for `content`: JSON in raw UTF-8, because WeCom rejects Unicode escapes (40033).
+
+    With a `feedback_id`, at most 256 bytes, people can rate the answer, and the event names the id (101027).
+    """
     # https://developer.work.weixin.qq.com/document/path/101138
-    return msgspec.json.encode({"msgtype": "markdown", "markdown": {"content": content}})
+    markdown: dict[str, object] = {"content": content}
+    if feedback_id:
+        markdown["feedback"] = {"id": feedback_id}
+    return msgspec.json.encode({"msgtype": "markdown", "markdown": markdown})
+
+
+def welcome_body(content: str) -> bytes:
+    """Return the passive answer to `enter_chat`, before it is sealed. It is plain text, not markdown."""
+    # https://developer.work.weixin.qq.com/document/path/101031
+    return msgspec.json.encode({"msgtype": "text", "text": {"content": content}})
 
 
 def read_answer(body: bytes) -> ReplyAnswer | None:

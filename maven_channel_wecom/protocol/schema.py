@@ -104,10 +104,11 @@ class CardEvent(_Part):
 
 
 class FeedbackEvent(_Part):
-    """A user's rating of an answer (101027): 1 accurate, 2 inaccurate, 3 withdrawn. The user's comment is not read."""
+    """A user's rating of an answer (101027): 1 accurate, 2 inaccurate, 3 withdrawn. `content` is the user's comment."""
 
     id: str = ""
     type: int = 0
+    content: str = ""
     inaccurate_reason_list: list[int] = []
 
 

@@ -1,4 +1,4 @@
-"""Judges the answer to a callback: it must be an empty reply (101033) that is sealed for this callback."""
+"""Judges the answer to a callback, sealed for it: an empty reply (101033), or a welcome in answer to `enter_chat`."""
 
 from __future__ import annotations
 
@@ -35,12 +35,32 @@ class Acknowledgement(msgspec.Struct, frozen=True):
         return f"<Acknowledgement {self.form or self.offence}>"
 
 
-# Passive replies with content (101031) are not accepted: this bot answers by response_url.
+# Of the passive replies with content (101031) only the welcome is accepted: this bot answers by response_url.
 _FORMS: dict[bytes, AcknowledgementForm] = {b'"success"': "success", b"{}": "empty_object"}
 
 
-def read_acknowledgement(body: bytes, request: SealedRequest, receive_id: str) -> Acknowledgement:
-    """Open the answer to `request` and judge it."""
+class _WelcomeContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    content: str
+
+
+class _Welcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="msgtype", tag="text"):
+    """The passive `text` of 101031, which only `enter_chat` may be answered with."""
+
+    text: _WelcomeContent
+
+
+def welcome_text(opened: bytes) -> str | None:
+    """Return the text of a welcome, None if an opened answer is none."""
+    try:
+        return msgspec.json.decode(opened, type=_Welcome).text.content
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def read_acknowledgement(
+    body: bytes, request: SealedRequest, receive_id: str, *, may_welcome: bool = False
+) -> Acknowledgement:
+    """Open the answer to `request` and judge it. `may_welcome`: the callback is an `enter_chat`."""
     # https://developer.work.weixin.qq.com/document/path/101033
     if not body:
         return Acknowledgement(b"", form="empty_body")
@@ -55,4 +75,6 @@ def read_acknowledgement(body: bytes, request: SealedRequest, receive_id: str) -
     if opened.receive_id != receive_id:
         return Acknowledgement(opened.message, offence="wrong_receive_id")
     form = _FORMS.get(opened.message)
+    if may_welcome and (welcome_text(opened.message) or "").strip():
+        form = "welcome"
     return Acknowledgement(opened.message, form=form, offence=None if form else "unexpected_answer")

@@ -68,6 +68,22 @@ def has_response_url(message: Message) -> bool:
     return not isinstance(message, _WITHOUT_RESPONSE_URL)
 
 
+class _EventKind(msgspec.Struct, frozen=True):
+    eventtype: str = ""
+
+
+class _EventCallback(msgspec.Struct, frozen=True):
+    event: _EventKind = _EventKind()
+
+
+def is_enter_chat(plain: bytes) -> bool:
+    """Return whether a plaintext, which may be anything, is the event of a person who enters the chat."""
+    try:
+        return msgspec.json.decode(plain, type=_EventCallback).event.eventtype == "enter_chat"
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+
+
 def plaintext(
     message: Message,
     address: Address,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from maven_channel_wecom.simulator.line_reader import read_lines
-from maven_channel_wecom.simulator.messages import File, Image, Message, Text, Voice
+from maven_channel_wecom.simulator.messages import EnterChat, Feedback, File, Image, Message, Text, Voice
 from maven_channel_wecom.simulator.offences import Offence
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
@@ -26,7 +26,12 @@ KEY_VARIABLE: Final = "WECOM_ENCODING_AES_KEY"
 
 _EXIT_BAD_ARGUMENTS = 2
 _REPLY_SECONDS = 5.0
-_HELP = "text, or /image PATH  /file PATH  /voice TEXT  /group ID  /user ID  /again  /help  /quit"
+# 101027 "feedback_event".
+_RATINGS = {"good": 1, "bad": 2, "withdraw": 3}
+_HELP = (
+    "text, or /image PATH  /file PATH  /voice TEXT  /enter  /feedback good|bad|withdraw [TEXT]  "
+    "/group ID  /user ID  /again  /help  /quit"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -140,8 +145,10 @@ class _Console:
             case "/group":
                 self._group = argument
                 self._print_line(f"writing in the group {argument}" if argument else "writing in the single chat")
-            case "/voice" if argument:
+            case "/voice":
                 await self._send(Voice(argument))
+            case "/enter" | "/feedback":
+                await (self._send_event(EnterChat()) if command == "/enter" else self._rate(argument))
             case "/image" | "/file" if argument:
                 await self._send_file(command, Path(argument))
             case "/again":
@@ -180,6 +187,24 @@ class _Console:
             self._replies.add(waiting)
             waiting.add_done_callback(self._replies.discard)
         self._print_line(_describe_sent(self._last))
+
+    async def _rate(self, argument: str) -> None:
+        """Rate the last reply that can be rated, with one of the words of `_RATINGS` and a comment."""
+        word, _, comment = argument.partition(" ")
+        if word not in _RATINGS:
+            self._print_line(_HELP)
+            return
+        rated = next((reply for reply in reversed(self._wecom.recorded.replies) if reply.feedback_id), None)
+        if rated is None:
+            self._print_line("no reply can be rated: set feedback to true in the entry of the channel")
+        else:
+            await self._send_event(Feedback(rated.feedback_id, _RATINGS[word], content=comment))
+
+    async def _send_event(self, event: EnterChat | Feedback) -> None:
+        sent = await self._wecom.send(event, user=self._user)
+        self._print_line(_describe_sent(sent))
+        if sent.welcome:
+            self._print_line(f"<- welcome: {sent.welcome}")
 
     async def _redeliver(self) -> None:
         if self._last is None:

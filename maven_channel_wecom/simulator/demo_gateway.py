@@ -45,6 +45,7 @@ def configuration(*, status_port: int, callback_port: int, token: str, encoding_
         "host": "127.0.0.1",
         "port": callback_port,
         "mentionNames": ["Maven"],
+        "welcomeText": {"zh": "您好，请提问。", "en": "Hello, ask me anything."},
         "allowPrivateNetwork": True,
     }
     return {

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from textwrap import shorten
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.simulator.faults import Errcode
-from maven_channel_wecom.simulator.messages import Image, Text, Voice
+from maven_channel_wecom.simulator.messages import EnterChat, Image, Text, Voice
 from maven_channel_wecom.simulator.picture import draw_png
 
 if TYPE_CHECKING:
@@ -57,6 +58,22 @@ async def voice(wecom: SimulatedWeCom) -> SceneResult:
     return SceneResult(
         'voice: "what did I say"', f'"{reply.content}"', "a voice message arrives as its transcript", passed
     )
+
+
+async def empty_voice(wecom: SimulatedWeCom) -> SceneResult:
+    """Send a voice message in which WeCom heard no word."""
+    reply = await (await wecom.send(Voice(""))).reply()
+    # The column is narrow.
+    received = f'"{shorten(reply.content, 40, placeholder="…")}"'
+    rule = "nobody is met with silence, and the sentence is in their language"
+    return SceneResult("voice: nothing to hear", received, rule, bool(reply.content.strip()))
+
+
+async def welcome(wecom: SimulatedWeCom) -> SceneResult:
+    """Enter the chat, which brings no response_url."""
+    sent = await wecom.send(EnterChat())
+    received = f'"{sent.welcome}"' if sent.welcome else "no greeting"
+    return SceneResult("a person enters the chat", received, "greeted in the answer to the event", bool(sent.welcome))
 
 
 async def picture(wecom: SimulatedWeCom) -> SceneResult:
@@ -131,7 +148,9 @@ Scene = Callable[["SimulatedWeCom"], Awaitable[SceneResult]]
 SCENES: Final[tuple[Scene, ...]] = (
     url_check,
     text,
+    welcome,
     voice,
+    empty_voice,
     picture,
     duplicate,
     two_people,

@@ -38,7 +38,7 @@ OFFENCE_MEANINGS: Final[dict[OffenceKind, str]] = {
     "wrong_status": "a genuine callback was answered with neither 200 nor 503, or a malformed one with a server error",
     "slow_answer": "a callback was not answered in time",
     "unsealed_answer": "the answer to a callback is not an envelope sealed for it",
-    "unexpected_answer": "the answer to a callback is not an empty reply",
+    "unexpected_answer": "the answer to a callback is neither an empty reply nor a greeting of a person who enters",
     "wrong_receive_id": "the answer to a callback has a receive id different from the callback's",
     "unknown_code": "a reply was sent to a response_url that does not exist",
     "late": "a reply was sent more than an hour after its callback",

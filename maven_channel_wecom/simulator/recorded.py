@@ -14,20 +14,21 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.simulator.offences import OffenceKind
 
-AcknowledgementForm = Literal["success", "empty_body", "empty_object"]
+AcknowledgementForm = Literal["success", "empty_body", "empty_object", "welcome"]
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """One POST to a `response_url`.
 
     `content` is the markdown or the JSON of a template card, and empty if the body is neither. `after_seconds` counts
-    from the creation of the callback.
+    from the creation of the callback. `feedback_id` is empty if the reply cannot be rated.
     """
 
     message_id: str
     content: str
     after_seconds: float
     accepted: bool
+    feedback_id: str = ""
 
     def __repr__(self) -> str:
         return f"<Reply {'accepted' if self.accepted else 'not accepted'}, {len(self.content.encode())} bytes>"

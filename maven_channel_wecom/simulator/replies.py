@@ -100,6 +100,7 @@ class Replies:
                 content=verdict.content,
                 after_seconds=time.perf_counter() - window.opened_at,
                 accepted=accept and verdict.errcode == errcodes.OK,
+                feedback_id=verdict.feedback_id,
             )
             if reply.accepted:
                 window.used = True

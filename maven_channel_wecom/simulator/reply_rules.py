@@ -47,10 +47,14 @@ class Posted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuleVerdict(msgspec.Struct, frozen=True):
-    """The verdict on a POST: accepted, or an offence. `content` is its text, as far as it can be read."""
+    """The verdict on a POST: accepted, or an offence. `content` is its text, as far as it can be read.
+
+    `feedback_id` is what the event names when a user rates the reply; without it nobody can.
+    """
 
     content: str = ""
     offence: OffenceKind | None = None
+    feedback_id: str = ""
 
     @property
     def errcode(self) -> int:
@@ -84,6 +88,8 @@ def _judge_reply(reply: dict[str, Any], *, in_group: bool) -> RuleVerdict:
     match reply:
         case {"encrypt": _}:
             return RuleVerdict(offence="encrypted_body")
+        case {"msgtype": "markdown", "markdown": {"content": str() as content, "feedback": feedback}}:
+            return _judge_feedback(content, feedback)
         case {"msgtype": "markdown", "markdown": {"content": str() as content}}:
             return RuleVerdict(content, _markdown_offence(content))
         case {"msgtype": "template_card", "template_card": {"card_type": str()} as card}:
@@ -92,6 +98,17 @@ def _judge_reply(reply: dict[str, Any], *, in_group: bool) -> RuleVerdict:
             return RuleVerdict(offence="malformed_body")
         case _:
             return RuleVerdict(offence="wrong_message_type")
+
+
+def _judge_feedback(content: str, feedback: object) -> RuleVerdict:
+    """Judge a reply that can be rated. 101138: the id has at most 256 bytes."""
+    match feedback:
+        case {"id": str() as feedback_id} if (
+            0 < len(feedback_id.encode("utf-8", "replace")) <= limits.FEEDBACK_ID_BYTES
+        ):
+            return RuleVerdict(content, _markdown_offence(content), feedback_id)
+        case _:
+            return RuleVerdict(content, "malformed_body")
 
 
 def _markdown_offence(content: str) -> OffenceKind | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from maven_channel_wecom.simulator.acknowledgements import welcome_text
+
 if TYPE_CHECKING:
     from maven_channel_wecom.simulator.callbacks import SealedRequest
     from maven_channel_wecom.simulator.http_client import HttpAnswer
@@ -40,6 +42,11 @@ class SentCallback:
     def acknowledged(self) -> bool:
         """Whether the bot acknowledged the callback: WeCom does not send it again."""
         return self.status == _OK
+
+    @property
+    def welcome(self) -> str | None:
+        """The text with which the bot greeted a person who entered the chat, None if it did not."""
+        return welcome_text(self.acknowledgement or b"")
 
     async def reply(self, within_seconds: float = 10.0) -> Reply:
         """Wait for the accepted reply to this message.

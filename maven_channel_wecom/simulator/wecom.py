@@ -16,6 +16,7 @@ from maven_channel_wecom.simulator.callbacks import (
     Address,
     SealedRequest,
     has_response_url,
+    is_enter_chat,
     plaintext,
     seal_callback,
     seal_url_check,
@@ -234,7 +235,7 @@ class SimulatedWeCom:
         acknowledged = None
         if answer.status == _OK:
             self.recorded.acknowledged_ids.add(message_id)
-            acknowledged = read_acknowledgement(answer.body, request, self.receive_id)
+            acknowledged = read_acknowledgement(answer.body, request, self.receive_id, may_welcome=is_enter_chat(plain))
             if acknowledged.offence:
                 self.recorded.offence(acknowledged.offence, message_id)
             if acknowledged.form:

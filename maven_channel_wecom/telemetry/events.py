@@ -14,6 +14,9 @@ import msgspec
 from maven_channel_wecom.errors import (
     BodyRejection,
     DropReason,
+    ExplanationReason,
+    FeedbackKind,
+    FeedbackReason,
     HttpRejection,
     MediaFailure,
     Refusal,
@@ -209,6 +212,35 @@ class MediaFailed(TelemetryEvent, frozen=True, kw_only=True):
 
     message_id: str
     error: str
+
+
+class PersonWelcomed(TelemetryEvent, frozen=True, kw_only=True):
+    """A person entered the chat and was greeted in the answer to the callback."""
+
+    message_id: str
+
+
+class FeedbackReceived(TelemetryEvent, frozen=True, kw_only=True):
+    """A person rated an answer. `feedback_id` is the one that the event names, which may be any text."""
+
+    message_id: str
+    feedback_id: str
+    kind: FeedbackKind
+    reasons: tuple[FeedbackReason, ...]
+
+
+class EventHookFailed(TelemetryEvent, frozen=True, kw_only=True):
+    """An implementation of `maven_inbound_event` raised. `error` is the class name of the exception."""
+
+    message_id: str
+    error: str
+
+
+class PersonExplained(TelemetryEvent, frozen=True, kw_only=True):
+    """A person is sent a sentence of the channel in place of an answer; how that ends is reported by other events."""
+
+    message_id: str
+    reason: ExplanationReason
 
 
 class WindowClaimed(TelemetryEvent, frozen=True, kw_only=True):

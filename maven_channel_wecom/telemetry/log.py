@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from maven_channel_wecom.telemetry import events
 from maven_channel_wecom.telemetry.log_limit import LogLimit
-from maven_channel_wecom.telemetry.trail import pseudonym, trail_id
+from maven_channel_wecom.telemetry.trail import is_trail, pseudonym, trail_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,6 +166,7 @@ class LogListener:
             else:
                 write(DEBUG, "wecom message finished", event.message_id, outcome=event.outcome)
 
+        listen(events.EventHookFailed, lambda e: write(ERROR, "wecom event hook failed", e.message_id, error=e.error))
         listen(events.MessageRecovered, recovered)
         listen(events.MessagesRecovered, all_recovered)
         listen(events.RecoveryFailed, lambda e: write(ERROR, "wecom messages not taken up", error=e.error))
@@ -205,11 +206,25 @@ class LogListener:
             fields |= {"attempts": event.attempts, "truncated_bytes": event.truncated_bytes}
             if event.outcome == "delivered":
                 write(INFO, "wecom reply delivered", event.message_id, **fields)
+            elif event.reason == "silent":
+                write(DEBUG, "wecom reply withheld", event.message_id, chat=event.chat_id)
             else:
                 fields |= {"outcome": event.outcome, "reason": event.reason}
                 write(WARNING, "wecom reply not delivered", event.message_id, **fields)
 
         listen(events.WindowClaimed, lambda e: write(DEBUG, "wecom reply window claimed", e.message_id))
+
+        def feedback_received(event: events.FeedbackReceived) -> None:
+            # The trail of the answered message, so that its lines and this one are found together.
+            fields: dict[str, object] = {"trail": event.feedback_id} if is_trail(event.feedback_id) else {}
+            fields |= {"message_id": event.message_id, "kind": event.kind, "reasons": list(event.reasons)}
+            write(INFO, "wecom feedback received", **fields)
+
+        listen(events.FeedbackReceived, feedback_received)
+        listen(
+            events.PersonExplained,
+            lambda e: self._write_limited(INFO, "wecom explanation sent", e.message_id, reason=e.reason),
+        )
         listen(events.AttemptEnded, attempt_ended)
         listen(events.AttemptRetried, retried)
         listen(events.ReplyEnded, ended)

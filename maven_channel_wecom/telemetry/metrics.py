@@ -109,6 +109,11 @@ class _Families:
             "Messages that failed until their reply windows ended, so nobody answers them.",
             ("channel",),
         )
+        self.welcomes = counter(
+            "maven_wecom_welcomes_total",
+            "People greeted when they entered the chat.",
+            ("channel",),
+        )
         self.media_fetches = counter(
             "maven_wecom_media_fetches_total",
             "Media items by the outcome of their download and decryption.",
@@ -146,6 +151,19 @@ class _Families:
         )
         self.reply_truncated_bytes = counter(
             "maven_wecom_reply_truncated_bytes_total", "Bytes cut off truncated replies.", ("channel",)
+        )
+        self.explanations = counter(
+            "maven_wecom_explanations_total",
+            "Sentences of the channel sent in place of an answer, by the reason why there is none.",
+            ("channel", "reason"),
+        )
+        self.feedback = counter(
+            "maven_wecom_feedback_total", "Ratings of answers by the people who read them.", ("channel", "kind")
+        )
+        self.feedback_reasons = counter(
+            "maven_wecom_feedback_reasons_total",
+            "Reasons given for ratings of answers as inaccurate; a rating may have several.",
+            ("channel", "reason"),
         )
         self.answer_seconds = histogram(
             "maven_wecom_answer_seconds",
@@ -319,15 +337,22 @@ class MetricsListener:
                 # WeCom may add types at any time, so an unknown type must not become a label value.
                 messages["stream" if event.type == "stream" else "unknown", "unsupported"].inc()
 
+        def message_ended(event: events.MessageEnded) -> None:
+            # Messages of unknown types were counted when they were acknowledged.
+            if event.type in _MESSAGE_TYPES:
+                messages[event.type, event.outcome].inc()
+
         def media_ended(event: events.MediaEnded) -> None:
             media[event.outcome].inc()
             if event.seconds is not None:
                 media_seconds.observe(event.seconds)
 
         listen(events.CallbackAnswered, answered)
-        listen(events.MessageEnded, lambda event: messages[event.type, event.outcome].inc())
+        listen(events.MessageEnded, message_ended)
         listen(events.MessageGivenUp, lambda _event: given_up.inc())
         listen(events.MediaEnded, media_ended)
+        welcomes = families.welcomes.labels(channel)
+        listen(events.PersonWelcomed, lambda _: welcomes.inc())
 
     def _count_replies(self, listen: events.Listen) -> None:
         channel, families = self._channel, self._families
@@ -337,6 +362,9 @@ class MetricsListener:
         retries = _by_value(families.reply_retries, channel, get_args(errors.RetryReason))
         truncations = families.reply_truncations.labels(channel)
         truncated_bytes = families.reply_truncated_bytes.labels(channel)
+        explanations = _by_value(families.explanations, channel, get_args(errors.ExplanationReason))
+        feedback = _by_value(families.feedback, channel, get_args(errors.FeedbackKind))
+        feedback_reasons = _by_value(families.feedback_reasons, channel, get_args(errors.FeedbackReason))
         answer_seconds = families.answer_seconds.labels(channel)
 
         def attempt_started(event: events.AttemptStarted) -> None:
@@ -352,9 +380,16 @@ class MetricsListener:
             if event.outcome == "delivered" and event.seconds is not None:
                 answer_seconds.observe(event.seconds)
 
+        def feedback_received(event: events.FeedbackReceived) -> None:
+            feedback[event.kind].inc()
+            for reason in event.reasons:
+                feedback_reasons[reason].inc()
+
         listen(events.AttemptStarted, attempt_started)
         listen(events.AttemptRetried, lambda event: retries[event.reason].inc())
         listen(events.ReplyEnded, ended)
+        listen(events.FeedbackReceived, feedback_received)
+        listen(events.PersonExplained, lambda event: explanations[event.reason].inc())
 
     def _count_state(self, listen: events.Listen) -> None:
         channel, families = self._channel, self._families

@@ -119,7 +119,7 @@ class SpanTracing(Tracing):
                 receipt = await function(message)
                 span.set_attribute("wecom.outcome", receipt.outcome)
                 span.set_attribute("wecom.attempts", receipt.attempts)
-                if receipt.outcome != "delivered":
+                if receipt.outcome != "delivered" and receipt.reason != "silent":
                     span.set_attribute("wecom.reason", receipt.reason)
                     span.set_status(trace.StatusCode.ERROR)
                 return receipt

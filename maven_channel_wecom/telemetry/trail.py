@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from typing import Final
 
@@ -13,6 +14,7 @@ _SALT: Final = secrets.token_bytes(16)
 
 _TRAIL_BYTES: Final = 6
 _PSEUDONYM_BYTES: Final = 5
+_TRAIL: Final = re.compile("[0-9a-f]{12}")
 
 
 def trail_id(channel: str, message_id: str) -> str:
@@ -22,6 +24,11 @@ def trail_id(channel: str, message_id: str) -> str:
     """
     name = f"{channel}\0{message_id}".encode("utf-8", "surrogatepass")
     return hashlib.blake2b(name, digest_size=_TRAIL_BYTES).hexdigest()
+
+
+def is_trail(text: str) -> bool:
+    """Return whether a text that came from outside can be a trail."""
+    return _TRAIL.fullmatch(text) is not None
 
 
 def pseudonym(user_or_chat_id: str) -> Pseudonym:

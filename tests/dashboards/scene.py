@@ -34,6 +34,7 @@ from maven_channel_wecom.simulator.messages import (
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.deployment import Bot, Deployment
 from tests.e2e.manual_clock import ManualClock
+from tests.e2e.silencer import Silencer
 from tests.fakes.redis_server import RedisServer
 from tests.suite_watch import new_encoding_aes_key, new_token
 
@@ -173,7 +174,7 @@ class Scene:
         self.healthy.settings["type"] = "wecom"
         self._deployment = Deployment(
             self._watch,
-            {"state": self.redis.address(), "inboxLimit": INBOX_LIMIT, "drainSeconds": 0.1},
+            {"state": self.redis.address(), "inboxLimit": INBOX_LIMIT, "drainSeconds": 0.1, "welcomeText": "hello"},
             document={
                 "gateway": {"port": self.port},
                 "cron": [
@@ -188,7 +189,7 @@ class Scene:
                 ],
             },
             agent=self.agent,
-            plugins=[BreakingPlugin()],
+            plugins=[BreakingPlugin(), Silencer()],
             clock=self.clock,
             bot=self.faulty,
             bots={"support": self.healthy},
@@ -225,7 +226,7 @@ class Scene:
             Video(b"a video"),
         ):
             await self._ask(self.faulty, message)
-        for event in (EnterChat(), CardClick("yes", "1"), Feedback("f", 1)):
+        for event in (EnterChat(), CardClick("yes", "1"), Feedback("f", 2, inaccurate_reasons=(1, 9))):
             await wecom.send(event, user=self._user())
         await wecom.send(Unknown("hologram"))
         await wecom.send(StreamRefresh("s"))
@@ -248,6 +249,7 @@ class Scene:
         await self.refused_answers()
         await self.failing_turns()
         await self.failing_media()
+        await self.messages_without_content()
         await self.late_answers()
         await self.windows_without_answer()
         await self.wrong_signatures(6)
@@ -270,6 +272,9 @@ class Scene:
     async def failing_turns(self) -> None:
         for _ in range(4):
             await self._ask(self.faulty, Text("fail"))
+
+    async def messages_without_content(self) -> None:
+        await self._ask(self.faulty, Voice(""))
 
     async def failing_media(self) -> None:
         for _ in range(2):

@@ -53,6 +53,22 @@ async def test_a_sender_or_group_off_the_allow_list_is_acknowledged_but_not_answ
     assert [fields["reason"] for fields in watch.logged("wecom callback refused")] == [reason]
 
 
+@pytest.mark.parametrize("text", ["sorry, not for you", {"zh": "抱歉，不对您开放", "en": "sorry, not for you"}])
+async def test_a_refused_person_gets_the_refusal_text_once(watch: Watch, text: object) -> None:
+    """Nothing is stored for it, and the acknowledgement is as before."""
+    agent = RecordingAgent()
+    async with Deployment(watch, {"allowFrom": ["lisi"], "refusalText": text}, agent=agent) as deployment:
+        sent = await deployment.send(Text("please let me in"), user="wangwu")
+        assert sent.acknowledgement == b'"success"'
+        assert (await sent.reply()).content == "sorry, not for you"
+        await deployment.send(Text("please, I say"), user="wangwu")
+        await deployment.ask("it is only me", user="lisi")
+        assert len(deployment.wecom.recorded.replies) == 2
+        assert await deployment.metric("explanations_total", reason="refused") == 1
+        assert await deployment.metric("reply_windows") == 0
+    assert agent.texts == ["it is only me"]
+
+
 async def test_media_and_events_of_a_refused_sender_are_dropped(watch: Watch) -> None:
     async with Deployment(watch, {"allowFrom": ["zhangsan"]}) as deployment:
         await deployment.send(Image(PNG), user="wangwu")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.contract.messages import FileBlock, ImageBlock, TextBlock, UnavailableBlock
+from maven_channel_wecom.sentences import MESSAGE_EMPTY, VOICE_EMPTY, Sentence
 from maven_channel_wecom.simulator.messages import File, Image, Mixed, Text, Video, Voice
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.deployment import Deployment
 from tests.e2e.recording_agent import RecordingAgent
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Generator
+
     from maven_channel_wecom.contract.messages import ContentBlock
+    from maven_channel_wecom.simulator.messages import Message
     from tests.e2e.watch import Watch
 
 PNG = draw_png(24, 16)
@@ -180,3 +185,53 @@ async def test_the_echo_agent_shows_a_quote_as_a_markdown_quotation(watch: Watch
     async with Deployment(watch) as deployment:
         answer = await deployment.ask("which one?", quote=Text("first line of it\nsecond line of it"))
     assert answer == "> first line of it\n> second line of it\n\nwhich one?"
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (Voice(""), VOICE_EMPTY),
+        (Voice(" \n"), VOICE_EMPTY),
+        (Text(" "), MESSAGE_EMPTY),
+        (Text("\u200b"), MESSAGE_EMPTY),
+    ],
+    ids=["empty voice", "blank voice", "blank text", "invisible text"],
+)
+async def test_a_message_with_nothing_to_read_is_explained_and_the_agent_not_asked(
+    watch: Watch, message: Message, sentence: Sentence
+) -> None:
+    """Chinese at first, then the language that the person last wrote in."""
+    agent = RecordingAgent()
+    async with Deployment(watch, agent=agent) as deployment:
+        assert await deployment.ask(message) == sentence.zh
+        await deployment.ask("something to read")
+        assert await deployment.ask(message) == sentence.en
+        await deployment.wait_until_idle()
+        assert await deployment.metric("explanations_total", reason="empty_message") == 2
+    assert agent.texts == ["something to read"]
+    assert [fields["reason"] for fields in watch.logged("wecom explanation sent")] == ["empty_message"] * 2
+
+
+async def test_a_message_that_a_plugin_withholds_is_not_explained(watch: Watch) -> None:
+    class Censor:
+        @hookimpl(wrapper=True)
+        def maven_inbound_normalize(self) -> Generator[None, object, Awaitable[None]]:
+            normalizing = yield
+
+            async def withhold() -> None:
+                await cast("Awaitable[object]", normalizing)
+
+            return withhold()
+
+    async with Deployment(watch, agent=RecordingAgent(), plugins=[Censor()]) as deployment:
+        await deployment.send(Text("not for the agent"))
+        await deployment.wait_until_idle()
+        assert deployment.wecom.recorded.posts == {}
+        assert await deployment.metric("inbound_messages_total", type="text", outcome="unsupported") == 1
+
+
+@pytest.mark.parametrize(("language", "sentence"), [("zh", VOICE_EMPTY.zh), ("en", VOICE_EMPTY.en)])
+async def test_with_a_fixed_language_everybody_reads_it(watch: Watch, language: str, sentence: str) -> None:
+    async with Deployment(watch, {"language": language}) as deployment:
+        await deployment.ask("hello, 你好")
+        assert await deployment.ask(Voice("")) == sentence

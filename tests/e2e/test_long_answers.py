@@ -11,6 +11,7 @@ from maven_channel_wecom.simulator.messages import Text
 from tests.e2e.deployment import Deployment
 from tests.e2e.manual_clock import ManualClock
 from tests.e2e.recording_agent import RecordingAgent
+from tests.e2e.silencer import Silencer
 
 if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
     from tests.e2e.watch import Watch
 
 LIMIT_BYTES = 20_480
-CUT = "(The answer was too long and ends here.)"
-CONTINUED = "(Continued in the next message.)"
+CUT = "The answer was too long and ends here."
+CONTINUED = "Continued in the next message."
 CODE = "```python\n" + "print('a line of code that goes on')\n" * 1000 + "```\n"
 
 
 class LongAnswerAgent(RecordingAgent):
-    """Agent that sends a long answer to one question and a blank answer to every other message."""
+    """Agent that sends a long answer to one question and nothing to every other message."""
 
     def __init__(self, answer: str) -> None:
         super().__init__(lambda message: answer if message.content == "tell me everything" else "")
@@ -38,7 +39,7 @@ async def replies_to_question(
     spare_messages = [
         await deployment.send(Text(f"a remark number {number}"), user=user, group=group) for number in range(spares)
     ]
-    await watch.until("answer not delivered", spares) if spares else None
+    await watch.until("answer withheld", spares) if spares else None
     await deployment.wait_until_idle()
     sent = await deployment.send(Text("tell me everything"), user="alice", group=group)
     await deployment.auditor.receipt_for(sent.message_id)
@@ -90,10 +91,10 @@ async def test_an_open_code_fence_is_closed_before_the_notice(watch: Watch) -> N
 
 
 async def test_overflow_continue_uses_spare_windows(watch: Watch) -> None:
-    """The spare windows belong to earlier messages of the same user that got a blank answer."""
+    """The spare windows belong to earlier messages of the same user that were left without an answer on purpose."""
     words = "".join(f"word-{number:06} " for number in range(4000))
     async with Deployment(
-        watch, {"overflow": "continue"}, agent=LongAnswerAgent(words), clock=ManualClock()
+        watch, {"overflow": "continue"}, agent=LongAnswerAgent(words), clock=ManualClock(), plugins=[Silencer()]
     ) as deployment:
         replies = await replies_to_question(watch, deployment, spares=3)
         assert await deployment.metric("reply_truncations_total") == 0
@@ -106,7 +107,7 @@ async def test_overflow_continue_uses_spare_windows(watch: Watch) -> None:
 async def test_a_code_fence_is_closed_and_reopened_between_parts(watch: Watch) -> None:
     """Each part is complete markdown."""
     async with Deployment(
-        watch, {"overflow": "continue"}, agent=LongAnswerAgent(CODE), clock=ManualClock()
+        watch, {"overflow": "continue"}, agent=LongAnswerAgent(CODE), clock=ManualClock(), plugins=[Silencer()]
     ) as deployment:
         first, second = await replies_to_question(watch, deployment, spares=1)
     for part in (first, second):
@@ -116,7 +117,7 @@ async def test_a_code_fence_is_closed_and_reopened_between_parts(watch: Watch) -
 
 async def test_overflow_continue_truncates_when_no_window_is_left(watch: Watch) -> None:
     async with Deployment(
-        watch, {"overflow": "continue"}, agent=LongAnswerAgent("x" * 70_000), clock=ManualClock()
+        watch, {"overflow": "continue"}, agent=LongAnswerAgent("x" * 70_000), clock=ManualClock(), plugins=[Silencer()]
     ) as deployment:
         first, second = await replies_to_question(watch, deployment, spares=1)
         assert await deployment.metric("reply_truncations_total") == 1
@@ -125,7 +126,9 @@ async def test_overflow_continue_truncates_when_no_window_is_left(watch: Watch) 
 
 
 async def test_overflow_continue_does_not_use_windows_of_other_users(watch: Watch) -> None:
-    async with Deployment(watch, {"overflow": "continue"}, agent=LongAnswerAgent("x" * 30_000)) as deployment:
+    async with Deployment(
+        watch, {"overflow": "continue"}, agent=LongAnswerAgent("x" * 30_000), plugins=[Silencer()]
+    ) as deployment:
         (only,) = await replies_to_question(watch, deployment, spares=1, user="bob", group="g")
         assert await deployment.metric("reply_windows") == 1
     assert only.content.endswith(CUT)
@@ -147,7 +150,7 @@ async def test_overflow_continue_does_not_use_the_window_of_a_message_in_progres
 
 async def test_overflow_truncate_uses_only_the_window_of_the_message(watch: Watch) -> None:
     """`truncate` is the default."""
-    async with Deployment(watch, agent=LongAnswerAgent("x" * 30_000)) as deployment:
+    async with Deployment(watch, agent=LongAnswerAgent("x" * 30_000), plugins=[Silencer()]) as deployment:
         (only,) = await replies_to_question(watch, deployment, spares=2)
         assert await deployment.metric("reply_windows") == 2
     assert only.content.endswith(CUT)

@@ -19,10 +19,11 @@ from maven_channel_wecom.errors import CallbackRejected, MalformedCallback, Medi
 from maven_channel_wecom.policy import admission, reply_window
 from maven_channel_wecom.policy.media_blocks import BlockData, media_block
 from maven_channel_wecom.policy.normalization import normalize
-from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, render
+from maven_channel_wecom.policy.rendering import render
 from maven_channel_wecom.protocol import cipher, envelope, media, signature
 from maven_channel_wecom.protocol.callback import MediaItem, read_callback
 from maven_channel_wecom.protocol.envelope import Credentials, SignedQuery
+from maven_channel_wecom.sentences import ANSWER_CONTINUED, ANSWER_CUT
 from tests.fakes.decrypted import decrypted
 from tests.fakes.splitting import split
 
@@ -93,7 +94,9 @@ def fuzz_callback(data: bytes) -> None:
     reply_window.open_window(callback, 0.0)
     items = [item for item in (*callback.quoted_items, *callback.items) if isinstance(item, MediaItem)]
     blocks = [media_block(item, BlockData(), "image/jpeg", "name") for item in items]
-    message = normalize(callback, blocks, channel="wecom", received_at=0.0, trail="", mention_names=("bot", "Maven"))
+    message = normalize(
+        callback, blocks, channel="wecom", received_at=0.0, trail="", language="en", mention_names=("bot", "Maven")
+    )
     # The host stores and forwards these values, so they must not contain lone surrogates.
     msgspec.json.decode(msgspec.json.encode((message, callback.event, callback.message_id, callback.chat_id)))
 
@@ -150,12 +153,12 @@ def fuzz_cutting(data: bytes) -> None:
     limit = _LIMITS_BYTES[data[0]] if data else _LIMITS_BYTES[0]
     rendered = render(text, limit)
     assert len(rendered.content.encode()) <= limit
-    assert bool(rendered.truncated_bytes) == (rendered.content.endswith(CUT_NOTICE) and rendered.content != text)
+    assert bool(rendered.truncated_bytes) == (rendered.content.endswith(ANSWER_CUT.en) and rendered.content != text)
     assert render(rendered.content, limit).content == rendered.content
     parts = split(text, 3, limit)
     assert len(parts) <= 3
     assert all(len(part.content.encode()) <= limit for part in parts)
-    assert all(part.content.endswith(CONTINUED_NOTICE) for part in parts[:-1])
+    assert all(part.content.endswith(ANSWER_CONTINUED.en) for part in parts[:-1])
     assert not any(part.truncated_bytes for part in parts[:-1])
 
 

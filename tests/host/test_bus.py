@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -13,7 +14,8 @@ from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.contract.messages import OutboundMessage, Receipt
 from maven_channel_wecom.host.agents.agent import AgentError, Failure
 from maven_channel_wecom.host.agents.echo import EchoAgent
-from maven_channel_wecom.host.bus import FAULT_SENTENCE, Bus
+from maven_channel_wecom.host.bus import Bus
+from maven_channel_wecom.sentences import FAULT, Sentence
 from tests.host.fake_channel import FakeChannel, FakePlugin, manager_with, message
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 CANARY = "canary-4711"
 TURNS = ("answered", "failed")
-BUSY = Failure("http_429", "The agent is busy.")
+BUSY = Failure("http_429", Sentence("智能体正忙。", "The agent is busy."))
 
 
 class ScriptedAgent:
@@ -65,9 +67,9 @@ async def test_an_answer_replies_to_its_message() -> None:
 @pytest.mark.parametrize(
     ("error", "sentence", "reason"),
     [
-        (AgentError(BUSY), BUSY.sentence, "http_429"),
-        (AgentError(BUSY, partial="half"), f"half\n\n(The answer breaks off here. {BUSY.sentence})", "http_429"),
-        (ValueError(CANARY), FAULT_SENTENCE, "fault"),
+        (AgentError(BUSY), BUSY.sentence.en, "http_429"),
+        (AgentError(BUSY, partial="half"), f"half\n\n(The answer breaks off here. {BUSY.sentence.en})", "http_429"),
+        (ValueError(CANARY), FAULT.en, "fault"),
     ],
     ids=["failure", "half an answer", "bug"],
 )
@@ -81,6 +83,24 @@ async def test_a_failing_agent_is_reported_to_the_user_and_logged_without_any_te
     fields = vars(record)["fields"]
     assert fields == {"channel": "fake", "message_id": "m1", "reason": reason}
     assert (record.exc_info is not None) is (reason == "fault")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (AgentError(BUSY), "智能体正忙。"),
+        (AgentError(BUSY, partial="half"), "half\n\n（回答到此中断。智能体正忙。）"),
+        (ValueError(), FAULT.zh),
+    ],
+    ids=["failure", "half an answer", "bug"],
+)
+async def test_a_failure_is_told_in_the_language_of_the_message_which_the_answer_names(
+    error: Exception, sentence: str
+) -> None:
+    plugin = FakePlugin()
+    incoming = msgspec.structs.replace(message(), transport_meta={"language": "zh"})
+    await bus_with(ScriptedAgent(error), plugin).publish(incoming)
+    assert [(sent.content, sent.metadata) for sent in plugin.sent] == [(sentence, {"language": "zh"})]
 
 
 async def test_a_blank_answer_is_sent_and_logged_as_not_delivered(caplog: pytest.LogCaptureFixture) -> None:

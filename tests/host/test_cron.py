@@ -17,6 +17,7 @@ from maven_channel_wecom.host.bus import Bus
 from maven_channel_wecom.host.configuration import Job
 from maven_channel_wecom.host.cron import Cron
 from maven_channel_wecom.host.schedules import Calendar, Interval, Schedule
+from maven_channel_wecom.sentences import Sentence
 from tests.host.fake_channel import FakeChannel, FakePlugin, manager_with
 
 START = datetime(2026, 11, 20, 8, 59, 30)  # noqa: DTZ001 -- naive local time, as cron reads it
@@ -186,7 +187,10 @@ async def test_a_run_that_comes_due_during_another_is_skipped() -> None:
 @pytest.mark.parametrize(
     ("error", "fields"),
     [
-        (AgentError(Failure("timeout", "…"), code="slow"), {"job": "daily", "reason": "timeout", "code": "slow"}),
+        (
+            AgentError(Failure("timeout", Sentence("…", "…")), code="slow"),
+            {"job": "daily", "reason": "timeout", "code": "slow"},
+        ),
         (ValueError("bug"), {"job": "daily", "reason": "fault"}),
     ],
     ids=["failure", "bug"],

@@ -30,6 +30,7 @@ MAX_CODE_LINES = 500
 TWO_PARTS = {
     "doctor/run_checks.py": "one run of the doctor: checks of the host, and checks of a channel",
     "host/plugins.py": "what the host does with plugins: it finds them and checks their configurations",
+    "policy/normalization.py": "what other plugins read of a callback: a message, or an event",
     "protocol/cipher.py": "one cipher: its key, and encryption and decryption with it",
     "protocol/media.py": "what WeCom defines about a media item: its encryption and its name",
     "simulator/callbacks.py": "one callback: its content, and how it is sealed",

@@ -5,12 +5,13 @@ import pytest
 from maven_channel_wecom.contract.messages import (
     ContentBlock,
     ImageBlock,
+    InboundEvent,
     InboundMessage,
     TextBlock,
     UnavailableBlock,
 )
-from maven_channel_wecom.policy.normalization import normalize, strip_mentions
-from maven_channel_wecom.protocol.callback import Callback, Item, MediaItem, TextItem, UnknownItem
+from maven_channel_wecom.policy.normalization import normalize, normalize_event, strip_mentions
+from maven_channel_wecom.protocol.callback import Callback, Event, Item, MediaItem, Rating, TextItem, UnknownItem
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 PICTURE = ImageBlock(media_type="image/png", data="AAAA")
@@ -39,7 +40,13 @@ def normalized(
         quoted_items=quoted,
     )
     return normalize(
-        callback, media, channel="wecom", received_at=1234.9, trail="0123456789ab", mention_names=("Maven", "Maven Bot")
+        callback,
+        media,
+        channel="wecom",
+        received_at=1234.9,
+        trail="0123456789ab",
+        language="zh",
+        mention_names=("Maven", "Maven Bot"),
     )
 
 
@@ -57,6 +64,7 @@ def test_a_message_names_its_channel_chat_and_sender() -> None:
     assert message.transport_meta == {
         "bot_id": "aib1",
         "chat_type": "single",
+        "language": "zh",
         "message_type": "mixed",
         "trail": "0123456789ab",
     }
@@ -107,8 +115,16 @@ def test_an_unknown_item_becomes_an_unavailable_block() -> None:
     )
 
 
-def test_an_empty_text_gives_no_message() -> None:
-    assert normalized(TextItem("")) is None
+@pytest.mark.parametrize("text", ["", " \n", "\u200b\x07"])
+def test_a_text_with_nothing_to_see_gives_no_message(text: str) -> None:
+    assert normalized(TextItem(text)) is None
+    assert normalized(TextItem(text), group=True) is None
+
+
+def test_a_blank_text_beside_a_picture_is_left_out() -> None:
+    message = normalized(TextItem(" "), IMAGE, media=(PICTURE,))
+    assert message is not None
+    assert (message.content, message.content_blocks) == ("", (PICTURE,))
 
 
 def test_a_mention_is_stripped_only_in_a_group() -> None:
@@ -212,3 +228,46 @@ def test_no_repr_of_a_message_contains_its_content() -> None:
     assert "private" not in text
     assert "AAAA" not in text
     assert "canary" not in text
+
+
+def event_of(type_: str, rating: Rating | None = None, created_at: int | None = None) -> InboundEvent | None:
+    callback = Callback(
+        message_id="e1",
+        type="event",
+        chat_id="alice",
+        sender_id="alice",
+        created_at=created_at,
+        event=Event(type_, {}, rating),
+    )
+    return normalize_event(callback, channel="wecom", received_at=1234.9)
+
+
+def test_an_entry_is_an_event_without_data() -> None:
+    assert event_of("enter_chat") == InboundEvent(
+        channel="wecom", kind="enter_chat", sender_id="alice", chat_id="alice", timestamp=1234
+    )
+
+
+def test_a_feedback_is_an_event_with_all_that_the_person_said() -> None:
+    rating = Rating(id="0123456789ab", kind="inaccurate", reasons=("wrong",), comment="canary")
+    found = event_of("feedback_event", rating, created_at=99)
+    assert found is not None
+    assert (found.kind, found.timestamp) == ("feedback", 99)
+    assert found.data == {
+        "rating": "inaccurate",
+        "feedback_id": "0123456789ab",
+        "reasons": ("wrong",),
+        "comment": "canary",
+    }
+    assert "canary" not in repr(found)
+
+
+def test_a_feedback_of_an_unknown_kind_is_an_event_without_data() -> None:
+    found = event_of("feedback_event")
+    assert found is not None
+    assert found.data == {}
+
+
+@pytest.mark.parametrize("type_", ["template_card_event", "tea_time"])
+def test_other_events_are_kept_from_plugins(type_: str) -> None:
+    assert event_of(type_) is None

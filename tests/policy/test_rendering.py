@@ -5,10 +5,13 @@ import time
 
 import pytest
 
-from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, Splitter, render
+from maven_channel_wecom.policy.rendering import Splitter, render
 from maven_channel_wecom.protocol.limits import MARKDOWN_BYTES
+from maven_channel_wecom.sentences import ANSWER_CONTINUED, ANSWER_CUT
 from tests.fakes.splitting import split
 
+CUT_NOTICE = ANSWER_CUT.en
+CONTINUED_NOTICE = ANSWER_CONTINUED.en
 NOTICE_BYTES = len(CUT_NOTICE.encode())
 
 
@@ -265,3 +268,17 @@ def test_splitting_into_one_part_is_the_same_as_rendering() -> None:
 
 def test_no_repr_contains_the_text() -> None:
     assert "canary" not in repr(render("canary"))
+
+
+@pytest.mark.parametrize(("language", "word"), [("zh", "截断"), ("en", "too long"), ("fr", "too long")])
+def test_the_notice_of_a_cut_is_in_the_language_of_the_reader(language: str, word: str) -> None:
+    content = render("x" * 500, 400, language=language).content
+    assert len(content.encode()) <= 400
+    assert [each for each in ("截断", "too long") if each in content] == [word]
+
+
+@pytest.mark.parametrize(("language", "word"), [("zh", "未完"), ("en", "Continued")])
+def test_the_notice_of_a_continuation_is_in_the_language_of_the_reader(language: str, word: str) -> None:
+    splitter = Splitter("x" * 1500, 400, language=language)
+    assert [each for each in ("未完", "Continued") if each in splitter.cut().content] == [word]
+    assert splitter.rest().content.endswith(ANSWER_CUT.text(language))

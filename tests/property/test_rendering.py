@@ -5,8 +5,12 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maven_channel_wecom.policy.rendering import CONTINUED_NOTICE, CUT_NOTICE, render
+from maven_channel_wecom.policy.rendering import render
+from maven_channel_wecom.sentences import ANSWER_CONTINUED, ANSWER_CUT
 from tests.fakes.splitting import split
+
+CUT_NOTICE = ANSWER_CUT.en
+CONTINUED_NOTICE = ANSWER_CONTINUED.en
 
 # The strings that make cutting difficult: fences, line ends, wide characters and grapheme clusters.
 fragments = st.sampled_from(

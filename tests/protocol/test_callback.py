@@ -9,6 +9,7 @@ from maven_channel_wecom.protocol import schema
 from maven_channel_wecom.protocol.callback import (
     Callback,
     MediaItem,
+    Rating,
     TextItem,
     UnknownItem,
     read_callback,
@@ -338,3 +339,37 @@ def test_no_repr_contains_a_text_or_a_url() -> None:
     assert "private" not in text
     assert "http" not in text
     assert [repr(part) for part in (*callback.items, schema.Text("private"))] == ["<TextItem>", "<Text>"]
+
+
+def rating(**feedback: object) -> Rating | None:
+    fields = {"msgid": "m1", "msgtype": "event", "event": {"eventtype": "feedback_event", "feedback_event": feedback}}
+    event = read_callback(json.dumps(fields).encode()).event
+    assert event is not None
+    return event.rating
+
+
+@pytest.mark.parametrize(("type_", "kind"), [(1, "accurate"), (2, "inaccurate"), (3, "withdrawn")])
+def test_feedback_is_a_rating_of_an_answer(type_: int, kind: str) -> None:
+    found = rating(id="f1", type=type_)
+    assert found is not None
+    assert (found.id, found.kind) == ("f1", kind)
+
+
+def test_a_bad_rating_has_reasons_and_a_comment_that_its_repr_hides() -> None:
+    """A reason that WeCom has not documented is `other`."""
+    found = rating(id="f1", type=2, content="canary", inaccurate_reason_list=[1, 2, 3, 4, 5, 6, 1])
+    assert found is not None
+    assert found.reasons == ("off_topic", "incomplete", "wrong", "data_analysis", "other")
+    assert found.comment == "canary"
+    assert "canary" not in repr(found)
+
+
+def test_only_a_bad_rating_has_reasons_and_a_comment() -> None:
+    found = rating(id="f1", type=3, content="canary", inaccurate_reason_list=[1])
+    assert found is not None
+    assert (found.reasons, found.comment) == ((), "")
+
+
+@pytest.mark.parametrize("type_", [0, 4, None, "x"])
+def test_feedback_of_an_undocumented_kind_is_no_rating(type_: object) -> None:
+    assert rating(id="f1", type=type_) is None

@@ -14,6 +14,10 @@ def test_a_body_is_json_in_raw_utf_8() -> None:
     assert "好".encode() in body
 
 
+def test_a_welcome_is_a_passive_text() -> None:
+    assert json.loads(reply.welcome_body("你好")) == {"msgtype": "text", "text": {"content": "你好"}}
+
+
 @pytest.mark.parametrize(
     ("body", "errcode"),
     [
@@ -33,3 +37,8 @@ def test_only_an_integer_errcode_is_an_answer(body: bytes, errcode: int | None) 
     """A body without one is not from WeCom."""
     answer = reply.read_answer(body)
     assert (answer.errcode if answer else None) == errcode
+
+
+def test_a_body_with_a_feedback_id_can_be_rated() -> None:
+    body = json.loads(reply.markdown_body("hello", feedback_id="0123456789ab"))
+    assert body == {"msgtype": "markdown", "markdown": {"content": "hello", "feedback": {"id": "0123456789ab"}}}

@@ -15,8 +15,8 @@ from yarl import URL
 
 from maven_channel_wecom.errors import CallbackRejected, MediaUnavailable
 from maven_channel_wecom.protocol import envelope, media
-from maven_channel_wecom.protocol.callback import Callback, MediaItem, TextItem, read_callback
-from maven_channel_wecom.protocol.reply import markdown_body, read_answer
+from maven_channel_wecom.protocol.callback import ENTER_CHAT, Callback, MediaItem, TextItem, read_callback
+from maven_channel_wecom.protocol.reply import markdown_body, read_answer, welcome_body
 from tests.fakes.decrypted import decrypted
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Bot:
     echo: Callable[[bytes], web.Response] = lambda plain: web.Response(body=plain)
     answer: Callable[[SealedEnvelope], web.Response] = lambda sealed: web.Response(body=msgspec.json.encode(sealed))
     acknowledgement: bytes = b'"success"'
+    welcome: str = ""
+    feedback_id: str = ""
     receive_id: str | None = None
     replies: bool = True
     prefix: str = ""
@@ -113,13 +115,17 @@ class Bot:
                 task.add_done_callback(self._tasks.discard)
         sealed = envelope.seal(
             opened.credentials,
-            self.acknowledgement,
+            self._acknowledgement(callback),
             receive_id=opened.receive_id if self.receive_id is None else self.receive_id,
             timestamp=int(query.timestamp),
             nonce=query.nonce,
             random=os.urandom(16),
         )
         return self.answer(sealed)
+
+    def _acknowledgement(self, callback: Callback) -> bytes:
+        enters = callback.event is not None and callback.event.type == ENTER_CHAT
+        return welcome_body(self.welcome) if enters and self.welcome else self.acknowledgement
 
     def _open(self, query: envelope.SignedQuery, ciphertext: str) -> OpenedEnvelope:
         return envelope.open_envelope([self.credentials], query, ciphertext)
@@ -131,7 +137,9 @@ class Bot:
         if len(text.encode()) > 20_480:
             text = text.encode()[:20_400].decode(errors="ignore") + "\n\n(cut)"
         for _ in range(3):
-            posted = await self.post(callback.response_url, markdown_body(text or "nothing"))
+            posted = await self.post(
+                callback.response_url, markdown_body(text or "nothing", feedback_id=self.feedback_id)
+            )
             if posted.errcode not in {-1, 6000}:
                 return
 

@@ -11,7 +11,7 @@ import pytest
 from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
-from maven_channel_wecom.simulator.acknowledgements import Acknowledgement, read_acknowledgement
+from maven_channel_wecom.simulator.acknowledgements import Acknowledgement, read_acknowledgement, welcome_text
 from maven_channel_wecom.simulator.callbacks import SealedRequest, seal_callback
 from tests.suite_watch import new_encoding_aes_key, new_token
 
@@ -58,3 +58,30 @@ def test_another_nonce_receive_id_or_content_is_an_offence(request_: SealedReque
         read_acknowledgement(sealed(request_, b'"hello"'), request_, RECEIVE_ID),
     ]
     assert [each.offence for each in found] == ["unsealed_answer", "wrong_receive_id", "unexpected_answer"]
+
+
+WELCOME = b'{"msgtype":"text","text":{"content":"hello"}}'
+
+
+def test_a_text_answers_an_entry_and_nothing_else(request_: SealedRequest) -> None:
+    answer = sealed(request_, WELCOME)
+    entry = read_acknowledgement(answer, request_, RECEIVE_ID, may_welcome=True)
+    message = read_acknowledgement(answer, request_, RECEIVE_ID)
+    assert (entry.form, entry.offence) == ("welcome", None)
+    assert (message.form, message.offence) == (None, "unexpected_answer")
+    assert welcome_text(WELCOME) == "hello"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"msgtype":"text","text":{"content":" "}}',
+        b'{"msgtype":"markdown","markdown":{"content":"hello"}}',
+        b'{"msgtype":"text","text":{"content":"hello","more":1}}',
+        b"[]",
+    ],
+    ids=["blank", "markdown", "more", "a list"],
+)
+def test_an_entry_answered_with_anything_else_is_an_offence(request_: SealedRequest, text: bytes) -> None:
+    found = read_acknowledgement(sealed(request_, text), request_, RECEIVE_ID, may_welcome=True)
+    assert found.offence == "unexpected_answer"

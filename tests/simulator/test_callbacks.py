@@ -12,7 +12,7 @@ import pytest
 from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
-from maven_channel_wecom.simulator.callbacks import Address, plaintext, seal_callback, seal_url_check
+from maven_channel_wecom.simulator.callbacks import Address, is_enter_chat, plaintext, seal_callback, seal_url_check
 from maven_channel_wecom.simulator.messages import (
     CardClick,
     EnterChat,
@@ -166,3 +166,17 @@ def test_the_echo_of_a_url_check_is_percent_encoded(credentials: Credentials) ->
 )
 def test_a_repr_does_not_show_the_content(value: Message) -> None:
     assert "CANARY" not in repr(value)
+
+
+@pytest.mark.parametrize(
+    ("plain", "expected"),
+    [
+        (b'{"msgtype":"event","event":{"eventtype":"enter_chat"}}', True),
+        (b'{"msgtype":"event","event":{"eventtype":"feedback_event"}}', False),
+        (b'{"msgtype":"text","text":{"content":"enter_chat"}}', False),
+        (b"\xff", False),
+        (b"[]", False),
+    ],
+)
+def test_an_entry_is_recognized_in_any_plaintext(plain: bytes, *, expected: bool) -> None:
+    assert is_enter_chat(plain) is expected

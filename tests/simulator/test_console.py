@@ -14,6 +14,7 @@ import pytest
 
 from maven_channel_wecom.protocol.reply import markdown_body
 from maven_channel_wecom.simulator import console
+from maven_channel_wecom.simulator.messages import Text
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.suite_watch import new_encoding_aes_key
 
@@ -86,7 +87,10 @@ async def test_an_unknown_command_prints_the_help_and_sends_nothing(wecom: Simul
 async def test_offences_are_printed(wecom: SimulatedWeCom, bot: Bot) -> None:
     bot.acknowledgement = b'"done"'
     printed = await run_lines(wecom, "hello")
-    assert "!! unexpected_answer: the answer to a callback is not an empty reply" in printed
+    assert (
+        "!! unexpected_answer: the answer to a callback is neither an empty reply nor a greeting of a person who enters"
+        in printed
+    )
 
 
 async def test_a_failed_url_check_and_a_refused_reply_are_printed(wecom: SimulatedWeCom, bot: Bot) -> None:
@@ -167,3 +171,30 @@ async def test_the_command_ends_cleanly(ending: str, wecom: SimulatedWeCom) -> N
         if process.returncode is None:
             process.kill()
     assert (process.returncode, error) == (0, b"")
+
+
+async def test_an_entry_is_sent_and_its_greeting_printed(wecom: SimulatedWeCom, bot: Bot) -> None:
+    bot.welcome = "Hello, ask me anything."
+    printed = await run_lines(wecom, "/enter")
+    assert printed[-1] == "<- welcome: Hello, ask me anything."
+    assert wecom.recorded.offences == []
+
+
+@pytest.mark.parametrize(("word", "kind"), [("good", "accurate"), ("bad", "inaccurate"), ("withdraw", "withdrawn")])
+async def test_the_last_reply_can_be_rated(wecom: SimulatedWeCom, bot: Bot, word: str, kind: str) -> None:
+    bot.feedback_id = "f1"
+    reply = await wecom.send(Text("rate this"))
+    await reply.reply()
+    await run_lines(wecom, f"/feedback {word} too short")
+    event = bot.received[-1].event
+    assert event is not None
+    assert event.rating is not None
+    assert (event.rating.id, event.rating.kind) == ("f1", kind)
+    assert event.rating.comment == ("too short" if word == "bad" else "")
+
+
+async def test_without_an_id_no_reply_can_be_rated(wecom: SimulatedWeCom, bot: Bot) -> None:
+    printed = await run_lines(wecom, "/feedback good", "/feedback nonsense")
+    assert "no reply can be rated: set feedback to true in the entry of the channel" in printed
+    assert "text, or /image PATH" in printed[-1]
+    assert bot.received == []

@@ -24,6 +24,7 @@ def test_the_configuration_has_one_bot_on_loopback_and_an_echo_agent() -> None:
                 "host": "127.0.0.1",
                 "port": 2,
                 "mentionNames": ["Maven"],
+                "welcomeText": {"zh": "您好，请提问。", "en": "Hello, ask me anything."},
                 "allowPrivateNetwork": True,
             }
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from maven_channel_wecom.protocol import errcodes
@@ -67,3 +68,17 @@ def test_control_characters_may_be_escaped() -> None:
 def test_a_repr_does_not_show_the_content() -> None:
     given = posted(markdown_body("canary"))
     assert "canary" not in f"{given!r} {judge(given, in_group=False)!r}"
+
+
+def rated(feedback: object) -> bytes:
+    return msgspec.json.encode({"msgtype": "markdown", "markdown": {"content": "hello", "feedback": feedback}})
+
+
+def test_a_reply_with_a_feedback_id_can_be_rated() -> None:
+    verdict = judge(posted(rated({"id": "x" * 256})), in_group=False)
+    assert (verdict.content, verdict.offence, verdict.feedback_id) == ("hello", None, "x" * 256)
+
+
+@pytest.mark.parametrize("feedback", [{"id": "x" * 257}, {"id": ""}, {"id": 7}, {}, "x", None])
+def test_any_other_feedback_id_is_malformed(feedback: object) -> None:
+    assert judge(posted(rated(feedback)), in_group=False).offence == "malformed_body"

@@ -12,7 +12,7 @@ import sys
 import msgspec
 import pytest
 
-from maven_channel_wecom.telemetry.trail import pseudonym, trail_id
+from maven_channel_wecom.telemetry.trail import is_trail, pseudonym, trail_id
 
 CANARY = "alice-canary"
 
@@ -64,3 +64,9 @@ def test_no_representation_of_a_pseudonym_contains_the_id() -> None:
     assert [text for text in representations if CANARY in text] == []
     assert all(str(name) in text for text in representations[:-1])
     assert name.reveal() == CANARY
+
+
+@pytest.mark.parametrize("text", ["", "0123456789a", "0123456789abc", "0123456789AB", "0123456789ab\n", "alice-canary"])
+def test_only_what_looks_like_a_trail_is_taken_for_one(text: str) -> None:
+    assert not is_trail(text)
+    assert is_trail(trail_id("wecom", text))

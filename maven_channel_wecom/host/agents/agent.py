@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from maven_channel_wecom.sentences import ANSWER_BROKEN_OFF, Sentence
+
 if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage
 
@@ -12,7 +14,7 @@ class Failure(NamedTuple):
     """A kind of agent failure: a fixed short word for the log, and a sentence for the user."""
 
     reason: str
-    sentence: str
+    sentence: Sentence
 
 
 class AgentError(Exception):
@@ -33,12 +35,12 @@ class AgentError(Exception):
         """The fields to log."""
         return {"reason": self.failure.reason} | ({"code": self.code} if self.code else {})
 
-    @property
-    def answer(self) -> str:
-        """The text for the user: the partial answer, if any, then the reason why it breaks off."""
+    def answer(self, language: str) -> str:
+        """Return the text for the user: the partial answer, if any, then the reason why it breaks off."""
+        reason = self.failure.sentence.text(language)
         if not self.partial.strip():
-            return self.failure.sentence
-        return f"{self.partial}\n\n(The answer breaks off here. {self.failure.sentence})"
+            return reason
+        return self.partial + ANSWER_BROKEN_OFF.text(language).format(reason=reason)
 
 
 class Agent(Protocol):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from maven_channel_wecom.host.agents.agent import AgentError, Failure
+from maven_channel_wecom.sentences import Sentence
 
-BUSY = Failure("http_429", "The agent is busy.")
+BUSY = Failure("http_429", Sentence("智能体正忙。", "The agent is busy."))
 
 
 @pytest.mark.parametrize(
@@ -34,4 +35,4 @@ def test_the_log_gets_reason_and_code_but_no_partial_answer(code: str, facts: di
     ids=["nothing", "blank", "half an answer"],
 )
 def test_the_user_reads_the_partial_answer_and_the_reason(partial: str, answer: str) -> None:
-    assert AgentError(BUSY, partial=partial).answer == answer
+    assert AgentError(BUSY, partial=partial).answer("en") == answer

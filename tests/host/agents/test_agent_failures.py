@@ -43,4 +43,4 @@ def test_each_way_not_to_connect_has_a_sentence_of_its_own() -> None:
 
 def test_the_sentence_about_an_attachment_names_its_kind() -> None:
     failure = agent_failures.with_attachment(agent_failures.for_status(422), "picture")
-    assert (failure.reason, "picture" in failure.sentence) == ("http_422", True)
+    assert (failure.reason, "picture" in failure.sentence.en, "图片" in failure.sentence.zh) == ("http_422", True, True)

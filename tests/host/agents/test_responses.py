@@ -68,7 +68,7 @@ async def failure(fake: FakeResponses) -> AgentError:
     # A log shows the causes of an error too.
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
-    assert KEY not in str(caught.value) + repr(caught.value) + caught.value.answer
+    assert KEY not in str(caught.value) + repr(caught.value) + caught.value.answer("en")
     return caught.value
 
 
@@ -159,8 +159,8 @@ class TestStream:
         error = await failure(fake)
         assert error.facts == {"reason": reason} | ({"code": code} if code else {})
         assert error.partial == text_before
-        assert error.answer.startswith(text_before or error.failure.sentence)
-        assert error.failure.sentence in error.answer
+        assert error.answer("en").startswith(text_before or error.failure.sentence.en)
+        assert error.failure.sentence.en in error.answer("en")
 
     @pytest.mark.parametrize("resets", [False, True], ids=["ended", "reset"])
     async def test_a_stream_that_ends_too_early_is_reported_after_its_partial_answer(
@@ -170,7 +170,7 @@ class TestStream:
         fake.chunks = (sse(delta("half of it")),)
         error = await failure(fake)
         assert error.failure.reason == ("connection_lost" if resets else "broken_off")
-        assert error.answer == f"half of it\n\n(The answer breaks off here. {error.failure.sentence})"
+        assert error.answer("en") == f"half of it\n\n(The answer breaks off here. {error.failure.sentence.en})"
 
     async def test_the_last_event_may_lack_its_blank_line(self, fake: FakeResponses) -> None:
         fake.chunks = ((sse(delta("whole")) + sse(COMPLETED)).rstrip(b"\n"),)
@@ -247,7 +247,7 @@ class TestAttachments:
         async with asking(fake.url) as agent:
             with pytest.raises(AgentError) as caught:
                 await agent.answer(msgspec.structs.replace(message(), content_blocks=(block,)))
-        assert kind in caught.value.answer
+        assert kind in caught.value.answer("en")
         assert caught.value.facts == {"reason": "http_422"}
         assert len(fake.requests) == 2
 
@@ -296,7 +296,7 @@ class TestHttp:
                     await agent.answer(message())
                 assert (await agent.probe()) == agent_failures.REFUSED
         assert caught.value.facts == {"reason": "refused"}
-        assert "127.0.0.1" not in caught.value.answer
+        assert "127.0.0.1" not in caught.value.answer("en")
 
     @pytest.mark.parametrize(
         ("error", "failure"),

@@ -36,7 +36,7 @@ def plain_failure(body: bytes) -> AgentError:
     # A log shows the causes of an error too.
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
-    assert KEY not in str(caught.value) + repr(caught.value) + caught.value.answer
+    assert KEY not in str(caught.value) + repr(caught.value) + caught.value.answer("en")
     return caught.value
 
 

@@ -1,0 +1,112 @@
+"""Answers to people whom an allow-list refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from maven_channel_wecom.egress.egress import SendProgress
+from maven_channel_wecom.errors import AnswerLost, RequestNotSent
+from maven_channel_wecom.policy import delivery
+from maven_channel_wecom.protocol import reply
+from maven_channel_wecom.protocol.callback import is_message
+from maven_channel_wecom.telemetry import events
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.clock import Clock
+    from maven_channel_wecom.egress.egress import Egress
+    from maven_channel_wecom.errors import Refusal
+    from maven_channel_wecom.policy.language import Languages
+    from maven_channel_wecom.protocol.callback import Callback
+    from maven_channel_wecom.sentences import Sentence
+    from maven_channel_wecom.telemetry.events import Emit
+
+REFUSAL_INTERVAL_SECONDS: Final = 3_600.0
+"""Time for which a person is not answered again, in seconds. Lower: strangers can make the bot talk more often."""
+
+REMEMBERED_REFUSALS: Final = 10_000
+"""Maximum number of people answered in that time; others are refused in silence. Higher: more memory, and more requests
+that strangers can cause."""
+
+CONCURRENT_REFUSALS: Final = 20
+"""Maximum number of these answers on their way; people refused meanwhile get theirs to a later message. Higher:
+strangers can open more connections at the same time."""
+
+_EXPLAINED: Final = frozenset({"sender", "group"})
+
+
+class Refusals:
+    """Sends one text to refused people, once an hour each and in one attempt. Nothing of it is stored.
+
+    Args:
+        text: the text; if it is empty, nobody is answered.
+        poster: makes requests.
+        languages: chooses the language for each person.
+        emit: receives telemetry events.
+        clock: the clock of the channel.
+    """
+
+    def __init__(self, text: Sentence, *, poster: Egress, languages: Languages, emit: Emit, clock: Clock) -> None:
+        self._text = text
+        self._poster = poster
+        self._languages = languages
+        self._emit = emit
+        self._clock = clock
+        # When each person was answered, in that order.
+        self._answered: dict[str, float] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def explain(self, callback: Callback, refusal: Refusal) -> None:
+        """Begin to answer a refused message, unless its sender was answered lately. Never waits."""
+        can_answer = is_message(callback.type) and callback.response_url and refusal in _EXPLAINED
+        if not any(self._text) or not can_answer or not self._may_answer(callback.sender_id):
+            return
+        self._answered[callback.sender_id] = self._clock.now()
+        self._emit(events.PersonExplained(message_id=callback.message_id, reason="refused"))
+        content = self._text.text(self._languages.of_callback(callback))
+        task = asyncio.create_task(self._send(callback, content), name="wecom refusal")
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def close(self) -> None:
+        """Cancel the answers on their way."""
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+
+    def _may_answer(self, sender_id: str) -> bool:
+        past = self._clock.now() - REFUSAL_INTERVAL_SECONDS
+        while self._answered and next(iter(self._answered.values())) <= past:
+            del self._answered[next(iter(self._answered))]
+        return (
+            sender_id not in self._answered
+            and len(self._answered) < REMEMBERED_REFUSALS
+            and len(self._sending) < CONCURRENT_REFUSALS
+        )
+
+    async def _send(self, callback: Callback, content: str) -> None:
+        message_id = callback.message_id
+        self._emit(events.AttemptStarted(message_id=message_id, attempt=1, repeated=False))
+        failure = detail = ""
+        try:
+            answer = await self._poster.post(
+                callback.response_url,
+                reply.markdown_body(content),
+                timeout_seconds=delivery.ATTEMPT_SECONDS,
+                progress=SendProgress(),
+            )
+            verdict = delivery.judge_answer(*answer)
+        except (RequestNotSent, AnswerLost) as error:
+            verdict = delivery.judge_failure(error)
+            failure, detail = error.reason, str(error)
+        self._emit(
+            events.AttemptEnded(
+                message_id=message_id,
+                attempt=1,
+                outcome=verdict.outcome,
+                errcode=verdict.errcode,
+                meaning=delivery.meaning(verdict.errcode) if verdict.errcode else "",
+                failure=failure,
+                detail=detail,
+            )
+        )
