@@ -66,7 +66,7 @@ class _Reply(msgspec.Struct):
 
     `chats` are the chats that it may be for, and `held` the ids of the messages whose windows it has claimed so far.
     `claims` are the windows that it still holds and will restore. `sent` is the number of parts that were delivered,
-    and `verdict` is that on the last attempt.
+    and `verdict` is that on the last attempt, which ended at `judged_at`.
     """
 
     message: OutboundMessage
@@ -78,6 +78,7 @@ class _Reply(msgspec.Struct):
     sent: int = 0
     attempts: int = 0
     verdict: Verdict = delivery.EXPIRED
+    judged_at: float | None = None
 
     @property
     def receipt(self) -> Receipt:
@@ -180,6 +181,7 @@ class Outbound:
 
     def _report(self, reply: _Reply) -> None:
         receipt, window = reply.receipt, reply.parts[0][0] if reply.parts else None
+        ended_at = self._clock.now() if reply.judged_at is None else reply.judged_at
         self._emit(
             events.ReplyEnded(
                 message_id=window.message_id if window else reply.message.reply_to,
@@ -188,7 +190,7 @@ class Outbound:
                 reason=receipt.reason,
                 attempts=receipt.attempts,
                 truncated_bytes=receipt.truncated_bytes,
-                seconds=max(0.0, self._clock.now() - window.opened_at) if window else None,
+                seconds=max(0.0, ended_at - window.opened_at) if window else None,
             )
         )
 
@@ -283,6 +285,7 @@ class Outbound:
                 attempts += 1
                 reply.attempts += 1
                 reply.verdict = await self._attempt(reply, window, body, attempts, seconds_left)
+                reply.judged_at = self._clock.now()
             if not reply.verdict.retry:
                 break
             if delivery.may_have_arrived(reply.verdict):

@@ -417,6 +417,7 @@ async def test_a_url_check_does_not_change_the_time_of_the_last_callback() -> No
     assert harness.inbound.last_signed_at == 0
 
 
+@pytest.mark.parametrize("plaintext", [b"not JSON", b"[]", b"{}"])
 async def test_a_callback_that_opened_verifies_its_connection_whatever_it_contains(plaintext: bytes) -> None:
     (answer,) = await InboundHarness().post(plaintext)
     assert (answer.status, answer.verifies) == (400, True)

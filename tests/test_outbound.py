@@ -499,10 +499,11 @@ async def test_an_answer_cancelled_while_its_delivery_is_recorded_counts_as_deli
     await harness.receive("m1")
     answering = asyncio.create_task(harness.answer())
     await state.spending.wait()
+    harness.clock.time += 60
     answering.cancel()
     state.go_on.set()
     await asyncio.gather(answering, return_exceptions=True)
-    assert [(end.outcome, end.attempts) for end in harness.ends()] == [("delivered", 1)]
+    assert [(end.outcome, end.attempts, end.seconds) for end in harness.ends()] == [("delivered", 1, 0)]
 
 
 class BusyEgress(ScriptedEgress):

@@ -281,7 +281,10 @@ class AttemptRetried(TelemetryEvent, frozen=True, kw_only=True):
 
 
 class ReplyEnded(TelemetryEvent, frozen=True, kw_only=True):
-    """A reply has its receipt. `seconds` is the time since the message arrived, None if no window was claimed."""
+    """A reply has its receipt, or was cancelled after it may have been sent.
+
+    `seconds` is the time from the arrival of the message to the end of the last attempt, None if no window was claimed.
+    """
 
     message_id: str | None
     chat_id: str
