@@ -264,7 +264,8 @@ class Scene:
             await self.faulty.wecom.send(Text("break the plugin"), user="breaker")
 
     async def refused_answers(self) -> None:
-        for _ in range(8):
+        # Of all answers in a round of trouble, more than 72 % must be bad: the fastest burn rate that has an alert.
+        for _ in range(12):
             self.faulty.wecom.reply_faults.add(Errcode(31_337))
             sent = await self.faulty.wecom.send(Text(self._text("refuse")), user=self._user())
             await self._deployment.auditor.receipt_for(sent.message_id)
