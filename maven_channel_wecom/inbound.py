@@ -221,7 +221,7 @@ class Inbound:
             if isinstance(error, UndecipherableEnvelope | WrongReceiver | StaleCallback):
                 # These errors are raised only once the signature was found to be valid.
                 self.last_signed_at = self._clock.wall()
-            # A stale callback may be one that somebody recorded, so it does not verify the connection.
+            # A stale callback may be one that was recorded, so it does not verify the connection.
             is_opened = opened_envelope is not None or isinstance(error, WrongReceiver)
             request.answer(self._answer_to_error("message", error, opened=is_opened))
             return None

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from maven_channel_wecom.telemetry.events import Emit
 
 REFUSAL_INTERVAL_SECONDS: Final = 3_600.0
-"""Time for which a person is not answered again, in seconds. Lower: strangers can make the bot talk more often."""
+"""Time for which a person is not answered again, in seconds. Lower: refused people can make the bot talk more often."""
 
 REMEMBERED_REFUSALS: Final = 10_000
 """Maximum number of people answered in that time; others are refused in silence. Higher: more memory, and more requests
-that strangers can cause."""
+that refused people can cause."""
 
 CONCURRENT_REFUSALS: Final = 20
-"""Maximum number of these answers on their way; people refused meanwhile get theirs to a later message. Higher:
-strangers can open more connections at the same time."""
+"""Maximum number of these answers on their way; people refused in that time get theirs to a later message. Higher:
+they can open more connections at the same time."""
 
 _EXPLAINED: Final = frozenset({"sender", "group"})
 

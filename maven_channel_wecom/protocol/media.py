@@ -174,7 +174,7 @@ class MediaDecryptor:
             return []
         if plain_type is not None:
             known.append(_Candidate(None, plain_type))
-        # An image has a known type. One that has none is opened all the same, so that it is not taken for a wrong key.
+        # An image has a known type. One without a type is opened nevertheless, so that it is not taken for a wrong key.
         return known or unknown if self._kind == "image" else known + unknown
 
     def _undecipherable(self) -> MediaUnavailable:
