@@ -84,8 +84,7 @@ async def _probe_redis(address: str, channel: str) -> StateFinding:
     except OSError:
         detail = "the TLS files in the address cannot be read, or are not certificates and keys in PEM"
         return StateFinding(kind="unusable", detail=detail)
-    # Imported already, with the extra that it needs.
-    from maven_channel_wecom.state.redis.probe import probe  # noqa: PLC0415
+    from maven_channel_wecom.state.redis.probe import probe  # noqa: PLC0415 - needs the extra
 
     try:
         risk = await probe(connection, channel=channel, name=f"doctor-{socket.gethostname()}")

@@ -48,7 +48,7 @@ async def open_state(address: str, *, channel: str, clock: Clock | None = None) 
         return await SqliteStateStore.open(address.removeprefix(SQLITE), clock=clock)
     if is_redis(address):
         # Imported here because the redis package is an optional dependency.
-        from maven_channel_wecom.state.redis.store import open_redis  # noqa: PLC0415
+        from maven_channel_wecom.state.redis.store import open_redis  # noqa: PLC0415 - needs the extra
 
         return await open_redis(address, channel=channel)
     return MemoryStateStore()
