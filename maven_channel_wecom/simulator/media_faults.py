@@ -46,18 +46,25 @@ class WrongKey:
     """The file encrypted with another key."""
 
     async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:
-        other_key = bytes(byte ^ 0xFF for byte in intercepted.key)
-        return web.Response(body=cipher.encrypt(other_key, intercepted.content))
+        content = cipher.encrypt(os.urandom(len(intercepted.key)), intercepted.content)
+        # By chance one of 255 wrong keys yields valid padding.
+        while _opens(intercepted.key, content):
+            content = cipher.encrypt(os.urandom(len(intercepted.key)), intercepted.content)
+        return web.Response(body=content)
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """Random bytes. With a size that is a multiple of 32 they look like ciphertext."""
+    """Random bytes that the bot's key does not open. With a size that is a multiple of 32 they look like ciphertext."""
 
     size_bytes: int = 1_024
 
-    async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:  # noqa: ARG002  # the answer does not depend on the file
-        return web.Response(body=os.urandom(self.size_bytes))
+    async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:
+        content = os.urandom(self.size_bytes)
+        # By chance one of 255 random texts ends in valid padding.
+        while _opens(intercepted.key, content):
+            content = os.urandom(self.size_bytes)
+        return web.Response(body=content)
 
 
 @dataclass(frozen=True)
@@ -93,3 +100,11 @@ class Expired:
 def expired() -> web.Response:
     """Return the answer of the storage to an expired URL."""
     return web.Response(status=403, text="Request has expired", content_type="application/xml")
+
+
+def _opens(key: bytes, content: bytes) -> bool:
+    try:
+        cipher.decrypt(key, content)
+    except ValueError:
+        return False
+    return True
