@@ -46,10 +46,12 @@ class WrongKey:
     """The file encrypted with another key."""
 
     async def __call__(self, intercepted: InterceptedDownload) -> web.StreamResponse:
-        content = cipher.encrypt(os.urandom(len(intercepted.key)), intercepted.content)
+        mask = 0xFF
+        content = cipher.encrypt(bytes(byte ^ mask for byte in intercepted.key), intercepted.content)
         # By chance one of 255 wrong keys yields valid padding.
         while _opens(intercepted.key, content):
-            content = cipher.encrypt(os.urandom(len(intercepted.key)), intercepted.content)
+            mask -= 1
+            content = cipher.encrypt(bytes(byte ^ mask for byte in intercepted.key), intercepted.content)
         return web.Response(body=content)
 
 
