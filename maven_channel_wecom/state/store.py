@@ -26,6 +26,19 @@ LONGEST_DELAY_SECONDS: Final = 2.0
 """Maximum delay between retries, in seconds. Lower: many waiting operations keep a full disk busy. Higher: a reply goes
 out later after the state has come back."""
 
+STREAM_SECONDS: Final = 390.0
+"""Time after its admission until which the stream of a message is stored, in seconds: the 330 s of its life and the
+FRAME_REPEAT_SECONDS of its last frame. Lower: a refresh that comes late finds no stream. Higher: what users read is
+stored for longer."""
+
+FETCH_RESERVATION_SECONDS: Final = 2.0
+"""Time for which a process that has read a last frame may give it out, in seconds. Lower: a slow process gives it out
+after the answer was sent another way, and the user sees two. Higher: after a process died with it, the answer waits."""
+
+FRAME_REPEAT_SECONDS: Final = 60.0
+"""Time for which a last frame is given again after a refresh fetched it, in seconds, because WeCom repeats a refresh
+whose answer was lost. Lower: a late repeat ends with a sentence instead. Higher: the text is stored for longer."""
+
 _T = TypeVar("_T")
 
 
@@ -41,10 +54,30 @@ class StoredCallback(msgspec.Struct, frozen=True):
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """What is stored when a message is admitted: its callback, and its reply window if it has one."""
+    """What is stored when a message is admitted: its callback, and its reply window if it has one.
+
+    `stream_id` is the id of the stream that its acknowledgement opens, empty if it opens none. Only a message with a
+    reply window can have a stream, which belongs to the chat of that window.
+    """
 
     callback: StoredCallback
     window: ReplyWindow | None
+    stream_id: str = ""
+
+
+class StreamFrame(msgspec.Struct, frozen=True):
+    """The text that a stream shows, the whole of it.
+
+    `is_last` is True if the stream ends with it. `is_answer` is False for a last frame that ends the stream before the
+    answer, which then goes out through the reply window.
+    """
+
+    content: str
+    is_last: bool = False
+    is_answer: bool = True
+
+    def __repr__(self) -> str:
+        return f"<StreamFrame of {len(self.content)} characters>"
 
 
 class StateStore(Protocol):
@@ -53,6 +86,10 @@ class StateStore(Protocol):
     An admitted message is in progress until it is finished. Its claim makes a repeat of its callback
     recognizable as a duplicate, and its reply window is open, then claimed while a reply is being sent, then spent.
     One interface covers all three because admission changes them in one atomic operation.
+
+    The process that admitted a message with a stream answers the refreshes of that stream from its own memory. If the
+    state is shared by several processes, it also stores the newest frame for the others. The methods for streams
+    therefore have a default body, which suits a state that is not shared: it stores no stream.
 
     `now` is in seconds since the epoch. Every method that reads or changes entries may raise StateUnavailable: the
     backend cannot guarantee the result.
@@ -74,10 +111,12 @@ class StateStore(Protocol):
     async def release(self, message_id: str, now: float) -> bool:
         """Give up a message in progress whose processing failed, so that `take_over` returns it again.
 
-        A message whose window is spent was already answered, so it is finished instead.
+        A message whose window is spent, or whose answer was fetched from its stream, was already answered, so it is
+        finished instead.
 
         Returns:
-            False if a reply holds the window of the message, in which case nothing was changed: release it later.
+            False if a reply holds the window of the message or its last frame is reserved, in which case nothing was
+            changed: release it later.
         """
         ...
 
@@ -91,9 +130,10 @@ class StateStore(Protocol):
         The caller becomes their owner.
 
         Each message is returned to one caller only, which handles it as if it had admitted it. A message whose window
-        is spent was already answered: it is finished and not returned. A window that was claimed by the dead process
-        is opened again and marked `repeated`, because it is unknown whether the reply arrived; if it did, WeCom
-        refuses the second one.
+        is spent, or whose answer was fetched from its stream, was already answered: it is finished and not returned.
+        Otherwise its stream is removed, so its answer goes out through its window. A window that was claimed by the
+        dead process is opened again and marked `repeated`, because it is unknown whether the reply arrived; if it did,
+        WeCom refuses the second one.
 
         The channel calls this at start and at regular intervals.
 
@@ -131,6 +171,56 @@ class StateStore(Protocol):
     async def restore_window(self, window: ReplyWindow, now: float) -> None:
         """Open a claimed window again because its reply was not delivered, and record whether it is `repeated`."""
         ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes may use this state at the same time."""
+        return False
+
+    async def write_frame(self, message_id: str, frame: StreamFrame, now: float) -> None:  # noqa: ARG002 - nothing is stored
+        """Store the newest frame of the stream that this process opened for a message.
+
+        It changes nothing after `take_over` returned the message to another process, nor once a last frame is reserved
+        or fetched. Of calls that overlap, the last one counts.
+        """
+        return
+
+    async def read_frame(self, stream_id: str, chat: str, now: float) -> StreamFrame | None:  # noqa: ARG002 - nothing is stored
+        """Return the newest frame of a stream, for a refresh that reached a process which did not open it.
+
+        A last frame is reserved: for FETCH_RESERVATION_SECONDS its stream cannot be closed. The caller gives it out
+        within that time and then calls `confirm_fetch`.
+
+        Args:
+            stream_id: id of the stream.
+            chat: chat key of the refresh.
+            now: the current time.
+
+        Returns:
+            The frame, whose content is empty until the first `write_frame`; None if no stream of this id is open in
+            this chat, or its last frame was fetched more than FRAME_REPEAT_SECONDS ago.
+        """
+        return None
+
+    async def confirm_fetch(self, stream_id: str, now: float) -> None:  # noqa: ARG002 - nothing is stored
+        """Record that the last frame of a stream was written to a refresh. If it is the answer, its message has one."""
+        return
+
+    async def is_fetched(self, message_id: str, now: float) -> bool:  # noqa: ARG002 - nothing is stored
+        """Return whether a process confirmed that it gave out the last frame of the stream of a message.
+
+        Only the process that opened the stream may call it.
+        """
+        return False
+
+    async def close_stream(self, message_id: str, now: float) -> bool:  # noqa: ARG002 - nothing is stored
+        """End the stream that this process opened for a message, so that `read_frame` does not find it any more.
+
+        Returns:
+            False if its last frame was fetched or is reserved, in which case nothing was changed: ask `is_fetched` a
+            little later. True if no other process can give out a frame of this stream from now on.
+        """
+        return True
 
     @property
     def open_windows(self) -> int:

@@ -33,7 +33,20 @@ EventType = Literal["enter_chat", "template_card_event", "feedback_event"]
 CallbackKind = Literal["verify", "message", "event"]
 CallbackOutcome = Literal["accepted", "duplicate", "refused", Rejection, Unavailability]
 MessageOutcome = Literal["published", "unsupported", "failed", "acknowledged"]
-StateOperation = Literal["admit", "release", "finish", "take_over", "claim_window", "spend_window", "restore_window"]
+StateOperation = Literal[
+    "admit",
+    "release",
+    "finish",
+    "take_over",
+    "claim_window",
+    "spend_window",
+    "restore_window",
+    "write_frame",
+    "read_frame",
+    "confirm_fetch",
+    "is_fetched",
+    "close_stream",
+]
 
 
 class TelemetryEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):

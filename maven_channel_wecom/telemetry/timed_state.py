@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.errors import StateFailure
     from maven_channel_wecom.policy.reply_window import ReplyWindow
-    from maven_channel_wecom.state.store import Admission, StoredCallback
+    from maven_channel_wecom.state.store import Admission, StoredCallback, StreamFrame
     from maven_channel_wecom.telemetry.events import Emit, StateOperation
 
 _T = TypeVar("_T")
@@ -61,6 +61,25 @@ class TimedState(StateStore):
 
     async def restore_window(self, window: ReplyWindow, now: float) -> None:
         await self._timed("restore_window", self._state.restore_window(window, now))
+
+    @property
+    def shared(self) -> bool:
+        return self._state.shared
+
+    async def write_frame(self, message_id: str, frame: StreamFrame, now: float) -> None:
+        await self._timed("write_frame", self._state.write_frame(message_id, frame, now))
+
+    async def read_frame(self, stream_id: str, chat: str, now: float) -> StreamFrame | None:
+        return await self._timed("read_frame", self._state.read_frame(stream_id, chat, now))
+
+    async def confirm_fetch(self, stream_id: str, now: float) -> None:
+        await self._timed("confirm_fetch", self._state.confirm_fetch(stream_id, now))
+
+    async def is_fetched(self, message_id: str, now: float) -> bool:
+        return await self._timed("is_fetched", self._state.is_fetched(message_id, now))
+
+    async def close_stream(self, message_id: str, now: float) -> bool:
+        return await self._timed("close_stream", self._state.close_stream(message_id, now))
 
     @property
     def open_windows(self) -> int:

@@ -43,6 +43,15 @@ def admission_of_event(message_id: str, now: float = NOW) -> Admission:
     return Admission(stored(message_id, now), None)
 
 
+def admission_with_stream(message_id: str, now: float = NOW, *, chat: str = CHAT) -> Admission:
+    """Return the admission of a message whose acknowledgement opens the stream `stream of MESSAGE_ID`."""
+    return Admission(stored(message_id, now), window(message_id, now, chat=chat), stream_id(message_id))
+
+
+def stream_id(message_id: str) -> str:
+    return f"stream of {message_id}"
+
+
 async def admit(
     store: StateStore, message_id: str, now: float = NOW, *, chat: str = CHAT, sender_id: str = "alice"
 ) -> bool:

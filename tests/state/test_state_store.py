@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from maven_channel_wecom.policy.reply_window import chat_key
-from maven_channel_wecom.state.store import CLAIM_SECONDS
+from maven_channel_wecom.state.store import CLAIM_SECONDS, StreamFrame
 from tests.state.backends import BACKENDS
 from tests.state.messages import (
     CHAT,
@@ -17,9 +17,11 @@ from tests.state.messages import (
     NOW,
     admission,
     admission_of_event,
+    admission_with_stream,
     admit,
     claim,
     stored,
+    stream_id,
     take_over_all,
     window,
 )
@@ -392,3 +394,51 @@ async def test_a_message_admitted_again_after_its_claim_expired_has_one_window(s
     assert state.expired_windows == 1
     assert await claim(state, "m1", NOW + CLAIM_SECONDS) == window("m1", NOW + CLAIM_SECONDS)
     assert await state.claim_window([CHAT], None, NOW + CLAIM_SECONDS) is None
+
+
+async def test_a_message_with_a_stream_is_admitted_answered_and_finished_like_any_other(state: StateStore) -> None:
+    assert await state.admit([admission_with_stream("m1"), admission("m2")], NOW) == [True, True]
+    assert await state.admit([admission_with_stream("m1")], NOW) == [False]
+    claimed = await claim(state, "m1")
+    assert claimed == window("m1")
+    await state.spend_window(claimed, NOW)
+    await state.finish("m1", NOW)
+    assert await state.admit([admission_with_stream("m1")], NOW) == [False]
+    assert state.open_windows == 1
+
+
+async def test_a_message_with_a_stream_is_released_and_taken_over_like_any_other(state: StateStore) -> None:
+    await state.admit([admission_with_stream("m1")], NOW)
+    assert await state.release("m1", NOW)
+    assert await state.take_over(NOW) == [stored("m1")]
+    assert await state.read_frame(stream_id("m1"), CHAT, NOW) is None
+    assert await claim(state, "m1") == window("m1")
+
+
+async def test_a_stream_whose_last_frame_no_other_process_read_can_be_closed_and_is_unknown_then(
+    state: StateStore,
+) -> None:
+    await state.admit([admission_with_stream("m1")], NOW)
+    await state.write_frame("m1", StreamFrame("text"), NOW)
+    await state.write_frame("m1", StreamFrame("the whole text", is_last=True), NOW)
+    assert not await state.is_fetched("m1", NOW)
+    for _ in range(2):
+        assert await state.close_stream("m1", NOW)
+        assert await state.read_frame(stream_id("m1"), CHAT, NOW) is None
+        assert not await state.is_fetched("m1", NOW)
+
+
+async def test_frames_of_a_message_without_a_stream_are_stored_nowhere(state: StateStore) -> None:
+    """Neither of one that was never admitted, nor of an event, which has no window and so no chat."""
+    await admit(state, "m1")
+    await state.admit([admission_of_event("event")], NOW)
+    for message_id in ("m1", "event", "unknown"):
+        await state.write_frame(message_id, StreamFrame("text", is_last=True), NOW)
+        await state.confirm_fetch(stream_id(message_id), NOW)
+        assert await state.read_frame(stream_id(message_id), CHAT, NOW) is None
+        assert not await state.is_fetched(message_id, NOW)
+        assert await state.close_stream(message_id, NOW)
+
+
+def test_a_frame_is_shown_without_its_text() -> None:
+    assert repr(StreamFrame("canary", is_last=True)) == "<StreamFrame of 6 characters>"

@@ -9,7 +9,7 @@ import pytest
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow
-from maven_channel_wecom.state.store import Admission, StateStore, StoredCallback
+from maven_channel_wecom.state.store import Admission, StateStore, StoredCallback, StreamFrame
 from maven_channel_wecom.telemetry.events import StateOperation, StateOperationEnded, TelemetryEvent
 from maven_channel_wecom.telemetry.timed_state import TimedState
 from tests.fakes.clock import FakeClock
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CALLBACK = StoredCallback("m1", 1_000.0, b"{}")
 WINDOW = ReplyWindow("m1", "single:alice", "alice", "https://example.invalid", 1_000.0, 4_600.0)
+FRAME = StreamFrame("text", is_last=True)
 BATCH = [Admission(CALLBACK, WINDOW), Admission(CALLBACK, None)]
 
 OPERATIONS: dict[StateOperation, tuple[Callable[[StateStore], Awaitable[object]], object]] = {
@@ -29,6 +30,11 @@ OPERATIONS: dict[StateOperation, tuple[Callable[[StateStore], Awaitable[object]]
     "claim_window": (lambda state: state.claim_window(["single:alice"], "m1", 1_004.0, spare_of="bob"), WINDOW),
     "spend_window": (lambda state: state.spend_window(WINDOW, 1_005.0), None),
     "restore_window": (lambda state: state.restore_window(WINDOW, 1_006.0), None),
+    "write_frame": (lambda state: state.write_frame("m1", FRAME, 1_007.0), None),
+    "read_frame": (lambda state: state.read_frame("s1", "single:alice", 1_008.0), FRAME),
+    "confirm_fetch": (lambda state: state.confirm_fetch("s1", 1_009.0), None),
+    "is_fetched": (lambda state: state.is_fetched("m1", 1_010.0), True),
+    "close_stream": (lambda state: state.close_stream("m1", 1_011.0), False),
 }
 """For each operation, a function that calls it and the value that it returns."""
 
@@ -70,6 +76,28 @@ class SlowState:
 
     async def restore_window(self, window: ReplyWindow, now: float) -> None:
         await self._call(window, now)
+
+    @property
+    def shared(self) -> bool:
+        return True
+
+    async def write_frame(self, message_id: str, frame: StreamFrame, now: float) -> None:
+        await self._call(message_id, frame, now)
+
+    async def read_frame(self, stream_id: str, chat: str, now: float) -> StreamFrame | None:
+        await self._call(stream_id, chat, now)
+        return FRAME
+
+    async def confirm_fetch(self, stream_id: str, now: float) -> None:
+        await self._call(stream_id, now)
+
+    async def is_fetched(self, message_id: str, now: float) -> bool:
+        await self._call(message_id, now)
+        return True
+
+    async def close_stream(self, message_id: str, now: float) -> bool:
+        await self._call(message_id, now)
+        return False
 
     @property
     def open_windows(self) -> int:
@@ -185,8 +213,8 @@ async def test_health_is_forwarded_and_sets_up(timed: Timed) -> None:
     assert timed.state.up
 
 
-async def test_window_counts_and_close_are_forwarded_without_an_event(timed: Timed) -> None:
-    assert (timed.state.open_windows, timed.state.expired_windows) == (3, 5)
+async def test_window_counts_sharing_and_close_are_forwarded_without_an_event(timed: Timed) -> None:
+    assert (timed.state.open_windows, timed.state.expired_windows, timed.state.shared) == (3, 5, True)
     await timed.state.close()
     assert timed.wrapped.closed
     assert timed.emitted == []

@@ -44,13 +44,14 @@ async def probe(connection: RedisConnection, *, channel: str, name: str) -> str 
         StateUnavailable: an operation on a message would fail too.
     """
     prefix = f"{key_prefix(channel)}probe:{name}:"
-    stream = f"{prefix}unfinished"
-    message_id, token, holder = "probe", f"{name}:probe", f"{name}:claim"
+    unfinished = f"{prefix}unfinished"
+    message_id, stream_id, token, holder = "probe", "probe", f"{name}:probe", f"{name}:claim"
     message = f"message:{message_id}"
 
     async def remove_keys() -> None:
-        names = ("unfinished", "windows", "pulse", message, f"chat:{_CHAT}", f"note:{token}", f"note:{holder}")
-        await connection.command("DEL", *(f"{prefix}{each}" for each in names))
+        names = ("unfinished", "windows", "pulse", message, f"stream:{stream_id}", f"chat:{_CHAT}")
+        notes = (f"note:{token}", f"note:{holder}")
+        await connection.command("DEL", *(f"{prefix}{each}" for each in (*names, *notes)))
 
     async def expire(*names: str) -> None:
         for each in names:
@@ -58,22 +59,27 @@ async def probe(connection: RedisConnection, *, channel: str, name: str) -> str 
 
     async def update(*updates: tuple[str, str]) -> None:
         arguments = [argument for kind, of in updates for argument in (kind, of, message_id, _NOW)]
-        await connection.run(scripts.APPLY_UPDATES, stream, *arguments)
+        await connection.run(scripts.APPLY_UPDATES, unfinished, *arguments)
 
-    admission = (message_id, _NOW, "", _CHAT, "", "", _NOW, _UNTIL)
+    admission = (message_id, _NOW, "", stream_id, _CHAT, "", "", _NOW, _UNTIL)
     await remove_keys()
-    await connection.run(scripts.ADMIT, stream, name, token, _UNTIL, _NOW, *admission)
+    await connection.run(scripts.ADMIT, unfinished, name, token, _UNTIL, _UNTIL, _NOW, *admission)
     await expire("unfinished", "windows", message)
-    *_, evicts = await connection.run(scripts.HEARTBEAT, stream, name, _SILENT_MS, 0, message_id, token)
+    *_, evicts = await connection.run(scripts.HEARTBEAT, unfinished, name, _SILENT_MS, 0, message_id, token)
     await expire("pulse")
-    await connection.run(scripts.CLAIM_WINDOW, stream, holder, "", "", "", _NOW, _CHAT)
+    await connection.run(scripts.WRITE_FRAME, unfinished, stream_id, token, 1, "", "answer")
+    # A reservation that is over at once, so that the stream can be closed and the message released.
+    await connection.run(scripts.READ_FRAME, unfinished, stream_id, _CHAT, 0, _NOW, 0)
+    await connection.run(scripts.IS_FETCHED, unfinished, stream_id)
+    await connection.run(scripts.CLOSE_STREAM, unfinished, stream_id, token)
+    await connection.run(scripts.CLAIM_WINDOW, unfinished, holder, "", "", "", _NOW, _CHAT)
     await update(("restore", holder), ("abandon", holder))
     # Claiming the only window removed this key, and restoring it made it again.
     await expire("windows")
-    await connection.run(scripts.RELEASE, stream, name, token, message_id, _NOW)
+    await connection.run(scripts.RELEASE, unfinished, name, token, message_id, _NOW)
     # Twice, because a repeated call needs other commands.
     for _ in range(2):
-        await connection.run(scripts.TAKE_OVER, stream, name, token, _SILENT_MS, 1, 1, _NOW, _UNTIL)
-    await update(("spend", ""), ("finish", token))
+        await connection.run(scripts.TAKE_OVER, unfinished, name, token, _SILENT_MS, 1, 1, _NOW, _UNTIL)
+    await update(("fetched", ""), ("spend", ""), ("finish", token))
     await remove_keys()
     return _EVICTS if evicts else None

@@ -31,11 +31,17 @@ def _script(name: str) -> Script:
 ADMIT: Final = _script("admit.lua")
 APPLY_UPDATES: Final = _script("apply_updates.lua")
 CLAIM_WINDOW: Final = _script("claim_window.lua")
+CLOSE_STREAM: Final = _script("close_stream.lua")
 HEARTBEAT: Final = _script("heartbeat.lua")
+IS_FETCHED: Final = _script("is_fetched.lua")
+READ_FRAME: Final = _script("read_frame.lua")
 RELEASE: Final = _script("release.lua")
 TAKE_OVER: Final = _script("take_over.lua")
+WRITE_FRAME: Final = _script("write_frame.lua")
+
+_STREAMS: Final = (CLOSE_STREAM, IS_FETCHED, READ_FRAME, WRITE_FRAME)
 
 TEXTS: Final[dict[object, str]] = {
-    script.sha: script.text for script in (ADMIT, APPLY_UPDATES, CLAIM_WINDOW, HEARTBEAT, RELEASE, TAKE_OVER)
+    script.sha: script.text for script in (ADMIT, APPLY_UPDATES, CLAIM_WINDOW, HEARTBEAT, RELEASE, TAKE_OVER, *_STREAMS)
 }
 """Script texts by SHA-1 digest, sent when Redis does not have a script loaded."""

@@ -21,7 +21,16 @@ from maven_channel_wecom.state.redis import scripts
 from maven_channel_wecom.state.redis.address import key_prefix, parse_redis_address
 from maven_channel_wecom.state.redis.connection import COMMAND_TIMEOUT_SECONDS, RedisConnection
 from maven_channel_wecom.state.redis.probe import probe
-from maven_channel_wecom.state.store import CLAIM_SECONDS, Admission, StateStore, StoredCallback
+from maven_channel_wecom.state.store import (
+    CLAIM_SECONDS,
+    FETCH_RESERVATION_SECONDS,
+    FRAME_REPEAT_SECONDS,
+    STREAM_SECONDS,
+    Admission,
+    StateStore,
+    StoredCallback,
+    StreamFrame,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -79,8 +88,12 @@ class RedisStateStore(StateStore):
     sent twice finds its own token. An operation that arrives too late, after another replica has taken over the
     message, finds another token and changes nothing; only `spend_window` always takes effect.
 
-    `finish`, `spend_window` and `restore_window` do not fail: while Redis is unavailable, their updates are
-    deferred and later applied in order. If this process dies before that, other replicas take over its messages.
+    `finish`, `spend_window`, `restore_window` and `confirm_fetch` do not fail: while Redis is unavailable, their
+    updates are deferred and later applied in order. If this process dies before that, other replicas take over its
+    messages.
+
+    The clock of Redis decides when a reservation of a last frame ends, because the replica that reads the frame and the
+    one that closes the stream may have different clocks.
 
     Args:
         connection: connection that runs the scripts.
@@ -92,7 +105,7 @@ class RedisStateStore(StateStore):
     def __init__(self, connection: RedisConnection, *, channel: str, silent_seconds: float = SILENT_SECONDS) -> None:
         self._connection = connection
         self._channel = channel
-        self._stream = f"{key_prefix(channel)}unfinished"
+        self._unfinished = f"{key_prefix(channel)}unfinished"
         self._replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._token_numbers = itertools.count(1)
         self._silent_seconds = silent_seconds
@@ -101,6 +114,9 @@ class RedisStateStore(StateStore):
         self._in_progress: dict[str, str] = {}
         # By message id: the token with which this replica claimed its window.
         self._holders: dict[str, str] = {}
+        # By message id: the streams that this replica opened, oldest first.
+        self._streams: dict[str, _Stream] = {}
+        self._frame_numbers = itertools.count(1)
         # The token and the time of a take-over whose answer was lost. The next take-over repeats it.
         self._lost_take_over: tuple[str, float] | None = None
         # Why the last admission or probe failed, and what is wrong with a Redis that admits messages.
@@ -138,6 +154,7 @@ class RedisStateStore(StateStore):
         if requested:
             self._refusal = None
         self._in_progress.update(dict.fromkeys(new, token))
+        self._open_streams((requested[message_id] for message_id in new), token, now)
         results = []
         for admission in batch:
             results.append(admission.callback.message_id in new)
@@ -184,6 +201,7 @@ class RedisStateStore(StateStore):
         ]
         for callback in callbacks:
             self._in_progress[callback.message_id] = token
+            self._streams.pop(callback.message_id, None)
         return sorted(callbacks, key=lambda callback: callback.received_at)
 
     async def claim_window(
@@ -213,6 +231,41 @@ class RedisStateStore(StateStore):
         holder = self._holders.pop(window.message_id, "")
         kind: Literal["restore", "restore_repeated"] = "restore_repeated" if window.repeated else "restore"
         await self.deferred.apply(_Update(kind, holder, window.message_id, now))
+
+    @property
+    def shared(self) -> bool:
+        return True
+
+    async def write_frame(self, message_id: str, frame: StreamFrame, now: float) -> None:  # noqa: ARG002 - the clock of Redis decides
+        if stream := self._streams.get(message_id):
+            # A call that was lost in a frozen Redis may run late, and must not replace a newer frame.
+            number = next(self._frame_numbers)
+            await self._run(scripts.WRITE_FRAME, stream.id, stream.token, number, frame.content, _ending(frame))
+
+    async def read_frame(self, stream_id: str, chat: str, now: float) -> StreamFrame | None:
+        limits = (int(FETCH_RESERVATION_SECONDS * 1000), now, FRAME_REPEAT_SECONDS)
+        match await self._run(scripts.READ_FRAME, stream_id, chat, *limits):
+            case [bytes(content), bytes(last)]:
+                return StreamFrame(content.decode(), is_last=last != b"", is_answer=last != b"sentence")
+        return None
+
+    async def confirm_fetch(self, stream_id: str, now: float) -> None:
+        await self.deferred.apply(_Update("fetched", "", stream_id, now))
+
+    async def is_fetched(self, message_id: str, now: float) -> bool:  # noqa: ARG002 - a fetch has no end
+        stream = self._streams.get(message_id)
+        return stream is not None and await self._run(scripts.IS_FETCHED, stream.id) == [1]
+
+    async def close_stream(self, message_id: str, now: float) -> bool:  # noqa: ARG002 - the clock of Redis decides
+        stream = self._streams.get(message_id)
+        if stream is None:
+            return True
+        # A deferred update may be about to confirm that its last frame was fetched.
+        await self.deferred.flush()
+        if await self._run(scripts.CLOSE_STREAM, stream.id, stream.token) == [0]:
+            return False
+        self._streams.pop(message_id, None)
+        return True
 
     @property
     def open_windows(self) -> int:
@@ -282,11 +335,22 @@ class RedisStateStore(StateStore):
         """Admit messages and return the ids of the new ones."""
         new = set()
         for part in _split_batch(admissions):
-            arguments = (self._replica, token, now + CLAIM_SECONDS, now, *_admission_arguments(part))
+            ends = (now + CLAIM_SECONDS, now + STREAM_SECONDS)
+            arguments = (self._replica, token, *ends, now, *_admission_arguments(part))
             for admission, is_new in zip(part, await self._run(scripts.ADMIT, *arguments), strict=True):
                 if is_new:
                     new.add(admission.callback.message_id)
         return new
+
+    def _open_streams(self, admissions: Iterable[Admission], token: str, now: float) -> None:
+        """Keep the streams that admissions opened, and drop those that Redis no longer has."""
+        for admission in admissions:
+            if admission.stream_id and admission.window:
+                message_id = admission.callback.message_id
+                self._streams.pop(message_id, None)
+                self._streams[message_id] = _Stream(admission.stream_id, token, now + STREAM_SECONDS)
+        while self._streams and (oldest := next(iter(self._streams.items())))[1].until <= now:
+            del self._streams[oldest[0]]
 
     def _new_token(self) -> str:
         return f"{self._replica}:{next(self._token_numbers)}"
@@ -296,7 +360,7 @@ class RedisStateStore(StateStore):
 
     async def _run(self, script: scripts.Script, *arguments: str | bytes | float) -> list[Any]:
         # Every script returns the number of open windows, the number of expired windows it found, and its own results.
-        match await self._connection.run(script, self._stream, *arguments):
+        match await self._connection.run(script, self._unfinished, *arguments):
             case [int(open_windows), int(expired), *results]:
                 # Concurrent calls have connections of their own, so their answers may arrive in another order than that
                 # of the scripts. The number is then too old until the next answer, a heartbeat at the latest.
@@ -306,15 +370,24 @@ class RedisStateStore(StateStore):
         raise StateUnavailable(_UNEXPECTED_ANSWER)
 
 
+class _Stream(NamedTuple):
+    """A stream that this replica opened: its id, the token of its admission, and when Redis no longer stores it."""
+
+    id: str
+    token: str
+    until: float
+
+
 class _Update(NamedTuple):
     """An update as `apply_updates.lua` reads it.
 
     `token` is the token of the admission, take-over or window claim that the update ends. `abandon` undoes a window
     claim whose answer was lost; `message_id` is empty if the claim was not for a certain message. `give_up` lets a
-    message be taken over at once because the answer to its admission was lost.
+    message be taken over at once because the answer to its admission was lost. `fetched` confirms that the last frame
+    of a stream was given out; its `message_id` is the id of the stream, and it has no token.
     """
 
-    kind: Literal["finish", "spend", "restore", "restore_repeated", "abandon", "give_up"]
+    kind: Literal["finish", "spend", "restore", "restore_repeated", "abandon", "give_up", "fetched"]
     token: str
     message_id: str
     now: float
@@ -323,7 +396,8 @@ class _Update(NamedTuple):
 class DeferredUpdates:
     """A queue that applies updates in order and in batches, and keeps them while Redis is unavailable.
 
-    Its size is bounded, because while Redis is unavailable no message is admitted and no window is claimed.
+    Its size is bounded, because while Redis is unavailable no message is admitted, no window is claimed and no frame of
+    another process is read.
 
     Args:
         apply: applies a batch of updates. Raises StateUnavailable if it is unknown whether they were applied.
@@ -403,19 +477,28 @@ def _split_batch(admissions: Iterable[Admission]) -> Iterator[list[Admission]]:
 
 
 def _admission_arguments(part: Iterable[Admission]) -> Iterator[str | bytes | float]:
-    for callback, window in ((admission.callback, admission.window) for admission in part):
+    for admission in part:
+        callback, window = admission.callback, admission.window
         yield callback.message_id
         yield callback.received_at
         yield callback.message
         if window:
+            yield admission.stream_id
             yield from (window.chat, window.sender_id, window.url, window.opened_at, window.expires_at)
         else:
-            yield from ("", "", "", "", "")
+            yield from ("", "", "", "", "", "")
 
 
 def _update_arguments(updates: Iterable[_Update]) -> Iterator[str | float]:
     for update in updates:
         yield from (update.kind, update.token, update.message_id, update.now)
+
+
+def _ending(frame: StreamFrame) -> str:
+    """Return `last` of a frame, as `records.lua` documents it."""
+    if not frame.is_last:
+        return ""
+    return "answer" if frame.is_answer else "sentence"
 
 
 def _parse_window(

@@ -84,7 +84,7 @@ class InterruptedConnection(RedisConnection):
         return await super().run(script, key, *arguments)
 
 
-@pytest.mark.parametrize("scripts", range(1, 8))
+@pytest.mark.parametrize("scripts", range(1, 12))
 async def test_what_an_interrupted_probe_leaves_behind_expires_and_the_next_one_removes_it(
     own_server: RedisServer, scripts: int
 ) -> None:

@@ -11,10 +11,14 @@ from maven_channel_wecom.state.redis.scripts import (
     ADMIT,
     APPLY_UPDATES,
     CLAIM_WINDOW,
+    CLOSE_STREAM,
     HEARTBEAT,
+    IS_FETCHED,
+    READ_FRAME,
     RELEASE,
     TAKE_OVER,
     TEXTS,
+    WRITE_FRAME,
     Script,
 )
 
@@ -25,9 +29,13 @@ SCRIPTS = {
     "admit.lua": ADMIT,
     "apply_updates.lua": APPLY_UPDATES,
     "claim_window.lua": CLAIM_WINDOW,
+    "close_stream.lua": CLOSE_STREAM,
     "heartbeat.lua": HEARTBEAT,
+    "is_fetched.lua": IS_FETCHED,
+    "read_frame.lua": READ_FRAME,
     "release.lua": RELEASE,
     "take_over.lua": TAKE_OVER,
+    "write_frame.lua": WRITE_FRAME,
 }
 
 

@@ -1,24 +1,20 @@
 #!lua flags=allow-oom
--- Applies updates in order. ARGV: for each update its kind, a token, a message id and now.
+-- Applies updates in order. ARGV: for each update its kind, a token, a message id (of `fetched`: a stream id) and now.
 -- An update may run twice. Except for `spend`, it changes nothing once another replica has taken the message over.
 
 local function end_message(token, id, now)
-  local key = message_key(id)
-  local owner, entry, claim, window, expires =
-    unpack(redis.call('HMGET', key, 'owner', 'entry', 'until', 'window', 'expires'))
-  if owner == token then finish(key, now, entry, claim, window, expires) end
+  if redis.call('HGET', message_key(id), 'owner') == token then finish(id, now) end
 end
 
 -- A window is spent regardless of which replica reports it.
 local function spend(id, now)
   local key = message_key(id)
-  local window, chat, expires, owner, entry, claim =
-    unpack(redis.call('HMGET', key, 'window', 'chat', 'expires', 'owner', 'entry', 'until'))
+  local window, chat, owner = unpack(redis.call('HMGET', key, 'window', 'chat', 'owner'))
   if not window then return end
   if window == 'open' then unlist_window(id, chat) end
   redis.call('HSET', key, 'window', 'spent')
   redis.call('HDEL', key, 'url', 'holder')
-  if not owner then finish(key, now, entry, claim, 'spent', expires) end
+  if not owner then finish(id, now) end
 end
 
 -- Only the claim that holds a window can open it again.
@@ -47,6 +43,16 @@ local function give_up(token, id)
   if owner == token then give_up_entry(token:match('^(.*):'), entry) end
 end
 
+-- Records that a refresh got the last frame of a stream. A replica may confirm its own frame before it has stored it.
+local function confirm_fetch(id, now)
+  local message, last, fetched = unpack(redis.call('HMGET', stream_key(id), 'message', 'last', 'fetched'))
+  if not message then return end
+  if not fetched then redis.call('HSET', stream_key(id), 'fetched', now) end
+  if last == 'answer' and redis.call('HGET', message_key(message), 'stream') == id then
+    redis.call('HSET', message_key(message), 'answered', 1)
+  end
+end
+
 local function apply(kind, token, id, now)
   if kind == 'finish' then end_message(token, id, now)
   elseif kind == 'spend' then spend(id, now)
@@ -54,6 +60,7 @@ local function apply(kind, token, id, now)
   elseif kind == 'restore_repeated' then restore(token, id, now, true)
   elseif kind == 'abandon' then abandon(token, id, now)
   elseif kind == 'give_up' then give_up(token, id)
+  elseif kind == 'fetched' then confirm_fetch(id, now)
   end
 end
 

@@ -5,14 +5,14 @@
 local replica, silent_ms, idle_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1' and given_up_ms or 0
 
 -- A key of another type makes every admission fail. Without this check, only the next admission would report it.
-local kind = redis.call('TYPE', stream).ok
+local kind = redis.call('TYPE', unfinished).ok
 if kind ~= 'stream' and kind ~= 'none' then return redis.error_reply('WRONGTYPE the stream is a ' .. kind) end
 
 record_heartbeat(silent_ms)
 for i = 4, #ARGV, 2 do
   local owner, entry = unpack(redis.call('HMGET', message_key(ARGV[i]), 'owner', 'entry'))
   if owner == ARGV[i + 1] then
-    redis.call('XCLAIM', stream, group, replica, 0, entry, 'IDLE', idle_ms, 'JUSTID')
+    redis.call('XCLAIM', unfinished, group, replica, 0, entry, 'IDLE', idle_ms, 'JUSTID')
   end
 end
 

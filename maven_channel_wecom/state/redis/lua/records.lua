@@ -1,11 +1,15 @@
 -- Precedes every script: the keys of a channel, and the functions that several scripts use.
--- All keys share the hash tag {channel}, so a channel is in one slot. Only the stream is passed in KEYS; the other keys
--- are derived from data, which Redis allows because they are in the same slot.
+-- All keys share the hash tag {channel}, so a channel is in one slot. Only `unfinished` is passed in KEYS; the other
+-- keys are derived from data, which Redis allows because they are in the same slot.
 --
 -- message:<id>   hash: until (end of the claim); if in progress: owner (token of the admission or take-over), entry; if
 --                it has a window: window (open, claimed, spent), holder (token of the claim), chat, sender, url,
---                opened, expires, repeated
--- unfinished     stream with the group `replicas`: the callbacks in progress (id, chat, received, message), each
+--                opened, expires, repeated; if its acknowledgement opened a stream: stream (its id), answered (1 if the
+--                stream's last frame was fetched and is the answer)
+-- stream:<id>    hash: owner (token of the admission), message (its id) and chat; of the newest frame: number, content,
+--                last (empty; of a last frame: `answer`, or `sentence` if the stream ends before the answer); of a last
+--                frame: reserved (until when it may be on its way, in ms of Redis's clock), fetched (when)
+-- unfinished     Redis stream with the group `replicas`: the callbacks in progress (id, chat, received, message), each
 --                pending at its replica
 -- chat:<chat>    sorted set: the open windows of a chat, newest last
 -- windows        sorted set: all open windows by expiry, to count them and to remove expired ones a few at a time
@@ -16,8 +20,8 @@
 -- A chat is a chat key, single:<id> or group:<id>. Versions before chat keys stored the bare id, in the record and in
 -- chat:<id>: such a window belongs to a single chat if the id is that of its sender, otherwise to a group. It is
 -- claimed as it is, without a migration. A stream entry has the field `chat` only because those versions read it.
-local stream, group = KEYS[1], 'replicas'
-local prefix = stream:sub(1, -#'unfinished' - 1)
+local unfinished, group = KEYS[1], 'replicas'
+local prefix = unfinished:sub(1, -#'unfinished' - 1)
 local windows = prefix .. 'windows'
 
 -- Keys outlive their contents by this time: the caller's clock decides what has expired, and Redis only cleans up.
@@ -32,10 +36,17 @@ local given_up_ms = 8640000000
 
 local function message_key(id) return prefix .. 'message:' .. id end
 local function chat_key(chat) return prefix .. 'chat:' .. chat end
+local function stream_key(id) return prefix .. 'stream:' .. id end
 local function note_key(token) return prefix .. 'note:' .. token end
 
 local function keep_until(key, ends, now)
   redis.call('PEXPIRE', key, math.ceil((ends - now) * 1000) + margin_ms)
+end
+
+-- Returns the time in ms. Unlike the clocks of the replicas, it is the same for all of them.
+local function clock_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 -- Returns the kind and the id of a chat key.
@@ -85,19 +96,30 @@ end
 local function answer(...) return {redis.call('ZCARD', windows), expired_windows, ...} end
 
 local function drop_entry(entry)
-  redis.call('XACK', stream, group, entry)
-  redis.call('XDEL', stream, entry)
+  redis.call('XACK', unfinished, group, entry)
+  redis.call('XDEL', unfinished, entry)
 end
 
 -- Lets an entry be taken over at once.
 local function give_up_entry(replica, entry)
-  redis.call('XCLAIM', stream, group, replica, 0, entry, 'IDLE', given_up_ms, 'JUSTID')
+  redis.call('XCLAIM', unfinished, group, replica, 0, entry, 'IDLE', given_up_ms, 'JUSTID')
 end
 
--- Ends a message: only its claim remains, and its window while a reply may still be sent. The arguments after `now` are
--- fields of its record.
-local function finish(key, now, entry, claim, window, expires)
+-- Returns whether a replica may be giving out the last frame of a stream at this moment.
+local function is_reserved(stream)
+  return tonumber(redis.call('HGET', stream_key(stream), 'reserved') or 0) > clock_ms()
+end
+
+-- Ends a message: only its claim remains, and its window while a reply may still be sent.
+local function finish(id, now)
+  local key = message_key(id)
+  local entry, claim, window, chat, expires, answered =
+    unpack(redis.call('HMGET', key, 'entry', 'until', 'window', 'chat', 'expires', 'answered'))
   if entry then drop_entry(entry) end
+  if window == 'open' and answered then
+    unlist_window(id, chat)
+    window = 'spent'
+  end
   local claim_ends = tonumber(claim or 0)
   local window_ends = (window == 'open' or window == 'claimed') and tonumber(expires) or 0
   if window_ends > now then
@@ -116,8 +138,7 @@ end
 -- off or had its clock changed, no replica could send heartbeats, so all of them get that long before any counts as
 -- dead. A script that was sent before a freeze and runs after it finds the gap too, and takes nothing over.
 local function record_heartbeat(silent_ms)
-  local time = redis.call('TIME')
-  local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  local now_ms = clock_ms()
   local last, since = unpack(redis.call('HMGET', prefix .. 'pulse', 'last', 'since'))
   last, since = tonumber(last or 0), tonumber(since or 0)
   if now_ms < last or now_ms - last > silent_ms / 2 then since = now_ms end
