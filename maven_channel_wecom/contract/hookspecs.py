@@ -132,8 +132,8 @@ def maven_outbound_send(channel: Channel, message: OutboundMessage) -> Awaitable
 def maven_channel_capabilities(channel: Channel) -> Capabilities | None:
     """Return what a channel can do.
 
-    Called before each turn of the agent for a message of the channel, and whenever the host wants to send a message
-    that is not an answer, such as the result of a cron job.
+    Called at most once for each message that the agent answers, and whenever the host wants to send a message that is
+    not an answer, such as the result of a cron job.
 
     Returns:
         The capabilities. None if the channel belongs to another plugin.
