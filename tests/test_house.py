@@ -142,7 +142,7 @@ def test_only_the_tracing_module_imports_opentelemetry_and_only_its_api(graph: g
 def test_the_plugin_and_the_manifest_have_exactly_the_hooks_of_the_contract() -> None:
     implemented = sorted(name for name, value in vars(plugin).items() if hasattr(value, "maven_impl"))
     calls = MANIFEST["plugin"]["hooks"]["calls"]
-    assert len(HOOKS) == 8
+    assert len(HOOKS) == 9
     assert sorted([*implemented, *calls]) == HOOKS
     assert sorted(MANIFEST["plugin"]["hooks"]["implements"]) == implemented
 

@@ -151,7 +151,7 @@ async def test_an_answer_with_an_invalid_id_has_no_window(
         await state.close()
 
 
-@pytest.mark.parametrize("content", ["", " \n", "\u200b", "\x1b[31m"])
+@pytest.mark.parametrize("content", ["", " \n", "\u200b", "\x1b[31m", "<think>hm</think>\n"])
 async def test_in_place_of_an_answer_with_nothing_to_see_a_sentence_is_sent(content: str) -> None:
     harness = OutboundHarness()
     await harness.receive("m1")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         InboundEvent,
         InboundMessage,
         OutboundMessage,
+        OutboundProgress,
         Receipt,
     )
 
@@ -102,6 +103,20 @@ def maven_inbound_event(channel: Channel, event: InboundEvent) -> object:
 
 
 @hookspec(firstresult=True)
+def maven_outbound_progress(channel: Channel, message: OutboundProgress) -> Awaitable[None] | None:
+    """Show the text of an answer so far. Optional on both sides.
+
+    Called by the host while the agent writes an answer, again and again with the whole text so far, for channels with
+    the capability `progress`. Calls for one message never overlap, and none follows `maven_outbound_send` for it. A
+    channel may skip texts, and ignores progress for a message that it does not know or has already answered.
+
+    Returns:
+        An awaitable that is done soon: it waits for no request to the platform, and never raises. None if the channel
+        belongs to another plugin.
+    """
+
+
+@hookspec(firstresult=True)
 def maven_outbound_send(channel: Channel, message: OutboundMessage) -> Awaitable[Receipt] | None:
     """Send one answer of the agent.
 
@@ -117,7 +132,8 @@ def maven_outbound_send(channel: Channel, message: OutboundMessage) -> Awaitable
 def maven_channel_capabilities(channel: Channel) -> Capabilities | None:
     """Return what a channel can do.
 
-    Called whenever the host wants to send a message that is not an answer, such as the result of a cron job.
+    Called at most once for each message that the agent answers, and whenever the host wants to send a message that is
+    not an answer, such as the result of a cron job.
 
     Returns:
         The capabilities. None if the channel belongs to another plugin.

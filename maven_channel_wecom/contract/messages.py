@@ -121,6 +121,22 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
         return f"<OutboundMessage on {self.channel} of {len(self.content)} characters>"
 
 
+class OutboundProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a message as far as the agent has written it.
+
+    `content` is markdown: the whole text so far, not what was added since the last progress. `reply_to` is the
+    `message_id` of the inbound message being answered. The answer itself follows as an OutboundMessage.
+    """
+
+    channel: str
+    chat_id: str
+    reply_to: str
+    content: str
+
+    def __repr__(self) -> str:
+        return f"<OutboundProgress on {self.channel} of {len(self.content)} characters>"
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of an outbound message.
 
@@ -139,14 +155,15 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a channel can do. A `reactive_only` channel only answers: the host uses it only for answers.
 
-    `welcome`: it greets people who enter the chat, if it is configured to. `feedback`: likewise,
-    people can rate its answers. Attributes with a default may be unknown to
-    older channels.
+    `progress`: it shows an answer while the agent writes it. `welcome`: it greets people who enter the chat, if it is
+    configured to. `feedback`: likewise, people can rate its answers. Attributes with a default may be unknown to older
+    channels.
     """
 
     reactions: bool
     file_upload: bool
     reactive_only: bool
+    progress: bool = False
     welcome: bool = False
     feedback: bool = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -9,17 +10,18 @@ from prometheus_client import Counter
 
 from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage, Receipt
 from maven_channel_wecom.fairness import SharedLimit, SharedSemaphore
-from maven_channel_wecom.host.agents.agent import AgentError
+from maven_channel_wecom.host.agents.agent import AgentError, show_nothing
+from maven_channel_wecom.host.progress import Progress
 from maven_channel_wecom.sentences import FAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     import pluggy
     from prometheus_client import CollectorRegistry
 
     from maven_channel_wecom.contract.channel import Channel
-    from maven_channel_wecom.host.agents.agent import Agent
+    from maven_channel_wecom.host.agents.agent import Agent, Show
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +40,12 @@ class Bus:
         metrics: CollectorRegistry,
         agent: Agent,
         turns: int = AGENT_TURNS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._hook = hook
         self._metrics = metrics
         self._agent = agent
+        self._sleep = sleep
         self._turns = SharedSemaphore((SharedLimit(turns), 1))
         turns_total = Counter("maven_agent_turns", "Agent turns by outcome.", ["outcome"], registry=metrics)
         self._answered, self._failed = turns_total.labels("answered"), turns_total.labels("failed")
@@ -79,10 +83,10 @@ class Bus:
             )
         )
 
-    async def ask(self, message: InboundMessage) -> str:
+    async def ask(self, message: InboundMessage, show: Show = show_nothing) -> str:
         """Return the agent's answer to a message, after waiting for a turn of its chat. Raises AgentError."""
         async with self._turns.hold(_chat(message)):
-            return await self._agent.answer(message)
+            return await self._agent.answer(message, show)
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Send a message through its channel and return the receipt. Log a warning if it was not delivered."""
@@ -109,8 +113,9 @@ class Bus:
 
     async def _answer(self, message: InboundMessage) -> str:
         fields = {"channel": message.channel, "message_id": message.message_id, **_trail(message.transport_meta)}
+        progress = Progress(self._hook, self._channels, message, log_fields=fields, sleep=self._sleep)
         try:
-            answer = await self.ask(message)
+            answer = await self.ask(message, progress.show)
         except AgentError as error:
             self._failed.inc()
             logger.warning("agent failed", extra={"fields": fields | error.facts})
@@ -119,6 +124,8 @@ class Bus:
             self._failed.inc()
             logger.exception("agent failed", extra={"fields": fields | {"reason": "fault"}})
             return FAULT.text(_language(message))
+        finally:
+            await progress.end()
         self._answered.inc()
         return answer
 

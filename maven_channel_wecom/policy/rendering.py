@@ -1,4 +1,4 @@
-"""Rendering of an agent's answer as markdown that WeCom accepts.
+"""Rendering of an agent's answer as markdown that WeCom accepts, without the model's reasoning.
 
 A long answer is cut to the limit, or split into parts, between grapheme clusters and with its code fences closed.
 """
@@ -8,13 +8,11 @@ import unicodedata
 
 import msgspec
 
+from maven_channel_wecom.policy.markdown_code import open_fence
+from maven_channel_wecom.policy.reasoning import without_reasoning
 from maven_channel_wecom.policy.visibility import is_visible
 from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.sentences import ANSWER_CONTINUED, ANSWER_CUT
-
-# CommonMark: a line of up to three spaces, at least three backticks or tildes, and an info string, which must not
-# contain a backtick after backticks. The mark is repeated in every part, so one longer than any real one is ignored.
-_FENCE = re.compile(r"(?<![^\r\n])(?P<indent> {0,3})(?P<mark>`{3,32}|~{3,32})(?P<info>[^\r\n]*)")
 
 # The escape sequences of terminals (ECMA-48): CSI, also if it is unfinished; those with a text such as OSC, of which
 # only the beginning is removed if they have no end, because the text may be the answer; and the short ones. The
@@ -51,15 +49,16 @@ class Rendered(msgspec.Struct, frozen=True):
 
 def render(text: str, limit_bytes: int = limits.MARKDOWN_BYTES, *, language: str = "en") -> Rendered:
     """Render a text as one message. A text over the limit is cut and ends with ANSWER_CUT in the given language."""
-    sendable = _sendable(text)
-    if not is_visible(sendable):
-        return Rendered("")
-    size = len(sendable.encode())
-    if size <= limit_bytes:
-        return Rendered(sendable)
-    notice = ANSWER_CUT.text(language)
-    kept, closing = _cut(sendable, limit_bytes - len(notice.encode()))
-    return Rendered(kept + closing + notice, size - len(kept.encode()))
+    return _rendered(without_reasoning(_sendable(text)), limit_bytes, language)
+
+
+def render_progress(text: str) -> str:
+    """Render a text that still grows as one message: cut to the limit without a notice, with its open fence closed.
+
+    Empty if the text shows nothing yet.
+    """
+    shown = without_reasoning(_sendable(text), unfinished=True)
+    return "".join(_cut(shown, limits.MARKDOWN_BYTES)) if is_visible(shown) else ""
 
 
 class Splitter:
@@ -69,7 +68,7 @@ class Splitter:
     """
 
     def __init__(self, text: str, limit_bytes: int = limits.MARKDOWN_BYTES, *, language: str = "en") -> None:
-        self._text = _sendable(text).rstrip()
+        self._text = without_reasoning(_sendable(text)).rstrip()
         self._language = language
         self._limit_bytes = limit_bytes
         self._start = 0
@@ -93,11 +92,22 @@ class Splitter:
 
     def rest(self) -> Rendered:
         """Return the rest of the text as the last message, truncated if it does not fit."""
-        return render(self._reopening + self._text[self._start :], self._limit_bytes, language=self._language)
+        return _rendered(self._reopening + self._text[self._start :], self._limit_bytes, self._language)
 
     def _next_characters(self) -> str:
         """Return more than fits one message."""
         return self._reopening + self._text[self._start : self._start + self._limit_bytes + 1]
+
+
+def _rendered(sendable: str, limit_bytes: int, language: str) -> Rendered:
+    if not is_visible(sendable):
+        return Rendered("")
+    size = len(sendable.encode())
+    if size <= limit_bytes:
+        return Rendered(sendable)
+    notice = ANSWER_CUT.text(language)
+    kept, closing = _cut(sendable, limit_bytes - len(notice.encode()))
+    return Rendered(kept + closing + notice, size - len(kept.encode()))
 
 
 def _cut(text: str, limit_bytes: int) -> tuple[str, str]:
@@ -115,6 +125,8 @@ def _cut(text: str, limit_bytes: int) -> tuple[str, str]:
 def _prefix(text: str, size_bytes: int) -> str:
     """Return a prefix of at most `size_bytes` that ends between two grapheme clusters."""
     end = len(text[:size_bytes].encode()[:size_bytes].decode(errors="ignore"))
+    if end == len(text):
+        return text
     for cut in range(end, max(end - _MAX_CLUSTER_CHARACTERS, 0), -1):
         if not _inside_cluster(text, cut):
             return text[:cut]
@@ -138,29 +150,16 @@ def _inside_cluster(text: str, cut: int) -> bool:
     return False
 
 
-def _open_fence(text: str) -> re.Match[str] | None:
-    """Return the opening line of the code fence that is still open at the end of a text, or None."""
-    opened: re.Match[str] | None = None
-    for fence in _FENCE.finditer(text):
-        mark = fence["mark"]
-        if opened is None:
-            if mark[0] != "`" or "`" not in fence["info"]:
-                opened = fence
-        elif mark[0] == opened["mark"][0] and len(mark) >= len(opened["mark"]) and not fence["info"].strip():
-            opened = None
-    return opened
-
-
 def _closing(text: str) -> str:
     # With the indent of the opening: inside a list item an unindented mark would open a new fence.
-    fence = _open_fence(text)
+    fence = open_fence(text)
     if not fence:
         return ""
     return ("" if text.endswith("\n") else "\n") + fence["indent"] + fence["mark"]
 
 
 def _reopening(text: str) -> str:
-    fence = _open_fence(text)
+    fence = open_fence(text)
     return f"{fence['indent']}{fence['mark']}{fence['info'][:_MAX_INFO_CHARACTERS]}\n" if fence else ""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 # Imported early because it reads its scripts from disk on import, which must not happen on a running event loop.
 import maven_channel_wecom.state.redis.store  # noqa: F401
 from maven_channel_wecom.contract.hookspecs import hookimpl
-from maven_channel_wecom.host.agents.agent import AgentError
+from maven_channel_wecom.host.agents.agent import AgentError, show_nothing
 from maven_channel_wecom.host.agents.agent_failures import FAILED
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from maven_channel_wecom.contract.messages import InboundMessage
+    from maven_channel_wecom.host.agents.agent import Show
     from maven_channel_wecom.inbox import AdmittedCallback
     from maven_channel_wecom.simulator.messages import Message
     from maven_channel_wecom.simulator.sent import SentCallback
@@ -100,7 +101,7 @@ class SceneAgent:
         self._gates[word].set()
         self._gates[word] = asyncio.Event()
 
-    async def answer(self, message: InboundMessage) -> str:
+    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
         if message.channel == "cron":
             return "something new" if self.has_news else ""
         match message.content.partition(" ")[0]:

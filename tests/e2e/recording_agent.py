@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from maven_channel_wecom.host.agents.agent import show_nothing
 from maven_channel_wecom.host.agents.echo import EchoAgent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maven_channel_wecom.contract.messages import ContentBlock, InboundMessage
+    from maven_channel_wecom.host.agents.agent import Show
 
 
 class RecordingAgent:
@@ -46,7 +48,7 @@ class RecordingAgent:
             await self._changed.wait_for(lambda: text in self.texts)
         return self.messages[self.texts.index(text)]
 
-    async def answer(self, message: InboundMessage) -> str:
+    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
         self.messages.append(message)
         async with self._changed:
             self._changed.notify_all()

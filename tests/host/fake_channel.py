@@ -12,6 +12,7 @@ from maven_channel_wecom.contract.messages import (
     Health,
     InboundMessage,
     OutboundMessage,
+    OutboundProgress,
     Receipt,
     TextBlock,
 )
@@ -59,13 +60,19 @@ class FakeChannel:
 class FakePlugin:
     """Handles entries of type `fake`. Its attributes script its behavior; its lists record what the host did."""
 
-    def __init__(self, *, reactive_only: bool = True) -> None:
+    def __init__(self, *, reactive_only: bool = True, progress: bool = False) -> None:
         self.started: dict[str, FakeChannel] = {}
         self.stopped: list[str] = []
         self.sent: list[OutboundMessage] = []
         self.sent_any = asyncio.Event()
         self.receipt = Receipt(outcome="delivered", attempts=1)
-        self.reactive_only = reactive_only
+        self.capabilities = Capabilities(
+            reactions=False, file_upload=False, reactive_only=reactive_only, progress=progress
+        )
+        self.capabilities_asked = 0
+        self.shown: list[OutboundProgress] = []
+        self.shown_any = asyncio.Event()
+        self.send_gate: asyncio.Event | None = None
         self.start_gate: asyncio.Event | None = None
         self.stop_gate: asyncio.Event | None = None
         self.starting = asyncio.Event()
@@ -98,12 +105,21 @@ class FakePlugin:
         assert channel is self.started[message.channel]
         self.sent.append(message)
         self.sent_any.set()
+        if self.send_gate is not None:
+            await self.send_gate.wait()
         return self.receipt
+
+    @hookimpl
+    async def maven_outbound_progress(self, channel: Channel, message: OutboundProgress) -> None:
+        assert channel is self.started[message.channel]
+        self.shown.append(message)
+        self.shown_any.set()
 
     @hookimpl
     def maven_channel_capabilities(self, channel: Channel) -> Capabilities:
         assert channel is self.started[channel.name]
-        return Capabilities(reactions=False, file_upload=False, reactive_only=self.reactive_only)
+        self.capabilities_asked += 1
+        return self.capabilities
 
     @hookimpl
     async def maven_channel_stop(self, channel: Channel) -> None:

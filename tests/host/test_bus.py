@@ -11,16 +11,18 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.contract.hookspecs import hookimpl
-from maven_channel_wecom.contract.messages import OutboundMessage, Receipt
-from maven_channel_wecom.host.agents.agent import AgentError, Failure
+from maven_channel_wecom.contract.messages import OutboundMessage, OutboundProgress, Receipt
+from maven_channel_wecom.host.agents.agent import AgentError, Failure, show_nothing
 from maven_channel_wecom.host.agents.echo import EchoAgent
 from maven_channel_wecom.host.bus import Bus
 from maven_channel_wecom.sentences import FAULT, Sentence
 from tests.host.fake_channel import FakeChannel, FakePlugin, manager_with, message
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from maven_channel_wecom.contract.messages import InboundMessage
-    from maven_channel_wecom.host.agents.agent import Agent
+    from maven_channel_wecom.host.agents.agent import Agent, Show
 
 CANARY = "canary-4711"
 TURNS = ("answered", "failed")
@@ -36,7 +38,7 @@ class ScriptedAgent:
         self.asked: list[str] = []
         self.turns = asyncio.Semaphore(0)
 
-    async def answer(self, message: InboundMessage) -> str:
+    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
         self.asked.append(message.message_id)
         self.turns.release()
         if self.gate is not None:
@@ -49,8 +51,30 @@ class ScriptedAgent:
         pass
 
 
-def bus_with(agent: Agent, plugin: object, *, turns: int = 64) -> Bus:
-    bus = Bus(hook=manager_with(plugin).hook, metrics=CollectorRegistry(), agent=agent, turns=turns)
+class GrowingAgent:
+    """Shows half of its answer, and gives all of it once the gate, if any, is open."""
+
+    def __init__(self, gate: asyncio.Event | None = None) -> None:
+        self.gate = gate
+
+    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
+        show(lambda: "half")
+        if self.gate is not None:
+            await self.gate.wait()
+        return "half and half"
+
+    async def close(self) -> None:
+        pass
+
+
+async def one_loop_iteration(seconds: float) -> None:
+    await asyncio.sleep(0)
+
+
+def bus_with(
+    agent: Agent, plugin: object, *, turns: int = 64, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> Bus:
+    bus = Bus(hook=manager_with(plugin).hook, metrics=CollectorRegistry(), agent=agent, turns=turns, sleep=sleep)
     channel = FakeChannel("fake", bus)
     if isinstance(plugin, FakePlugin):
         plugin.started["fake"] = channel
@@ -141,6 +165,37 @@ async def test_turns_are_concurrent_up_to_a_limit_and_start_in_order() -> None:
         gate.set()
     assert agent.asked == ["0", "1", "2"]
     assert len(plugin.sent) == 3
+
+
+async def test_a_turn_ends_when_the_answer_is_there_and_not_when_it_is_sent() -> None:
+    agent = ScriptedAgent("ok")
+    plugin = FakePlugin()
+    plugin.send_gate = asyncio.Event()
+    bus = bus_with(agent, plugin, turns=1)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        group.create_task(bus.publish(message(message_id="m1")))
+        await plugin.sent_any.wait()
+        group.create_task(bus.publish(message(message_id="m2")))
+        await agent.turns.acquire()
+        await agent.turns.acquire()
+        assert agent.asked == ["m1", "m2"]
+        plugin.send_gate.set()
+
+
+async def test_the_text_so_far_reaches_the_channel_before_the_answer() -> None:
+    plugin = FakePlugin(progress=True)
+    bus = bus_with(GrowingAgent(plugin.shown_any), plugin, sleep=one_loop_iteration)
+    async with asyncio.timeout(10):
+        await bus.publish(message(message_id="m7"))
+    assert plugin.shown == [OutboundProgress(channel="fake", chat_id="chat", reply_to="m7", content="half")]
+    assert [sent.content for sent in plugin.sent] == ["half and half"]
+
+
+async def test_a_job_shows_no_progress() -> None:
+    plugin = FakePlugin(progress=True)
+    bus = bus_with(GrowingAgent(), plugin, sleep=one_loop_iteration)
+    assert await bus.ask(message()) == "half and half"
+    assert plugin.capabilities_asked == 0
 
 
 async def test_a_busy_chat_leaves_turns_for_another() -> None:

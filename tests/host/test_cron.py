@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage
-from maven_channel_wecom.host.agents.agent import AgentError, Failure
+from maven_channel_wecom.host.agents.agent import AgentError, Failure, Show, show_nothing
 from maven_channel_wecom.host.bus import Bus
 from maven_channel_wecom.host.configuration import Job
 from maven_channel_wecom.host.cron import Cron
@@ -71,7 +71,7 @@ class RecordingAgent:
         self.running = 0
         self._changed = asyncio.Condition()
 
-    async def answer(self, message: InboundMessage) -> str:
+    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
         self.asked.append(message)
         self.running += 1
         async with self._changed:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from maven_channel_wecom.policy.rendering import Splitter, render
+from maven_channel_wecom.policy.rendering import Rendered, Splitter, render, render_progress
 from maven_channel_wecom.protocol.limits import MARKDOWN_BYTES
 from maven_channel_wecom.sentences import ANSWER_CONTINUED, ANSWER_CUT
 from tests.fakes.splitting import split
@@ -264,6 +264,71 @@ def test_the_last_part_is_truncated_if_there_are_too_few_parts() -> None:
 
 def test_splitting_into_one_part_is_the_same_as_rendering() -> None:
     assert split("x" * 5000, 1, 1000) == [render("x" * 5000, 1000)]
+
+
+def test_reasoning_is_not_rendered_and_not_counted_as_cut_off() -> None:
+    assert render("<think>" + "hm" * MARKDOWN_BYTES + "</think>\n\nyes") == Rendered("yes")
+    long = "x" * 500
+    assert render(f"<think>hm</think>{long}", 400) == render(long, 400)
+    assert render("<think>hm").content == ""
+    assert render("<th\x00ink>hm</think>yes").content == "yes"
+
+
+def test_reasoning_is_in_no_part_of_a_long_answer() -> None:
+    parts = split("<think>" + "hm" * 500 + "</think>" + "x" * 600 + "<think>hm</think>" + "y" * 300, 9, 400)
+    assert "".join(part.content.removesuffix(CONTINUED_NOTICE) for part in parts) == "x" * 600 + "y" * 300
+
+
+def test_a_tag_at_the_beginning_of_the_last_part_belongs_to_the_code_before_it() -> None:
+    """The beginning of its code span is in the part before."""
+    text = "`" + "x" * 500 + "</think>`"
+    first, last = split(text, 2, 400)
+    assert first.content.removesuffix(CONTINUED_NOTICE) + last.content == text
+
+
+class TestProgress:
+    @pytest.mark.parametrize("text", ["half of", "汉", "white space at the end \n", "```\ncode\n```", "a\n\n- b"])
+    def test_a_text_without_an_open_fence_is_unchanged(self, text: str) -> None:
+        assert render_progress(text) == text
+
+    @pytest.mark.parametrize(
+        "text", ["", " \n", "\u200b\x07", "<think>hm, hm", "<think>hm</think>\n", "<", "<thi", "hm</think>"]
+    )
+    def test_a_text_with_nothing_to_see_is_empty(self, text: str) -> None:
+        assert render_progress(text) == ""
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("```python\ncode", "```python\ncode\n```"),
+            ("- a\n  ~~~~\n  code\n", "- a\n  ~~~~\n  code\n  ~~~~"),
+            ("```", "```\n```"),
+            ("<think>hm</think>\n```\n<think>", "```\n<think>\n```"),
+        ],
+    )
+    def test_an_open_fence_is_closed(self, text: str, expected: str) -> None:
+        assert render_progress(text) == expected
+
+    def test_control_characters_are_removed_and_half_characters_replaced(self) -> None:
+        assert render_progress("a\x00\x1b[31mb\ud83d") == "ab\ufffd"
+
+    @pytest.mark.parametrize("piece", ["x", "汉", "👨‍👩‍👧", "```\n汉\n", "~~~\ncode\n"])
+    def test_a_text_over_the_limit_is_cut_without_a_notice(self, piece: str) -> None:
+        text = piece * MARKDOWN_BYTES
+        shown = render_progress(text)
+        assert MARKDOWN_BYTES - size(piece) - size("\n```") < size(shown) <= MARKDOWN_BYTES
+        assert text.startswith(shown.removesuffix("```").removesuffix("~~~").rstrip("\n"))
+
+    def test_a_text_of_exactly_the_limit_with_an_open_fence_is_cut(self) -> None:
+        shown = render_progress("```\n" + "x" * (MARKDOWN_BYTES - 4))
+        assert size(shown) == MARKDOWN_BYTES
+        assert shown.endswith("x\n```")
+
+    def test_the_time_is_linear_in_the_length_of_the_text(self) -> None:
+        """About 50 ms for a million characters on a busy machine."""
+        started_at = time.process_time()
+        render_progress("\t```\n<think>hm</think>\n汉" * 40_000)
+        assert time.process_time() - started_at < 5
 
 
 def test_no_repr_contains_the_text() -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from maven_channel_wecom.sentences import ANSWER_BROKEN_OFF, Sentence
 
 if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage
+
+Show = Callable[[Callable[[], str]], None]
+"""Takes the function that returns the text of an answer so far, from when the answer begins until it is there."""
+
+
+def show_nothing(read: Callable[[], str]) -> None:
+    """Show no text of an answer before it is complete."""
 
 
 class Failure(NamedTuple):
@@ -46,8 +54,11 @@ class AgentError(Exception):
 class Agent(Protocol):
     """Answers messages, several concurrently."""
 
-    async def answer(self, message: InboundMessage) -> str:
-        """Return an answer in Markdown, blank if there is nothing to say. Raises AgentError."""
+    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
+        """Return an answer in Markdown, blank if there is nothing to say. Raises AgentError.
+
+        An agent that gets its answer piece by piece calls `show` once the answer begins, and again if it begins anew.
+        """
         ...
 
     async def close(self) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, TextBlock
+from maven_channel_wecom.host.agents.agent import show_nothing
 
 if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import InboundMessage
+    from maven_channel_wecom.host.agents.agent import Show
 
 
 class EchoAgent:
     """Answers with the user's own text, and one line for each block that is not text."""
 
-    async def answer(self, message: InboundMessage) -> str:
+    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:  # noqa: ARG002 - never waits
         """Return the echo: first the quoted blocks, marked with `> `, then the others."""
         blocks = message.content_blocks or (TextBlock(text=message.content),)
         quoted = "\n".join(_quote(_echo(block)) for block in blocks if block.quoted)

@@ -19,7 +19,7 @@ from yarl import URL
 
 from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector
 from maven_channel_wecom.host.agents import agent_failures
-from maven_channel_wecom.host.agents.agent import AgentError, Failure
+from maven_channel_wecom.host.agents.agent import AgentError, Failure, show_nothing
 from maven_channel_wecom.host.agents.responses_answer import AnswerStream, error_code, plain_answer
 from maven_channel_wecom.host.agents.responses_request import (
     RequestBody,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from maven_channel_wecom.contract.messages import InboundMessage
+    from maven_channel_wecom.host.agents.agent import Show
     from maven_channel_wecom.host.configuration import Responses
 
 logger = logging.getLogger(__name__)
@@ -100,13 +101,13 @@ class ResponsesAgent:
         names = {f"{url.scheme}_proxy", "all_proxy"}
         return sorted(name for name, value in os.environ.items() if value and name.lower() in names)
 
-    async def answer(self, message: InboundMessage) -> str:
+    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
         """Return the answer to one message. Raises AgentError.
 
         If the agent refuses a message with a picture or a file, it is asked once more with a note in their place.
         """
         try:
-            return await self._ask(message)
+            return await self._ask(message, show)
         except AgentError as error:
             kind = attachment_kind(message)
             if not kind or not _refuses_attachment(error):
@@ -114,7 +115,7 @@ class ResponsesAgent:
             fields = {"channel": message.channel, "message_id": message.message_id, **error.facts}
             logger.warning("agent refused attachment", extra={"fields": fields})
         try:
-            return await self._ask(without_attachments(message))
+            return await self._ask(without_attachments(message), show)
         except AgentError as error:
             if _refuses_attachment(error):
                 error.failure = agent_failures.with_attachment(error.failure, kind)
@@ -134,10 +135,10 @@ class ResponsesAgent:
         except Exception as error:  # noqa: BLE001 - aiohttp passes on what asyncio and ssl raise, even AttributeError
             return connection_failure(error)
 
-    async def _ask(self, message: InboundMessage) -> str:
+    async def _ask(self, message: InboundMessage, show: Show) -> str:
         stream = AnswerStream()
         try:
-            return await self._request(message, stream)
+            return await self._request(message, stream, show)
         except AgentError as error:
             error.partial = error.partial or stream.text
             raise
@@ -146,7 +147,7 @@ class ResponsesAgent:
             # cause of an AgentError.
             raise AgentError(connection_failure(error), partial=stream.text) from None
 
-    async def _request(self, message: InboundMessage, stream: AnswerStream) -> str:
+    async def _request(self, message: InboundMessage, stream: AnswerStream, show: Show) -> str:
         body = RequestBody(message, self._settings.model)
         headers = {
             "Maven-Session-Id": session_id(
@@ -166,6 +167,7 @@ class ResponsesAgent:
             if response.content_type != "text/event-stream":
                 pieces = [piece async for piece in _pieces(response, MAX_EVENT_BYTES)]
                 return plain_answer(b"".join(pieces))
+            show(lambda: stream.text)
             await _read_events(response, stream)
         if not stream.done:
             raise AgentError(agent_failures.BROKEN_OFF)

@@ -31,7 +31,7 @@ from tests.host.fake_channel import message
 from tests.host.fake_responses import COMPLETED, FakeResponses, delta, serving, sse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 KEY = "canary-key-4711"
 CONNECTION_KEY = ConnectionKey("agent", 443, True, True, None, None, None)  # noqa: FBT003 - aiohttp's tuple
@@ -204,6 +204,41 @@ class TestPlainJson:
         fake.json(None)
         fake.chunks = (b"<html>",)
         assert (await failure(fake)).failure.reason == "malformed"
+
+
+class TestProgress:
+    async def test_the_text_so_far_can_be_read_from_when_the_answer_begins(self, fake: FakeResponses) -> None:
+        fake.chunks = (sse(delta("half of it")),)
+        reads: list[Callable[[], str]] = []
+        texts = []
+
+        def show(read: Callable[[], str]) -> None:
+            reads.append(read)
+            texts.append(read())
+
+        async with asking(fake.url) as agent:
+            with pytest.raises(AgentError):
+                await agent.answer(message(), show)
+        assert texts == [""]
+        assert [read() for read in reads] == ["half of it"]
+
+    @pytest.mark.parametrize("status", [200, 500])
+    async def test_an_answer_that_comes_at_once_is_not_shown_before(self, fake: FakeResponses, status: int) -> None:
+        fake.json({"output_text": "all of it"}, status)
+        reads: list[Callable[[], str]] = []
+        async with asking(fake.url) as agent:
+            with contextlib.suppress(AgentError):
+                await agent.answer(message(), reads.append)
+        assert reads == []
+
+    async def test_the_answer_to_the_message_without_its_picture_is_shown_instead(self, fake: FakeResponses) -> None:
+        fake.chunks = (sse({"type": "response.failed", "response": {"error": {"code": "invalid_image_format"}}}),)
+        fake.then = FakeResponses()
+        fake.then.chunks = (sse(delta("ok"), COMPLETED),)
+        reads: list[Callable[[], str]] = []
+        async with asking(fake.url) as agent:
+            await agent.answer(msgspec.structs.replace(message(), content_blocks=(PICTURE,)), reads.append)
+        assert [read() for read in reads] == ["", "ok"]
 
 
 PICTURE = ImageBlock(media_type="image/png", data="iVBO")

@@ -48,16 +48,41 @@ def output(*texts: str, kind: str = "output_text", **more: object) -> dict[str, 
 
 class TestStream:
     def test_an_answer_is_the_sum_of_its_deltas(self) -> None:
-        """Other events, such as reasoning and tool calls, are ignored."""
+        """Other events, such as tool calls, are ignored."""
         stream = stream_of(
             {"type": "response.created", "response": {"id": "r"}},
-            {"type": "response.reasoning_text.delta", "delta": "hm"},
             delta("你"),
             delta("好"),
             {"type": "response.output_text.done", "text": "你好"},
         )
         assert (stream.text, stream.done) == ("你好", False)
         assert stream_of(delta("你"), delta("好"), COMPLETED).done
+
+    def test_a_reasoning_is_in_no_text_neither_so_far_nor_at_the_end(self) -> None:
+        item = {
+            "type": "reasoning",
+            "summary": [{"type": "summary_text", "text": "hm"}],
+            "content": [{"type": "reasoning_text", "text": "hm, hm"}],
+        }
+        events = (
+            {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning", "summary": []}},
+            {"type": "response.reasoning_summary_part.added", "part": {"type": "summary_text", "text": ""}},
+            {"type": "response.reasoning_summary_text.delta", "output_index": 0, "summary_index": 0, "delta": "hm"},
+            {"type": "response.reasoning_summary_text.done", "output_index": 0, "summary_index": 0, "text": "hm"},
+            {"type": "response.reasoning_summary_part.done", "part": {"type": "summary_text", "text": "hm"}},
+            {"type": "response.reasoning_text.delta", "output_index": 0, "content_index": 0, "delta": "hm, hm"},
+            {"type": "response.reasoning_text.done", "output_index": 0, "content_index": 0, "text": "hm, hm"},
+            {"type": "response.content_part.done", "part": {"type": "reasoning_text", "text": "hm, hm"}},
+            {"type": "response.output_item.done", "output_index": 0, "item": item},
+            delta("It rains.", 1),
+            {"type": "response.completed", "response": {"output": [item, message_item("It rains.")]}},
+        )
+        stream = AnswerStream()
+        texts = []
+        for event in EventParser().feed(sse(*events)):
+            stream.feed(event)
+            texts.append(stream.text)
+        assert texts == [""] * 9 + ["It rains."] * 2
 
     def test_two_messages_of_one_answer_are_paragraphs(self) -> None:
         """An agent may write a message, use a tool and write another."""
