@@ -116,8 +116,9 @@ FeedbackKind = Literal["accurate", "inaccurate", "withdrawn"]
 FeedbackReason = Literal["off_topic", "incomplete", "wrong", "data_analysis", "other"]
 """Why a person rates an answer as inaccurate; `other` stands for reasons that WeCom may add."""
 
-ExplanationReason = Literal["empty_message", "unknown_type", "empty_answer", "refused"]
-"""Why a person gets a sentence of the channel in place of an answer."""
+ExplanationReason = Literal["empty_message", "unknown_type", "empty_answer", "refused", "given_up"]
+"""Why a person gets a sentence of the channel in place of an answer. `given_up`: the processing of the message failed
+until its reply window ended."""
 
 
 class WeComError(Exception):

@@ -33,6 +33,14 @@ EventType = Literal["enter_chat", "template_card_event", "feedback_event"]
 CallbackKind = Literal["verify", "message", "event"]
 CallbackOutcome = Literal["accepted", "duplicate", "refused", Rejection, Unavailability]
 MessageOutcome = Literal["published", "unsupported", "failed", "acknowledged"]
+StreamOutcome = Literal["fetched", "handed_over", "ended", "abandoned"]
+"""How a stream ended. `fetched`: a refresh took the final text. `handed_over`: none took it in time, so the
+`response_url` takes the answer. `ended`: a refresh took the text so far and a sentence. `abandoned`: no refresh came."""
+
+RefreshOutcome = Literal["answered", "unknown", "repeated"]
+"""How a refresh was answered. `answered`: with the newest text. `unknown`: this chat has no open stream with this id.
+`repeated`: with the last frame, which an earlier refresh had taken."""
+
 StateOperation = Literal["admit", "release", "finish", "take_over", "claim_window", "spend_window", "restore_window"]
 
 
@@ -241,6 +249,38 @@ class PersonExplained(TelemetryEvent, frozen=True, kw_only=True):
 
     message_id: str
     reason: ExplanationReason
+
+
+class StreamEnded(TelemetryEvent, frozen=True, kw_only=True):
+    """The stream that an acknowledgement opened ended; no refresh gets more of it from now on."""
+
+    message_id: str
+    outcome: StreamOutcome
+
+
+class RefreshAnswered(TelemetryEvent, frozen=True, kw_only=True):
+    """A refresh callback, with which WeCom asks for the newest text of a stream, was answered."""
+
+    outcome: RefreshOutcome
+    started_at: float
+    answered_at: float
+
+
+class FirstSignShown(TelemetryEvent, frozen=True, kw_only=True):
+    """The sender of a message can see the first reaction to it: a frame of its stream, or its answer.
+
+    A frame without text counts, because WeCom's client shows moving dots for it. `seconds` is the time since the
+    message's callback arrived.
+    """
+
+    message_id: str
+    seconds: float
+
+
+class ProgressIgnored(TelemetryEvent, frozen=True, kw_only=True):
+    """The host pushed progress for a message that has no open stream. `message_id` is the host's, and may be any."""
+
+    message_id: str
 
 
 class WindowClaimed(TelemetryEvent, frozen=True, kw_only=True):
