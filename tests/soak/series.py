@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.protocol.envelope import Credentials
 
-MAX_SERIES = 350
+MAX_SERIES = 450
 MAX_SCRAPE_SECONDS = 0.05
 
 _CONNECTIONS = 8
