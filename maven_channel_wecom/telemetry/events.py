@@ -19,10 +19,12 @@ from maven_channel_wecom.errors import (
     FeedbackReason,
     HttpRejection,
     MediaFailure,
+    RefreshOutcome,
     Refusal,
     Rejection,
     ReplyReason,
     StateFailure,
+    StreamOutcome,
     Unavailability,
 )
 
@@ -33,15 +35,6 @@ EventType = Literal["enter_chat", "template_card_event", "feedback_event"]
 CallbackKind = Literal["verify", "message", "event"]
 CallbackOutcome = Literal["accepted", "duplicate", "refused", Rejection, Unavailability]
 MessageOutcome = Literal["published", "unsupported", "failed", "acknowledged"]
-StreamOutcome = Literal["fetched", "handed_over", "ended", "abandoned"]
-"""How a stream ended. `fetched`: a refresh took the final text. `handed_over`: no refresh took it in time, so the
-`response_url` takes the answer. `ended`: a refresh took the text so far and a sentence. `abandoned`: no refresh came to
-take these."""
-
-RefreshOutcome = Literal["answered", "unknown", "repeated"]
-"""How a refresh was answered. `answered`: with the newest text. `unknown`: with a sentence, because this chat has no
-open stream of this id. `repeated`: with the last frame, which an earlier refresh had taken."""
-
 StateOperation = Literal["admit", "release", "finish", "take_over", "claim_window", "spend_window", "restore_window"]
 
 

@@ -386,8 +386,8 @@ class MetricsListener:
 
     def _count_streams(self, listen: events.Listen) -> None:
         channel, families = self._channel, self._families
-        streams = _by_value(families.streams, channel, get_args(events.StreamOutcome))
-        refreshes = _by_value(families.stream_refreshes, channel, get_args(events.RefreshOutcome))
+        streams = _by_value(families.streams, channel, get_args(errors.StreamOutcome))
+        refreshes = _by_value(families.stream_refreshes, channel, get_args(errors.RefreshOutcome))
         refresh_seconds = families.stream_refresh_seconds.labels(channel)
         ignored = families.stream_progress_ignored.labels(channel)
         first_sign_seconds = families.first_sign_seconds.labels(channel)

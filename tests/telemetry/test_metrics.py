@@ -173,7 +173,7 @@ def test_a_request_that_never_became_a_callback_is_counted_by_reason(reason: str
         ),
         *(
             (event(events.StreamEnded, outcome=each), {f"streams_total {each}": 1})
-            for each in get_args(events.StreamOutcome)
+            for each in get_args(errors.StreamOutcome)
         ),
         *(
             (
@@ -184,7 +184,7 @@ def test_a_request_that_never_became_a_callback_is_counted_by_reason(reason: str
                     "stream_refresh_seconds_sum": 0.25,
                 },
             )
-            for each in get_args(events.RefreshOutcome)
+            for each in get_args(errors.RefreshOutcome)
         ),
         (event(events.ProgressIgnored), {"stream_progress_ignored_total": 1}),
         (event(events.FirstSignShown), {"first_sign_seconds_count": 1, "first_sign_seconds_sum": 0.25}),
