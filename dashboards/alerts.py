@@ -15,6 +15,9 @@ from dashboards.objectives import (
     DESCRIPTORS_SHARE,
     DROPPED_CONNECTIONS,
     EXPIRED_WINDOWS,
+    FIRST_SIGN_SECONDS,
+    FIRST_SIGN_SHARE,
+    FIRST_SIGNS_LATE,
     INBOX_FULLNESS,
     LAG_SECONDS,
     LAG_SHARE,
@@ -26,8 +29,12 @@ from dashboards.objectives import (
     SIGNATURE_SHARE,
     SKEW_SECONDS,
     STATE_FAILURES,
+    STREAMS_NOT_FETCHED,
+    STREAMS_SHARE,
     UNDELIVERED_ANSWERS,
     UNDELIVERED_SHARE,
+    UNKNOWN_REFRESHES,
+    UNKNOWN_SHARE,
     UNOPENED_CALLBACKS,
     in_seconds,
 )
@@ -175,6 +182,76 @@ _ANSWERS: Final = (
         description=(
             "About {{ $value | humanize }} deliveries to channel {{ $labels.channel }} were skipped in the last hour: "
             "its bot can answer but not start a conversation."
+        ),
+    ),
+    # Only of channels that stream: without progress, the first sign is the answer, which takes as long as the agent.
+    Alert(
+        name="WeComFirstSignLate",
+        expr=promql(f"""
+            1
+            -
+            sum without ({REPLICA}, le) (rate(maven_wecom_first_sign_seconds_bucket{{le="{FIRST_SIGN_SECONDS}"}}[15m]))
+            /
+            (sum without ({REPLICA}) (rate(maven_wecom_first_sign_seconds_count[15m])) > 0)
+            > {FIRST_SIGN_SHARE}
+            and
+            sum without ({REPLICA}) (increase(maven_wecom_first_sign_seconds_count[15m]))
+            -
+            sum without ({REPLICA}, le)
+              (increase(maven_wecom_first_sign_seconds_bucket{{le="{FIRST_SIGN_SECONDS}"}}[15m]))
+            >= {FIRST_SIGNS_LATE}
+            and
+            sum without ({REPLICA}, outcome) (increase(maven_wecom_streams_total[15m])) > 0
+        """),
+        wait="2m",
+        keep="5m",
+        severity="warning",
+        summary="People who write to a bot that streams see nothing for too long.",
+        description=(
+            f"{{{{ $value | humanizePercentage }}}} of the people who wrote to channel {{{{ $labels.channel }}}} in "
+            f"the last 15 minutes saw nothing for more than {FIRST_SIGN_SECONDS:g} s."
+        ),
+    ),
+    Alert(
+        name="WeComStreamsNotFetched",
+        expr=promql(f"""
+            sum without ({REPLICA}, outcome)
+              (increase(maven_wecom_streams_total{{outcome=~"handed_over|abandoned"}}[30m]))
+            /
+            (sum without ({REPLICA}, outcome) (increase(maven_wecom_streams_total[30m])) > 0)
+            > {STREAMS_SHARE}
+            and
+            sum without ({REPLICA}, outcome)
+              (increase(maven_wecom_streams_total{{outcome=~"handed_over|abandoned"}}[30m]))
+            >= {STREAMS_NOT_FETCHED}
+        """),
+        wait="5m",
+        keep="5m",
+        severity="warning",
+        summary="WeCom's refreshes do not reach the streams: answers arrive late and in one piece.",
+        description=(
+            "No refresh took the end of {{ $value | humanizePercentage }} of the streams of channel "
+            "{{ $labels.channel }} in the last 30 minutes."
+        ),
+    ),
+    Alert(
+        name="WeComRefreshesUnknown",
+        expr=promql(f"""
+            sum without ({REPLICA}, outcome) (increase(maven_wecom_stream_refreshes_total{{outcome="unknown"}}[15m]))
+            /
+            (sum without ({REPLICA}, outcome) (increase(maven_wecom_stream_refreshes_total[15m])) > 0)
+            > {UNKNOWN_SHARE}
+            and
+            sum without ({REPLICA}, outcome) (increase(maven_wecom_stream_refreshes_total{{outcome="unknown"}}[15m]))
+            >= {UNKNOWN_REFRESHES}
+        """),
+        wait="2m",
+        keep="5m",
+        severity="warning",
+        summary="WeCom asks for streams that the gateway does not know.",
+        description=(
+            "{{ $value | humanizePercentage }} of the refreshes of channel {{ $labels.channel }} in the last "
+            "15 minutes were for streams that are not open."
         ),
     ),
 )

@@ -129,6 +129,22 @@ AGENT_SHARE: Final = 0.1
 AGENT_FAILURES: Final = 5
 """Share and minimum number of the agent's turns that failed in 15 minutes. Their users get an apology as the answer."""
 
+FIRST_SIGN_SECONDS: Final = 1.0
+FIRST_SIGN_SHARE: Final = 0.01
+FIRST_SIGNS_LATE: Final = 5
+"""The objective for the first sign: 99 % of the people who write to a bot that streams see something within a second.
+And the minimum number of late signs in 15 minutes. Lower minimum: one slow admission at night causes an alert."""
+
+STREAMS_SHARE: Final = 0.2
+STREAMS_NOT_FETCHED: Final = 5
+"""Share and minimum number of streams in half an hour whose end no refresh took. Lower share: people who close WeCom
+while they wait may cause alerts."""
+
+UNKNOWN_SHARE: Final = 0.1
+UNKNOWN_REFRESHES: Final = 10
+"""Share and minimum number of refreshes in 15 minutes for streams that are not open. Lower: a restart, which leaves one
+such refresh for each open stream, causes alerts."""
+
 LAG_SECONDS: Final = 0.1
 LAG_SHARE: Final = 0.05
 """Lag of the event loop, and the share of measurements above it in five minutes: something blocks the event loop, and

@@ -9,8 +9,10 @@ from dashboards.objectives import (
     AGENT_SHARE,
     ANSWER,
     BURNS,
+    FIRST_SIGN_SECONDS,
     INBOX_FULLNESS,
     OLDEST_SECONDS,
+    STREAMS_SHARE,
     UNDELIVERED_SHARE,
 )
 from dashboards.panels import (
@@ -26,7 +28,7 @@ from dashboards.panels import (
     series,
     stat,
 )
-from dashboards.queries import INTERVAL, RANGE, in_range, not_zero, per_minute, quantiles
+from dashboards.queries import INTERVAL, RANGE, in_range, not_zero, per_minute, quantile, quantiles
 from dashboards.rules import UNAVAILABLE
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def overview() -> Dashboard:
         {
             "Is it healthy?": [*_health(), *_objectives()],
             "Callbacks: from WeCom to here": _callbacks(),
+            "Streams: what people see while they wait": _streams(),
             "Answers: from here to the users": _answers(),
         },
     )
@@ -184,6 +187,75 @@ def _callbacks() -> list[StatPanel | TimeSeriesPanel]:
             quantiles("maven_wecom_callback_seconds"),
             SECONDS,
             limit=ACKNOWLEDGE.seconds,
+        ),
+    ]
+
+
+def _streams() -> list[StatPanel | TimeSeriesPanel]:
+    first_sign = "maven_wecom_first_sign_seconds"
+    return [
+        series(
+            "Time to the first sign",
+            "From a message's arrival to the first thing that its sender can see: moving dots, a notice, a text, or "
+            f"with progress off the answer. The line is the objective of {FIRST_SIGN_SECONDS:g} s for 99 % with "
+            "progress stream: see WeComFirstSignLate.",
+            {
+                "{{channel}}, half are faster": quantile(0.5, first_sign, "channel"),
+                "{{channel}}, 99 % are faster": quantile(0.99, first_sign, "channel"),
+            },
+            SECONDS,
+            limit=FIRST_SIGN_SECONDS,
+        ),
+        series(
+            "Streams by outcome",
+            "fetched: WeCom took the final text. handed_over: it did not, so the response_url took the answer. ended: "
+            "closed with the text so far, the answer follows. abandoned: nobody closed it.",
+            {"{{outcome}}": per_minute("maven_wecom_streams_total", "outcome")},
+            PER_MINUTE,
+            stacked=True,
+        ),
+        stat(
+            "Streams whose end was taken",
+            "Share of the streams in the selected time range whose last frame a refresh took, with the final text or "
+            "with the text so far. If it is low, refreshes do not reach the streams: see WeComStreamsNotFetched.",
+            f"""{in_range("maven_wecom_streams_total", "channel", 'outcome=~"fetched|ended"')}"""
+            f""" / ({in_range("maven_wecom_streams_total", "channel")} > 0)""",
+            SHARE,
+            good_from=1 - STREAMS_SHARE,
+            no_data="no streams",
+            height=HIGH,
+        ),
+        stat(
+            "Streams fetched",
+            "Share of the streams in the selected time range that showed the whole answer. The others needed the "
+            "response_url: the agent took too long, or refreshes did not come.",
+            f"""{in_range("maven_wecom_streams_total", "channel", 'outcome="fetched"')}"""
+            f""" / ({in_range("maven_wecom_streams_total", "channel")} > 0)""",
+            SHARE,
+            no_data="no streams",
+            height=HIGH,
+        ),
+        series(
+            "Refreshes by outcome",
+            "WeCom asks about once a second for each open stream. repeated: for a final text that it had taken. "
+            "unknown: for a stream that is not open: see WeComRefreshesUnknown.",
+            {"{{outcome}}": per_minute("maven_wecom_stream_refreshes_total", "outcome")},
+            PER_MINUTE,
+            stacked=True,
+        ),
+        series(
+            "Time to answer a refresh",
+            "From a refresh's arrival to its answer. Refreshes are answered from memory, or from Redis by another "
+            "replica.",
+            quantiles("maven_wecom_stream_refresh_seconds"),
+            SECONDS,
+        ),
+        series(
+            "Progress ignored",
+            "Texts that the host pushed after the end of a stream, or for a message without one. A few are normal: "
+            "the last of them may be on their way when a stream ends.",
+            {"{{channel}}": per_minute("maven_wecom_stream_progress_ignored_total", "channel")},
+            PER_MINUTE,
         ),
     ]
 

@@ -109,6 +109,14 @@ UnknownReason = Literal[LostReason, "unreadable_answer", "cancelled", "repeated"
 ReplyReason = Literal["ok", UndeliverableReason, RefusedReason, UnknownReason]
 """The reason for the outcome of a reply; `ok` if it was delivered."""
 
+StreamOutcome = Literal["fetched", "handed_over", "ended", "abandoned"]
+"""How a stream ended. `fetched`: a refresh took the final text. `handed_over`: no refresh took it in time, so the
+`response_url` takes the answer. `ended`: a refresh took the text so far and a sentence. `abandoned`: no refresh came to
+take these."""
+
+RefreshOutcome = Literal["answered", "unknown", "repeated"]
+"""How a refresh was answered. `answered`: with the newest text. `unknown`: with a sentence, because this chat has no
+open stream of this id. `repeated`: with the last frame, which an earlier refresh had taken."""
 
 FeedbackKind = Literal["accurate", "inaccurate", "withdrawn"]
 """How a person rates an answer."""
@@ -116,8 +124,9 @@ FeedbackKind = Literal["accurate", "inaccurate", "withdrawn"]
 FeedbackReason = Literal["off_topic", "incomplete", "wrong", "data_analysis", "other"]
 """Why a person rates an answer as inaccurate; `other` stands for reasons that WeCom may add."""
 
-ExplanationReason = Literal["empty_message", "unknown_type", "empty_answer", "refused"]
-"""Why a person gets a sentence of the channel in place of an answer."""
+ExplanationReason = Literal["empty_message", "unknown_type", "empty_answer", "refused", "given_up"]
+"""Why a person gets a sentence of the channel in place of an answer. `given_up`: the processing of the message failed
+until its reply window ended."""
 
 
 class WeComError(Exception):

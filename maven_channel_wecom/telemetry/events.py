@@ -19,10 +19,12 @@ from maven_channel_wecom.errors import (
     FeedbackReason,
     HttpRejection,
     MediaFailure,
+    RefreshOutcome,
     Refusal,
     Rejection,
     ReplyReason,
     StateFailure,
+    StreamOutcome,
     Unavailability,
 )
 
@@ -254,6 +256,38 @@ class PersonExplained(TelemetryEvent, frozen=True, kw_only=True):
 
     message_id: str
     reason: ExplanationReason
+
+
+class StreamEnded(TelemetryEvent, frozen=True, kw_only=True):
+    """The stream that an acknowledgement opened ended; no refresh gets more of it from now on."""
+
+    message_id: str
+    outcome: StreamOutcome
+
+
+class RefreshAnswered(TelemetryEvent, frozen=True, kw_only=True):
+    """A refresh callback, with which WeCom asks for the newest text of a stream, was answered."""
+
+    outcome: RefreshOutcome
+    started_at: float
+    answered_at: float
+
+
+class FirstSignShown(TelemetryEvent, frozen=True, kw_only=True):
+    """The sender of a message can see the first reaction to it: a frame of its stream, or its answer.
+
+    A frame without text counts, because WeCom's client shows moving dots for it. `seconds` is the time since the
+    message's callback arrived.
+    """
+
+    message_id: str
+    seconds: float
+
+
+class ProgressIgnored(TelemetryEvent, frozen=True, kw_only=True):
+    """The host pushed progress for a message that has no open stream. `message_id` is the host's, and may be any."""
+
+    message_id: str
 
 
 class WindowClaimed(TelemetryEvent, frozen=True, kw_only=True):

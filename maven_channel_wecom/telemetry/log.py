@@ -47,6 +47,7 @@ class LogListener:
         self._listen_to_channel(listen)
         self._listen_to_callbacks(listen)
         self._listen_to_messages(listen)
+        self._listen_to_streams(listen)
         self._listen_to_replies(listen)
 
     def _write(self, level: int, text: str, message_id: str | None = None, /, **fields: object) -> None:
@@ -182,6 +183,16 @@ class LogListener:
             events.MessageGivenUp, lambda e: write(ERROR, "wecom message given up", e.message_id, failures=e.failures)
         )
         listen(events.MessageNotRecorded, lambda e: write(ERROR, "wecom message failed", e.message_id, reason=e.reason))
+
+    def _listen_to_streams(self, listen: events.Listen) -> None:
+        def ended(event: events.StreamEnded) -> None:
+            if event.outcome == "fetched":
+                # At `info` the line of the reply is enough.
+                self._write(DEBUG, "wecom stream ended", event.message_id, outcome=event.outcome)
+            else:
+                self._write(INFO, "wecom stream ended", event.message_id, outcome=event.outcome)
+
+        listen(events.StreamEnded, ended)
 
     def _listen_to_replies(self, listen: events.Listen) -> None:
         write = self._write

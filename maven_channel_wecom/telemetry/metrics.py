@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Some bucket bounds equal the objectives (1 s, 60 s) and WeCom's limits (5 s, 3,600 s).
 _CALLBACK_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _ANSWER_BUCKETS: Final = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
+_FIRST_SIGN_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0)
+_REFRESH_BUCKETS: Final = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0)
 _MEDIA_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # The last bound is the time limit of an admission.
 _STATE_BUCKETS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 3.0)
@@ -129,6 +131,33 @@ class _Families:
             "maven_wecom_media_bytes",
             "Bytes of memory used or reserved for the media of messages in progress.",
             ("channel",),
+        )
+        self.streams = counter(
+            "maven_wecom_streams_total",
+            "Streams opened by acknowledgements, by how they ended.",
+            ("channel", "outcome"),
+        )
+        self.stream_refreshes = counter(
+            "maven_wecom_stream_refreshes_total",
+            "Callbacks that asked for the newest text of a stream, by how they were answered.",
+            ("channel", "outcome"),
+        )
+        self.stream_refresh_seconds = histogram(
+            "maven_wecom_stream_refresh_seconds",
+            "Seconds from the arrival of a refresh callback to its answer.",
+            ("channel",),
+            buckets=_REFRESH_BUCKETS,
+        )
+        self.stream_progress_ignored = counter(
+            "maven_wecom_stream_progress_ignored_total",
+            "Texts pushed by the host for messages without an open stream.",
+            ("channel",),
+        )
+        self.first_sign_seconds = histogram(
+            "maven_wecom_first_sign_seconds",
+            "Seconds from the arrival of a message to the first thing that its sender can see: a frame or the answer.",
+            ("channel",),
+            buckets=_FIRST_SIGN_BUCKETS,
         )
         self.replies = counter(
             "maven_wecom_replies_total", "Replies by outcome and reason.", ("channel", "outcome", "reason")
@@ -260,6 +289,7 @@ class MetricsListener:
         }
         self._count_callbacks(listen)
         self._count_messages(listen)
+        self._count_streams(listen)
         self._count_replies(listen)
         self._count_state(listen)
 
@@ -353,6 +383,23 @@ class MetricsListener:
         listen(events.MediaEnded, media_ended)
         welcomes = families.welcomes.labels(channel)
         listen(events.PersonWelcomed, lambda _: welcomes.inc())
+
+    def _count_streams(self, listen: events.Listen) -> None:
+        channel, families = self._channel, self._families
+        streams = _by_value(families.streams, channel, get_args(errors.StreamOutcome))
+        refreshes = _by_value(families.stream_refreshes, channel, get_args(errors.RefreshOutcome))
+        refresh_seconds = families.stream_refresh_seconds.labels(channel)
+        ignored = families.stream_progress_ignored.labels(channel)
+        first_sign_seconds = families.first_sign_seconds.labels(channel)
+
+        def refresh_answered(event: events.RefreshAnswered) -> None:
+            refreshes[event.outcome].inc()
+            refresh_seconds.observe(event.answered_at - event.started_at)
+
+        listen(events.StreamEnded, lambda event: streams[event.outcome].inc())
+        listen(events.RefreshAnswered, refresh_answered)
+        listen(events.ProgressIgnored, lambda _event: ignored.inc())
+        listen(events.FirstSignShown, lambda event: first_sign_seconds.observe(event.seconds))
 
     def _count_replies(self, listen: events.Listen) -> None:
         channel, families = self._channel, self._families

@@ -59,6 +59,23 @@ def media(channel: str, outcome: str) -> str:
     return metric("maven_wecom_media_fetches_total", channel, outcome=outcome)
 
 
+def signs(channel: str, all_of_them: str, in_time: str, streams: str = "0+1x60") -> dict[str, str]:
+    """Return the series of all first signs, of those within a second, and of fetched streams."""
+    return {
+        metric("maven_wecom_first_sign_seconds_count", channel): all_of_them,
+        metric("maven_wecom_first_sign_seconds_bucket", channel, le="1.0"): in_time,
+        stream_ends(channel, "fetched"): streams,
+    }
+
+
+def stream_ends(channel: str, outcome: str) -> str:
+    return metric("maven_wecom_streams_total", channel, outcome=outcome)
+
+
+def refreshes(channel: str, outcome: str) -> str:
+    return metric("maven_wecom_stream_refreshes_total", channel, outcome=outcome)
+
+
 def turns(outcome: str) -> str:
     return metric("maven_agent_turns_total", outcome=outcome)
 
@@ -294,6 +311,55 @@ CASES = (
         ),
     ),
     Case("WeComProactiveDeliveriesSkipped", {metric("maven_wecom_proactive_skips_total", "faulty"): "0 1x120"}, "100m"),
+    Case(
+        "WeComFirstSignLate",
+        {
+            **signs("faulty", "0+100x60", "0+98x60"),
+            **signs("healthy", "0+1000x60", "0+995x60"),
+        },
+        "30m",
+        faulty("2% of the people who wrote to channel faulty in the last 15 minutes saw nothing for more than 1 s."),
+    ),
+    # A channel that does not stream, where the first sign is the answer.
+    Case("WeComFirstSignLate", signs("faulty", "0+100x60", "0+1x60", streams="0x60"), "30m"),
+    # One late sign at night.
+    Case("WeComFirstSignLate", signs("faulty", "0x20 1x60", "0x60", streams="0x20 1x60"), "30m"),
+    Case(
+        "WeComStreamsNotFetched",
+        {
+            stream_ends("faulty", "fetched"): "0+5x60",
+            stream_ends("faulty", "handed_over"): "0+3x60",
+            stream_ends("faulty", "abandoned"): "0+2x60",
+            stream_ends("healthy", "fetched"): "0+8x60",
+            stream_ends("healthy", "ended"): "0+8x60",
+            stream_ends("healthy", "handed_over"): "0+1x60",
+        },
+        "45m",
+        faulty("No refresh took the end of 50% of the streams of channel faulty in the last 30 minutes."),
+    ),
+    # Too few streams to alert.
+    Case(
+        "WeComStreamsNotFetched",
+        {stream_ends("faulty", "fetched"): "0x60", stream_ends("faulty", "handed_over"): "0x20 3x60"},
+        "40m",
+    ),
+    Case(
+        "WeComRefreshesUnknown",
+        {
+            refreshes("faulty", "answered"): "0+30x60",
+            refreshes("faulty", "unknown"): "0+10x60",
+            refreshes("healthy", "answered"): "0+300x60",
+            refreshes("healthy", "unknown"): "0+10x60",
+        },
+        "30m",
+        faulty("25% of the refreshes of channel faulty in the last 15 minutes were for streams that are not open."),
+    ),
+    # A restart with a few open streams.
+    Case(
+        "WeComRefreshesUnknown",
+        {refreshes("faulty", "answered"): "0x60", refreshes("faulty", "unknown"): "0x20 6x60"},
+        "30m",
+    ),
     Case(
         "WeComNoCallbacks",
         {callbacks("faulty", "accepted"): "0+2x60 120x60", callbacks("healthy", "accepted"): "0+1x200"},

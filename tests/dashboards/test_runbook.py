@@ -53,6 +53,16 @@ def percent(share: float) -> str:
         ("WeComMessagesStuck", [f"{objectives.OLDEST_SECONDS / 60:g} minutes"]),
         ("WeComAgentFailing", [percent(objectives.AGENT_SHARE), WORDS[objectives.AGENT_FAILURES]]),
         ("WeComMediaFailing", [percent(objectives.MEDIA_SHARE), WORDS[objectives.MEDIA_FAILURES]]),
+        (
+            "WeComFirstSignLate",
+            [
+                f"{objectives.FIRST_SIGN_SECONDS:g} s",
+                percent(objectives.FIRST_SIGN_SHARE),
+                WORDS[objectives.FIRST_SIGNS_LATE],
+            ],
+        ),
+        ("WeComStreamsNotFetched", [percent(objectives.STREAMS_SHARE), WORDS[objectives.STREAMS_NOT_FETCHED]]),
+        ("WeComRefreshesUnknown", [percent(objectives.UNKNOWN_SHARE), WORDS[objectives.UNKNOWN_REFRESHES]]),
         ("WeComNoCallbacks", [WORDS[objectives.BUSY_CALLBACKS]]),
         ("WeComNothingOpens", [WORDS[objectives.UNOPENED_CALLBACKS]]),
         ("WeComSignatureFailures", [percent(objectives.SIGNATURE_SHARE), WORDS[objectives.SIGNATURE_FAILURES]]),

@@ -154,6 +154,11 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
             ),
         ),
         (event(events.MediaFailed), ("error", "wecom media failed", MESSAGE | {"error": "ValueError"})),
+        (event(events.StreamEnded), ("debug", "wecom stream ended", MESSAGE | {"outcome": "fetched"})),
+        *(
+            (event(events.StreamEnded, outcome=each), ("info", "wecom stream ended", MESSAGE | {"outcome": each}))
+            for each in ("handed_over", "ended", "abandoned")
+        ),
         (event(events.WindowClaimed), ("debug", "wecom reply window claimed", MESSAGE)),
         (
             event(events.AttemptEnded),
@@ -184,6 +189,10 @@ def test_an_event_writes_one_line(log: Log, emitted: TelemetryEvent, line: Line)
     [
         event(events.ConnectionDropped),
         event(events.CallbackAnswered, type="stream"),
+        event(events.RefreshAnswered),
+        event(events.RefreshAnswered, outcome="unknown"),
+        event(events.FirstSignShown),
+        event(events.ProgressIgnored),
         event(events.AttemptStarted),
         event(events.StateOperationEnded),
         event(events.StateOperationEnded, failure="state"),

@@ -171,6 +171,23 @@ def test_a_request_that_never_became_a_callback_is_counted_by_reason(reason: str
             event(events.MediaEnded),
             {"media_fetches_total opened": 1, "media_fetch_seconds_count": 1, "media_fetch_seconds_sum": 0.25},
         ),
+        *(
+            (event(events.StreamEnded, outcome=each), {f"streams_total {each}": 1})
+            for each in get_args(errors.StreamOutcome)
+        ),
+        *(
+            (
+                event(events.RefreshAnswered, outcome=each),
+                {
+                    f"stream_refreshes_total {each}": 1,
+                    "stream_refresh_seconds_count": 1,
+                    "stream_refresh_seconds_sum": 0.25,
+                },
+            )
+            for each in get_args(errors.RefreshOutcome)
+        ),
+        (event(events.ProgressIgnored), {"stream_progress_ignored_total": 1}),
+        (event(events.FirstSignShown), {"first_sign_seconds_count": 1, "first_sign_seconds_sum": 0.25}),
         (event(events.AttemptStarted), {"reply_attempts_total": 1}),
         (event(events.AttemptStarted, repeated=True), {"reply_attempts_total": 1, "reply_repeats_total": 1}),
         (event(events.AttemptStarted, repeated=True, attempt=2), {"reply_attempts_total": 1}),
@@ -266,12 +283,17 @@ def test_the_version_is_a_label_of_build_info() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "objectives"), [("callback_seconds", ("1.0", "5.0")), ("answer_seconds", ("60.0", "3600.0"))]
+    ("name", "objectives"),
+    [
+        ("callback_seconds", ("1.0", "5.0")),
+        ("answer_seconds", ("60.0", "3600.0")),
+        ("first_sign_seconds", ("1.0",)),
+    ],
 )
 def test_each_objective_is_a_bucket_bound(name: str, objectives: tuple[str, ...]) -> None:
     """The share of observations within an objective is then counted instead of interpolated."""
     channel = Channel()
-    assert [channel.value(f"{name}_bucket", le=objective) for objective in objectives] == [0, 0]
+    assert [channel.value(f"{name}_bucket", le=objective) for objective in objectives] == [0] * len(objectives)
 
 
 def test_an_undeclared_label_value_adds_no_series_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
