@@ -95,8 +95,9 @@ class SentCallback:
     async def answer(self, within_seconds: float = 10.0) -> str:
         """Wait until the person has an answer, and return its text.
 
-        It is the accepted reply or the finished bubble, whichever comes first. A bubble that the first frame finished
-        may be a mere notice, which the protocol does not tell: a test that expects one waits for `reply` instead.
+        It is the accepted reply or the finished bubble, whichever comes first. The protocol does not tell whether a
+        finished bubble holds the answer, or a notice or a sentence that the answer follows: a test that expects one of
+        these waits for `reply` instead.
 
         Raises:
             TimeoutError: neither came in time.
