@@ -1,4 +1,7 @@
-"""Judges the answer to a callback, sealed for it: an empty reply (101033), or a welcome in answer to `enter_chat`."""
+"""Judges the answer to a callback, sealed for it.
+
+It is an empty reply (101033), the welcome of a person who enters the chat, or a frame of a streamed answer (101031).
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import msgspec
 
 from maven_channel_wecom.errors import CallbackRejected
 from maven_channel_wecom.protocol import envelope
+from maven_channel_wecom.simulator.stream_rules import AnsweredFrame, read_frame
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.simulator.callbacks import SealedRequest
+    from maven_channel_wecom.simulator.callbacks import CallbackKind, SealedRequest
     from maven_channel_wecom.simulator.offences import OffenceKind
     from maven_channel_wecom.simulator.recorded import AcknowledgementForm
 
@@ -25,17 +29,20 @@ class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Acknowledgement(msgspec.Struct, frozen=True):
-    """The verdict on an answer with status 200. `opened` is its plaintext, None if it cannot be opened."""
+    """The verdict on an answer with status 200.
+
+    `opened` is its plaintext, None if it cannot be opened. `frame` is what an answer of the form `stream` shows.
+    """
 
     opened: bytes | None
     form: AcknowledgementForm | None = None
     offence: OffenceKind | None = None
+    frame: AnsweredFrame | None = None
 
     def __repr__(self) -> str:
         return f"<Acknowledgement {self.form or self.offence}>"
 
 
-# Of the passive replies with content (101031) only the welcome is accepted: this bot answers by response_url.
 _FORMS: dict[bytes, AcknowledgementForm] = {b'"success"': "success", b"{}": "empty_object"}
 
 
@@ -58,9 +65,9 @@ def welcome_text(opened: bytes) -> str | None:
 
 
 def read_acknowledgement(
-    body: bytes, request: SealedRequest, receive_id: str, *, may_welcome: bool = False
+    body: bytes, request: SealedRequest, receive_id: str, *, kind: CallbackKind = "message"
 ) -> Acknowledgement:
-    """Open the answer to `request` and judge it. `may_welcome`: the callback is an `enter_chat`."""
+    """Open the answer to `request`, a callback of a kind, and judge it."""
     # https://developer.work.weixin.qq.com/document/path/101033
     if not body:
         return Acknowledgement(b"", form="empty_body")
@@ -74,7 +81,18 @@ def read_acknowledgement(
         return Acknowledgement(opened.message, offence="unsealed_answer")
     if opened.receive_id != receive_id:
         return Acknowledgement(opened.message, offence="wrong_receive_id")
-    form = _FORMS.get(opened.message)
-    if may_welcome and (welcome_text(opened.message) or "").strip():
-        form = "welcome"
-    return Acknowledgement(opened.message, form=form, offence=None if form else "unexpected_answer")
+    return _judge(opened.message, kind)
+
+
+def _judge(opened: bytes, kind: CallbackKind) -> Acknowledgement:
+    if form := _FORMS.get(opened):
+        return Acknowledgement(opened, form=form)
+    if kind == "enter_chat" and (welcome_text(opened) or "").strip():
+        return Acknowledgement(opened, form="welcome")
+    frame = read_frame(opened)
+    if frame is None:
+        return Acknowledgement(opened, offence="unexpected_answer")
+    # 101031: only messages and refreshes are answered with streams.
+    if kind in {"enter_chat", "event"}:
+        return Acknowledgement(opened, offence="streamed_event")
+    return Acknowledgement(opened, form="stream", frame=frame)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 import msgspec
@@ -68,20 +68,45 @@ def has_response_url(message: Message) -> bool:
     return not isinstance(message, _WITHOUT_RESPONSE_URL)
 
 
+CallbackKind = Literal["message", "refresh", "enter_chat", "event"]
+"""What decides how a callback may be answered. `event` is any event but `enter_chat`."""
+
+
+class _Sender(msgspec.Struct, frozen=True):
+    userid: str = ""
+
+
 class _EventKind(msgspec.Struct, frozen=True):
     eventtype: str = ""
 
 
-class _EventCallback(msgspec.Struct, frozen=True):
+class _StreamName(msgspec.Struct, frozen=True):
+    id: str = ""
+
+
+class CallbackHead(msgspec.Struct, frozen=True):
+    """What a callback says of itself. `chatid` is empty in a single chat."""
+
+    msgtype: str = ""
+    chatid: str = ""
+    sender: _Sender = msgspec.field(name="from", default_factory=_Sender)
     event: _EventKind = _EventKind()
+    stream: _StreamName = _StreamName()
+
+    @property
+    def kind(self) -> CallbackKind:
+        """What decides how it may be answered."""
+        if self.msgtype == "event":
+            return "enter_chat" if self.event.eventtype == "enter_chat" else "event"
+        return "refresh" if self.msgtype == "stream" else "message"
 
 
-def is_enter_chat(plain: bytes) -> bool:
-    """Return whether a plaintext, which may be anything, is the event of a person who enters the chat."""
+def read_head(plain: bytes) -> CallbackHead:
+    """Read the head of a plaintext, which may be anything: what cannot be read is a message of nobody."""
     try:
-        return msgspec.json.decode(plain, type=_EventCallback).event.eventtype == "enter_chat"
+        return msgspec.json.decode(plain, type=CallbackHead)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
+        return CallbackHead()
 
 
 def plaintext(

@@ -1,4 +1,4 @@
-"""`maven-wecom simulator`: sends what an operator types to a running bot, and prints replies and offences."""
+"""`maven-wecom simulator`: sends what an operator types to a running bot, and prints answers and offences."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from maven_channel_wecom.simulator.bubbles import BubbleFrame
 from maven_channel_wecom.simulator.line_reader import read_lines
-from maven_channel_wecom.simulator.messages import EnterChat, Feedback, File, Image, Message, Text, Voice
+from maven_channel_wecom.simulator.messages import EnterChat, Feedback, File, Image, Message, Mixed, Text, Voice
 from maven_channel_wecom.simulator.offences import Offence
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
@@ -25,11 +26,15 @@ TOKEN_VARIABLE: Final = "WECOM_TOKEN"  # noqa: S105  # the name of a variable
 KEY_VARIABLE: Final = "WECOM_ENCODING_AES_KEY"
 
 _EXIT_BAD_ARGUMENTS = 2
-_REPLY_SECONDS = 5.0
+# Lower: an agent that is merely slow looks silent, and piped input ends without its answer. Higher: the hint that
+# something may be wrong comes later.
+_REPLY_SECONDS = 30.0
 # 101027 "feedback_event".
 _RATINGS = {"good": 1, "bad": 2, "withdraw": 3}
 _HELP = (
-    "text, or /image PATH  /file PATH  /voice TEXT  /enter  /feedback good|bad|withdraw [TEXT]  "
+    "text, or /lines (several lines, until a lone .)  //COMMAND (a text that begins with a slash)  "
+    "/quote TEXT (the next text quotes it)\n"
+    "/image PATH  /mixed PATH TEXT  /file PATH  /voice TEXT  /enter  /feedback good|bad|withdraw [TEXT]  "
     "/group ID  /user ID  /again  /help  /quit"
 )
 
@@ -94,7 +99,12 @@ async def run_console(
         user: the user who writes, until /user changes it.
         group: the group to write in, until /group changes it; empty for the single chat.
     """
-    wecom.recorded.listeners.append(lambda item: print_line(_describe(item)))
+    bubbles = _BubbleLines()
+
+    def print_item(item: Offence | Reply | BubbleFrame) -> None:
+        print_line(bubbles.describe(item) if isinstance(item, BubbleFrame) else _describe(item))
+
+    wecom.recorded.listeners.append(print_item)
     print_line(f"The simulated WeCom listens on {wecom.base_url}")
     check = await wecom.check_url()
     if check.passed:
@@ -104,7 +114,7 @@ async def run_console(
     print_line(_HELP)
     console = _Console(wecom, print_line, user, group)
     async for line in lines:
-        if not await console.handle_line(line.strip()):
+        if not await console.handle_line(line):
             return
     await console.finish()
 
@@ -117,8 +127,27 @@ _HINTS = {
 }
 
 
+class _BubbleLines:
+    """Describes how bubbles grow: what a frame adds, or its whole text if it does not continue the last one."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, str] = {}
+
+    def describe(self, frame: BubbleFrame) -> str:
+        """Return the line for a change of a bubble."""
+        before = self._shown.pop(frame.message_id, "")
+        if not frame.finish:
+            self._shown[frame.message_id] = frame.content
+        continues = bool(before) and frame.content.startswith(before)
+        text = frame.content.removeprefix(before) if continues else frame.content
+        line = f"<- stream {'finished ' if frame.finish else ''}after {frame.after_seconds:.2f} s"
+        if not text:
+            return line if before else f"{line}, still empty"
+        return f"{line}: {'…' if continues else ''}{text}"
+
+
 class _Console:
-    """The current user and chat, and the last message."""
+    """The current user and chat, the last message, what the next one quotes, and lines that are not sent yet."""
 
     def __init__(self, wecom: SimulatedWeCom, print_line: Callable[[str], None], user: str, group: str) -> None:
         self._wecom = wecom
@@ -126,59 +155,114 @@ class _Console:
         self._user = user
         self._group = group
         self._last: SentCallback | None = None
+        self._quote: Text | None = None
+        self._lines: list[str] | None = None
         self._replies: set[asyncio.Task[None]] = set()
 
     async def handle_line(self, line: str) -> bool:
         """Send one line or run its command. Return false on /quit."""
-        if not line.startswith("/"):
+        if self._lines is not None:
+            await self._add_line(line)
+            return True
+        line = line.strip()
+        if not line.startswith("/") or line.startswith("//"):
             if line:
-                await self._send(Text(line))
+                await self._send(Text(line.removeprefix("/")))
             return True
         command, _, argument = line.partition(" ")
-        argument = argument.strip()
+        if command == "/quit":
+            return False
+        await self._run(command, argument.strip())
+        return True
+
+    async def _run(self, command: str, argument: str) -> None:
         match command:
-            case "/quit":
-                return False
-            case "/user" if argument:
-                self._user = argument
-                self._print_line(f"writing as {argument}")
-            case "/group":
-                self._group = argument
-                self._print_line(f"writing in the group {argument}" if argument else "writing in the single chat")
+            case "/user" | "/group" | "/quote" | "/lines":
+                self._prepare(command, argument)
             case "/voice":
                 await self._send(Voice(argument))
-            case "/enter" | "/feedback":
-                await (self._send_event(EnterChat()) if command == "/enter" else self._rate(argument))
-            case "/image" | "/file" if argument:
-                await self._send_file(command, Path(argument))
+            case "/enter":
+                await self._send_event(EnterChat())
+            case "/feedback":
+                await self._rate(argument)
+            case "/image" | "/file" | "/mixed" if argument:
+                await self._send_file(command, argument)
             case "/again":
                 await self._redeliver()
             case _:
                 self._print_line(_HELP)
-        return True
+
+    def _prepare(self, command: str, argument: str) -> None:
+        """Run a command that sends nothing and changes what is sent next."""
+        match command:
+            case "/user" if argument:
+                self._user = argument
+                self._print_line(f"writing as {argument}")
+            case "/user":
+                self._print_line(_HELP)
+            case "/group":
+                self._group = argument
+                self._print_line(f"writing in the group {argument}" if argument else "writing in the single chat")
+            case "/quote":
+                self._quote = Text(argument) if argument else None
+                self._print_line("the next text quotes it" if argument else "the next text quotes nothing")
+            case _:
+                self._lines = []
+                self._print_line("every line is part of one text, until a lone .")
 
     async def finish(self) -> None:
-        """Wait for outstanding replies, at most `_REPLY_SECONDS` for each, so that piped input gets its answers."""
+        """Send lines that are not sent yet, and wait for outstanding answers, so that piped input gets them."""
+        if self._lines is not None:
+            await self._add_line(".")
         if self._replies:
             await asyncio.wait(self._replies)
 
     async def _wait_for_reply(self, sent: SentCallback) -> None:
+        bubble = sent.bubble
         try:
-            await sent.reply(_REPLY_SECONDS)
+            if bubble is None or bubble.is_finished:
+                await sent.reply(_REPLY_SECONDS)
+            else:
+                # Longer than WeCom asks, because a bot may end the stream and send the answer as a reply.
+                await sent.answer(self._wecom.stream_seconds + _REPLY_SECONDS)
         except TimeoutError as problem:
-            self._print_line(f"{problem}: does the agent answer, and does the channel have allowPrivateNetwork?")
+            # What the first frame finishes may be a sentence, or a notice with the answer still to come.
+            if bubble is None or not bubble.is_finished:
+                self._print_line(f"{problem}: does the agent answer, and does the channel have allowPrivateNetwork?")
 
-    async def _send_file(self, command: str, path: Path) -> None:
+    async def _add_line(self, line: str) -> None:
+        """Keep one of several lines; a lone full stop sends them as one text."""
+        lines = self._lines or []
+        if line.strip() != ".":
+            self._lines = [*lines, line]
+            return
+        self._lines = None
+        if text := "\n".join(lines).strip():
+            await self._send(Text(text))
+
+    async def _send_file(self, command: str, argument: str) -> None:
+        name, _, text = argument.partition(" ") if command == "/mixed" else (argument, "", "")
+        path = Path(name)
         try:
             content = await asyncio.to_thread(path.read_bytes)
         except OSError as problem:
             self._print_line(f"cannot read {path}: {problem.strerror}")
             return
-        await self._send(Image(content, path.name) if command == "/image" else File(content, path.name))
+        match command:
+            case "/image":
+                await self._send(Image(content, path.name))
+            case "/mixed":
+                await self._send(Mixed((Text(text.strip()), Image(content, path.name))))
+            case _:
+                await self._send(File(content, path.name))
 
     async def _send(self, message: Message) -> None:
+        quote = None
+        # 100719: a quote is shown with these two.
+        if isinstance(message, Text | Mixed):
+            quote, self._quote = self._quote, None
         try:
-            self._last = await self._wecom.send(message, user=self._user, group=self._group)
+            self._last = await self._wecom.send(message, user=self._user, group=self._group, quote=quote)
         except ValueError as problem:
             self._print_line(f"{problem}; /group alone goes back to the single chat")
             return
@@ -194,11 +278,11 @@ class _Console:
         if word not in _RATINGS:
             self._print_line(_HELP)
             return
-        rated = next((reply for reply in reversed(self._wecom.recorded.replies) if reply.feedback_id), None)
-        if rated is None:
-            self._print_line("no reply can be rated: set feedback to true in the entry of the channel")
+        ids = self._wecom.recorded.feedback_ids
+        if ids:
+            await self._send_event(Feedback(ids[-1], _RATINGS[word], content=comment))
         else:
-            await self._send_event(Feedback(rated.feedback_id, _RATINGS[word], content=comment))
+            self._print_line("no reply can be rated: set feedback to true in the entry of the channel")
 
     async def _send_event(self, event: EnterChat | Feedback) -> None:
         sent = await self._wecom.send(event, user=self._user)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
+import struct
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -98,6 +100,25 @@ async def send_bytes(url: str, data: bytes, *, within_seconds: float) -> bytes:
     finally:
         writer.close()
     return bytes(received)
+
+
+async def cut_request(url: str, *, query: str, body: bytes) -> None:
+    """Send the first half of a POST to a URL and reset the connection, so that the request never arrives whole.
+
+    Nothing happens if no connection can be made.
+    """
+    parts = urlsplit(url)
+    head = f"POST {parts.path}?{query} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {len(body)}\r\n\r\n"
+    try:
+        _, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
+        writer.write(head.encode() + body[: len(body) // 2])
+        await writer.drain()
+    except OSError:
+        return
+    # Without lingering, closing sends RST instead of FIN.
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def _read_capped(response: aiohttp.ClientResponse) -> bytes:

@@ -28,6 +28,13 @@ OffenceKind = Literal[
     "empty",
     "oversized",
     "altered_media_url",
+    "wrong_stream_id",
+    "blank_frame",
+    "changed_after_finish",
+    "wrong_feedback_id",
+    "unfinished_stream",
+    "streamed_event",
+    "late_event_answer",
 ]
 
 OFFENCE_MEANINGS: Final[dict[OffenceKind, str]] = {
@@ -38,7 +45,7 @@ OFFENCE_MEANINGS: Final[dict[OffenceKind, str]] = {
     "wrong_status": "a genuine callback was answered with neither 200 nor 503, or a malformed one with a server error",
     "slow_answer": "a callback was not answered in time",
     "unsealed_answer": "the answer to a callback is not an envelope sealed for it",
-    "unexpected_answer": "the answer to a callback is neither an empty reply nor a greeting of a person who enters",
+    "unexpected_answer": "the answer to a callback is none that WeCom documents for it",
     "wrong_receive_id": "the answer to a callback has a receive id different from the callback's",
     "unknown_code": "a reply was sent to a response_url that does not exist",
     "late": "a reply was sent more than an hour after its callback",
@@ -52,8 +59,15 @@ OFFENCE_MEANINGS: Final[dict[OffenceKind, str]] = {
     "wrong_message_type": "a reply is neither markdown nor a template card",
     "card_in_group": "a template card was sent to a group",
     "empty": "a reply has no content",
-    "oversized": "a reply has more than 20480 bytes",
+    "oversized": "a reply or a frame of a stream has more than 20480 bytes",
     "altered_media_url": "a media URL was requested not exactly as it was sent, which breaks its signature",
+    "wrong_stream_id": "a frame has another stream id than was asked for, or than the first answer had",
+    "blank_frame": "a frame replaces visible text by nothing, or finishes a stream without visible text",
+    "changed_after_finish": "a frame differs from the one that finished its stream",
+    "wrong_feedback_id": "a frame has a feedback id of no or more than 256 bytes, or is not the first frame",
+    "unfinished_stream": "a stream was not finished when WeCom stopped asking, six minutes after the message",
+    "streamed_event": "an event was answered with a stream",
+    "late_event_answer": "an event was not answered within five seconds",
 }
 """What each kind means, in a sentence for an operator."""
 

@@ -1,4 +1,4 @@
-"""Records replies, acknowledgements, downloads and offences, and notifies listeners of replies and offences."""
+"""Records replies, bubbles, acknowledgements, downloads and offences, and notifies listeners of what people see."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from maven_channel_wecom.simulator.offences import Offence
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from maven_channel_wecom.simulator.bubbles import Bubble, BubbleFrame
     from maven_channel_wecom.simulator.offences import OffenceKind
 
-AcknowledgementForm = Literal["success", "empty_body", "empty_object", "welcome"]
+AcknowledgementForm = Literal["success", "empty_body", "empty_object", "welcome", "stream"]
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,22 +42,26 @@ class Recorded:
         offences: the broken rules.
         attempts: every POST to a known `response_url` whose request was read.
         replies: the accepted attempts.
+        bubbles: the bubble of each message that was answered with a stream, by message id.
+        feedback_ids: what people can rate, oldest first.
         posts: the number of POSTs for each message id, including those that were cut off before reading.
         acknowledged_ids: the messages answered with status 200, which WeCom does not send again.
-        acknowledgements: the number of answers with each form of an empty reply.
+        acknowledgements: the number of answers with each form; refreshes of open streams are not counted.
         media_requests: the number of download requests for each message id.
-        listeners: called with each offence and each attempt when it is recorded.
+        listeners: called with each offence, each attempt and each change of a bubble when it is recorded.
     """
 
     def __init__(self) -> None:
         self.offences: list[Offence] = []
         self.attempts: list[Reply] = []
         self.replies: list[Reply] = []
+        self.bubbles: dict[str, Bubble] = {}
+        self.feedback_ids: list[str] = []
         self.posts: Counter[str] = Counter()
         self.acknowledged_ids: set[str] = set()
         self.acknowledgements: Counter[AcknowledgementForm] = Counter()
         self.media_requests: Counter[str] = Counter()
-        self.listeners: list[Callable[[Offence | Reply], None]] = []
+        self.listeners: list[Callable[[Offence | Reply | BubbleFrame], None]] = []
 
     def offence(self, kind: OffenceKind, message_id: str = "") -> None:
         """Record an offence."""
@@ -69,12 +74,20 @@ class Recorded:
         self.attempts.append(reply)
         if reply.accepted:
             self.replies.append(reply)
+            if reply.feedback_id:
+                self.feedback_ids.append(reply.feedback_id)
         self._notify(reply)
+
+    def change(self, bubble: Bubble, frame: BubbleFrame) -> None:
+        """Record a change of a bubble."""
+        if bubble.feedback_id and frame is bubble.frames[0]:
+            self.feedback_ids.append(bubble.feedback_id)
+        self._notify(frame)
 
     def replies_to(self, message_id: str) -> list[Reply]:
         """Return the accepted replies to one message."""
         return [reply for reply in self.replies if reply.message_id == message_id]
 
-    def _notify(self, item: Offence | Reply) -> None:
+    def _notify(self, item: Offence | Reply | BubbleFrame) -> None:
         for listener in self.listeners:
             listener(item)

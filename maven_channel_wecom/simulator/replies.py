@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -23,11 +22,11 @@ _CODE_BYTES = 24
 class _Window:
     """The right to reply once to one message."""
 
-    def __init__(self, message_id: str, *, in_group: bool, expires_at: float) -> None:
+    def __init__(self, message_id: str, *, in_group: bool, opened_at: float, expires_at: float) -> None:
         self.message_id = message_id
         self.in_group = in_group
         self.expires_at = expires_at
-        self.opened_at = time.perf_counter()
+        self.opened_at = opened_at
         self.used = False
         self.retry_is_unsafe = False
         self.accepted: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -40,10 +39,18 @@ class Replies:
         faults: the faults of coming POSTs.
     """
 
-    def __init__(self, recorded: Recorded, *, clock: Callable[[], float], random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        recorded: Recorded,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        random: Callable[[int], bytes],
+    ) -> None:
         self.faults: FaultScript[Fault] = FaultScript()
         self._recorded = recorded
         self._clock = clock
+        self._monotonic = monotonic
         self._random = random
         self._windows: dict[str, _Window] = {}
         self._by_message: dict[str, _Window] = {}
@@ -52,7 +59,7 @@ class Replies:
         """Open a reply window for a message, and return its response code."""
         code = self._random(_CODE_BYTES).hex()
         expires_at = self._clock() + limits.RESPONSE_URL_SECONDS
-        window = _Window(message_id, in_group=in_group, expires_at=expires_at)
+        window = _Window(message_id, in_group=in_group, opened_at=self._monotonic(), expires_at=expires_at)
         self._windows[code] = self._by_message[message_id] = window
         return code
 
@@ -98,7 +105,7 @@ class Replies:
             reply = Reply(
                 message_id=message_id,
                 content=verdict.content,
-                after_seconds=time.perf_counter() - window.opened_at,
+                after_seconds=self._monotonic() - window.opened_at,
                 accepted=accept and verdict.errcode == errcodes.OK,
                 feedback_id=verdict.feedback_id,
             )

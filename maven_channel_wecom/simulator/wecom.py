@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from typing import TYPE_CHECKING, Self
@@ -16,23 +17,31 @@ from maven_channel_wecom.simulator.callbacks import (
     Address,
     SealedRequest,
     has_response_url,
-    is_enter_chat,
     plaintext,
+    read_head,
     seal_callback,
     seal_url_check,
 )
-from maven_channel_wecom.simulator.http_client import BotClient, HttpAnswer, send_bytes
+from maven_channel_wecom.simulator.http_client import BotClient, HttpAnswer, cut_request, send_bytes
 from maven_channel_wecom.simulator.listening import listen
+from maven_channel_wecom.simulator.messages import StreamRefresh
 from maven_channel_wecom.simulator.recorded import Recorded
+from maven_channel_wecom.simulator.refresh_faults import OutgoingRefresh
+from maven_channel_wecom.simulator.refreshes import Refreshes
 from maven_channel_wecom.simulator.sent import SentCallback, UrlCheckResult
+from maven_channel_wecom.simulator.stream_rules import frame_offences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
+    from maven_channel_wecom.simulator.acknowledgements import Acknowledgement
+    from maven_channel_wecom.simulator.bubbles import Bubble
+    from maven_channel_wecom.simulator.callbacks import CallbackKind
     from maven_channel_wecom.simulator.faults import Fault, FaultScript
     from maven_channel_wecom.simulator.media_faults import MediaFault
     from maven_channel_wecom.simulator.messages import Message, Quotable
+    from maven_channel_wecom.simulator.refresh_faults import RefreshFault
 
 _OK = 200
 _BUSY = 503
@@ -49,10 +58,17 @@ class SimulatedWeCom:
         receive_id: the receive id in every envelope; empty for an in-house bot.
         bot_id: `aibotid` of every callback.
         answer_seconds: timeout for the answer to a callback.
+        event_seconds: how long the answer to an event is of use.
         url_check_seconds: timeout for the answer to a URL check.
+        refresh_seconds: the time between two refreshes of a stream that is not finished.
+        stream_seconds: the time from the sending of a message to the last refresh of its stream.
+        refresh_urls: returns the callback URL of each refresh, as when a load balancer chooses a replica; None sends
+            refreshes to where the message went.
         connections: maximum number of concurrent requests to the bot; set it before the start.
         recorded: what the bot did so far.
         clock: returns seconds since the epoch, for timestamps and expiry.
+        monotonic: returns the seconds of a steady clock, for the times of streams and replies.
+        sleep: waits for a number of seconds between refreshes.
     """
 
     def __init__(
@@ -65,6 +81,8 @@ class SimulatedWeCom:
         host: str = "127.0.0.1",
         port: int = 0,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.callback_url = callback_url
@@ -73,13 +91,22 @@ class SimulatedWeCom:
         self.bot_id = "aibSimulatedBot00000000000000000000"
         # 101027 for card events, 90238 for the self-built app: five seconds. UNDOCUMENTED for an AI bot's messages.
         self.answer_seconds = 5.0
+        self.event_seconds = 5.0
         self.url_check_seconds = float(limits.URL_CHECK_SECONDS)
+        # UNDOCUMENTED: three peers saw about one refresh a second.
+        self.refresh_seconds = 1.0
+        # 100719 "流式消息刷新", 2026-03-12: at most six minutes from the user's message.
+        self.stream_seconds = 360.0
+        self.refresh_urls: Callable[[], str] | None = None
         self.connections = 256
         self.recorded = Recorded()
         self.clock = clock
+        self.monotonic = monotonic
         self._host, self._port = host, port
         self._random = random
-        self._replies = replies.Replies(self.recorded, clock=clock, random=random)
+        self._replies = replies.Replies(self.recorded, clock=clock, monotonic=monotonic, random=random)
+        self._refreshes = Refreshes(self.recorded, monotonic=monotonic, sleep=sleep)
+        self._sleep = sleep
         self._media = media.MediaStore(self.recorded, clock=clock, random=random)
         self._runner: web.AppRunner | None = None
         self._client: BotClient | None = None
@@ -96,6 +123,7 @@ class SimulatedWeCom:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._refreshes.close()
         if self._client is not None:
             await self._client.close()
         if self._runner is not None:
@@ -115,6 +143,11 @@ class SimulatedWeCom:
     def media_faults(self) -> FaultScript[MediaFault]:
         """The faults of coming media downloads."""
         return self._media.faults
+
+    @property
+    def refresh_faults(self) -> FaultScript[RefreshFault]:
+        """The faults of coming refreshes, by the id of the message that is answered."""
+        return self._refreshes.faults
 
     def use_credentials(self, *, token: str, encoding_aes_key: str) -> None:
         """Replace the credentials. Raises ValueError if the key is not an EncodingAESKey."""
@@ -190,7 +223,9 @@ class SimulatedWeCom:
     async def redeliver(self, sent: SentCallback, *, verbatim: bool = False, at: str = "") -> SentCallback:
         """Send a callback again: resealed with a new nonce and timestamp or, if `verbatim`, byte for byte the same."""
         request = sent.request if verbatim else self._seal(sent.plaintext, self.credentials, after=sent.request)
-        return await self._deliver(sent.message_id, sent.plaintext, request, genuine=sent.genuine, at=at)
+        return await self._deliver(
+            sent.message_id, sent.plaintext, request, genuine=sent.genuine, at=at, sent_at=sent.sent_at
+        )
 
     async def request(
         self,
@@ -225,22 +260,24 @@ class SimulatedWeCom:
         return seal_callback(plain, credentials, receive_id=self.receive_id, timestamp=timestamp, random=self._random)
 
     async def _deliver(
-        self, message_id: str, plain: bytes, request: SealedRequest, *, genuine: bool, at: str = ""
+        self,
+        message_id: str,
+        plain: bytes,
+        request: SealedRequest,
+        *,
+        genuine: bool,
+        at: str = "",
+        sent_at: float | None = None,
     ) -> SentCallback:
+        sent_at = self.monotonic() if sent_at is None else sent_at
+        head = read_head(plain)
         answer = await self.request("POST", query=request.query, body=request.body, headers=_JSON, at=at)
-        if answer.timed_out:
-            self.recorded.offence("slow_answer", message_id)
-        elif answer.status not in {0, _OK, _BUSY} and (genuine or answer.status >= _SERVER_ERROR):
-            self.recorded.offence("wrong_status", message_id)
-        acknowledged = None
-        if answer.status == _OK:
+        acknowledged = self._judge(answer, request, message_id, head.kind, genuine=genuine)
+        if acknowledged:
             self.recorded.acknowledged_ids.add(message_id)
-            acknowledged = read_acknowledgement(answer.body, request, self.receive_id, may_welcome=is_enter_chat(plain))
-            if acknowledged.offence:
-                self.recorded.offence(acknowledged.offence, message_id)
             if acknowledged.form:
                 self.recorded.acknowledgements[acknowledged.form] += 1
-        return SentCallback(
+        sent = SentCallback(
             message_id=message_id,
             status=answer.status,
             acknowledgement=acknowledged.opened if acknowledged else None,
@@ -248,5 +285,74 @@ class SimulatedWeCom:
             genuine=genuine,
             plaintext=plain,
             request=request,
+            sent_at=sent_at,
             replies=self._replies,
+            bubbles=self.recorded.bubbles,
         )
+        if acknowledged is None or acknowledged.frame is None:
+            return sent
+        if head.kind == "refresh":
+            for offence in frame_offences(acknowledged.frame, stream_id=head.stream.id, is_refresh=True):
+                self.recorded.offence(offence, message_id)
+        else:
+            bubble = self._refreshes.show(message_id, acknowledged.frame, sent_at=sent_at)
+            self._refreshes.start(
+                bubble,
+                lambda: self._new_refresh(sent, bubble, at),
+                every_seconds=self.refresh_seconds,
+                until=sent_at + self.stream_seconds,
+            )
+        return sent
+
+    def _judge(
+        self, answer: HttpAnswer, request: SealedRequest, message_id: str, kind: CallbackKind, *, genuine: bool
+    ) -> Acknowledgement | None:
+        """Judge the answer to a callback. Return None if it is no acknowledgement."""
+        is_event = kind in {"event", "enter_chat"}
+        if is_event and (answer.timed_out or answer.elapsed_seconds > self.event_seconds):
+            self.recorded.offence("late_event_answer", message_id)
+        elif answer.timed_out:
+            self.recorded.offence("slow_answer", message_id)
+        elif answer.status not in {0, _OK, _BUSY} and (genuine or answer.status >= _SERVER_ERROR):
+            self.recorded.offence("wrong_status", message_id)
+        if answer.status != _OK:
+            return None
+        acknowledged = read_acknowledgement(answer.body, request, self.receive_id, kind=kind)
+        if acknowledged.offence:
+            self.recorded.offence(acknowledged.offence, message_id)
+        return acknowledged
+
+    def _new_refresh(self, sent: SentCallback, bubble: Bubble, at: str) -> OutgoingRefresh:
+        """Return one refresh of a stream. It has a message id of its own, which a repetition of it keeps."""
+        head = read_head(sent.plaintext)
+        plain = plaintext(
+            StreamRefresh(bubble.stream_id),
+            Address(bot_id=self.bot_id, user_id=head.sender.userid, group_id=head.chatid),
+            message_id=self.new_message_id(),
+            response_url="",
+            now=int(self.clock()),
+            store=lambda _content, _name: "",
+        )
+        url = self.refresh_urls() if self.refresh_urls else at
+
+        def seal() -> SealedRequest:
+            return self._seal(plain, self.credentials if sent.genuine else sent.request.credentials)
+
+        async def send() -> tuple[SealedRequest, HttpAnswer]:
+            request = seal()
+            return request, await self.request("POST", query=request.query, body=request.body, headers=_JSON, at=url)
+
+        async def ask() -> None:
+            request, answer = await send()
+            acknowledged = self._judge(answer, request, sent.message_id, "refresh", genuine=sent.genuine)
+            if acknowledged and acknowledged.frame:
+                self._refreshes.show(sent.message_id, acknowledged.frame, sent_at=sent.sent_at, is_refresh=True)
+            elif acknowledged and acknowledged.form:
+                # 100719: only a stream answers a refresh.
+                self.recorded.offence("unexpected_answer", sent.message_id)
+
+        async def cut() -> None:
+            request = seal()
+            await cut_request(url or self.callback_url, query=request.query, body=request.body)
+
+        return OutgoingRefresh(ask=ask, send=send, cut=cut, sleep=self._sleep)

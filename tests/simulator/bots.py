@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -36,11 +37,25 @@ class PostResult:
     errcode: int | None
 
 
+def frame(stream_id: str, content: str, *, finish: bool = False, **more: object) -> bytes:
+    """Return the plaintext of one frame of a stream (101031)."""
+    return msgspec.json.encode(
+        {"msgtype": "stream", "stream": {"id": stream_id, "finish": finish, "content": content, **more}}
+    )
+
+
+def growing(*contents: str) -> Callable[[str, int], bytes]:
+    """Return frames with these texts, of which the last finishes the stream and is repeated."""
+    last = len(contents) - 1
+    return lambda stream_id, number: frame(stream_id, contents[min(number, last)], finish=number >= last)
+
+
 @dataclass
 class Bot:
     """Echoes text, describes media, answers each message once.
 
-    Replace an attribute to break it: `echo` makes the answer to a URL check, `answer` the answer to a callback.
+    Replace an attribute to break it: `echo` makes the answer to a URL check, `answer` the answer to a callback, and
+    `frames` the frame of a stream, given its id and its number from 0; frame 0 acknowledges the message.
     """
 
     credentials: Credentials
@@ -49,6 +64,7 @@ class Bot:
     acknowledgement: bytes = b'"success"'
     welcome: str = ""
     feedback_id: str = ""
+    frames: Callable[[str, int], bytes] | None = None
     receive_id: str | None = None
     replies: bool = True
     prefix: str = ""
@@ -67,6 +83,7 @@ class Bot:
         self._session = aiohttp.ClientSession()
         self._tasks: set[asyncio.Task[None]] = set()
         self._message_ids: set[str] = set()
+        self._frame_numbers: Counter[str] = Counter()
         return self
 
     async def __aexit__(
@@ -115,7 +132,7 @@ class Bot:
                 task.add_done_callback(self._tasks.discard)
         sealed = envelope.seal(
             opened.credentials,
-            self._acknowledgement(callback),
+            self._acknowledgement(callback, opened.message),
             receive_id=opened.receive_id if self.receive_id is None else self.receive_id,
             timestamp=int(query.timestamp),
             nonce=query.nonce,
@@ -123,9 +140,16 @@ class Bot:
         )
         return self.answer(sealed)
 
-    def _acknowledgement(self, callback: Callback) -> bytes:
-        enters = callback.event is not None and callback.event.type == ENTER_CHAT
-        return welcome_body(self.welcome) if enters and self.welcome else self.acknowledgement
+    def _acknowledgement(self, callback: Callback, plain: bytes) -> bytes:
+        if self.welcome and callback.event is not None and callback.event.type == ENTER_CHAT:
+            return welcome_body(self.welcome)
+        if self.frames is None:
+            return self.acknowledgement
+        # A duplicate of a message has the same stream as the message.
+        stream_id = msgspec.json.decode(plain).get("stream", {}).get("id", f"stream-{callback.message_id}")
+        number = self._frame_numbers[stream_id]
+        self._frame_numbers[stream_id] += 1
+        return self.frames(stream_id, number)
 
     def _open(self, query: envelope.SignedQuery, ciphertext: str) -> OpenedEnvelope:
         return envelope.open_envelope([self.credentials], query, ciphertext)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,14 +25,39 @@ class ManualClock:
         return self.now
 
 
+class StreamTime:
+    """The time of streams: a wait between two refreshes takes no real time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def stream_time() -> StreamTime:
+    return StreamTime()
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
 
 
 @pytest.fixture
-async def wecom(clock: ManualClock) -> AsyncIterator[SimulatedWeCom]:
-    async with SimulatedWeCom(token=new_token(), encoding_aes_key=new_encoding_aes_key(), clock=clock) as started:
+async def wecom(clock: ManualClock, stream_time: StreamTime) -> AsyncIterator[SimulatedWeCom]:
+    async with SimulatedWeCom(
+        token=new_token(),
+        encoding_aes_key=new_encoding_aes_key(),
+        clock=clock,
+        monotonic=stream_time.monotonic,
+        sleep=stream_time.sleep,
+    ) as started:
         yield started
 
 

@@ -1,4 +1,4 @@
-"""The empty replies that WeCom allows as answer to a callback, and what is wrong with other answers."""
+"""The answers to a callback that WeCom documents, and what is wrong with others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.acknowledgements import Acknowledgement, read_acknowledgement, welcome_text
-from maven_channel_wecom.simulator.callbacks import SealedRequest, seal_callback
+from maven_channel_wecom.simulator.callbacks import CallbackKind, SealedRequest, seal_callback
+from tests.simulator.bots import frame
 from tests.suite_watch import new_encoding_aes_key, new_token
 
 RECEIVE_ID = "ww1"
@@ -65,7 +66,7 @@ WELCOME = b'{"msgtype":"text","text":{"content":"hello"}}'
 
 def test_a_text_answers_an_entry_and_nothing_else(request_: SealedRequest) -> None:
     answer = sealed(request_, WELCOME)
-    entry = read_acknowledgement(answer, request_, RECEIVE_ID, may_welcome=True)
+    entry = read_acknowledgement(answer, request_, RECEIVE_ID, kind="enter_chat")
     message = read_acknowledgement(answer, request_, RECEIVE_ID)
     assert (entry.form, entry.offence) == ("welcome", None)
     assert (message.form, message.offence) == (None, "unexpected_answer")
@@ -83,5 +84,27 @@ def test_a_text_answers_an_entry_and_nothing_else(request_: SealedRequest) -> No
     ids=["blank", "markdown", "more", "a list"],
 )
 def test_an_entry_answered_with_anything_else_is_an_offence(request_: SealedRequest, text: bytes) -> None:
-    found = read_acknowledgement(sealed(request_, text), request_, RECEIVE_ID, may_welcome=True)
+    found = read_acknowledgement(sealed(request_, text), request_, RECEIVE_ID, kind="enter_chat")
     assert found.offence == "unexpected_answer"
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "offence"),
+    [
+        ("message", "stream", None),
+        ("refresh", "stream", None),
+        ("event", None, "streamed_event"),
+        ("enter_chat", None, "streamed_event"),
+    ],
+)
+def test_a_stream_answers_messages_and_refreshes_and_no_event(
+    request_: SealedRequest, kind: CallbackKind, form: str | None, offence: str | None
+) -> None:
+    found = read_acknowledgement(sealed(request_, frame("s1", "hello")), request_, RECEIVE_ID, kind=kind)
+    assert (found.form, found.offence) == (form, offence)
+    assert (found.frame is not None) == (form == "stream")
+
+
+def test_a_malformed_stream_is_an_offence(request_: SealedRequest) -> None:
+    answer = sealed(request_, b'{"msgtype":"stream","stream":{"id":"s1"}}')
+    assert read_acknowledgement(answer, request_, RECEIVE_ID).offence == "unexpected_answer"

@@ -12,7 +12,7 @@ import pytest
 from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
-from maven_channel_wecom.simulator.callbacks import Address, is_enter_chat, plaintext, seal_callback, seal_url_check
+from maven_channel_wecom.simulator.callbacks import Address, plaintext, read_head, seal_callback, seal_url_check
 from maven_channel_wecom.simulator.messages import (
     CardClick,
     EnterChat,
@@ -171,12 +171,18 @@ def test_a_repr_does_not_show_the_content(value: Message) -> None:
 @pytest.mark.parametrize(
     ("plain", "expected"),
     [
-        (b'{"msgtype":"event","event":{"eventtype":"enter_chat"}}', True),
-        (b'{"msgtype":"event","event":{"eventtype":"feedback_event"}}', False),
-        (b'{"msgtype":"text","text":{"content":"enter_chat"}}', False),
-        (b"\xff", False),
-        (b"[]", False),
+        (b'{"msgtype":"event","event":{"eventtype":"enter_chat"}}', "enter_chat"),
+        (b'{"msgtype":"event","event":{"eventtype":"feedback_event"}}', "event"),
+        (b'{"msgtype":"text","text":{"content":"enter_chat"}}', "message"),
+        (b'{"msgtype":"stream","stream":{"id":"s1"}}', "refresh"),
+        (b"\xff", "message"),
+        (b"[]", "message"),
     ],
 )
-def test_an_entry_is_recognized_in_any_plaintext(plain: bytes, *, expected: bool) -> None:
-    assert is_enter_chat(plain) is expected
+def test_the_kind_of_any_plaintext_is_known(plain: bytes, expected: str) -> None:
+    assert read_head(plain).kind == expected
+
+
+def test_a_head_names_the_sender_the_group_and_the_stream() -> None:
+    head = read_head(b'{"msgtype":"stream","chatid":"wr1","from":{"userid":"u1"},"stream":{"id":"s1"}}')
+    assert (head.sender.userid, head.chatid, head.stream.id) == ("u1", "wr1", "s1")

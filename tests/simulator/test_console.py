@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from maven_channel_wecom.protocol.callback import MediaItem, TextItem
 from maven_channel_wecom.protocol.reply import markdown_body
 from maven_channel_wecom.simulator import console
 from maven_channel_wecom.simulator.messages import Text
 from maven_channel_wecom.simulator.picture import draw_png
+from tests.simulator.bots import frame, growing
 from tests.suite_watch import new_encoding_aes_key
 
 if TYPE_CHECKING:
@@ -87,10 +89,7 @@ async def test_an_unknown_command_prints_the_help_and_sends_nothing(wecom: Simul
 async def test_offences_are_printed(wecom: SimulatedWeCom, bot: Bot) -> None:
     bot.acknowledgement = b'"done"'
     printed = await run_lines(wecom, "hello")
-    assert (
-        "!! unexpected_answer: the answer to a callback is neither an empty reply nor a greeting of a person who enters"
-        in printed
-    )
+    assert "!! unexpected_answer: the answer to a callback is none that WeCom documents for it" in printed
 
 
 async def test_a_failed_url_check_and_a_refused_reply_are_printed(wecom: SimulatedWeCom, bot: Bot) -> None:
@@ -196,5 +195,102 @@ async def test_the_last_reply_can_be_rated(wecom: SimulatedWeCom, bot: Bot, word
 async def test_without_an_id_no_reply_can_be_rated(wecom: SimulatedWeCom, bot: Bot) -> None:
     printed = await run_lines(wecom, "/feedback good", "/feedback nonsense")
     assert "no reply can be rated: set feedback to true in the entry of the channel" in printed
-    assert "text, or /image PATH" in printed[-1]
+    assert "/image PATH" in printed[-1]
     assert bot.received == []
+
+
+def streamed(printed: list[str]) -> list[str]:
+    return [line for line in printed if line.startswith("<- stream")]
+
+
+async def test_a_growing_bubble_is_printed_part_by_part_and_waited_for(wecom: SimulatedWeCom, bot: Bot) -> None:
+    """The input ends at once, and the agent takes five minutes."""
+    bot.frames = growing("", *["One."] * 300, "One. Two.", "Something else", "Something else, at last")
+    bot.replies = False
+    printed = await run_lines(wecom, "hello")
+    assert streamed(printed) == [
+        "<- stream after 0.00 s, still empty",
+        "<- stream after 1.00 s: One.",
+        "<- stream after 301.00 s: … Two.",
+        "<- stream after 302.00 s: Something else",
+        "<- stream finished after 303.00 s: …, at last",
+    ]
+    assert printed[-1] == streamed(printed)[-1]
+
+
+async def test_the_end_of_a_bubble_without_new_text_is_printed(wecom: SimulatedWeCom, bot: Bot) -> None:
+    bot.frames, bot.replies = growing("", "done", "done"), False
+    assert streamed(await run_lines(wecom, "hello"))[1:] == [
+        "<- stream after 1.00 s: done",
+        "<- stream finished after 2.00 s",
+    ]
+
+
+async def test_a_stream_that_is_never_finished_is_explained(wecom: SimulatedWeCom, bot: Bot) -> None:
+    """The answer comes by another way, long after WeCom stopped asking."""
+    bot.frames, bot.replies = growing(*["so far"] * 1_000), False
+    wecom.stream_seconds = 3.0
+    printed: list[str] = []
+    ended = asyncio.Event()
+
+    def print_line(line: str) -> None:
+        printed.append(line)
+        if line.startswith("!!"):
+            ended.set()
+
+    async def lines() -> AsyncIterator[str]:
+        yield "hello"
+        await ended.wait()
+        await bot.post(bot.received[0].response_url, markdown_body("by reply"))
+
+    async with asyncio.timeout(30):
+        await console.run_console(wecom, lines(), print_line, user="alice")
+    assert any(line.startswith("!! unfinished_stream: ") for line in printed)
+    assert printed[-1].endswith(": by reply")
+
+
+async def test_a_notice_is_printed_and_the_answer_after_it(wecom: SimulatedWeCom, bot: Bot) -> None:
+    bot.frames = growing("Working on it…")
+    printed = await run_lines(wecom, "hello")
+    assert streamed(printed) == ["<- stream finished after 0.00 s: Working on it…"]
+    assert [line for line in printed if line.endswith("s: hello")]
+
+
+async def test_several_lines_are_one_text_and_commands_within_them_are_text(wecom: SimulatedWeCom, bot: Bot) -> None:
+    printed = await run_lines(wecom, "/lines", "first", "  second", "", "/quit", ".", "/lines", ".", "/lines", "third")
+    replies = [line for line in printed if line.startswith("<- reply")]
+    assert sorted(line.partition("s: ")[2] for line in replies) == ["first\n  second\n\n/quit", "third"]
+
+
+async def test_two_slashes_send_a_command_as_text(wecom: SimulatedWeCom, bot: Bot) -> None:
+    printed = await run_lines(wecom, "//new", "//")
+    assert sorted(line.rpartition(": ")[2] for line in printed if line.startswith("<- reply")) == ["/", "/new"]
+
+
+async def test_the_next_text_quotes_and_others_do_not(wecom: SimulatedWeCom, bot: Bot) -> None:
+    await run_lines(wecom, "/quote what they said", "/voice spoken", "what is this", "and now")
+    assert [callback.quoted_items for callback in bot.received] == [(), (TextItem("what they said"),), ()]
+    await run_lines(wecom, "/quote x", "/quote", "nothing")
+    assert bot.received[-1].quoted_items == ()
+
+
+async def test_a_picture_is_sent_with_text(wecom: SimulatedWeCom, bot: Bot, tmp_path: Path) -> None:
+    picture = tmp_path / "p.png"
+    picture.write_bytes(draw_png(2, 2))
+    await run_lines(wecom, "/group wr1", f"/mixed {picture} what is this", "/mixed")
+    [callback] = bot.received
+    text, image = callback.items
+    assert (callback.type, text) == ("mixed", TextItem("what is this"))
+    assert isinstance(image, MediaItem)
+
+
+async def test_a_streamed_answer_can_be_rated(wecom: SimulatedWeCom, bot: Bot) -> None:
+    bot.replies = False
+    bot.frames = lambda stream_id, number: frame(stream_id, "x", finish=True, feedback={"id": "f1"})
+    await wecom.send(Text("rate this"))
+    bot.frames = None
+    await run_lines(wecom, "/feedback good")
+    event = bot.received[-1].event
+    assert event is not None
+    assert event.rating is not None
+    assert event.rating.id == "f1"

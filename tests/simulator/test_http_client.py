@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from maven_channel_wecom.simulator.http_client import BotClient, send_bytes
-from tests.fakes.sites import Site, answer, hang_up, silence
+from maven_channel_wecom.simulator.http_client import BotClient, cut_request, send_bytes
+from tests.fakes.sites import LoopbackServer, Site, answer, hang_up, silence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,3 +62,28 @@ async def test_a_repr_does_not_show_the_body() -> None:
     async with Site(answer(b"canary")) as site, bot_client() as client:
         found = await client.request("GET", site.url, within_seconds=10)
     assert "canary" not in repr(found)
+
+
+class Reader(LoopbackServer):
+    """Reads one connection until it is reset, and keeps what came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = bytearray()
+        self.reset = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                self.read += await reader.readexactly(1)
+        except ConnectionResetError:
+            self.reset.set()
+
+
+async def test_a_cut_request_ends_with_a_reset_before_it_is_complete() -> None:
+    async with Reader() as server, asyncio.timeout(30):
+        await cut_request(f"http://127.0.0.1:{server.port}/bot", query="a=1", body=b"0123456789")
+        await server.reset.wait()
+    assert server.read.startswith(b"POST /bot?a=1 HTTP/1.1\r\n")
+    assert b"56789" not in server.read
+    await cut_request(f"http://127.0.0.1:{server.port}/bot", query="a=1", body=b"0123456789")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from maven_channel_wecom.simulator.recorded import Recorded, Reply
 
 if TYPE_CHECKING:
+    from maven_channel_wecom.simulator.bubbles import BubbleFrame
     from maven_channel_wecom.simulator.offences import Offence
 
 
@@ -25,7 +26,7 @@ def test_only_an_accepted_attempt_is_a_reply() -> None:
 
 
 def test_listeners_receive_everything_that_is_recorded() -> None:
-    notified: list[Offence | Reply] = []
+    notified: list[Offence | Reply | BubbleFrame] = []
     recorded = Recorded()
     recorded.listeners.append(notified.append)
     recorded.offence("late", "a")
