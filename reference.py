@@ -82,7 +82,14 @@ def _default(key: Key) -> str:
         return f"**required** if `{other}` is `{json.dumps(value)}`"
     if key.required:
         return "**required**"
-    return "" if key.default is None else f"`{json.dumps(key.default)}`"
+    return "" if key.default is None else f"`{json.dumps(key.default, ensure_ascii=False)}`"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {_toml(each)}' for name, each in value.items())} }}"
+    # JSON and TOML have the same syntax for these strings, numbers, booleans and lists.
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _manifest_entry(key: Key) -> str:
@@ -90,10 +97,7 @@ def _manifest_entry(key: Key) -> str:
     lines |= {"required": True} if key.required else {"default": key.default}
     lines |= {"deprecated": True} if key.obsolete else {}
     lines |= {"help": key.help}
-    # JSON and TOML have the same syntax for these strings, numbers, booleans and lists.
-    return "[[config]]\n" + "".join(
-        f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in lines.items()
-    )
+    return "[[config]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in lines.items())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.hookspecs import call_optional
 from maven_channel_wecom.contract.messages import Capabilities, Health, OutboundMessage
@@ -14,6 +16,7 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.explanation import explanation
 from maven_channel_wecom.policy.normalization import normalize, normalize_event
 from maven_channel_wecom.protocol.callback import MediaItem
+from maven_channel_wecom.sentences import FAULT
 from maven_channel_wecom.telemetry import events
 from maven_channel_wecom.telemetry.loop_lag import measure_loop_lag
 from maven_channel_wecom.telemetry.trail import trail_id
@@ -24,23 +27,29 @@ if TYPE_CHECKING:
     from pluggy import HookRelay
 
     from maven_channel_wecom.config import WeComConfig
-    from maven_channel_wecom.contract.messages import ContentBlock, InboundMessage, Receipt
+    from maven_channel_wecom.contract.messages import ContentBlock, InboundMessage, OutboundProgress, Receipt
+    from maven_channel_wecom.errors import ExplanationReason
     from maven_channel_wecom.inbound import Inbound
     from maven_channel_wecom.inbox import AdmittedCallback, Inbox
     from maven_channel_wecom.media import MediaFetcher
     from maven_channel_wecom.policy.language import Languages
     from maven_channel_wecom.protocol.callback import Callback
+    from maven_channel_wecom.sentences import Sentence
     from maven_channel_wecom.server.server import CallbackServer
     from maven_channel_wecom.state.store import StateStore
+    from maven_channel_wecom.streams import Streams
     from maven_channel_wecom.telemetry.events import Emit
 
 RECOVER_SECONDS: Final = 5.0
 """Interval between periodic checks, which recover messages of replicas that died, in seconds. Lower: more queries of
 the state. Higher: users of a replica that died wait longer."""
 
-CAPABILITIES: Final = Capabilities(reactions=False, file_upload=False, reactive_only=True, welcome=True, feedback=True)
-"""Capabilities of every channel of this type: a `response_url` accepts one markdown answer, nothing else (101138). A
-welcome is the answer to the event itself (101031)."""
+CAPABILITIES: Final = Capabilities(
+    reactions=False, file_upload=False, reactive_only=True, progress=True, welcome=True, feedback=True
+)
+"""Capabilities of every channel of this type, `progress` only where it is configured. A `response_url` accepts one
+markdown answer, nothing else (101138). A welcome is the answer to the event itself, a stream that to a message
+(101031)."""
 
 
 class WeComChannel:
@@ -54,6 +63,7 @@ class WeComChannel:
         inbox: holds the messages in progress.
         media: fetches media items.
         languages: chooses the language of sentences for each person.
+        streams: shows people what happens before the answer is complete.
         send: delivers a reply.
         state: stores claims, reply windows and unfinished callbacks.
         emit: receives telemetry events.
@@ -70,6 +80,7 @@ class WeComChannel:
         inbox: Inbox,
         media: MediaFetcher,
         languages: Languages,
+        streams: Streams,
         send: Callable[[OutboundMessage], Awaitable[Receipt]],
         state: StateStore,
         emit: Emit,
@@ -82,6 +93,7 @@ class WeComChannel:
         self._inbox = inbox
         self._media = media
         self._languages = languages
+        self._streams = streams
         self._send = send
         self._state = state
         self._emit = emit
@@ -96,6 +108,11 @@ class WeComChannel:
     def name(self) -> str:
         """The key of the channel's entry under `channels`."""
         return self._name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the channel can do."""
+        return msgspec.structs.replace(CAPABILITIES, progress=self._streams.progress == "stream")
 
     @property
     def port(self) -> int | None:
@@ -137,6 +154,7 @@ class WeComChannel:
             asyncio.create_task(self._recover_periodically()),
             asyncio.create_task(self._report_periodically()),
             asyncio.create_task(measure_loop_lag(self._emit)),
+            asyncio.create_task(self._streams.run()),
         ]
         # In the next loop iteration, when the host has the channel.
         asyncio.get_running_loop().call_soon(self.started.set)
@@ -152,7 +170,13 @@ class WeComChannel:
         for task in self._background_tasks:
             task.cancel()
         await asyncio.gather(*self._background_tasks, return_exceptions=True)
-        unfinished = await self._inbox.drain(drain_seconds)
+        ending = asyncio.create_task(self._streams.end_in(drain_seconds))
+        try:
+            # The server listens on: refreshes are still answered.
+            unfinished = await self._inbox.drain(drain_seconds)
+        finally:
+            ending.cancel()
+            await asyncio.gather(ending, return_exceptions=True)
         await self._server.stop()
         self._port = None
         await self._close()
@@ -188,12 +212,20 @@ class WeComChannel:
             mention_names=self._config.mention_names,
         )
 
-    async def explain(self, callback: Callback) -> None:
+    async def explain(self, admitted: AdmittedCallback) -> None:
         """Answer a message that holds nothing to read. A message that another plugin withheld is not answered."""
-        found = explanation(callback)
-        if found is None or not callback.response_url:
+        found = explanation(admitted.callback)
+        if found is not None and not admitted.is_explained:
+            await self._answer(admitted.callback, *found)
+
+    async def apologize(self, callback: Callback) -> None:
+        """Answer a message that failed until its reply window ends."""
+        await self._answer(callback, "given_up", FAULT)
+
+    async def _answer(self, callback: Callback, reason: ExplanationReason, sentence: Sentence) -> None:
+        """Answer a message with a sentence of the channel, if it can be answered."""
+        if not callback.response_url:
             return
-        reason, sentence = found
         self._emit(events.PersonExplained(message_id=callback.message_id, reason=reason))
         language = self._languages.of_callback(callback)
         message = OutboundMessage(
@@ -214,6 +246,10 @@ class WeComChannel:
             call_optional(hook, "maven_inbound_event", channel=self, event=event)
         except Exception as error:  # noqa: BLE001 - another plugin's error
             self._emit(events.EventHookFailed(message_id=admitted.callback.message_id, error=type(error).__name__))
+
+    async def show(self, message: OutboundProgress) -> None:
+        """Show the text of an answer so far, if the channel streams it."""
+        self._streams.show(message)
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Deliver a reply and return its receipt."""

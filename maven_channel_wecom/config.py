@@ -12,10 +12,11 @@ from maven_channel_wecom.egress.proxy import proxy_problem
 from maven_channel_wecom.errors import ConfigError
 from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
+from maven_channel_wecom.policy.stream import Progress
 from maven_channel_wecom.policy.visibility import is_visible
 from maven_channel_wecom.protocol import cipher, limits
 from maven_channel_wecom.protocol.envelope import Credentials
-from maven_channel_wecom.sentences import Language, Sentence
+from maven_channel_wecom.sentences import PROGRESS, Language, Sentence
 from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, copying_problem, object_schema
 from maven_channel_wecom.state.backends import MEMORY, address_problem, sqlite_path
 
@@ -44,6 +45,10 @@ def _ids_problem(ids: Sequence[str]) -> str | None:
 
 def _reply_text_problem(value: str | Mapping[str, str]) -> str | None:
     return _sentence_problem(value, limits.MARKDOWN_BYTES)
+
+
+def _progress_text_problem(value: str | Mapping[str, str]) -> str | None:
+    return None if value == "" else _reply_text_problem(value)
 
 
 def _welcome_problem(value: str | Mapping[str, str]) -> str | None:
@@ -182,6 +187,28 @@ KEYS: Final = (
         title_zh="机器人 ID",
         help="Ids (aibotid) of the bots whose callbacks are accepted; empty: every bot with this token and key.",
         help_zh="允许哪些机器人（aibotid）的回调；留空表示使用该 Token 和密钥的所有机器人。",
+    ),
+    Key(
+        name="progress",
+        type="string",
+        default="off",
+        choices=("off", "notice", "stream"),
+        title="Progress",
+        title_zh="回答进度",
+        help="What people see before the answer is complete: off, nothing; notice, progressText; stream, the answer "
+        "as it grows, for up to five and a half minutes.",
+        help_zh="回答完成之前用户看到什么：off 无；notice 显示 progressText；stream 逐步显示回答（最长五分半钟）。",
+    ),
+    Key(
+        name="progressText",
+        type="sentence",
+        default=PROGRESS._asdict(),
+        check=_progress_text_problem,
+        title="Progress text",
+        title_zh="进度提示",
+        help="Shown at once with progress; empty: moving dots in stream, nothing in notice. "
+        "A string, or an object with the keys zh and en.",
+        help_zh="启用 progress 时立即显示的文字；留空时 stream 显示动态圆点，notice 不显示；可分 zh 和 en。",
     ),
     Key(
         name="welcomeText",
@@ -377,6 +404,8 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     path: str
     rules: AdmissionRules
+    progress: Progress
+    progress_text: Sentence
     welcome_text: Sentence
     refusal_text: Sentence
     mention_names: tuple[str, ...]
@@ -429,6 +458,8 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
             groups=frozenset(values["allowGroups"]),
             bots=frozenset(values["botIds"]),
         ),
+        progress=values["progress"],
+        progress_text=Sentence.of(values["progressText"]),
         welcome_text=Sentence.of(values["welcomeText"]),
         refusal_text=Sentence.of(values["refusalText"]),
         mention_names=values["mentionNames"],

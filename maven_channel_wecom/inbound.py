@@ -19,27 +19,29 @@ from maven_channel_wecom.errors import (
     UndecipherableEnvelope,
     WrongReceiver,
 )
+from maven_channel_wecom.passive_replies import SUCCESS
 from maven_channel_wecom.policy import admission
 from maven_channel_wecom.policy.reply_window import open_window
-from maven_channel_wecom.protocol import envelope, limits, reply
-from maven_channel_wecom.protocol.callback import ENTER_CHAT, EVENT, MESSAGE_TYPES, is_message, read_callback
+from maven_channel_wecom.protocol import envelope, limits
+from maven_channel_wecom.protocol.callback import EVENT, MESSAGE_TYPES, REFRESH, is_message, read_callback
 from maven_channel_wecom.server.messages import RETRY_LATER, Answer, error_answer
 from maven_channel_wecom.state.store import Admission, StoredCallback
 from maven_channel_wecom.telemetry import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.config import WeComConfig
     from maven_channel_wecom.errors import Refusal, Unavailability
     from maven_channel_wecom.inbox import Inbox
-    from maven_channel_wecom.policy.language import Languages
+    from maven_channel_wecom.passive_replies import PassiveReplies, PassiveReply
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import OpenedEnvelope, SignedQuery
     from maven_channel_wecom.refusals import Refusals
     from maven_channel_wecom.server.messages import Request
     from maven_channel_wecom.state.store import StateStore
+    from maven_channel_wecom.streams import Frame, Streams
     from maven_channel_wecom.telemetry.events import CallbackKind, CallbackOutcome, Emit
 
 ADMIT_SECONDS: Final = 3.0
@@ -57,9 +59,6 @@ about ten milliseconds, even if it is forged."""
 _ACKNOWLEDGED_OUTCOMES: Final = frozenset({"accepted", "duplicate", "refused"})
 
 _ADMITTED_TYPES: Final = frozenset({*MESSAGE_TYPES, EVENT})
-
-# The Go original acknowledges with the sealed JSON text "success" too. WeCom treats it as an empty reply.
-_SUCCESS: Final = b'"success"'
 
 
 class _OpenedCallback(msgspec.Struct, frozen=True, gc=False):
@@ -83,8 +82,9 @@ class Inbound:
         config: the settings of the channel.
         state: admits messages.
         inbox: processes admitted messages.
+        streams: holds the streams that WeCom asks about.
+        replies: chooses what acknowledgements show.
         refusals: tells people that they are refused.
-        languages: chooses the language of the welcome.
         emit: receives telemetry events.
         clock: the clock of the channel.
         random: returns the given number of cryptographically random bytes.
@@ -96,8 +96,9 @@ class Inbound:
         *,
         state: StateStore,
         inbox: Inbox,
+        streams: Streams,
+        replies: PassiveReplies,
         refusals: Refusals,
-        languages: Languages,
         emit: Emit,
         clock: Clock,
         random: Callable[[int], bytes],
@@ -105,8 +106,9 @@ class Inbound:
         self._config = config
         self._state = state
         self._inbox = inbox
+        self._streams = streams
+        self._replies = replies
         self._refusals = refusals
-        self._languages = languages
         self._emit = emit
         self._clock = clock
         self._random = random
@@ -119,6 +121,8 @@ class Inbound:
         # Callbacks to be admitted.
         self._opened: list[_OpenedCallback] = []
         self._admitting: asyncio.Task[None] | None = None
+        # Callbacks that are answered once the state has been read.
+        self._reading: set[asyncio.Task[None]] = set()
 
     @property
     def draining(self) -> bool:
@@ -131,7 +135,8 @@ class Inbound:
 
     def check_head(self, method: str, query: bytes) -> Answer | None:  # noqa: ARG002 - the server passes it
         """Return the answer that refuses a callback before its body is received, None if it may be admitted."""
-        if method == "POST" and (reason := self._unavailable_reason()):
+        # A refresh, which only its body tells, is answered as long as the channel listens.
+        if method == "POST" and not self._replies.uses_streams and (reason := self._unavailable_reason()):
             return self._unavailable_answer(reason)
         return None
 
@@ -175,7 +180,7 @@ class Inbound:
         outcomes: Sequence[CallbackOutcome]
         try:
             async with asyncio.timeout(batch[0].started_at + ADMIT_SECONDS - now):
-                new = await self._state.admit([_admission(opened, now) for opened in batch], now)
+                new = await self._state.admit([self._admission(opened, now) for opened in batch], now)
             outcomes = ["accepted" if is_new else "duplicate" for is_new in new]
         except StateUnavailable as unavailable:
             outcomes = [unavailable.reason] * len(batch)
@@ -187,25 +192,40 @@ class Inbound:
                 self._inbox.release_place(opened.callback)
                 opened.request.answer(self._answer_to_error(opened.kind, error, opened=True))
             return
+        self._answer_batch(batch, outcomes, now)
+
+    def _answer_batch(self, batch: Sequence[_OpenedCallback], outcomes: Sequence[CallbackOutcome], now: float) -> None:
         for opened, outcome in zip(batch, outcomes, strict=True):
             # Before answers are made: a message that is stored must be processed even if its answer fails.
             if outcome == "accepted":
-                self._inbox.put(opened.callback, now, held=True)
+                self._process(opened, now)
             else:
                 self._inbox.release_place(opened.callback)
-        answers = [self._answer_to_outcome(opened, outcome) for opened, outcome in zip(batch, outcomes, strict=True)]
-        # Answers are written back to back, because each socket write leaves cold caches for the code after it.
-        for opened, answer in zip(batch, answers, strict=True):
-            opened.request.answer(answer)
+        answered = []
         for opened, outcome in zip(batch, outcomes, strict=True):
-            self._emit_answered(opened, outcome)
+            if outcome == "duplicate" and self._streams.may_be_elsewhere(opened.callback):
+                self._start_reading(self._repeat_from_state(opened), opened)
+            else:
+                answered.append((opened, outcome, *self._answer_to_outcome(opened, outcome)))
+        # Answers are written back to back, because each socket write leaves cold caches for the code after it.
+        for opened, _, reply, answer in answered:
+            _send(opened.request, answer, reply)
+        for opened, outcome, reply, _ in answered:
+            self._emit_answered(opened, outcome, reply=reply)
+
+    def _process(self, opened: _OpenedCallback, now: float) -> None:
+        """Begin to process an admitted message, whose stream must be open before its agent can answer."""
+        self._streams.open(opened.callback, opened.started_at)
+        is_explained = self._replies.explains(opened.callback)
+        self._inbox.put(opened.callback, now, held=True, is_explained=is_explained)
 
     def _open(self, request: Request, started_at: float) -> _OpenedCallback | None:
         """Open a callback and hold a place in the inbox for it. Return None if it is answered already."""
         opened_envelope = None
         try:
-            if reason := self._unavailable_reason():
-                request.answer(self._unavailable_answer(reason))
+            unavailable = self._unavailable_reason()
+            if unavailable and not self._replies.uses_streams:
+                request.answer(self._unavailable_answer(unavailable))
                 return None
             signed = envelope.read_query(envelope.parse_query(request.query))
             opened_envelope = self._open_envelope(signed, envelope.read_body(request.body))
@@ -213,6 +233,12 @@ class Inbound:
             opened = _OpenedCallback(
                 request, started_at, signed, opened_envelope, read_callback(opened_envelope.message)
             )
+            if opened.callback.type == REFRESH and self._replies.uses_streams:
+                self._refresh(opened)
+                return None
+            if unavailable:
+                request.answer(self._unavailable_answer(unavailable, opened=True))
+                return None
             refusal = admission.refusal(opened.callback, self._config.rules)
             is_admitted = refusal is None and _is_admissible(opened.callback)
             if is_admitted and self._inbox.hold_place(opened.callback):
@@ -225,13 +251,57 @@ class Inbound:
             is_opened = opened_envelope is not None or isinstance(error, WrongReceiver)
             request.answer(self._answer_to_error("message", error, opened=is_opened))
             return None
-        # "accepted" here means an unknown type without a URL to answer it, or a stream refresh, as nothing is streamed.
+        # "accepted" here means an unknown type without a URL to answer it, or a stream refresh if nothing is streamed.
         outcome: CallbackOutcome = "refused" if refusal else "chat_full" if is_admitted else "accepted"
-        request.answer(self._answer_to_outcome(opened, outcome))
-        self._emit_answered(opened, outcome, refusal=refusal)
+        explained = None
         if refusal:
-            self._refusals.explain(opened.callback, refusal)
+            again = self._replies.uses_streams
+            explained = self._refusals.explanation(opened.callback, refusal, again=again)
+        reply = SUCCESS
+        if explained and self._replies.uses_streams:
+            reply = self._replies.sentence(opened.callback, explained)
+        _send(request, RETRY_LATER if outcome == "chat_full" else self._try_seal(opened, reply), reply)
+        self._emit_answered(opened, outcome, refusal=refusal)
+        if explained and not self._replies.uses_streams:
+            self._refusals.send(opened.callback, explained)
         return None
+
+    def _refresh(self, opened: _OpenedCallback) -> None:
+        """Answer a refresh from memory, or once the state was read if another process may have opened its stream."""
+        if frame := self._streams.refresh(opened.callback):
+            self._answer_refresh(opened, frame)
+        else:
+            self._start_reading(self._refresh_from_state(opened), opened)
+
+    def _answer_refresh(self, opened: _OpenedCallback, frame: Frame) -> None:
+        _send(opened.request, self._seal(opened, frame.body), frame)
+        self._emit(
+            events.RefreshAnswered(outcome=frame.outcome, started_at=opened.started_at, answered_at=self._clock.now())
+        )
+
+    async def _refresh_from_state(self, opened: _OpenedCallback) -> None:
+        self._answer_refresh(opened, await self._streams.refresh_from_state(opened.callback))
+
+    async def _repeat_from_state(self, opened: _OpenedCallback) -> None:
+        """Answer a repeated callback with the newest frame of its stream, if another process has opened one."""
+        frame = await self._streams.first_frame_from_state(opened.callback)
+        _send(opened.request, self._seal(opened, frame.body if frame else SUCCESS.body), frame)
+        self._emit_answered(opened, "duplicate")
+
+    def _start_reading(self, reading: Coroutine[None, None, None], opened: _OpenedCallback) -> None:
+        task = asyncio.create_task(self._read_in_time(reading, opened), name="wecom stream of another process")
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
+
+    async def _read_in_time(self, reading: Coroutine[None, None, None], opened: _OpenedCallback) -> None:
+        """Answer with what the state holds, or with 503 if it is away: a guess could end a stream that is open."""
+        try:
+            async with asyncio.timeout(opened.started_at + ADMIT_SECONDS - self._clock.now()):
+                await reading
+        except (StateUnavailable, TimeoutError):
+            opened.request.answer(self._unavailable_answer("state", opened=True))
+        except Exception as error:  # noqa: BLE001 - a bug must not leave the request without an answer
+            opened.request.answer(self._answer_to_error(opened.kind, error, opened=True))
 
     def _open_envelope(self, signed: SignedQuery, ciphertext: str) -> OpenedEnvelope:
         opened = envelope.open_envelope(
@@ -242,37 +312,49 @@ class Inbound:
             raise StaleCallback
         return opened
 
-    def _answer_to_outcome(self, opened: _OpenedCallback, outcome: CallbackOutcome) -> Answer:
-        """Return the sealed acknowledgement of a callback, or the answer that asks WeCom to send it again."""
+    def _answer_to_outcome(self, opened: _OpenedCallback, outcome: CallbackOutcome) -> tuple[PassiveReply, Answer]:
+        """Return the reply to a callback and the answer that carries it, or that asks WeCom to send it again."""
         if outcome not in _ACKNOWLEDGED_OUTCOMES:
-            return RETRY_LATER
+            return SUCCESS, RETRY_LATER
         try:
-            sealed = envelope.seal(
-                opened.envelope.credentials,
-                self._welcome(opened, outcome) or _SUCCESS,
-                receive_id=opened.envelope.receive_id,
-                timestamp=int(self._clock.wall()),
-                nonce=opened.signed.nonce,
-                random=self._random(limits.FRAME_RANDOM_BYTES),
-            )
+            choose = self._replies.to_event if opened.callback.type == EVENT else self._replies.to_message
+            reply = choose(opened.callback)
+        except Exception as error:  # noqa: BLE001 - a bug must not leave the rest of the batch without an answer
+            return SUCCESS, self._answer_to_error(opened.kind, error, opened=True)
+        return reply, self._try_seal(opened, reply)
+
+    def _try_seal(self, opened: _OpenedCallback, reply: PassiveReply) -> Answer:
+        """Return the answer that carries a reply, or 503 if it cannot be sealed."""
+        try:
+            return self._seal(opened, reply.body)
         except Exception as error:  # noqa: BLE001 - a bug must not leave the rest of the batch without an answer
             return self._answer_to_error(opened.kind, error, opened=True)
+
+    def _seal(self, opened: _OpenedCallback, body: bytes) -> Answer:
+        sealed = envelope.seal(
+            opened.envelope.credentials,
+            body,
+            receive_id=opened.envelope.receive_id,
+            timestamp=int(self._clock.wall()),
+            nonce=opened.signed.nonce,
+            random=self._random(limits.FRAME_RANDOM_BYTES),
+        )
         return Answer(status=200, body=msgspec.json.encode(sealed), content_type="application/json", verifies=True)
 
-    def _welcome(self, opened: _OpenedCallback, outcome: CallbackOutcome) -> bytes | None:
-        """Return the passive answer that greets a person who enters the chat; a repeated callback gets it again."""
-        event = opened.callback.event
-        if event is None or event.type != ENTER_CHAT or outcome == "refused" or not any(self._config.welcome_text):
-            return None
-        language = self._languages.of_person(opened.callback.sender_id)
-        return reply.welcome_body(self._config.welcome_text.text(language))
-
     def _emit_answered(
-        self, opened: _OpenedCallback, outcome: CallbackOutcome, *, refusal: Refusal | None = None
+        self,
+        opened: _OpenedCallback,
+        outcome: CallbackOutcome,
+        *,
+        refusal: Refusal | None = None,
+        reply: PassiveReply = SUCCESS,
     ) -> None:
         callback, event = opened.callback, opened.callback.event
-        if outcome == "accepted" and self._welcome(opened, outcome):
-            self._emit(events.PersonWelcomed(message_id=callback.message_id))
+        if outcome == "accepted" and reply.reported:
+            self._emit(reply.reported)
+        if outcome == "accepted" and reply.is_visible and event is None:
+            seconds = self._clock.now() - opened.started_at
+            self._emit(events.FirstSignShown(message_id=callback.message_id, seconds=seconds))
         if outcome == "accepted" and event and (rating := event.rating):
             self._emit(
                 events.FeedbackReceived(
@@ -312,14 +394,19 @@ class Inbound:
         # Anyone who reads an access log can replay an echo, so it does not verify the connection.
         return Answer(status=200, body=opened.message)
 
+    def _admission(self, opened: _OpenedCallback, now: float) -> Admission:
+        callback = opened.callback
+        stored = StoredCallback(callback.message_id, now, opened.envelope.message)
+        return Admission(stored, open_window(callback, now), self._streams.id_to_open(callback))
+
     def _unavailable_reason(self) -> Unavailability | None:
         if self._draining:
             return "draining"
         return "inbox_full" if self._inbox.is_full else None
 
-    def _unavailable_answer(self, reason: Unavailability) -> Answer:
+    def _unavailable_answer(self, reason: Unavailability, *, opened: bool = False) -> Answer:
         self._emit(events.CallbackUnavailable(reason=reason))
-        return error_answer(503)
+        return RETRY_LATER if opened else error_answer(503)
 
     def _answer_to_error(self, kind: CallbackKind, error: Exception, *, opened: bool = False) -> Answer:
         """Return the answer to a callback that is rejected. If the error is a bug it is 503, so that WeCom retries.
@@ -335,11 +422,11 @@ class Inbound:
         return msgspec.structs.replace(answer, verifies=opened)
 
 
+def _send(request: Request, answer: Answer, reply: PassiveReply | Frame | None) -> None:
+    if request.answer(answer) and reply and reply.written:
+        reply.written()
+
+
 def _is_admissible(callback: Callback) -> bool:
     """Return whether a callback is worth a claim: an event, or a message that the agent can read or we can explain."""
     return callback.type in _ADMITTED_TYPES or (is_message(callback.type) and bool(callback.response_url))
-
-
-def _admission(opened: _OpenedCallback, now: float) -> Admission:
-    callback = opened.callback
-    return Admission(StoredCallback(callback.message_id, now, opened.envelope.message), open_window(callback, now))

@@ -37,11 +37,15 @@ that hangs would block its chat and fill the inbox."""
 
 
 class AdmittedCallback(msgspec.Struct, frozen=True):
-    """The callback that a channel passes to `maven_inbound_normalize`. `received_at` is in seconds since the epoch."""
+    """The callback that a channel passes to `maven_inbound_normalize`. `received_at` is in seconds since the epoch.
+
+    `is_explained` is whether its acknowledgement told the sender that it holds nothing for the agent.
+    """
 
     callback: Callback
     received_at: float
     media_use: MediaUse
+    is_explained: bool = False
 
 
 FIRST_RETRY_SECONDS: Final = 5.0
@@ -83,6 +87,8 @@ class Inbox:
         normalize: converts a callback into a message, or returns None if it holds nothing for the agent.
         publish: hands a message to the host, and returns when the host has dealt with it.
         explain: answers a message that holds nothing for the agent.
+        apologize: answers a message that is given up.
+        ended: is told the id of each message that was processed, whether it was answered or not.
         report_event: tells the host of an event.
         media_budget: counts the bytes that the media of a message use until it is finished.
         state: stores callbacks until they are finished.
@@ -96,7 +102,9 @@ class Inbox:
         limit: int,
         normalize: Callable[[AdmittedCallback], Awaitable[InboundMessage | None]],
         publish: Callable[[InboundMessage], Awaitable[None]],
-        explain: Callable[[Callback], Awaitable[None]],
+        explain: Callable[[AdmittedCallback], Awaitable[None]],
+        apologize: Callable[[Callback], Awaitable[None]],
+        ended: Callable[[str], None],
         report_event: Callable[[AdmittedCallback], Awaitable[None]],
         media_budget: MediaBudget,
         state: StateStore,
@@ -108,6 +116,8 @@ class Inbox:
         self._normalize = normalize
         self._publish = publish
         self._explain = explain
+        self._apologize = apologize
+        self._ended = ended
         self._report_event = report_event
         self._media_budget = media_budget
         self._state = state
@@ -146,17 +156,19 @@ class Inbox:
         self._places.release(_chat(callback))
         self._changed.set()
 
-    def put(self, callback: Callback, received_at: float, *, held: bool = False) -> None:
+    def put(self, callback: Callback, received_at: float, *, held: bool = False, is_explained: bool = False) -> None:
         """Start processing an admitted message. After a drain it stays in the state instead.
 
         `received_at` is in seconds since the epoch. `held` is whether a place is held for the message, which it takes.
+        `is_explained` is whether its acknowledgement told the sender that it holds nothing for the agent.
         """
         if self._drained:
             if held:
                 self.release_place(callback)
             return
         chat = _chat(callback)
-        pending = _PendingMessage(AdmittedCallback(callback, received_at, MediaUse(chat)), None, asyncio.Event())
+        admitted = AdmittedCallback(callback, received_at, MediaUse(chat), is_explained)
+        pending = _PendingMessage(admitted, None, asyncio.Event())
         if not held:
             self._places.reserve(chat)
         # A plugin may hang on a message whenever it is processed. It delays its chat only the first time.
@@ -243,6 +255,7 @@ class Inbox:
                 await self._report_event(pending.admitted)
             else:
                 await self._deliver(pending)
+                self._ended(callback.message_id)
             await self._finish(pending.admitted)
         except asyncio.CancelledError:
             if _is_task_cancelled():
@@ -272,7 +285,7 @@ class Inbox:
         blocks = len(message.content_blocks) if message else 0
         self._emit(events.MessageNormalized(message_id=callback.message_id, blocks=blocks))
         if message is None:
-            await self._explain(callback)
+            await self._explain(pending.admitted)
             self._emit_end(callback, "unsupported")
             return
         self._emit(events.MessagePublishing(message_id=callback.message_id))
@@ -297,6 +310,8 @@ class Inbox:
             self._failed[callback.message_id] = _FailedMessage(admitted.received_at, failures, retry_at)
         else:
             self._emit(events.MessageGivenUp(message_id=callback.message_id, failures=failures))
+            await self._apologize(callback)
+            self._ended(callback.message_id)
             await self._finish(admitted)
 
     async def _release_failed(self) -> None:

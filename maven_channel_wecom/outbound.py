@@ -1,4 +1,4 @@
-"""Delivery of a reply: from markdown, through the reply window of the message it answers, to a receipt."""
+"""Delivery of a reply: from markdown, through the stream or the reply window of its message, to a receipt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from maven_channel_wecom.state.store import retry_while_unavailable
 from maven_channel_wecom.telemetry import events
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.config import Overflow
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.policy.rendering import Rendered
     from maven_channel_wecom.policy.reply_window import ReplyWindow
     from maven_channel_wecom.state.store import StateStore
+    from maven_channel_wecom.streams import Streams
     from maven_channel_wecom.telemetry.events import Emit
 
     _Part = tuple[ReplyWindow, Rendered]
@@ -43,6 +44,7 @@ wait, as long as their windows are open. Lower: replies wait longer while WeCom 
 
 _NO_STATE: Final = delivery.Verdict("undeliverable", "state")
 _SILENT: Final = delivery.Verdict("undeliverable", "silent")
+_FETCHED: Final = delivery.Verdict("delivered", "ok")
 
 # A cancelled reply must end soon: a channel that stops has its own deadline and does not wait for a database.
 _CANCELLED_SECONDS: Final = 1.0
@@ -74,7 +76,7 @@ class _Reply(msgspec.Struct):
     held: set[str] = msgspec.field(default_factory=set)
     claims: set[ReplyWindow] = msgspec.field(default_factory=set)
     is_splitting: bool = False
-    parts: Sequence[_Part] = ()
+    parts: list[_Part] = []
     sent: int = 0
     attempts: int = 0
     verdict: Verdict = delivery.EXPIRED
@@ -112,6 +114,7 @@ class Outbound:
 
     Args:
         poster: makes requests.
+        streams: offers final texts to refreshes.
         state: stores the reply windows.
         emit: receives telemetry events.
         clock: the clock of the channel.
@@ -125,6 +128,7 @@ class Outbound:
         self,
         *,
         poster: Poster,
+        streams: Streams,
         state: StateStore,
         emit: Emit,
         clock: Clock,
@@ -134,6 +138,7 @@ class Outbound:
         feedback_id: Callable[[str], str] | None,
     ) -> None:
         self._poster = poster
+        self._streams = streams
         self._state = state
         self._emit = emit
         self._clock = clock
@@ -182,6 +187,9 @@ class Outbound:
     def _report(self, reply: _Reply) -> None:
         receipt, window = reply.receipt, reply.parts[0][0] if reply.parts else None
         ended_at = self._clock.now() if reply.judged_at is None else reply.judged_at
+        seconds = max(0.0, ended_at - window.opened_at) if window else None
+        if receipt.outcome == "delivered" and window and seconds is not None and self._streams.progress == "off":
+            self._emit(events.FirstSignShown(message_id=window.message_id, seconds=seconds))
         self._emit(
             events.ReplyEnded(
                 message_id=window.message_id if window else reply.message.reply_to,
@@ -190,15 +198,17 @@ class Outbound:
                 reason=receipt.reason,
                 attempts=receipt.attempts,
                 truncated_bytes=receipt.truncated_bytes,
-                seconds=max(0.0, ended_at - window.opened_at) if window else None,
+                seconds=seconds,
             )
         )
 
     async def _send(self, reply: _Reply) -> None:
-        """Deliver a reply in one part or several, in order until one fails."""
+        """Deliver a reply through a stream, a window, or several of them, in order until one fails."""
         message = reply.message
         if message.metadata.get("silent") == "true":
             reply.verdict = _SILENT
+            if message.reply_to is not None:
+                self._streams.end(message.reply_to)
             return
         window = await self._claim_window(reply)
         if window is None:
@@ -210,16 +220,43 @@ class Outbound:
         if not rendered.content:
             self._emit(events.PersonExplained(message_id=window.message_id, reason="empty_answer"))
             rendered = rendering.render(ANSWER_EMPTY.text(language))
-        reply.parts = [(window, rendered)]
         if rendered.truncated_bytes and self._overflow == "continue":
-            reply.is_splitting = True
-            reply.parts = await self._split(reply, window, language)
-            reply.is_splitting = False
+            await self._stream_and_split(reply, window, language)
+        else:
+            await self._stream(reply, window, rendered)
+        if reply.sent == len(reply.parts):
+            await _complete(self._record(reply, window, self._state.spend_window))
         feedback_id = self._feedback_id(window.message_id) if self._feedback_id else ""
-        for part_window, part in reply.parts:
+        for part_window, part in reply.parts[reply.sent :]:
             await self._deliver(reply, part_window, markdown_body(part.content, feedback_id=feedback_id))
             if reply.verdict.outcome != "delivered":
                 break
+
+    async def _stream(self, reply: _Reply, window: ReplyWindow, part: Rendered) -> None:
+        """Offer the first part of a reply to the stream of its message. It counts as sent if a refresh fetches it."""
+        reply.parts = [(window, part)]
+
+        def on_fetched() -> None:
+            reply.sent, reply.verdict, reply.judged_at = 1, _FETCHED, self._clock.now()
+
+        try:
+            await self._streams.finish(window.message_id, part.content, on_fetched=on_fetched)
+        except asyncio.CancelledError:
+            if reply.sent:
+                await _complete(self._record(reply, window, self._state.spend_window))
+            raise
+
+    async def _stream_and_split(self, reply: _Reply, window: ReplyWindow, language: str) -> None:
+        """Offer the first part of a long text to the stream of its message; split what is left over the windows."""
+        splitter = rendering.Splitter(reply.message.content, language=language)
+        if splitter.fits:
+            # Only white space at the end of the text was too much.
+            await self._stream(reply, window, splitter.rest())
+            return
+        await self._stream(reply, window, splitter.cut())
+        if not reply.sent:
+            splitter = rendering.Splitter(reply.message.content, language=language)
+        await self._split(reply, window, splitter)
 
     async def _claim_window(self, reply: _Reply) -> ReplyWindow | None:
         reply_to = reply.message.reply_to
@@ -247,11 +284,11 @@ class Outbound:
         before = itertools.takewhile(lambda sending: sending[1] is not reply, self._sending.items())
         return [(task, other) for task, other in before if not set(reply.chats).isdisjoint(other.chats)]
 
-    async def _split(self, reply: _Reply, window: ReplyWindow, language: str) -> list[_Part]:
+    async def _split(self, reply: _Reply, window: ReplyWindow, splitter: rendering.Splitter) -> None:
         """Split a text over its own window and as many spare windows of the chat as it needs and are available."""
-        splitter = rendering.Splitter(reply.message.content, language=language)
-        parts: list[_Part] = []
+        parts: list[_Part] = reply.parts[: reply.sent]
         windows = [window]
+        reply.is_splitting = True
         with contextlib.suppress(StateUnavailable):
             while not splitter.fits:
                 spare = await self._state.claim_window(
@@ -264,7 +301,8 @@ class Outbound:
                 windows.append(spare)
                 # A part takes about a millisecond, and the state may have answered without waiting.
                 await asyncio.sleep(0)
-        return [*parts, (windows[-1], splitter.rest())]
+        reply.parts = [*parts, (windows[-1], splitter.rest())]
+        reply.is_splitting = False
 
     async def _deliver(self, reply: _Reply, window: ReplyWindow, body: bytes) -> None:
         """Deliver one body through its window, and restore the window if the text was not delivered.

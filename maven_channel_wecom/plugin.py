@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from maven_channel_wecom import __version__
 from maven_channel_wecom import config as configuration
-from maven_channel_wecom.channel import CAPABILITIES, WeComChannel
+from maven_channel_wecom.channel import WeComChannel
 from maven_channel_wecom.clock import SystemClock
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.hookspecs import hookimpl
@@ -21,10 +21,13 @@ from maven_channel_wecom.inbound import Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.media import MediaBudget, MediaFetcher
 from maven_channel_wecom.outbound import Outbound
+from maven_channel_wecom.passive_replies import PassiveReplies
 from maven_channel_wecom.policy.language import Languages
+from maven_channel_wecom.policy.stream import StreamTimes
 from maven_channel_wecom.refusals import Refusals
 from maven_channel_wecom.server.server import CallbackServer
 from maven_channel_wecom.state.backends import open_state
+from maven_channel_wecom.streams import Streams
 from maven_channel_wecom.telemetry import events
 from maven_channel_wecom.telemetry.telemetry import Telemetry
 from maven_channel_wecom.telemetry.timed_state import TimedState
@@ -36,8 +39,18 @@ if TYPE_CHECKING:
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.config import WeComConfig
     from maven_channel_wecom.contract.channel import Channel, HostServices
-    from maven_channel_wecom.contract.messages import Capabilities, InboundMessage, OutboundMessage, Receipt
+    from maven_channel_wecom.contract.messages import (
+        Capabilities,
+        InboundMessage,
+        OutboundMessage,
+        OutboundProgress,
+        Receipt,
+    )
     from maven_channel_wecom.protocol.callback import Callback
+
+
+STREAM_TIMES = StreamTimes()
+"""The times of the streams of every channel that is built afterwards. Only tests replace it."""
 
 
 @hookimpl
@@ -70,9 +83,14 @@ def maven_outbound_send(channel: Channel, message: OutboundMessage) -> Awaitable
     return channel.send(message) if isinstance(channel, WeComChannel) else None
 
 
+@hookimpl(optionalhook=True)
+def maven_outbound_progress(channel: Channel, message: OutboundProgress) -> Awaitable[None] | None:
+    return channel.show(message) if isinstance(channel, WeComChannel) else None
+
+
 @hookimpl
 def maven_channel_capabilities(channel: Channel) -> Capabilities | None:
-    return CAPABILITIES if isinstance(channel, WeComChannel) else None
+    return channel.capabilities if isinstance(channel, WeComChannel) else None
 
 
 @hookimpl
@@ -134,8 +152,11 @@ async def build_channel(
         normalized: InboundMessage | None = await host.hook.maven_inbound_normalize(channel=channel, callback=admitted)
         return normalized
 
-    async def explain(callback: Callback) -> None:
-        await channel.explain(callback)
+    async def explain(admitted: AdmittedCallback) -> None:
+        await channel.explain(admitted)
+
+    async def apologize(callback: Callback) -> None:
+        await channel.apologize(callback)
 
     async def report_event(admitted: AdmittedCallback) -> None:
         # Before that, the host does not know the channel.
@@ -144,20 +165,34 @@ async def build_channel(
 
     async def close() -> None:
         await refusals.close()
+        await streams.close()
         await egress.close()
         await state.close()
         telemetry.close()
 
     languages = Languages(config.language, config.mention_names)
+    feedback_id = partial(trail_id, name) if config.feedback else None
+    streams = Streams(
+        name,
+        progress=config.progress,
+        text=config.progress_text,
+        feedback_id=feedback_id,
+        languages=languages,
+        state=state,
+        emit=telemetry,
+        clock=clock,
+        times=STREAM_TIMES,
+    )
     outbound = Outbound(
         poster=egress,
+        streams=streams,
         state=state,
         emit=telemetry,
         clock=clock,
         random=jitter,
         overflow=config.overflow,
         languages=languages,
-        feedback_id=partial(trail_id, name) if config.feedback else None,
+        feedback_id=feedback_id,
     )
     refusals = Refusals(config.refusal_text, poster=egress, languages=languages, emit=telemetry, clock=clock)
     budget = MediaBudget(config.media_limit_bytes)
@@ -166,6 +201,8 @@ async def build_channel(
         normalize=telemetry.tracing.normalize(normalize),
         publish=telemetry.tracing.publish(host.publish),
         explain=explain,
+        apologize=apologize,
+        ended=streams.end,
         report_event=report_event,
         media_budget=budget,
         state=state,
@@ -176,8 +213,16 @@ async def build_channel(
         config,
         state=state,
         inbox=inbox,
+        streams=streams,
+        replies=PassiveReplies(
+            name,
+            progress=config.progress,
+            progress_text=config.progress_text,
+            welcome_text=config.welcome_text,
+            languages=languages,
+            streams=streams,
+        ),
         refusals=refusals,
-        languages=languages,
         emit=telemetry,
         clock=clock,
         random=os.urandom,
@@ -209,6 +254,7 @@ async def build_channel(
         inbound=inbound,
         inbox=inbox,
         languages=languages,
+        streams=streams,
         media=MediaFetcher(MediaClient(egress, sleep=clock.sleep), keys, budget=budget, emit=telemetry, clock=clock),
         send=telemetry.tracing.deliver(outbound.send),
         state=state,

@@ -52,18 +52,30 @@ class Refusals:
         self._languages = languages
         self._emit = emit
         self._clock = clock
-        # When each person was answered, in that order.
-        self._answered: dict[str, float] = {}
+        # The message with which each person was answered and when, in that order.
+        self._answered: dict[str, tuple[str, float]] = {}
         self._sending: set[asyncio.Task[None]] = set()
 
-    def explain(self, callback: Callback, refusal: Refusal) -> None:
-        """Begin to answer a refused message, unless its sender was answered lately. Never waits."""
+    def explanation(self, callback: Callback, refusal: Refusal, *, again: bool = False) -> str | None:
+        """Return the text for a refused message, None if its sender gets none. The caller must answer with it.
+
+        The sender then gets no other until the interval is over. `again`: a repeat of the same callback does.
+        """
         can_answer = is_message(callback.type) and callback.response_url and refusal in _EXPLAINED
-        if not any(self._text) or not can_answer or not self._may_answer(callback.sender_id):
-            return
-        self._answered[callback.sender_id] = self._clock.now()
-        self._emit(events.PersonExplained(message_id=callback.message_id, reason="refused"))
-        content = self._text.text(self._languages.of_callback(callback))
+        if not any(self._text) or not can_answer:
+            return None
+        answered = self._answered_message(callback.sender_id)
+        if answered is not None and not (again and answered == callback.message_id):
+            return None
+        if answered is None:
+            if len(self._answered) >= REMEMBERED_REFUSALS or len(self._sending) >= CONCURRENT_REFUSALS:
+                return None
+            self._answered[callback.sender_id] = callback.message_id, self._clock.now()
+            self._emit(events.PersonExplained(message_id=callback.message_id, reason="refused"))
+        return self._text.text(self._languages.of_callback(callback))
+
+    def send(self, callback: Callback, content: str) -> None:
+        """Begin to answer a refused message through its `response_url`. Never waits."""
         task = asyncio.create_task(self._send(callback, content), name="wecom refusal")
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
@@ -74,15 +86,12 @@ class Refusals:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
 
-    def _may_answer(self, sender_id: str) -> bool:
+    def _answered_message(self, sender_id: str) -> str | None:
+        """Return the message with which a person was answered lately, None if they were not."""
         past = self._clock.now() - REFUSAL_INTERVAL_SECONDS
-        while self._answered and next(iter(self._answered.values())) <= past:
+        while self._answered and next(iter(self._answered.values()))[1] <= past:
             del self._answered[next(iter(self._answered))]
-        return (
-            sender_id not in self._answered
-            and len(self._answered) < REMEMBERED_REFUSALS
-            and len(self._sending) < CONCURRENT_REFUSALS
-        )
+        return self._answered.get(sender_id, (None, 0.0))[0]
 
     async def _send(self, callback: Callback, content: str) -> None:
         message_id = callback.message_id

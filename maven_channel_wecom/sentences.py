@@ -35,6 +35,25 @@ ANSWER_CONTINUED: Final = Sentence(
     en="\n\n> …Continued in the next message.",
 )
 
+PROGRESS: Final = Sentence(
+    zh="正在思考，请稍候…",
+    en="Working on it…",
+)
+"""What is shown at once if the operator configured no other text."""
+
+STREAM_CONTINUES: Final = Sentence(
+    zh="还需要一些时间，完整的回答会另发一条消息。",
+    en="This takes longer; the whole answer comes as a message of its own.",
+)
+STREAM_ENDED: Final = Sentence(
+    zh="这条回复到此为止；如有后续内容，会另发一条消息。",
+    en="This reply ends here; anything that follows comes as a message of its own.",
+)
+STREAM_SILENT: Final = Sentence(
+    zh="（这条消息无需回答。）",
+    en="(There is nothing to answer.)",
+)
+
 MESSAGE_EMPTY: Final = Sentence(
     zh="这条消息没有可读的内容，请用文字再发一次。",
     en="This message holds nothing that can be read; please send it again as text.",

@@ -55,7 +55,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
             of an `object` or `list` is not checked here.
         title: two or three English words for a form; `title_zh` is the Chinese title.
         help: one English sentence for tables and forms; `help_zh` is the Chinese one.
-        default: the value if the key is absent. An empty string is valid only if it is the default.
+        default: the value if the key is absent. An empty string is valid only if it is the default,
+            and an empty sentence if `check` accepts it.
         required: whether the key is required; a pair (key, value) requires it only if another key has that value.
         minimum: the smallest valid number.
         maximum: the largest valid number.
@@ -258,6 +259,8 @@ def _type_schema(key: Key) -> dict[str, Any]:
         case "list":
             schema = {"type": "array"}
         case "sentence":
+            # An empty one is refused by the `check` of its key, if it is.
+            text = {"type": "string"}
             both = {"type": "object", "properties": {"zh": text, "en": text}, "required": ["zh", "en"]}
             schema = {"anyOf": [text, both | {"additionalProperties": False}]}
     return schema

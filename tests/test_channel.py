@@ -183,6 +183,7 @@ async def test_an_error_during_recovery_is_reported_by_its_class_and_not_raised(
         inbox=cast("Inbox", FailingInbox()),
         media=unused,
         languages=unused,
+        streams=unused,
         send=unused,
         state=unused,
         emit=recorder,

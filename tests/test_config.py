@@ -54,6 +54,8 @@ CHANGED: dict[str, Any] = {
     "allowFrom": ["alice"],
     "allowGroups": ["group"],
     "botIds": ["bot"],
+    "progress": "stream",
+    "progressText": "",
     "welcomeText": "hello",
     "refusalText": {"zh": "抱歉", "en": "sorry"},
     "mentionNames": ["My Bot"],

@@ -203,7 +203,7 @@ def test_a_key_has_the_type_and_default_that_the_manifest_states(entry: dict[str
     (problem,) = config.problems("wecom", ENTRY | {key: object()})
     assert problem.startswith(f"channels.wecom.{key} must be ")
     # These keys accept only some values of their type.
-    if type_ != "secret" and key not in {"path", "state", "overflow", "language", "mediaLimitBytes"}:
+    if type_ != "secret" and key not in {"path", "state", "overflow", "language", "progress", "mediaLimitBytes"}:
         assert config.problems("wecom", ENTRY | {key: EXAMPLES[type_]}) == []
 
 

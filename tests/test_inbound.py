@@ -16,25 +16,30 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.inbound import BATCH_BYTES, BATCH_CALLBACKS, Inbound
 from maven_channel_wecom.inbox import AdmittedCallback, Inbox
 from maven_channel_wecom.media import MediaBudget
+from maven_channel_wecom.passive_replies import PassiveReplies
 from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.language import Languages
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
+from maven_channel_wecom.policy.stream import stream_id
 from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.protocol.callback import read_callback
 from maven_channel_wecom.refusals import Refusals
-from maven_channel_wecom.sentences import Sentence
+from maven_channel_wecom.sentences import MESSAGE_EMPTY, Sentence
 from maven_channel_wecom.server.messages import Request
 from maven_channel_wecom.state.memory import MemoryStateStore
+from maven_channel_wecom.state.store import StreamFrame
 from maven_channel_wecom.telemetry import events
 from tests.fakes.clock import FakeClock
 from tests.fakes.recorder import Recorder
 from tests.fakes.replies import ScriptedEgress
+from tests.fakes.streams import make_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from maven_channel_wecom.config import WeComConfig
     from maven_channel_wecom.egress.egress import Egress
+    from maven_channel_wecom.policy.stream import Progress
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import SealedEnvelope
     from maven_channel_wecom.server.messages import Answer
@@ -66,7 +71,11 @@ class FakeRequest(Request):
 
     def __init__(self, method: str, query: bytes, body: bytes = b"") -> None:
         self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        super().__init__(method, query, body, self._answer.set_result)
+        super().__init__(method, query, body, self._respond_once)
+
+    def _respond_once(self, answer: Answer) -> bool:
+        self._answer.set_result(answer)
+        return True
 
     async def answered(self) -> Answer:
         async with asyncio.timeout(WAIT_SECONDS):
@@ -110,6 +119,8 @@ class InboundHarness:
             normalize=self._normalize,
             publish=self._publish,
             explain=self._explain,
+            apologize=self._apologize,
+            ended=lambda _: None,
             report_event=self._report_event,
             media_budget=MediaBudget(BLOCK_BYTES),
             state=state,
@@ -118,6 +129,7 @@ class InboundHarness:
         )
         self.poster = ScriptedEgress()
         self.languages = Languages(None, ())
+        self.streams = make_streams(config.progress, state=state, emit=self.recorder, clock=self.clock)
         self.refusals = Refusals(
             Sentence("抱歉", "Sorry"),
             poster=cast("Egress", self.poster),
@@ -129,8 +141,16 @@ class InboundHarness:
             config,
             state=state,
             inbox=self.inbox,
+            streams=self.streams,
+            replies=PassiveReplies(
+                "wecom",
+                progress=config.progress,
+                progress_text=config.progress_text,
+                welcome_text=config.welcome_text,
+                languages=self.languages,
+                streams=self.streams,
+            ),
             refusals=self.refusals,
-            languages=self.languages,
             emit=self.recorder,
             clock=self.clock,
             random=random,
@@ -164,8 +184,11 @@ class InboundHarness:
     async def _report_event(self, admitted: AdmittedCallback) -> None:
         self.reported.append(admitted.callback.message_id)
 
-    async def _explain(self, explained: Callback) -> None:
-        self.explained.append(explained.message_id)
+    async def _explain(self, explained: AdmittedCallback) -> None:
+        self.explained.append(explained.callback.message_id)
+
+    async def _apologize(self, _: Callback) -> None:
+        raise AssertionError
 
     async def _publish(self, published: InboundMessage) -> None:
         self.published.append(published.message_id)
@@ -528,6 +551,124 @@ async def test_nobody_else_is_greeted() -> None:
     answers += await InboundHarness().post(message("e3", "event"))
     assert [opened(answer) for answer in answers] == ["success"] * 4
     assert harness.recorder.of(events.PersonWelcomed) == []
+
+
+STREAMING = msgspec.structs.replace(CONFIG, progress="stream")
+
+
+def streamed(message_id: str) -> bytes:
+    return json.dumps(json.loads(message(message_id)) | {"response_url": "https://canary/"}).encode()
+
+
+def refresh(message_id: str) -> bytes:
+    asked = {"msgid": "r1", "chattype": "single", "from": {"userid": "alice"}, "msgtype": "stream"}
+    return json.dumps(asked | {"stream": {"id": stream_id("wecom", message_id)}}).encode()
+
+
+def stream(message_id: str, content: str, *, finish: bool) -> object:
+    return {"msgtype": "stream", "stream": {"id": stream_id("wecom", message_id), "finish": finish, "content": content}}
+
+
+async def test_a_message_is_acknowledged_with_the_first_frame_of_its_stream_and_its_repeat_too() -> None:
+    harness = InboundHarness(config=STREAMING)
+    answers = await harness.post(streamed("m1"), streamed("m1"))
+    assert [opened(answer) for answer in answers] == [stream("m1", "Working", finish=False)] * 2
+    assert all(answer.verifies for answer in answers)
+    assert harness.recorder.of(events.FirstSignShown) == [events.FirstSignShown(message_id="m1", seconds=0)]
+
+
+async def test_a_refresh_is_answered_at_once_and_counts_as_no_message() -> None:
+    state = ControlledState()
+    harness = InboundHarness(state, config=STREAMING)
+    await harness.post(streamed("m1"))
+    state.resume.clear()
+    (answer,) = await harness.post(refresh("m1"))
+    assert opened(answer) == stream("m1", "Working", finish=False)
+    assert answer.verifies
+    assert harness.outcomes() == [("message", "accepted")]
+    (answered,) = harness.recorder.of(events.RefreshAnswered)
+    assert answered.outcome == "answered"
+
+
+async def test_refreshes_are_answered_while_the_channel_drains_and_while_the_inbox_is_full() -> None:
+    state = ControlledState()
+    harness = InboundHarness(state, config=STREAMING, limit=1)
+    await harness.post(streamed("m1"))
+    await harness.inbox.drain(1)
+    state.resume.clear()
+    full = callback(streamed("m2"))
+    harness.inbound.receive(full)
+    await asyncio.sleep(0)
+    assert harness.inbox.is_full
+    assert harness.inbound.check_head("POST", b"") is None
+    answers = await harness.post(refresh("m1"), streamed("m3"))
+    assert [answer.status for answer in answers] == [200, 503]
+    harness.inbound.drain()
+    answers = await harness.post(refresh("m1"), streamed("m4"))
+    assert [answer.status for answer in answers] == [200, 503]
+    assert [event.reason for event in harness.recorder.of(events.CallbackUnavailable)] == ["inbox_full", "draining"]
+    state.resume.set()
+    await full.answered()
+
+
+@pytest.mark.parametrize("progress", ["notice", "stream"])
+async def test_a_refused_person_gets_the_sentence_once_an_hour_but_a_repeated_callback_again(
+    progress: Progress,
+) -> None:
+    rules = AdmissionRules(senders=frozenset({"bob"}))
+    harness = InboundHarness(config=msgspec.structs.replace(CONFIG, progress=progress, rules=rules))
+    answers = await harness.post(streamed("m1"), streamed("m1"), streamed("m2"))
+    assert [opened(answer) for answer in answers] == [stream("m1", "Sorry", finish=True)] * 2 + ["success"]
+    assert harness.poster.posts == []
+
+
+async def test_a_message_that_was_explained_at_once_is_not_explained_again() -> None:
+    harness = InboundHarness(config=STREAMING)
+    (answer,) = await harness.post(streamed("m1").replace(b'"canary"', b'""'))
+    assert opened(answer) == stream("m1", MESSAGE_EMPTY.zh, finish=True)
+    assert len(harness.recorder.of(events.PersonExplained)) == 1
+
+
+class SharedState(MemoryStateStore):
+    """A state in which another process holds a stream with one frame. It hangs or fails if a test asks for it."""
+
+    def __init__(self, frame: StreamFrame | None = None, *, error: Exception | None = None) -> None:
+        super().__init__()
+        self.frame = frame
+        self.error = error
+
+    @property
+    def shared(self) -> bool:
+        return True
+
+    async def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
+        return [False for _ in batch]
+
+    async def read_frame(self, stream_id: str, chat: str, now: float) -> StreamFrame | None:
+        if self.error:
+            raise self.error
+        return self.frame
+
+
+async def test_a_refresh_and_a_repeat_are_answered_with_the_frame_of_another_process() -> None:
+    harness = InboundHarness(SharedState(StreamFrame("The answer")), config=STREAMING)
+    answers = await harness.post(refresh("m1"), streamed("m1"))
+    assert [opened(answer) for answer in answers] == [stream("m1", "The answer", finish=False)] * 2
+    assert harness.outcomes() == [("message", "duplicate")]
+
+
+async def test_a_repeat_whose_stream_no_process_has_open_gets_an_empty_reply() -> None:
+    harness = InboundHarness(SharedState(), config=STREAMING)
+    answers = await harness.post(streamed("m1"))
+    assert [opened(answer) for answer in answers] == ["success"]
+
+
+@pytest.mark.parametrize("error", [StateUnavailable(), RuntimeError("canary")], ids=["away", "bug"])
+async def test_a_refresh_is_answered_503_if_the_state_cannot_be_read(error: Exception) -> None:
+    """A guess could end a stream that is open."""
+    harness = InboundHarness(SharedState(error=error), config=STREAMING)
+    answers = await harness.post(refresh("m1"), streamed("m1"))
+    assert [(answer.status, answer.verifies) for answer in answers] == [(503, True)] * 2
 
 
 def feedback(message_id: str, feedback_id: str) -> bytes:

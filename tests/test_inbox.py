@@ -54,6 +54,8 @@ class InboxHarness:
         self.media_loaders: dict[str, Callable[[MediaUse], Awaitable[None]]] = {}
         self.empty: set[str] = set()
         self.explained: list[str] = []
+        self.apologized: list[str] = []
+        self.ended: list[str] = []
         self.reported: list[str] = []
         self.changed = asyncio.Condition()
         self.media_budget = MediaBudget(10 * BLOCK_BYTES)
@@ -62,6 +64,8 @@ class InboxHarness:
             normalize=self._normalize,
             publish=self._publish,
             explain=self._explain,
+            apologize=self._apologize,
+            ended=self.ended.append,
             report_event=self._report_event,
             media_budget=self.media_budget,
             state=self.state,
@@ -123,8 +127,11 @@ class InboxHarness:
     async def _report_event(self, admitted: AdmittedCallback) -> None:
         self.reported.append(admitted.callback.message_id)
 
-    async def _explain(self, callback: Callback) -> None:
-        self.explained.append(callback.message_id)
+    async def _explain(self, admitted: AdmittedCallback) -> None:
+        self.explained.append(admitted.callback.message_id)
+
+    async def _apologize(self, callback: Callback) -> None:
+        self.apologized.append(callback.message_id)
 
     async def _publish(self, message: InboundMessage) -> None:
         async with self.changed:
@@ -226,8 +233,25 @@ async def test_a_message_that_always_fails_is_tried_with_growing_delays_until_it
     assert harness.recorder.of(events.MessageGivenUp) == [
         events.MessageGivenUp(message_id="m1", failures=len(attempts))
     ]
+    assert (harness.apologized, harness.ended) == (["m1"], ["m1"])
     assert await harness.state.take_over(harness.clock.now()) == []
     assert await harness.admit("m1")
+
+
+async def test_the_end_of_a_message_is_told_once_it_was_processed_and_not_before() -> None:
+    """A message that failed is processed again, and may still be answered through its stream."""
+    harness = InboxHarness()
+    harness.publish_failures["m1"] = 1
+    harness.empty.add("m2")
+    await harness.put("m1")
+    await harness.put("m2")
+    await harness.wait_for_tasks()
+    assert harness.ended == ["m2"]
+    harness.clock.time += FIRST_RETRY_SECONDS
+    await harness.inbox.recover()
+    await harness.wait_for_tasks()
+    assert harness.ended == ["m2", "m1"]
+    assert harness.apologized == []
 
 
 async def test_a_message_that_was_answered_before_its_failure_is_not_processed_again() -> None:

@@ -22,6 +22,7 @@ from maven_channel_wecom.telemetry import events
 from tests.fakes.clock import FakeClock
 from tests.fakes.recorder import Recorder
 from tests.fakes.replies import ScriptedEgress, Step
+from tests.fakes.streams import make_streams
 from tests.state.backends import BACKENDS
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.config import Overflow
     from maven_channel_wecom.egress.egress import SendProgress
+    from maven_channel_wecom.policy.stream import Progress
     from maven_channel_wecom.state.store import StateStore
 
 CUT_NOTICE = ANSWER_CUT.zh
@@ -49,14 +51,19 @@ class OutboundHarness:
         clock: FakeClock | None = None,
         poster: ScriptedEgress | None = None,
         feedback_id: Callable[[str], str] | None = None,
+        progress: Progress = "off",
     ) -> None:
         self.clock = clock or FakeClock()
         self.recorder = Recorder()
         self.state: StateStore = state or MemoryStateStore()
         self.poster = poster or ScriptedEgress(steps)
         self.languages = Languages(None, ())
+        self.streams = make_streams(
+            progress, state=self.state, emit=self.recorder, clock=self.clock, languages=self.languages
+        )
         self.outbound = Outbound(
             poster=self.poster,
+            streams=self.streams,
             state=self.state,
             emit=self.recorder,
             clock=self.clock,

@@ -18,6 +18,7 @@ from maven_channel_wecom.policy.reply_window import chat_key
 from maven_channel_wecom.protocol.limits import MARKDOWN_BYTES
 from tests.fakes.clock import FakeClock
 from tests.fakes.recorder import Recorder
+from tests.fakes.streams import make_streams
 from tests.state.backends import BACKENDS
 from tests.state.messages import NOW, admit
 
@@ -159,6 +160,7 @@ async def test_each_message_is_answered_once_after_a_reply_was_cancelled(
                 languages=Languages(None, ()),
                 feedback_id=None,
                 poster=egress,
+                streams=make_streams(),
                 state=state,
                 emit=Recorder(),
                 clock=SuspendingClock(NOW),

@@ -13,7 +13,7 @@ from maven_channel_wecom import plugin
 from maven_channel_wecom.channel import CAPABILITIES
 from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.contract.channel import ChannelStartError
-from maven_channel_wecom.contract.messages import OutboundMessage
+from maven_channel_wecom.contract.messages import OutboundMessage, OutboundProgress
 from maven_channel_wecom.inbox import AdmittedCallback
 from maven_channel_wecom.media import MediaUse
 from maven_channel_wecom.protocol.callback import Callback, TextItem
@@ -63,7 +63,7 @@ def test_a_host_that_does_not_know_the_optional_hooks_can_load_the_plugin() -> N
 
 async def test_a_started_channel_is_served_by_every_hook() -> None:
     host = PluginHost()
-    channel = await host.start()
+    channel = await host.start(progress="stream")
     capabilities = host.hook.maven_channel_capabilities(channel=channel)
     callback = Callback(
         message_id="m1", type="text", is_group=False, chat_id="alice", sender_id="alice", items=(TextItem("hello"),)
@@ -71,13 +71,24 @@ async def test_a_started_channel_is_served_by_every_hook() -> None:
     message = await host.hook.maven_inbound_normalize(
         channel=channel, callback=AdmittedCallback(callback, 0.0, MediaUse("chat"))
     )
+    progress = OutboundProgress(channel="wecom", chat_id="alice", reply_to="m1", content="canary")
+    shown = await host.hook.maven_outbound_progress(channel=channel, message=progress)
     answer = OutboundMessage(channel="wecom", chat_id="alice", content="canary", reply_to="m1")
     receipt = await host.hook.maven_outbound_send(channel=channel, message=answer)
     await host.hook.maven_channel_stop(channel=channel)
     assert capabilities == CAPABILITIES
+    assert shown is None
     assert (message.channel, message.message_id, message.content) == ("wecom", "m1", "hello")
     assert (receipt.outcome, receipt.reason) == ("undeliverable", "no_reply_window")
     assert channel.port is None
+
+
+@pytest.mark.parametrize("progress", ["off", "notice"])
+async def test_a_channel_that_streams_nothing_says_so(progress: str) -> None:
+    host = PluginHost()
+    channel = await host.start(progress=progress)
+    assert not host.hook.maven_channel_capabilities(channel=channel).progress
+    await host.hook.maven_channel_stop(channel=channel)
 
 
 async def test_a_secret_that_is_missing_at_the_start_is_a_start_error(tmp_path: Path) -> None:

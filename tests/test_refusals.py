@@ -50,8 +50,12 @@ class RefusalsHarness:
         )
 
     async def explain(self, refused: Callback, refusal: Refusal = "sender") -> None:
-        self.refusals.explain(refused, refusal)
+        self.start(refused, refusal)
         await asyncio.gather(*self.refusals._sending)
+
+    def start(self, refused: Callback, refusal: Refusal = "sender") -> None:
+        if content := self.refusals.explanation(refused, refusal):
+            self.refusals.send(refused, content)
 
     def contents(self) -> list[str]:
         return [content for _, content in self.poster.posts]
@@ -119,7 +123,7 @@ async def test_there_is_one_attempt_and_its_failure_is_reported(step: Step) -> N
 async def test_the_number_of_people_who_are_remembered_is_limited() -> None:
     """Further people are refused in silence until the first hours are over."""
     harness = RefusalsHarness()
-    harness.refusals._answered = dict.fromkeys(map(str, range(REMEMBERED_REFUSALS)), harness.clock.now())
+    harness.refusals._answered = dict.fromkeys(map(str, range(REMEMBERED_REFUSALS)), ("m0", harness.clock.now()))
     await harness.explain(callback())
     assert harness.poster.posts == []
     harness.clock.time += REFUSAL_INTERVAL_SECONDS
@@ -141,7 +145,7 @@ async def test_the_number_of_answers_on_their_way_is_limited_and_a_stop_cancels_
     poster = HangingEgress()
     harness.refusals._poster = cast("Egress", poster)
     for number in range(CONCURRENT_REFUSALS + 5):
-        harness.refusals.explain(callback(str(number)), "sender")
+        harness.start(callback(str(number)))
     await asyncio.sleep(0)
     assert poster.posts == CONCURRENT_REFUSALS
     await harness.refusals.close()

@@ -61,6 +61,12 @@ def render_progress(text: str) -> str:
     return "".join(_cut(shown, limits.MARKDOWN_BYTES)) if is_visible(shown) else ""
 
 
+def append_notice(content: str, notice: str) -> str:
+    """Append a notice of our own to a rendered text, which is cut if both do not fit one message."""
+    kept, closing = _cut(content, limits.MARKDOWN_BYTES - len(notice.encode()))
+    return kept + closing + notice
+
+
 class Splitter:
     """Splits a text into messages, one at a time. A code fence that is open at the end of one is closed and reopened.
 

@@ -21,15 +21,15 @@ MediaKind = Literal["image", "file", "video"]
 MESSAGE_TYPES: Final = ("text", "image", "mixed", "voice", "file", "video")
 # 101027 "接收事件", 2025-11-25.
 EVENT: Final = "event"
-# 100719 "流式消息刷新": WeCom polls for the next part of an answer that is streamed as a passive reply.
-_STREAM: Final = "stream"
+# 100719 "流式消息刷新": WeCom asks about once a second for the newest frame of a stream that is not finished.
+REFRESH: Final = "stream"
 ENTER_CHAT: Final = "enter_chat"
 FEEDBACK: Final = "feedback_event"
 
 
 def is_message(type_: str) -> bool:
     """Return whether a callback of a type is something that a person sent to be answered, known to us or not."""
-    return type_ not in {_STREAM, EVENT}
+    return type_ not in {REFRESH, EVENT}
 
 
 # 101027 "feedback_event", 2025-11-25.
@@ -109,6 +109,7 @@ class Event(msgspec.Struct, frozen=True):
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """One callback. `type` is WeCom's `msgtype`; `response_url` is secret, and empty if WeCom sent none.
 
+    `stream_id` is the stream that a refresh asks for, empty in other callbacks.
     `chat_id` is the id of the group, or of the sender in a single chat. `created_at` is in seconds since the epoch, or
     None if WeCom sent no time.
     """
@@ -124,6 +125,7 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[Item, ...] = ()
     quoted_items: tuple[Item, ...] = ()
     event: Event | None = None
+    stream_id: str = ""
 
     def __repr__(self) -> str:
         return f"<Callback {self.type}>"
@@ -143,12 +145,15 @@ def read_callback(message: bytes) -> Callback:
     items: tuple[Item, ...] = ()
     quoted_items: tuple[Item, ...] = ()
     event = None
+    stream_id = ""
     if header.msgtype in MESSAGE_TYPES:
         payload = _decode(message, schema.Message)
         items = _items(header.msgtype, payload)
         quoted_items = _quoted_items(payload.quote)
     elif header.msgtype == EVENT:
         event = _event(_decode(message, schema.EventMessage).event)
+    elif header.msgtype == REFRESH:
+        stream_id = _decode(message, schema.RefreshMessage).stream.id
     # Only a chat that is certainly single may use the sender's session. Some events have no kind of chat (101027).
     is_group = header.chattype != "single" and bool(header.chattype or header.chatid)
     return Callback(
@@ -163,6 +168,7 @@ def read_callback(message: bytes) -> Callback:
         items=items,
         quoted_items=quoted_items,
         event=event,
+        stream_id=stream_id,
     )
 
 

@@ -22,8 +22,11 @@ FRAME_LENGTH_BYTES: Final = 4
 # 101033 "URL有效性", 2025-07-23: a URL check must be answered within one second.
 URL_CHECK_SECONDS: Final = 1
 
-# 101138 "markdown.content", 2025-12-12: at most 20,480 bytes in UTF-8.
+# 101138 "markdown.content", 2025-12-12, and 101031 "stream.content": at most 20,480 bytes in UTF-8.
 MARKDOWN_BYTES: Final = 20_480
+
+# 100719 "流式消息刷新", 2026-03-12: refreshes end at the latest six minutes after the user sent the message.
+REFRESH_SECONDS: Final = 360
 
 # 101138 "feedback.id", 2025-12-12: at most 256 bytes in UTF-8.
 FEEDBACK_ID_BYTES: Final = 256

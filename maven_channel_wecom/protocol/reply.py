@@ -1,4 +1,4 @@
-"""Replies with content: the body POSTed to a `response_url` with WeCom's answer (101138), and the passive welcome."""
+"""Replies with content: the body POSTed to a `response_url` with WeCom's answer (101138), and the passive replies."""
 
 import msgspec
 
@@ -25,6 +25,18 @@ def welcome_body(content: str) -> bytes:
     """Return the passive answer to `enter_chat`, before it is sealed. It is plain text, not markdown."""
     # https://developer.work.weixin.qq.com/document/path/101031
     return msgspec.json.encode({"msgtype": "text", "text": {"content": content}})
+
+
+def stream_body(stream_id: str, content: str, *, is_last: bool, feedback_id: str = "") -> bytes:
+    """Return one frame of a stream, before it is sealed: the whole text so far, as markdown.
+
+    WeCom takes a `feedback_id` from the first frame only (101031).
+    """
+    # https://developer.work.weixin.qq.com/document/path/101031
+    stream: dict[str, object] = {"id": stream_id, "finish": is_last, "content": content}
+    if feedback_id:
+        stream["feedback"] = {"id": feedback_id}
+    return msgspec.json.encode({"msgtype": "stream", "stream": stream})
 
 
 def read_answer(body: bytes) -> ReplyAnswer | None:

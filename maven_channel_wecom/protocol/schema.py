@@ -95,6 +95,18 @@ class Message(Payload):
     quote: Raw = Raw(b"null")
 
 
+class Stream(_Part):
+    """The stream that a refresh is about (100719 "流式消息刷新")."""
+
+    id: Id = ""
+
+
+class RefreshMessage(_Part):
+    """A callback of type `stream` (100719)."""
+
+    stream: Stream = msgspec.field(default_factory=Stream)
+
+
 class CardEvent(_Part):
     """A click on a template card (101027). The page's parameter table misspells the keys; its samples are right."""
 

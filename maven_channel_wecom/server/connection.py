@@ -244,16 +244,17 @@ class Connection(asyncio.BufferedProtocol):
         if self._deadline == math.inf:
             self._deadline = asyncio.get_running_loop().time() + self._body_seconds
 
-    def _answer(self, answer: Answer) -> None:
-        """Send the receiver's answer, and process what was read in the meantime."""
+    def _answer(self, answer: Answer) -> bool:
+        """Send the receiver's answer, and process what was read in the meantime. Return whether it was written."""
         request, self._answering = self._answering, None
         self._bodies.release(self)
         if request is None or self._transport.is_closing():
-            return
+            return False
         if answer.verifies:
             self._connections.verify(self)
         self._send(request, answer)
         self._process_requests()
+        return True
 
     def _send(self, request: ParsedRequest, answer: Answer) -> None:
         """Write an answer, and close the connection if no other request can follow."""

@@ -24,14 +24,17 @@ class Request:
 
     __slots__ = ("_respond", "body", "method", "query")
 
-    def __init__(self, method: str, query: bytes, body: bytes, respond: Callable[[Answer], None]) -> None:
+    def __init__(self, method: str, query: bytes, body: bytes, respond: Callable[[Answer], bool]) -> None:
         self.method = method
         self.query = query
         self.body = body
-        self._respond: Callable[[Answer], None] | None = respond
+        self._respond: Callable[[Answer], bool] | None = respond
 
-    def answer(self, answer: Answer) -> None:
-        """Answer exactly once, at any time, from the event loop. The client may have left by then.
+    def answer(self, answer: Answer) -> bool:
+        """Answer exactly once, at any time, from the event loop.
+
+        Returns:
+            Whether the answer was written. It was not if the client has left.
 
         Raises:
             RuntimeError: the request has already been answered.
@@ -40,7 +43,7 @@ class Request:
         if respond is None:
             message = "the request has already been answered"
             raise RuntimeError(message)
-        respond(answer)
+        return respond(answer)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

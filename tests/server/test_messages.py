@@ -52,16 +52,29 @@ def test_an_answer_does_not_name_the_server_software() -> None:
     assert not re.search(rb"python|aiohttp|httptools", ResponseWriter().encode(error_answer(400)), re.IGNORECASE)
 
 
-def test_an_answer_is_passed_on() -> None:
-    answers: list[Answer] = []
-    Request("POST", b"a=b", b"{}", answers.append).answer(error_answer(401))
-    assert answers == [error_answer(401)]
+class Client:
+    """The other end of a request: whether it is still there, and the answers it got."""
+
+    def __init__(self, *, is_there: bool = True) -> None:
+        self.is_there = is_there
+        self.answers: list[Answer] = []
+
+    def respond(self, answer: Answer) -> bool:
+        self.answers.append(answer)
+        return self.is_there
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_answer_is_passed_on_and_its_sender_learns_whether_it_was_written(*, is_there: bool) -> None:
+    client = Client(is_there=is_there)
+    assert Request("POST", b"a=b", b"{}", client.respond).answer(error_answer(401)) is is_there
+    assert client.answers == [error_answer(401)]
 
 
 def test_a_second_answer_raises_and_is_not_sent() -> None:
-    answers: list[Answer] = []
-    request = Request("POST", b"", b"", answers.append)
+    client = Client()
+    request = Request("POST", b"", b"", client.respond)
     request.answer(error_answer(401))
     with pytest.raises(RuntimeError, match="already been answered"):
         request.answer(error_answer(400))
-    assert answers == [error_answer(401)]
+    assert client.answers == [error_answer(401)]

@@ -1,0 +1,429 @@
+"""The streams of one channel: the text that a person sees grow while the agent works.
+
+The answer to a message's callback opens a stream. From then on WeCom asks for the newest frame about once a second,
+and nothing can be pushed (100719). So a final text is delivered when a refresh fetched it; if none does, the stream is
+closed and the answer goes out through the reply window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.policy import rendering
+from maven_channel_wecom.policy.explanation import explanation
+from maven_channel_wecom.policy.reply_window import chat_key
+from maven_channel_wecom.policy.stream import broken_off, stream_id
+from maven_channel_wecom.protocol import limits
+from maven_channel_wecom.protocol.callback import is_message
+from maven_channel_wecom.protocol.reply import stream_body
+from maven_channel_wecom.sentences import STREAM_CONTINUES, STREAM_ENDED, STREAM_SILENT
+from maven_channel_wecom.state.store import StreamFrame
+from maven_channel_wecom.telemetry import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from maven_channel_wecom.clock import Clock
+    from maven_channel_wecom.contract.messages import OutboundProgress
+    from maven_channel_wecom.errors import RefreshOutcome, StreamOutcome
+    from maven_channel_wecom.policy.language import Languages
+    from maven_channel_wecom.policy.stream import Progress, StreamTimes
+    from maven_channel_wecom.protocol.callback import Callback
+    from maven_channel_wecom.sentences import Sentence
+    from maven_channel_wecom.state.store import StateStore
+    from maven_channel_wecom.telemetry.events import Emit
+
+    _Fetched = Callable[[], None]
+
+
+# A frame of this size shows as much of a text as fits, so that a text which grows further is not rendered again.
+_FULL_BYTES: Final = limits.MARKDOWN_BYTES - 100
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """The answer to one refresh: the body before it is sealed, and what to call if it was written."""
+
+    body: bytes
+    outcome: RefreshOutcome
+    written: Callable[[], None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Frame {self.outcome}>"
+
+
+class _OwnStream(msgspec.Struct, eq=False):
+    """One stream of this process, from the acknowledgement of its message until WeCom no longer asks for it.
+
+    `placeholder` is what its first frame shows, and `content` the newest text of the agent, empty before there is any.
+    `last` is the content of its last frame, None while the turn runs. `outcome` is how it ends once that frame is
+    fetched, and `fetched` is whether it was. A stream that is `closed` belongs to an answer that goes another way.
+    """
+
+    id: str
+    message_id: str
+    chat: str
+    language: str
+    opened_at: float
+    placeholder: str
+    content: str = ""
+    last: str | None = None
+    outcome: StreamOutcome = "abandoned"
+    fetched: bool = False
+    closed: bool = False
+    on_fetched: _Fetched | None = None
+    changed: asyncio.Event | None = None
+    sharing: asyncio.Task[None] | None = None
+
+    @property
+    def frame(self) -> StreamFrame:
+        """The newest frame."""
+        if self.last is not None:
+            return StreamFrame(self.last, is_last=True, is_answer=self.outcome == "fetched")
+        return StreamFrame(self.content or self.placeholder)
+
+
+class Streams:
+    """Opens, feeds, answers and ends the streams of one channel.
+
+    Args:
+        channel: the name of the channel.
+        progress: `stream`, or another mode, in which there are none.
+        text: what the first frame shows; if it is empty, the client shows moving dots.
+        feedback_id: returns the id for feedback on the answer to a message; None if nobody is asked for feedback.
+        languages: chooses the language of sentences.
+        state: shares the streams with other processes, if it is shared at all.
+        emit: receives telemetry events.
+        clock: the clock of the channel.
+        times: the times of streams.
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        *,
+        progress: Progress,
+        text: Sentence,
+        feedback_id: Callable[[str], str] | None,
+        languages: Languages,
+        state: StateStore,
+        emit: Emit,
+        clock: Clock,
+        times: StreamTimes,
+    ) -> None:
+        self._channel = channel
+        self._text = text
+        self._feedback_id = feedback_id
+        self._languages = languages
+        self._state = state
+        self._emit = emit
+        self._clock = clock
+        self._times = times
+        self.progress = progress
+        """What people see of an answer before it is complete."""
+        # In the order of their opening.
+        self._streams: dict[str, _OwnStream] = {}
+        # Those whose life is not over yet, in the same order.
+        self._alive: deque[_OwnStream] = deque()
+        # Streams whose last frame was fetched, with the time until which it is given again.
+        self._repeatable: deque[tuple[float, _OwnStream]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def may_be_elsewhere(self, callback: Callback) -> bool:
+        """Return whether another process may have opened the stream of a message."""
+        opened_id = self.id_to_open(callback)
+        return bool(opened_id) and opened_id not in self._streams and self._state.shared
+
+    def id_to_open(self, callback: Callback) -> str:
+        """Return the id of the stream that the acknowledgement of a callback opens, empty if it opens none.
+
+        One is opened only for a message whose answer can be handed to a reply window, and that an agent can read.
+        """
+        opens = self.progress == "stream" and is_message(callback.type) and callback.response_url
+        return stream_id(self._channel, callback.message_id) if opens and not explanation(callback) else ""
+
+    def open(self, callback: Callback, now: float) -> None:
+        """Open the stream of an admitted callback, if it opens one."""
+        opened_id = self.id_to_open(callback)
+        if not opened_id:
+            return
+        language = self._languages.of_callback(callback)
+        stream = _OwnStream(
+            id=opened_id,
+            message_id=callback.message_id,
+            chat=chat_key(callback.chat_id, is_group=callback.is_group),
+            language=language,
+            opened_at=now,
+            placeholder=self._text.text(language),
+        )
+        self._streams[stream.id] = stream
+        self._alive.append(stream)
+        if stream.placeholder:
+            # Another process would show moving dots in its place.
+            self._share(stream)
+
+    def first_frame(self, callback: Callback) -> Frame | None:
+        """Return the newest frame for the callback of a message, repeated or not; None if it has no stream here."""
+        stream = self._streams.get(stream_id(self._channel, callback.message_id))
+        if stream is None:
+            return None
+        feedback_id = self._feedback_id(stream.message_id) if self._feedback_id else ""
+        return self._frame(stream, feedback_id=feedback_id)
+
+    def refresh(self, callback: Callback) -> Frame | None:
+        """Return the answer to a refresh, None if another process may have opened its stream."""
+        stream = self._streams.get(callback.stream_id)
+        if stream is None and self.progress == "stream" and self._state.shared:
+            return None
+        if stream is None or stream.chat != chat_key(callback.chat_id, is_group=callback.is_group):
+            return self._unknown(callback)
+        return self._frame(stream)
+
+    async def refresh_from_state(self, callback: Callback) -> Frame:
+        """Return the answer to a refresh of a stream that another process opened. Raises StateUnavailable."""
+        chat = chat_key(callback.chat_id, is_group=callback.is_group)
+        frame = await self._state.read_frame(callback.stream_id, chat, self._clock.now())
+        return self._unknown(callback) if frame is None else self._shared_frame(callback.stream_id, frame)
+
+    async def first_frame_from_state(self, callback: Callback) -> Frame | None:
+        """Return the newest frame for a repeated callback whose stream another process opened, None if there is none.
+
+        Raises StateUnavailable.
+        """
+        chat = chat_key(callback.chat_id, is_group=callback.is_group)
+        shared_id = stream_id(self._channel, callback.message_id)
+        frame = await self._state.read_frame(shared_id, chat, self._clock.now())
+        return None if frame is None else self._shared_frame(shared_id, frame)
+
+    def show(self, message: OutboundProgress) -> None:
+        """Show the text of an answer so far. Text once shown is never replaced by nothing."""
+        stream = self._open_stream(message.reply_to)
+        if stream is None or stream.chat not in [
+            chat_key(message.chat_id, is_group=is_group) for is_group in (True, False)
+        ]:
+            self._emit(events.ProgressIgnored(message_id=message.reply_to))
+            return
+        if len(stream.content.encode()) < _FULL_BYTES:
+            stream.content = rendering.render_progress(message.content) or stream.content
+            self._share(stream)
+
+    async def finish(self, message_id: str, content: str, *, on_fetched: _Fetched) -> bool:
+        """Offer the final text of an answer to the coming refreshes, and return whether one of them fetched it.
+
+        If not, the stream is closed: the caller sends the answer another way. Before it returns True, `on_fetched` is
+        called, in the moment in which the last frame is written.
+        """
+        stream = self._open_stream(message_id)
+        if stream is None:
+            return False
+        stream.last, stream.outcome, stream.on_fetched = content, "fetched", on_fetched
+        try:
+            self._share(stream)
+            until = min(self._clock.now() + self._times.fetch, stream.opened_at + self._times.life)
+            if await self._wait_until_fetched(stream, until) or not await self._close_shared(stream):
+                return True
+        except asyncio.CancelledError:
+            if not stream.fetched:
+                stream.last, stream.on_fetched = None, None
+                self._share(stream)
+            raise
+        self._close(stream, "handed_over")
+        return False
+
+    def end(self, message_id: str) -> None:
+        """End the stream of a message that gets no further answer, if it is still open, as it stands."""
+        if stream := self._open_stream(message_id):
+            stands = stream.content or stream.placeholder
+            self._end(stream, stands or STREAM_SILENT.text(stream.language))
+
+    def end_all(self) -> None:
+        """End all open streams with a sentence because the channel stops, and stop waiting for refreshes."""
+        for stream in list(self._streams.values()):
+            if stream.last is None:
+                self._end(stream, broken_off(stream.content, STREAM_ENDED.text(stream.language)))
+            elif stream.changed:
+                stream.changed.set()
+
+    def tick(self) -> None:
+        """End streams whose life is over, and forget those that WeCom no longer asks for."""
+        now = self._clock.now()
+        while self._alive and self._alive[0].opened_at + self._times.life <= now:
+            self._is_past_life(self._alive.popleft())
+        while self._repeatable and self._repeatable[0][0] <= now:
+            self._close(self._repeatable.popleft()[1], None)
+        while self._streams:
+            oldest = next(iter(self._streams.values()))
+            if oldest.opened_at + self._times.forgotten > now:
+                break
+            self._close(oldest, None if oldest.fetched else "abandoned")
+
+    async def run(self) -> None:
+        """Call `tick` forever."""
+        while self.progress == "stream":
+            # Not with the clock of the channel, which a test may move: only the event loop's time must pass.
+            await asyncio.sleep(self._times.share)
+            self.tick()
+
+    async def end_in(self, seconds: float) -> None:
+        """End all open streams shortly before a stop that waits for messages for `seconds` is over."""
+        await self._clock.sleep(max(0.0, seconds - self._times.closing))
+        self.end_all()
+
+    async def close(self) -> None:
+        """Give up the streams that are still open."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for stream in list(self._streams.values()):
+            self._close(stream, None if stream.fetched else "abandoned")
+
+    def _open_stream(self, message_id: str | None) -> _OwnStream | None:
+        """Return the stream of a message whose turn still runs."""
+        if self.progress != "stream" or message_id is None:
+            return None
+        stream = self._streams.get(stream_id(self._channel, message_id))
+        if stream is None or stream.last is not None:
+            return None
+        return None if self._is_past_life(stream) else stream
+
+    def _is_past_life(self, stream: _OwnStream) -> bool:
+        """Return whether a stream's life is over, which ends it with a sentence if it has no last frame yet."""
+        if stream.opened_at + self._times.life > self._clock.now():
+            return False
+        if stream.last is None and not stream.closed:
+            self._end(stream, broken_off(stream.content, STREAM_CONTINUES.text(stream.language)))
+        return True
+
+    def _end(self, stream: _OwnStream, content: str) -> None:
+        stream.last, stream.outcome = content, "ended"
+        self._share(stream)
+
+    def _frame(self, stream: _OwnStream, *, feedback_id: str = "") -> Frame:
+        self._is_past_life(stream)
+        newest = stream.frame
+        body = stream_body(stream.id, newest.content, is_last=newest.is_last, feedback_id=feedback_id)
+        if not newest.is_last:
+            return Frame(body, "answered")
+        return Frame(body, "repeated" if stream.fetched else "answered", lambda: self._written(stream))
+
+    def _shared_frame(self, shared_id: str, newest: StreamFrame) -> Frame:
+        body = stream_body(shared_id, newest.content, is_last=newest.is_last)
+        confirm = (lambda: self._confirm(shared_id)) if newest.is_last else None
+        return Frame(body, "answered", confirm)
+
+    def _unknown(self, callback: Callback) -> Frame:
+        """Return the same frame for every id without an open stream, so that nobody learns which ids exist."""
+        sentence = STREAM_ENDED.text(self._languages.of_person(callback.sender_id))
+        return Frame(stream_body(callback.stream_id, sentence, is_last=True), "unknown")
+
+    def _written(self, stream: _OwnStream) -> None:
+        if not stream.fetched:
+            self._mark_fetched(stream)
+            if self._state.shared:
+                self._confirm(stream.id)
+
+    def _mark_fetched(self, stream: _OwnStream) -> None:
+        if stream.fetched:
+            return
+        stream.fetched = True
+        self._emit(events.StreamEnded(message_id=stream.message_id, outcome=stream.outcome))
+        self._repeatable.append((self._clock.now() + self._times.repeat, stream))
+        if stream.on_fetched:
+            stream.on_fetched()
+        if stream.changed:
+            stream.changed.set()
+
+    def _close(self, stream: _OwnStream, outcome: StreamOutcome | None) -> None:
+        """Forget the text of a stream, whose refreshes get the sentence for unknown ids from now on."""
+        if outcome:
+            self._emit(events.StreamEnded(message_id=stream.message_id, outcome=outcome))
+        stream.closed = True
+        self._streams.pop(stream.id, None)
+        stream.content = stream.placeholder = ""
+        stream.last = stream.on_fetched = None
+        if stream.changed:
+            stream.changed.set()
+
+    async def _wait_until_fetched(self, stream: _OwnStream, until: float) -> bool:
+        stream.changed = asyncio.Event()
+        while not stream.fetched and not stream.changed.is_set() and (left := until - self._clock.now()) > 0:
+            pause = asyncio.ensure_future(
+                self._clock.sleep(min(left, self._times.poll) if self._state.shared else left)
+            )
+            change = asyncio.ensure_future(stream.changed.wait())
+            try:
+                await asyncio.wait((pause, change), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                pause.cancel()
+                change.cancel()
+            if self._state.shared and not stream.fetched:
+                await self._ask_whether_fetched(stream)
+        return stream.fetched
+
+    async def _ask_whether_fetched(self, stream: _OwnStream) -> None:
+        # While the state is away, the next question or the hand-over decides.
+        with contextlib.suppress(StateUnavailable):
+            if await self._state.is_fetched(stream.message_id, self._clock.now()):
+                self._mark_fetched(stream)
+
+    async def _close_shared(self, stream: _OwnStream) -> bool:
+        """Close a stream for other processes. Return False if one of them gave out the last frame."""
+        if not self._state.shared:
+            return True
+        # If the state is away, the answer is sent: it may then be seen twice, but it is seen.
+        with contextlib.suppress(StateUnavailable):
+            while not await self._state.close_stream(stream.message_id, self._clock.now()):
+                await self._ask_whether_fetched(stream)
+                if stream.fetched:
+                    return False
+                await self._clock.sleep(self._times.poll)
+        return not stream.fetched
+
+    def _share(self, stream: _OwnStream) -> None:
+        """Write the newest frame to a shared state, in the background and at most once in a while."""
+        if not self._state.shared:
+            return
+        if stream.last is not None and stream.sharing:
+            # The last frame does not wait.
+            stream.sharing.cancel()
+            stream.sharing = None
+        if stream.sharing is None:
+            stream.sharing = self._start(self._write_frames(stream))
+
+    async def _write_frames(self, stream: _OwnStream) -> None:
+        written: StreamFrame | None = None
+        while not stream.closed and stream.frame != written:
+            newest = stream.frame
+            try:
+                await self._state.write_frame(stream.message_id, newest, self._clock.now())
+                written = newest
+            except StateUnavailable:
+                written = None
+            if newest.is_last and written:
+                break
+            # Not shorter while the state is away either.
+            await self._clock.sleep(self._times.share)
+        if stream.outcome == "ended" and stream.last is not None:
+            # Another process may give it out, which counts as the end of the stream.
+            await self._wait_until_fetched(stream, stream.opened_at + self._times.forgotten)
+        if stream.sharing is asyncio.current_task():
+            stream.sharing = None
+
+    def _confirm(self, shared_id: str) -> None:
+        self._start(self._confirm_fetch(shared_id))
+
+    async def _confirm_fetch(self, shared_id: str) -> None:
+        # Redis defers it if it is away. Any other failure leaves the answer to the reply window.
+        with contextlib.suppress(StateUnavailable):
+            await self._state.confirm_fetch(shared_id, self._clock.now())
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name="wecom stream")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,30 @@
+"""An agent for tests that writes its answers piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from maven_channel_wecom.host.agents.agent import show_nothing
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.contract.messages import InboundMessage
+    from maven_channel_wecom.host.agents.agent import Show
+
+
+class WritingAgent:
+    """Agent that has written `text` so far, and ends its answer with it once `done` is set."""
+
+    def __init__(self, text: str = "") -> None:
+        self.text = text
+        self.done = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    async def answer(self, _message: InboundMessage, show: Show = show_nothing) -> str:
+        show(lambda: self.text)
+        self.asked.set()
+        await self.done.wait()
+        return self.text
+
+    async def close(self) -> None:
+        """Do nothing: the agent holds no resources."""
