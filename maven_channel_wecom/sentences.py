@@ -81,6 +81,10 @@ FAULT: Final = Sentence(
     zh="处理这条消息时出错了，请告知本机器人的管理员。",
     en="Something went wrong with this message; please tell the operator of this bot.",
 )
+CONVERSATION_NEW: Final = Sentence(
+    zh="已开始新话题，之前的内容不再作为上下文。",
+    en="A new conversation begins; what was said before no longer counts.",
+)
 AGENT_UNREACHABLE: Final = Sentence(
     zh="暂时无法连接智能体，请稍后再试。",
     en="The agent cannot be reached right now; please try again later.",

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from yarl import URL
 
+from maven_channel_wecom.host.conversations import MemoryKind, MemoryLimits
 from maven_channel_wecom.host.logs import LEVELS, LogFormat
+from maven_channel_wecom.host.memory_store import MEMORY, memory_address_problem
 from maven_channel_wecom.host.schedules import Schedule, parse_calendar, parse_interval
 from maven_channel_wecom.host.timezones import machine_timezone_problem, parse_timezone
 from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, key_schema, object_schema
@@ -29,6 +31,8 @@ AGENT_TIMEOUT_SECONDS: Final = 600
 its slot long after its user has left."""
 
 _HOUR_SECONDS = 3600
+_WEEK_MINUTES = 7 * 24 * 60
+_MAX_MEMORY_BYTES = 64 * 1024 * 1024
 
 
 def _url_problem(url: str) -> str | None:
@@ -149,6 +153,80 @@ AGENT_KEYS: Final = (
         title_zh="超时",
         help="Maximum time for a complete answer, in seconds.",
         help_zh="等待一次完整回答的最长时间（秒）。",
+    ),
+    Key(
+        name="memory",
+        type="string",
+        default="messages",
+        choices=("messages", "previous_response_id", "server"),
+        title="Memory",
+        title_zh="上下文记忆",
+        help="Who remembers a chat. messages: this host, which sends the earlier turns; previous_response_id: the agent, "
+        "which continues from its last response; server: the agent, by the header Maven-Session-Id alone.",
+        help_zh="由谁记住对话。messages：本主机，随请求发送之前的轮次；previous_response_id：智能体，从其上一次回答继续；"
+        "server：智能体，仅凭 Maven-Session-Id 请求头。",
+    ),
+    Key(
+        name="memoryTurns",
+        type="integer",
+        default=MemoryLimits().turns,
+        minimum=1,
+        maximum=1_000,
+        title="Remembered turns",
+        title_zh="记忆轮数",
+        help="Maximum number of turns that are remembered of a chat.",
+        help_zh="每个会话最多记住的轮数。",
+    ),
+    Key(
+        name="memoryBytes",
+        type="integer",
+        default=MemoryLimits().bytes,
+        minimum=1_000,
+        maximum=_MAX_MEMORY_BYTES,
+        title="Remembered bytes",
+        title_zh="记忆字节数",
+        help="Maximum bytes that are remembered of a chat: text, and pictures and files in base64. The oldest go first.",
+        help_zh="每个会话最多记住的字节数：文字，以及 base64 编码的图片与文件；优先保留最近的内容。",
+    ),
+    Key(
+        name="memoryMinutes",
+        type="integer",
+        default=MemoryLimits().minutes,
+        minimum=1,
+        maximum=_WEEK_MINUTES,
+        title="Remembered minutes",
+        title_zh="记忆时长",
+        help="Minutes after which a turn is forgotten.",
+        help_zh="一轮对话在多少分钟后被遗忘。",
+    ),
+    Key(
+        name="memoryState",
+        type="string",
+        default=MEMORY,
+        pattern=r"^(memory:|sqlite:(?!:|//)[^\u0000]+)$",
+        check=memory_address_problem,
+        title="Memory state",
+        title_zh="记忆存储",
+        help="Where this host stores what it remembers: memory: or sqlite:PATH, a file of its own.",
+        help_zh="本主机存放记忆的位置：memory: 或 sqlite:路径（单独的文件）。",
+    ),
+    Key(
+        name="speakerIds",
+        type="boolean",
+        default=False,
+        title="Speaker ids",
+        title_zh="发言人 ID",
+        help="In a group the agent is told who speaks. false: by a lasting pseudonym; true: by the user ID.",
+        help_zh="false：群聊中以固定化名告知智能体发言人；true：告知真实 ID。",
+    ),
+    Key(
+        name="parallelTurns",
+        type="boolean",
+        default=False,
+        title="Parallel turns",
+        title_zh="并行处理",
+        help="false: the messages of a chat are answered one after another; true: side by side.",
+        help_zh="false：同一会话的消息逐条回答；true：同时回答。",
     ),
 )
 
@@ -335,6 +413,16 @@ class Responses(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Responses of {self.model}>"
 
 
+class Sessions(msgspec.Struct, frozen=True, kw_only=True):
+    """How messages of one chat belong together: who remembers, how much, where, and in which order turns run."""
+
+    memory: MemoryKind = "server"
+    limits: MemoryLimits = MemoryLimits()
+    memory_state: str = MEMORY
+    speaker_ids: bool = False
+    parallel_turns: bool = False
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One cron job. With `deliver`, its answer is sent to the chat `to` of `channel`."""
 
@@ -362,6 +450,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     gateway: Gateway = Gateway()
     agent: Echo | Responses = Echo()
+    sessions: Sessions = Sessions()
     cron: tuple[Job, ...] = ()
     logging: Logging = Logging()
     channels: dict[str, dict[str, Any]] = {}
@@ -382,9 +471,11 @@ def interpret(document: object, environment: Mapping[str, str] | None = None) ->
     sections = Settings(document, "", SECTIONS, problems=problems)
     variables = os.environ if environment is None else environment
     channels = _channels(sections["channels"], problems)
+    agent, agent_sessions = _agent(sections["agent"], variables, problems)
     configuration = Configuration(
         gateway=_gateway(sections["gateway"], problems),
-        agent=_agent(sections["agent"], variables, problems),
+        agent=agent,
+        sessions=agent_sessions,
         logging=_logging(sections["logging"], problems),
         cron=_cron(sections["cron"], channels, variables, problems),
         channels=channels,
@@ -438,18 +529,31 @@ def _logging(value: object, problems: list[str]) -> Logging:
     return Logging(level=settings["level"], format=settings["format"], user_ids=settings["userIds"])
 
 
-def _agent(value: object, environment: Mapping[str, str], problems: list[str]) -> Echo | Responses:
+def _agent(value: object, environment: Mapping[str, str], problems: list[str]) -> tuple[Echo | Responses, Sessions]:
     settings = Settings(value, "agent", AGENT_KEYS, problems=problems, environment=environment)
     if "type" not in settings and any(key.name in settings for key in AGENT_KEYS):
         settings.problem("type", 'is required if agent has other keys; set it to "responses"')
     # The keys of `responses` may stay in the file while echo is tried: they are not read.
     if settings["type"] == "echo":
-        return Echo()
-    return Responses(
+        return Echo(), Sessions()
+    agent = Responses(
         url=settings["url"] or "",
         model=settings["model"] or "",
         api_key=settings["apiKey"],
         timeout_seconds=settings["timeoutSeconds"],
+    )
+    return agent, _sessions(settings)
+
+
+def _sessions(settings: Settings) -> Sessions:
+    return Sessions(
+        memory=settings["memory"],
+        limits=MemoryLimits(
+            turns=settings["memoryTurns"], bytes=settings["memoryBytes"], minutes=settings["memoryMinutes"]
+        ),
+        memory_state=settings["memoryState"],
+        speaker_ids=settings["speakerIds"],
+        parallel_turns=settings["parallelTurns"],
     )
 
 

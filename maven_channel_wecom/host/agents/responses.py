@@ -17,23 +17,29 @@ from urllib.request import proxy_bypass
 import aiohttp
 from yarl import URL
 
+from maven_channel_wecom.contract.messages import ImageBlock
 from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector
 from maven_channel_wecom.host.agents import agent_failures
-from maven_channel_wecom.host.agents.agent import AgentError, Failure, show_nothing
-from maven_channel_wecom.host.agents.responses_answer import AnswerStream, error_code, plain_answer
-from maven_channel_wecom.host.agents.responses_request import (
-    RequestBody,
-    attachment_kind,
-    session_id,
-    without_attachments,
+from maven_channel_wecom.host.agents.agent import (
+    AgentError,
+    Answer,
+    Failure,
+    Turn,
+    question,
 )
+from maven_channel_wecom.host.agents.attachments import has_attachments, turn_without_attachments
+from maven_channel_wecom.host.agents.responses_answer import (
+    PREVIOUS_RESPONSE_REFUSED,
+    AnswerStream,
+    error_code,
+    plain_answer,
+)
+from maven_channel_wecom.host.agents.responses_request import RequestBody
 from maven_channel_wecom.host.agents.server_sent_events import MAX_EVENT_BYTES, EventParser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from maven_channel_wecom.contract.messages import InboundMessage
-    from maven_channel_wecom.host.agents.agent import Show
     from maven_channel_wecom.host.configuration import Responses
 
 logger = logging.getLogger(__name__)
@@ -101,25 +107,19 @@ class ResponsesAgent:
         names = {f"{url.scheme}_proxy", "all_proxy"}
         return sorted(name for name, value in os.environ.items() if value and name.lower() in names)
 
-    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
+    async def answer(self, turn: Turn) -> Answer:
         """Return the answer to one message. Raises AgentError.
 
-        If the agent refuses a message with a picture or a file, it is asked once more with a note in their place.
+        If the agent refuses a turn with a picture or a file, it is asked once more with a note in their place. If it
+        does not know `previous_response_id`, or the response, it is asked once more without it.
         """
         try:
-            return await self._ask(message, show)
+            return await self._ask_with_attachments(turn)
         except AgentError as error:
-            kind = attachment_kind(message)
-            if not kind or not _refuses_attachment(error):
+            if not _refuses_previous_response(turn, error):
                 raise
-            fields = {"channel": message.channel, "message_id": message.message_id, **error.facts}
-            logger.warning("agent refused attachment", extra={"fields": fields})
-        try:
-            return await self._ask(without_attachments(message), show)
-        except AgentError as error:
-            if _refuses_attachment(error):
-                error.failure = agent_failures.with_attachment(error.failure, kind)
-            raise
+            _warn("agent refused previous response", turn, error)
+        return await self._ask_with_attachments(turn._replace(previous_response_id=""))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -135,10 +135,28 @@ class ResponsesAgent:
         except Exception as error:  # noqa: BLE001 - aiohttp passes on what asyncio and ssl raise, even AttributeError
             return connection_failure(error)
 
-    async def _ask(self, message: InboundMessage, show: Show) -> str:
+    async def _ask_with_attachments(self, turn: Turn) -> Answer:
+        asked = question(turn.message)
+        try:
+            return await self._ask(turn)
+        except AgentError as error:
+            sent = (*asked, *(block for exchange in turn.history for block in exchange.question))
+            if not has_attachments(sent) or not _refuses_attachment(error) or _refuses_previous_response(turn, error):
+                raise
+            _warn("agent refused attachment", turn, error)
+        try:
+            answer = await self._ask(turn_without_attachments(turn))
+        except AgentError as error:
+            if has_attachments(asked) and _refuses_attachment(error):
+                kind = "picture" if any(isinstance(block, ImageBlock) for block in asked) else "file"
+                error.failure = agent_failures.with_attachment(error.failure, kind)
+            raise
+        return answer._replace(accepts_attachments=False)
+
+    async def _ask(self, turn: Turn) -> Answer:
         stream = AnswerStream()
         try:
-            return await self._request(message, stream, show)
+            return await self._request(turn, stream)
         except AgentError as error:
             error.partial = error.partial or stream.text
             raise
@@ -147,31 +165,35 @@ class ResponsesAgent:
             # cause of an AgentError.
             raise AgentError(connection_failure(error), partial=stream.text) from None
 
-    async def _request(self, message: InboundMessage, stream: AnswerStream, show: Show) -> str:
-        body = RequestBody(message, self._settings.model)
-        headers = {
-            "Maven-Session-Id": session_id(
-                message.channel, message.chat_id, is_group=message.transport_meta.get("chat_type") == "group"
-            ),
-            "Content-Length": str(body.size_bytes),
-        }
+    async def _request(self, turn: Turn, stream: AnswerStream) -> Answer:
+        body = RequestBody(turn, self._settings.model)
+        headers = {"Maven-Session-Id": turn.session_id, "Content-Length": str(body.size_bytes)}
         # A redirect would carry the key and the message to an address that is not configured.
         async with self._session.post(
             self._settings.url, data=_cooperative(body.pieces()), headers=headers, allow_redirects=False
         ) as response:
             if not 200 <= response.status < 300:  # noqa: PLR2004 -- the range of success in HTTP
-                code = error_code(await _error_body(response))
+                code = error_code(await _error_body(response), turn.previous_response_id)
                 raise AgentError(agent_failures.for_status(response.status), code=code)
             if response.headers.get("Content-Encoding", "identity").lower() not in {"", "identity"}:
                 raise AgentError(agent_failures.COMPRESSED)
             if response.content_type != "text/event-stream":
                 pieces = [piece async for piece in _pieces(response, MAX_EVENT_BYTES)]
                 return plain_answer(b"".join(pieces))
-            show(lambda: stream.text)
+            turn.show(lambda: stream.text)
             await _read_events(response, stream)
         if not stream.done:
             raise AgentError(agent_failures.BROKEN_OFF)
-        return stream.text
+        return Answer(stream.text, stream.response_id)
+
+
+def _warn(event: str, turn: Turn, error: AgentError) -> None:
+    fields = {"channel": turn.message.channel, "message_id": turn.message.message_id, **error.facts}
+    logger.warning(event, extra={"fields": fields})
+
+
+def _refuses_previous_response(turn: Turn, error: AgentError) -> bool:
+    return bool(turn.previous_response_id) and error.code == PREVIOUS_RESPONSE_REFUSED
 
 
 def _refuses_attachment(error: AgentError) -> bool:

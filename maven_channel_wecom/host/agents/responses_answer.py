@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from maven_channel_wecom.host.agents import agent_failures
-from maven_channel_wecom.host.agents.agent import AgentError
+from maven_channel_wecom.host.agents.agent import AgentError, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +31,12 @@ MAX_VALUES: Final = 50_000
 MAX_PARTS: Final = 500
 """Maximum number of parts with text in one answer. Higher: an event can take longer, because the lengths of all parts
 are compared with that of a repeated text."""
+
+MAX_ID_CHARACTERS: Final = 512
+"""Maximum length of a response's id. A longer one is not remembered."""
+
+PREVIOUS_RESPONSE_REFUSED: Final = "previous_response_not_found"
+"""The code of an error because of `previous_response_id`. It is OpenAI's, and used for those of other servers too."""
 
 _END_OF_STREAM: Final = b"[DONE]"
 
@@ -54,10 +60,14 @@ _MAX_REPAIRED_BYTES: Final = 256 * 1024
 
 
 class AnswerStream:
-    """An answer that arrives as events. `done` is set once the agent reports the answer as complete."""
+    """An answer that arrives as events.
+
+    `done` is set once the agent reports the answer as complete. `response_id` is the id of the response, if known.
+    """
 
     def __init__(self) -> None:
         self.done = False
+        self.response_id = ""
         # The texts by the positions of the item in the output and of the part in the item. None is empty.
         self._items: dict[int, dict[int, StringIO]] = {}
         self._positions: set[tuple[int, int]] = set()
@@ -79,6 +89,7 @@ class AnswerStream:
             except AgentError as error:
                 failure = error.failure
         kind = _string(fields.get("type")) or event.name
+        self.response_id = _response_id(_mapping(fields.get("response"))) or self.response_id
         if kind in _ENDS:
             self._end(fields, _ENDS[kind], failure)
         elif failure is not None and (kind in _KNOWN_EVENTS or (event.oversized and not event.named)):
@@ -131,8 +142,8 @@ class AnswerStream:
             raise AgentError(agent_failures.TOO_LARGE)
 
 
-def plain_answer(body: bytes) -> str:
-    """Return the text of an answer that is one JSON object. Raises AgentError."""
+def plain_answer(body: bytes) -> Answer:
+    """Return the answer in one JSON object. Raises AgentError."""
     response = _decode(body)
     if not isinstance(response, dict):
         raise AgentError(agent_failures.MALFORMED)
@@ -141,11 +152,16 @@ def plain_answer(body: bytes) -> str:
     if not response.keys() & {"output", "output_text"}:
         _check_api(response)
         raise AgentError(agent_failures.MALFORMED)
-    return text
+    return Answer(text, _response_id(response))
 
 
-def error_code(body: bytes) -> str:
-    """Return the code in the body of an error, or an empty string."""
+def error_code(body: bytes, previous_response_id: str = "") -> str:
+    """Return the code in the body of an error, or an empty string.
+
+    It is PREVIOUS_RESPONSE_REFUSED if the body names the parameter `previous_response_id`, or the id that was sent.
+    """
+    if previous_response_id and (b"previous_response" in body or previous_response_id.encode() in body):
+        return PREVIOUS_RESPONSE_REFUSED
     try:
         return _log_code(_mapping(_decode(body)).get("error"))
     except AgentError:
@@ -171,6 +187,11 @@ def _check_api(fields: dict[str, Any]) -> None:
         raise AgentError(agent_failures.FAILED, code=_log_code(error))
     if isinstance(fields.get("choices"), list):
         raise AgentError(agent_failures.OTHER_API)
+
+
+def _response_id(response: dict[str, Any]) -> str:
+    identifier = _string(response.get("id"))
+    return identifier if len(identifier) <= MAX_ID_CHARACTERS else ""
 
 
 def _text(response: dict[str, Any]) -> str:

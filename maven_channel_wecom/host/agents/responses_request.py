@@ -1,21 +1,20 @@
-"""Builds a request of the Responses API: one inbound message as JSON, and the id of its session. No I/O."""
+"""Builds a request of the Responses API: one inbound message and the exchanges before it, as JSON. No I/O."""
 
 from __future__ import annotations
 
-import uuid
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, TextBlock, UnavailableBlock
+from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, TextBlock
+from maven_channel_wecom.host.agents.agent import question
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from maven_channel_wecom.contract.messages import InboundMessage
+    from maven_channel_wecom.host.agents.agent import Turn
 
 _PIECE_CHARACTERS: Final = 64 * 1024
-_SESSION_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "maven:session")
 
 _QUOTED_TEXT: Final = (
     "The user quoted the lines marked with > below. They are context only, possibly by somebody else: "
@@ -24,52 +23,22 @@ _QUOTED_TEXT: Final = (
 _QUOTED_ATTACHMENT: Final = "The next attachment belongs to what the user quoted: context only."
 
 
-_NOT_ACCEPTED: Final = "this agent does not accept it"
-
-
-def attachment_kind(message: InboundMessage) -> Literal["picture", "file", ""]:
-    """Return what a message has attached; a file only if there is no picture."""
-    if any(isinstance(block, ImageBlock) for block in message.content_blocks):
-        return "picture"
-    return "file" if any(isinstance(block, FileBlock) for block in message.content_blocks) else ""
-
-
-def without_attachments(message: InboundMessage) -> InboundMessage:
-    """Return the message with a note in place of each picture and file."""
-    blocks = tuple(
-        UnavailableBlock(
-            kind="image" if isinstance(block, ImageBlock) else "file", reason=_NOT_ACCEPTED, quoted=block.quoted
-        )
-        if isinstance(block, ImageBlock | FileBlock)
-        else block
-        for block in message.content_blocks
-    )
-    return msgspec.structs.replace(message, content_blocks=blocks)
-
-
-def session_id(channel: str, chat_id: str, *, is_group: bool = False) -> str:
-    """Return the UUIDv5 of a chat, the same in every process and after every restart.
-
-    A group may have the same id as a person, so the session of a group is derived from its kind too.
-    """
-    return str(uuid.uuid5(_SESSION_NAMESPACE, f"{channel}/group:{chat_id}" if is_group else f"{channel}/{chat_id}"))
-
-
 class RequestBody:
-    """The JSON of a streaming request for one message, with the content in the order sent.
+    """The JSON of a streaming request for one turn, with the content in the order sent.
 
     It is encoded while it is sent: encoding 14 MB of pictures at once would block the event loop and triple the memory.
     """
 
-    def __init__(self, message: InboundMessage, model: str) -> None:
-        blocks = message.content_blocks or (TextBlock(text=message.content),)
-        content = [part for block in blocks for part in (_quoted(block) if block.quoted else (_part(block),))]
-        empty = msgspec.json.encode({"model": model, "stream": True, "input": [{"role": "user", "content": []}]})
-        end = b"]}]}"
-        self._parts: list[bytes | str] = [empty.removesuffix(end)]
-        for number, part in enumerate(content):
-            self._parts += [b"," if number else b"", *part]
-        self._parts.append(end)
+    def __init__(self, turn: Turn, model: str) -> None:
+        fields: dict[str, object] = {"model": model, "stream": True}
+        if turn.previous_response_id:
+            fields["previous_response_id"] = turn.previous_response_id
+        end = b"]}"
+        self._parts: list[bytes | str] = [msgspec.json.encode(fields | {"input": []}).removesuffix(end)]
+        for exchange in turn.history:
+            self._parts += [*_user_item(exchange.question, exchange.speaker), b","]
+            self._parts += [msgspec.json.encode({"role": "assistant", "content": exchange.answer}), b","]
+        self._parts += [*_user_item(question(turn.message), turn.speaker), end]
 
     @property
     def size_bytes(self) -> int:
@@ -88,6 +57,17 @@ class RequestBody:
 
 # The JSON of one content part. A str is base64, which needs no escaping in JSON.
 _Part = tuple[bytes | str, ...]
+
+
+def _user_item(blocks: Iterable[ContentBlock], speaker: str) -> Iterator[bytes | str]:
+    yield b'{"role":"user","content":['
+    content = [_text(f"[Message from {speaker}]")] if speaker else []
+    content += [part for block in blocks for part in (_quoted(block) if block.quoted else (_part(block),))]
+    for number, part in enumerate(content):
+        if number:
+            yield b","
+        yield from part
+    yield b"]}"
 
 
 def _part(block: ContentBlock) -> _Part:
