@@ -134,8 +134,8 @@ class Bus:
     async def _start_over(self, message: InboundMessage) -> str:
         session = session_id(message)
         async with self._turns.hold(session):
-            await self._memory.start_over(session)
-        return CONVERSATION_NEW.text(_language(message))
+            is_new = await self._memory.start_over(session)
+        return (CONVERSATION_NEW if is_new else FAULT).text(_language(message))
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Send a message through its channel and return the receipt. Log a warning if it was not delivered."""

@@ -161,8 +161,8 @@ AGENT_KEYS: Final = (
         choices=("messages", "previous_response_id", "server"),
         title="Memory",
         title_zh="上下文记忆",
-        help="Who remembers a chat. messages: this host, which sends the earlier turns; previous_response_id: the agent, "
-        "which continues from its last response; server: the agent, by the header Maven-Session-Id alone.",
+        help="Who remembers a chat. messages: this host, which sends the earlier turns; previous_response_id: the "
+        "agent, which continues from its last response; server: the agent, by the header Maven-Session-Id alone.",
         help_zh="由谁记住对话。messages：本主机，随请求发送之前的轮次；previous_response_id：智能体，从其上一次回答继续；"
         "server：智能体，仅凭 Maven-Session-Id 请求头。",
     ),
@@ -185,7 +185,7 @@ AGENT_KEYS: Final = (
         maximum=_MAX_MEMORY_BYTES,
         title="Remembered bytes",
         title_zh="记忆字节数",
-        help="Maximum bytes that are remembered of a chat: text, and pictures and files in base64. The oldest go first.",
+        help="Maximum bytes that are remembered of a chat: text, and media in base64. The oldest go first.",
         help_zh="每个会话最多记住的字节数：文字，以及 base64 编码的图片与文件；优先保留最近的内容。",
     ),
     Key(
@@ -471,9 +471,10 @@ def interpret(document: object, environment: Mapping[str, str] | None = None) ->
     sections = Settings(document, "", SECTIONS, problems=problems)
     variables = os.environ if environment is None else environment
     channels = _channels(sections["channels"], problems)
+    gateway = _gateway(sections["gateway"], problems)
     agent, agent_sessions = _agent(sections["agent"], variables, problems)
     configuration = Configuration(
-        gateway=_gateway(sections["gateway"], problems),
+        gateway=gateway,
         agent=agent,
         sessions=agent_sessions,
         logging=_logging(sections["logging"], problems),

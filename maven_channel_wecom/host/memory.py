@@ -117,13 +117,18 @@ class Memory:
         except MemoryUnavailable as unavailable:
             _report(unavailable)
 
-    async def start_over(self, session: str) -> None:
-        """Forget a session. Raises MemoryUnavailable if that fails."""
+    async def start_over(self, session: str) -> bool:
+        """Forget what was said in a session, and return whether that succeeded."""
         now = self._now()
         # An agent that keeps sessions by their ids must never get an old one again.
         expires_at = Conversation().expires_at if self._kind == "server" else now + self._limits.seconds
         empty = Conversation(session_id=str(uuid.uuid4()), expires_at=expires_at)
-        await self._store.change(session, lambda _: empty, now)
+        try:
+            await self._store.change(session, lambda _: empty, now)
+        except MemoryUnavailable as unavailable:
+            _report(unavailable)
+            return False
+        return True
 
     async def close(self) -> None:
         """Close the store."""

@@ -72,8 +72,8 @@ class ProcessMemory:
         self._drop(session)
         self._conversations[session] = changed
         self.used_bytes += size_bytes(changed)
-        for oldest, conversation in list(self._conversations.items()):
-            if conversation.expires_at > now and self.used_bytes <= self._limit_bytes:
+        while oldest := next(iter(self._conversations), None):
+            if self._conversations[oldest].expires_at > now and self.used_bytes <= self._limit_bytes:
                 break
             self._drop(oldest)
 

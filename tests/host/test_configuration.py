@@ -12,8 +12,10 @@ from maven_channel_wecom.host.configuration import (
     Gateway,
     Logging,
     Responses,
+    Sessions,
     interpret,
 )
+from maven_channel_wecom.host.conversations import MemoryLimits
 from maven_channel_wecom.host.schedules import Calendar, Interval
 
 if TYPE_CHECKING:
@@ -35,6 +37,43 @@ def test_an_empty_object_is_a_valid_configuration() -> None:
     assert configuration.agent == Echo()
     assert configuration.logging == Logging(level="info", format="text", user_ids=False)
     assert (configuration.cron, configuration.channels) == ((), {})
+
+
+def test_an_agent_remembers_messages_within_limits_unless_the_file_says_otherwise() -> None:
+    limits = MemoryLimits(turns=20, bytes=200_000, minutes=60)
+    assert interpret({"agent": RESPONSES}, {})[0].sessions == Sessions(memory="messages", limits=limits)
+    keys = {"memory": "server", "memoryTurns": 1, "memoryBytes": 1_000, "memoryMinutes": 5} | {
+        "memoryState": "sqlite:memory.db",
+        "speakerIds": True,
+        "parallelTurns": True,
+    }
+    configuration, problems = interpret({"agent": RESPONSES | keys}, {})
+    assert problems == []
+    assert configuration.sessions == Sessions(
+        memory="server",
+        limits=MemoryLimits(turns=1, bytes=1_000, minutes=5),
+        memory_state="sqlite:memory.db",
+        speaker_ids=True,
+        parallel_turns=True,
+    )
+
+
+def test_an_agent_that_echoes_has_no_memory() -> None:
+    assert interpret({}, {})[0].sessions == Sessions(memory="server")
+    assert interpret({"agent": RESPONSES | {"type": "echo"}}, {})[0].sessions == Sessions(memory="server")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("memory", "none", "must be one of messages, previous_response_id, server"),
+        ("memoryTurns", 0, "must be a whole number from 1 to 1000"),
+        ("memoryState", "redis://host", 'must be "memory:" or "sqlite:PATH"'),
+    ],
+)
+def test_a_wrong_key_of_the_memory_is_a_problem(key: str, value: object, problem: str) -> None:
+    (found,) = problems_of({"agent": RESPONSES | {key: value}})
+    assert found.startswith(f"agent.{key} {problem}")
 
 
 def test_schema_is_a_key_of_the_file_but_not_of_a_section() -> None:

@@ -25,9 +25,8 @@ from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, Image
 from maven_channel_wecom.host.agents import agent_failures
 from maven_channel_wecom.host.agents.agent import AgentError, Failure
 from maven_channel_wecom.host.agents.responses import ResponsesAgent, connection_failure
-from maven_channel_wecom.host.agents.responses_request import session_id
 from maven_channel_wecom.host.configuration import Responses
-from tests.host.fake_channel import message
+from tests.host.fake_channel import message, turn
 from tests.host.fake_responses import COMPLETED, FakeResponses, delta, serving, sse
 
 if TYPE_CHECKING:
@@ -58,13 +57,13 @@ async def asking(
 
 async def answer(fake: FakeResponses) -> str:
     async with asking(fake.url) as agent:
-        return await agent.answer(message())
+        return (await agent.answer(turn())).text
 
 
 async def failure(fake: FakeResponses) -> AgentError:
     async with asking(fake.url) as agent:
         with pytest.raises(AgentError) as caught:
-            await agent.answer(message())
+            await agent.answer(turn())
     # A log shows the causes of an error too.
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
@@ -83,13 +82,13 @@ class TestRequest:
             "input": [{"role": "user", "content": [{"type": "input_text", "text": "hello"}]}],
         }
         assert headers["Authorization"] == f"Bearer {KEY}"
-        assert headers["Maven-Session-Id"] == session_id("fake", "chat")
+        assert headers["Maven-Session-Id"] == turn().session_id
         assert headers["Content-Type"] == "application/json"
 
     async def test_a_request_without_a_key_has_no_authorization(self, fake: FakeResponses) -> None:
         fake.chunks = (sse(delta("ok"), COMPLETED),)
         async with asking(fake.url, key=None) as agent:
-            await agent.answer(message())
+            await agent.answer(turn())
         assert "Authorization" not in fake.requests[0][0]
 
     async def test_a_large_picture_arrives_unchanged(self, fake: FakeResponses) -> None:
@@ -99,7 +98,7 @@ class TestRequest:
         picture = ImageBlock(media_type="image/png", data=data)
         async with asking(fake.url) as agent:
             blocks = (picture, TextBlock(text="[]"))
-            await agent.answer(msgspec.structs.replace(message(), content_blocks=blocks))
+            await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=blocks)))
         headers, body = fake.requests[0]
         assert body["input"][0]["content"] == [
             {"type": "input_image", "detail": "auto", "image_url": f"data:image/png;base64,{data}"},
@@ -218,7 +217,7 @@ class TestProgress:
 
         async with asking(fake.url) as agent:
             with pytest.raises(AgentError):
-                await agent.answer(message(), show)
+                await agent.answer(turn()._replace(show=show))
         assert texts == [""]
         assert [read() for read in reads] == ["half of it"]
 
@@ -228,7 +227,7 @@ class TestProgress:
         reads: list[Callable[[], str]] = []
         async with asking(fake.url) as agent:
             with contextlib.suppress(AgentError):
-                await agent.answer(message(), reads.append)
+                await agent.answer(turn()._replace(show=reads.append))
         assert reads == []
 
     async def test_the_answer_to_the_message_without_its_picture_is_shown_instead(self, fake: FakeResponses) -> None:
@@ -237,7 +236,9 @@ class TestProgress:
         fake.then.chunks = (sse(delta("ok"), COMPLETED),)
         reads: list[Callable[[], str]] = []
         async with asking(fake.url) as agent:
-            await agent.answer(msgspec.structs.replace(message(), content_blocks=(PICTURE,)), reads.append)
+            await agent.answer(
+                turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,)))._replace(show=reads.append)
+            )
         assert [read() for read in reads] == ["", "ok"]
 
 
@@ -255,7 +256,7 @@ class TestAttachments:
         fake.then.chunks = (sse(delta("ok"), COMPLETED),)
         blocks = (TextBlock(text="look"), PICTURE)
         async with asking(fake.url) as agent:
-            assert await agent.answer(msgspec.structs.replace(message(), content_blocks=blocks)) == "ok"
+            assert (await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=blocks)))).text == "ok"
         first, second = ([part["type"] for part in body["input"][0]["content"]] for _, body in fake.requests)
         assert first == ["input_text", "input_image"]
         assert second == ["input_text", "input_text"]
@@ -272,7 +273,9 @@ class TestAttachments:
         fake.then = FakeResponses()
         fake.then.chunks = (sse(delta("ok"), COMPLETED),)
         async with asking(fake.url) as agent:
-            assert await agent.answer(msgspec.structs.replace(message(), content_blocks=(PICTURE,))) == "ok"
+            assert (
+                await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,))))
+            ).text == "ok"
 
     @pytest.mark.parametrize(("block", "kind"), [(PICTURE, "picture"), (FILE, "file")])
     async def test_the_user_is_told_which_attachment_may_be_the_cause(
@@ -281,7 +284,7 @@ class TestAttachments:
         fake.json({}, 422)
         async with asking(fake.url) as agent:
             with pytest.raises(AgentError) as caught:
-                await agent.answer(msgspec.structs.replace(message(), content_blocks=(block,)))
+                await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(block,))))
         assert kind in caught.value.answer("en")
         assert caught.value.facts == {"reason": "http_422"}
         assert len(fake.requests) == 2
@@ -291,7 +294,7 @@ class TestAttachments:
         fake.json({}, status)
         async with asking(fake.url) as agent:
             with pytest.raises(AgentError):
-                await agent.answer(msgspec.structs.replace(message(), content_blocks=(PICTURE,)))
+                await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,))))
         assert len(fake.requests) == 1
 
 
@@ -328,7 +331,7 @@ class TestHttp:
             taken.bind(("127.0.0.1", 0))
             async with asking(f"http://127.0.0.1:{taken.getsockname()[1]}/") as agent:
                 with pytest.raises(AgentError) as caught:
-                    await agent.answer(message())
+                    await agent.answer(turn())
                 assert (await agent.probe()) == agent_failures.REFUSED
         assert caught.value.facts == {"reason": "refused"}
         assert "127.0.0.1" not in caught.value.answer("en")
@@ -349,7 +352,7 @@ class TestHttp:
     async def test_tls_to_a_port_without_it_is_told(self, fake: FakeResponses) -> None:
         async with asking(fake.url.replace("http:", "https:")) as agent:
             with pytest.raises(AgentError, match="tls"):
-                await agent.answer(message())
+                await agent.answer(turn())
 
     async def test_an_unknown_name_is_told(self) -> None:
         async with asking("http://agent.invalid/v1/responses") as agent:
@@ -373,14 +376,14 @@ class TestHttp:
         fake.chunks = (sse(delta("half")),)
         async with asking(fake.url, **limits) as agent:
             with pytest.raises(AgentError) as caught:
-                await agent.answer(message())
+                await agent.answer(turn())
         assert (caught.value.failure.reason, caught.value.partial) == (reason, "half")
 
     async def test_concurrent_messages_are_separate_requests(self, fake: FakeResponses) -> None:
         fake.chunks = (sse(delta("ok"), COMPLETED),)
         async with asking(fake.url) as agent:
-            answers = await asyncio.gather(*(agent.answer(message(str(number))) for number in range(20)))
-        assert answers == ["ok"] * 20
+            answers = await asyncio.gather(*(agent.answer(turn(message(str(number)))) for number in range(20)))
+        assert [each.text for each in answers] == ["ok"] * 20
         asked = {json.dumps(body["input"]) for _, body in fake.requests}
         assert len(asked) == 20
 
@@ -447,7 +450,7 @@ async def test_a_hostile_answer_leaves_time_for_others(head: bytes, body: bytes)
     seconds = []
     server = await asyncio.start_server(hostile, "127.0.0.1", 0)
     async with server, asking(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/") as agent:
-        answering = asyncio.create_task(agent.answer(message()))
+        answering = asyncio.create_task(agent.answer(turn()))
         # A full collection of everything that the suite has imported takes longer.
         gc.disable()
         try:

@@ -236,7 +236,7 @@ class TestPlacesOfTheText:
     def test_one_odd_item_costs_only_itself(self, output: list[object]) -> None:
         response = {"status": "completed", "error": None, "output": output}
         assert stream_of(completed(**response)).text == "TEXT"
-        assert plain_answer(json.dumps(response).encode()) == "TEXT"
+        assert plain_answer(json.dumps(response).encode()).text == "TEXT"
 
     @pytest.mark.parametrize("value", [None, 5, [], {}])
     def test_a_delta_that_is_no_text_is_absent(self, value: object) -> None:
@@ -344,7 +344,7 @@ class TestPlainJson:
         ids=["object", "bare", "refusal", "two messages", "both", "empty", "null", "no items"],
     )
     def test_an_answer_may_be_one_object(self, value: object, text: str) -> None:
-        assert plain_answer(json.dumps(value).encode()) == text
+        assert plain_answer(json.dumps(value).encode()).text == text
 
     @pytest.mark.parametrize(
         ("value", "facts", "partial"),
