@@ -49,6 +49,9 @@ class Turn(NamedTuple):
     speaker: str = ""
     show: Show = show_nothing
 
+    def __repr__(self) -> str:
+        return f"<Turn for {self.message}>"
+
 
 class Answer(NamedTuple):
     """What an agent returns.
@@ -62,6 +65,9 @@ class Answer(NamedTuple):
     text: str
     response_id: str = ""
     accepts_attachments: bool = True
+
+    def __repr__(self) -> str:
+        return f"<Answer of {len(self.text)} characters>"
 
 
 def question(message: InboundMessage) -> tuple[ContentBlock, ...]:

@@ -23,7 +23,7 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, TextBlock
 from maven_channel_wecom.host.agents import agent_failures
-from maven_channel_wecom.host.agents.agent import AgentError, Failure
+from maven_channel_wecom.host.agents.agent import AgentError, Answer, Exchange, Failure
 from maven_channel_wecom.host.agents.responses import ResponsesAgent, connection_failure
 from maven_channel_wecom.host.configuration import Responses
 from tests.host.fake_channel import message, turn
@@ -295,6 +295,81 @@ class TestAttachments:
         async with asking(fake.url) as agent:
             with pytest.raises(AgentError):
                 await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,))))
+        assert len(fake.requests) == 1
+
+    async def test_a_picture_of_an_earlier_message_is_left_out_if_it_may_be_the_cause(
+        self, fake: FakeResponses
+    ) -> None:
+        fake.json({}, 400)
+        fake.then = FakeResponses()
+        fake.then.chunks = (sse(delta("ok"), COMPLETED),)
+        earlier = Exchange(question=(PICTURE,), answer="a cat")
+        async with asking(fake.url) as agent:
+            answered = await agent.answer(turn()._replace(history=(earlier,)))
+        assert (answered.text, answered.accepts_attachments) == ("ok", False)
+        second = fake.requests[1][1]["input"]
+        assert [part["type"] for part in second[0]["content"]] == ["input_text"]
+
+    async def test_a_refused_message_is_not_said_to_be_refused_because_of_an_earlier_picture(
+        self, fake: FakeResponses
+    ) -> None:
+        fake.json({}, 400)
+        async with asking(fake.url) as agent:
+            with pytest.raises(AgentError) as caught:
+                await agent.answer(turn()._replace(history=(Exchange(question=(PICTURE,), answer="a cat"),)))
+        assert caught.value.failure == agent_failures.for_status(400)
+
+
+class TestPreviousResponse:
+    async def test_an_answer_has_the_id_of_its_response(self, fake: FakeResponses) -> None:
+        created = {"type": "response.created", "response": {"id": "resp_1"}}
+        fake.chunks = (sse(created, delta("ok"), COMPLETED),)
+        async with asking(fake.url) as agent:
+            assert await agent.answer(turn()) == Answer("ok", "resp_1")
+            fake.json({"id": "resp_2", "output": [], "output_text": "ok"})
+            assert await agent.answer(turn()) == Answer("ok", "resp_2")
+
+    @pytest.mark.parametrize(
+        ("status", "error"),
+        [
+            (400, {"error": {"code": "previous_response_not_found", "message": "no such response"}}),
+            (400, {"error": {"message": "Response with id 'resp_1' not found.", "code": 404}}),
+            (404, {"error": {"message": "Response with id 'resp_1' not found."}}),
+            (422, {"detail": [{"loc": ["body", "previous_response_id"], "msg": "extra inputs are not permitted"}]}),
+        ],
+        ids=["OpenAI", "unknown id", "vLLM", "unknown parameter"],
+    )
+    async def test_an_agent_that_does_not_know_it_is_asked_once_more_without_it(
+        self, fake: FakeResponses, status: int, error: object, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fake.json(error, status)
+        fake.then = FakeResponses()
+        fake.then.chunks = (sse(delta("ok"), COMPLETED),)
+        asked = turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,)))
+        async with asking(fake.url) as agent:
+            answered = await agent.answer(asked._replace(previous_response_id="resp_1"))
+        assert answered == Answer("ok")
+        first, second = (body for _, body in fake.requests)
+        assert first.pop("previous_response_id") == "resp_1"
+        assert first == second
+        assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+            "agent refused previous response"
+        ]
+
+    async def test_it_can_be_refused_in_the_stream(self, fake: FakeResponses) -> None:
+        refusal = {"error": {"code": "previous_response_not_found"}}
+        fake.chunks = (sse({"type": "response.failed", "response": refusal}),)
+        fake.then = FakeResponses()
+        fake.then.chunks = (sse(delta("ok"), COMPLETED),)
+        async with asking(fake.url) as agent:
+            assert (await agent.answer(turn()._replace(previous_response_id="resp_1"))).text == "ok"
+
+    @pytest.mark.parametrize("previous_response_id", ["", "resp_1"])
+    async def test_other_failures_are_not_asked_again(self, fake: FakeResponses, previous_response_id: str) -> None:
+        fake.json({"error": {"message": "the model is not there"}}, 404)
+        async with asking(fake.url) as agent:
+            with pytest.raises(AgentError):
+                await agent.answer(turn()._replace(previous_response_id=previous_response_id))
         assert len(fake.requests) == 1
 
 
