@@ -18,7 +18,6 @@ import aiohttp
 from yarl import URL
 
 from maven_channel_wecom.contract.messages import ImageBlock
-from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector
 from maven_channel_wecom.host.agents import agent_failures
 from maven_channel_wecom.host.agents.agent import (
     AgentError,
@@ -36,6 +35,7 @@ from maven_channel_wecom.host.agents.responses_answer import (
 )
 from maven_channel_wecom.host.agents.responses_request import RequestBody
 from maven_channel_wecom.host.agents.server_sent_events import MAX_EVENT_BYTES, EventParser
+from maven_channel_wecom.transport.answer_limit import AnswerLimitConnector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
