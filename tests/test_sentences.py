@@ -15,7 +15,7 @@ from tests.house.structure import sources
 CATALOGUE = {name: each for name, each in vars(sentences).items() if isinstance(each, Sentence)}
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
-OPERATORS_CHINESE = {"cli.py", "config.py", "settings.py", "host/configuration.py", "sentences.py"}
+OPERATORS_CHINESE = {"cli.py", "config.py", "file_schema.py", "settings.py", "host/configuration.py", "sentences.py"}
 """Files with Chinese texts: the catalogue, the name of WeCom, and the titles and descriptions of configuration keys."""
 
 NOT_THE_CHANNEL = ("simulator/", "doctor/")

@@ -10,13 +10,14 @@ from prometheus_client import Counter
 
 from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage, Receipt
 from maven_channel_wecom.fairness import OneAtATime, SharedLimit, SharedSemaphore
-from maven_channel_wecom.host.agents.agent import AgentError, Turn
+from maven_channel_wecom.host.agents.agent import AgentError, Turn, question
+from maven_channel_wecom.host.agents.attachments import attachment_kind
 from maven_channel_wecom.host.conversations import MemoryLimits
 from maven_channel_wecom.host.memory import Memory
 from maven_channel_wecom.host.memory_store import ProcessMemory
 from maven_channel_wecom.host.progress import Progress
 from maven_channel_wecom.host.sessions import session_id, speaker, starts_over
-from maven_channel_wecom.sentences import CONVERSATION_NEW, FAULT
+from maven_channel_wecom.sentences import CONVERSATION_NEW, FAULT, FILE_LEFT_OUT, PICTURE_LEFT_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from maven_channel_wecom.contract.channel import Channel
-    from maven_channel_wecom.host.agents.agent import Agent, Show
+    from maven_channel_wecom.host.agents.agent import Agent, Answer, Show
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class Bus:
             )
             answer = await self._agent.answer(turn)
             await self._memory.remember(session, turn, answer, recollection)
-            return answer.text
+            return answer.text + _left_out(message, answer)
 
     async def _start_over(self, message: InboundMessage) -> str:
         session = session_id(message)
@@ -179,6 +180,14 @@ class Bus:
             await progress.end()
         self._answered.inc()
         return answer
+
+
+def _left_out(message: InboundMessage, answer: Answer) -> str:
+    """Return the note after an answer to a message whose picture or file the agent refused."""
+    kind = "" if answer.accepts_attachments or not answer.text.strip() else attachment_kind(question(message))
+    if not kind:
+        return ""
+    return (PICTURE_LEFT_OUT if kind == "picture" else FILE_LEFT_OUT).text(_language(message))
 
 
 def _reply_metadata(message: InboundMessage) -> dict[str, str]:

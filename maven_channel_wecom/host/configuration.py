@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 from yarl import URL
 
+from maven_channel_wecom.host.agents.agent_proxy import AgentProxy, choose_proxy, environment_problem
+from maven_channel_wecom.host.agents.agent_url import path_problem, url_problem
 from maven_channel_wecom.host.conversations import MemoryKind, MemoryLimits
 from maven_channel_wecom.host.logs import LEVELS, LogFormat
 from maven_channel_wecom.host.memory_store import MEMORY, memory_address_problem
 from maven_channel_wecom.host.schedules import Schedule, parse_calendar, parse_interval
 from maven_channel_wecom.host.timezones import machine_timezone_problem, parse_timezone
-from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, key_schema, object_schema
+from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings
+from maven_channel_wecom.transport.proxy import proxy_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,27 +34,9 @@ AGENT_TIMEOUT_SECONDS: Final = 600
 its slot long after its user has left."""
 
 _HOUR_SECONDS = 3600
+
 _WEEK_MINUTES = 7 * 24 * 60
 _MAX_MEMORY_BYTES = 64 * 1024 * 1024
-
-
-def _url_problem(url: str) -> str | None:
-    wrong = "must be a URL that starts with http:// or https://"
-    try:
-        parsed = URL(url)
-        # yarl parses the host only here.
-        host = parsed.host
-    except (ValueError, IndexError):  # yarl raises IndexError on `[::1]@`
-        return wrong
-    if parsed.scheme not in {"http", "https"} or not host or re.search(r"\s", url):
-        return wrong
-    if parsed.user is not None or parsed.password is not None:
-        return "must not hold a user name or password; put the key into agent.apiKey"
-    if parsed.path.rstrip("/").endswith("/completions"):
-        return "is the URL of another API; the URL of the Responses API usually ends with /v1/responses"
-    if parsed.path.rstrip("/").endswith("/v1"):
-        return "is a base URL; append /responses"
-    return None
 
 
 def _host_problem(host: str) -> str | None:
@@ -102,28 +87,28 @@ GATEWAY_KEYS: Final = (
     ),
 )
 
-_RESPONSES: Final = ("type", "responses")
+_BEHIND_HTTP: Final = ("type", "responses", "chat-completions")
 
 AGENT_KEYS: Final = (
     Key(
         name="type",
         type="string",
         default="echo",
-        choices=("echo", "responses"),
+        choices=("echo", "responses", "chat-completions"),
         title="Agent",
         title_zh="智能体类型",
-        help="echo repeats each message and needs no other key; responses calls a service with the Responses API.",
-        help_zh="echo：原样复述消息，无需其他键；responses：调用支持 Responses API 的服务。",
+        help="echo repeats each message and needs no other key; the others call a service with the API of that name.",
+        help_zh="echo：原样复述消息，无需其他键；其余：调用支持该名称 API 的服务。",
     ),
     Key(
         name="url",
         type="string",
-        required=_RESPONSES,
-        check=_url_problem,
+        required=_BEHIND_HTTP,
+        check=url_problem,
         title="URL",
         title_zh="接口地址",
-        help="URL of the Responses API.",
-        help_zh="Responses API 的地址。",
+        help="URL of the API, which usually ends with /v1/responses or /v1/chat/completions.",
+        help_zh="API 的地址，通常以 /v1/responses 或 /v1/chat/completions 结尾。",
     ),
     Key(
         name="apiKey",
@@ -131,13 +116,13 @@ AGENT_KEYS: Final = (
         check=_header_problem,
         title="API key",
         title_zh="接口密钥",
-        help="Key for the Responses API, sent as a bearer token.",
-        help_zh="Responses API 的密钥，以 Bearer 令牌方式发送。",
+        help="Key for the API, sent as a bearer token.",
+        help_zh="API 的密钥，以 Bearer 令牌方式发送。",
     ),
     Key(
         name="model",
         type="string",
-        required=_RESPONSES,
+        required=_BEHIND_HTTP,
         title="Model",
         title_zh="模型",
         help="Name of the model.",
@@ -153,6 +138,16 @@ AGENT_KEYS: Final = (
         title_zh="超时",
         help="Maximum time for a complete answer, in seconds.",
         help_zh="等待一次完整回答的最长时间（秒）。",
+    ),
+    Key(
+        name="proxy",
+        type="secret",
+        default="",
+        check=proxy_problem,
+        title="Proxy",
+        title_zh="代理",
+        help="Proxy URL for the agent: http, https, socks5 or socks5h. Without it, HTTPS_PROXY and the like are used.",
+        help_zh="访问智能体所用的代理：http、https、socks5 或 socks5h；不填则使用 HTTPS_PROXY 等环境变量。",
     ),
     Key(
         name="memory",
@@ -401,16 +396,30 @@ class Echo(msgspec.Struct, frozen=True, kw_only=True):
     """Selects the echo agent, which has no settings."""
 
 
-class Responses(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings of an agent behind the Responses API at `url`. `timeout_seconds` limits a complete answer."""
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of an agent behind HTTP at `url`. `timeout_seconds` limits a complete answer."""
 
+    type: ClassVar[str]
     url: str
     model: str
     api_key: str | None = None
     timeout_seconds: int = AGENT_TIMEOUT_SECONDS
+    proxy: AgentProxy | None = None
 
     def __repr__(self) -> str:
-        return f"<Responses of {self.model}>"
+        return f"<{type(self).__name__} of {self.model}>"
+
+
+class Responses(AgentSettings, frozen=True, kw_only=True):
+    """Settings of an agent with the Responses API."""
+
+    type: ClassVar[str] = "responses"
+
+
+class ChatCompletions(AgentSettings, frozen=True, kw_only=True):
+    """Settings of an agent with the Chat Completions API."""
+
+    type: ClassVar[str] = "chat-completions"
 
 
 class Sessions(msgspec.Struct, frozen=True, kw_only=True):
@@ -449,7 +458,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration. `channels` holds the raw mapping of each enabled entry."""
 
     gateway: Gateway = Gateway()
-    agent: Echo | Responses = Echo()
+    agent: Echo | AgentSettings = Echo()
     sessions: Sessions = Sessions()
     cron: tuple[Job, ...] = ()
     logging: Logging = Logging()
@@ -484,42 +493,6 @@ def interpret(document: object, environment: Mapping[str, str] | None = None) ->
     return configuration, problems
 
 
-def document_schema(channels: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of the whole file. `channels` maps a channel type to the schema of an entry.
-
-    The type of an entry is its `type`, or else its name. A disabled entry may be incomplete.
-    """
-    schema = object_schema(SECTIONS)
-    parts = schema["properties"]
-    parts["$schema"] = {"type": "string"}
-    for name, keys in (("gateway", GATEWAY_KEYS), ("agent", AGENT_KEYS), ("logging", LOGGING_KEYS)):
-        parts[name] |= object_schema(keys)
-    parts["agent"]["dependentRequired"] = {key.name: ["type"] for key in AGENT_KEYS if key.name != "type"}
-    parts["cron"]["items"] = object_schema(CRON_KEYS) | {
-        "oneOf": [{"required": ["every"]}, {"required": ["schedule"]}],
-        "dependentRequired": {"timezone": ["schedule"]},
-    }
-    entry: dict[str, Any] = {"type": "object", "properties": {ENABLED.name: key_schema(ENABLED)}}
-    named = {}
-    conditions = []
-    for type_ in channels:
-        is_of_type = {"properties": {"type": {"const": type_}, ENABLED.name: {"const": True}}}
-        then = {"$ref": f"#/$defs/{type_}"}
-        named[type_] = entry | {"if": is_of_type, "then": then}
-        conditions.append({"if": is_of_type | {"required": ["type"]}, "then": then})
-    parts["channels"] |= {
-        "propertyNames": {"pattern": r"\S"},
-        "properties": named,
-        "additionalProperties": entry | ({"allOf": conditions} if conditions else {}),
-    }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Maven gateway 网关配置",
-        **schema,
-        "$defs": dict(channels),
-    }
-
-
 def _gateway(value: object, problems: list[str]) -> Gateway:
     settings = Settings(value, "gateway", GATEWAY_KEYS, problems=problems)
     return Gateway(host=settings["host"], port=settings["port"])
@@ -530,18 +503,26 @@ def _logging(value: object, problems: list[str]) -> Logging:
     return Logging(level=settings["level"], format=settings["format"], user_ids=settings["userIds"])
 
 
-def _agent(value: object, environment: Mapping[str, str], problems: list[str]) -> tuple[Echo | Responses, Sessions]:
+def _agent(value: object, environment: Mapping[str, str], problems: list[str]) -> tuple[Echo | AgentSettings, Sessions]:
     settings = Settings(value, "agent", AGENT_KEYS, problems=problems, environment=environment)
     if "type" not in settings and any(key.name in settings for key in AGENT_KEYS):
-        settings.problem("type", 'is required if agent has other keys; set it to "responses"')
-    # The keys of `responses` may stay in the file while echo is tried: they are not read.
-    if settings["type"] == "echo":
+        settings.problem("type", 'is required if agent has other keys; set it to "responses" or "chat-completions"')
+    # The keys of other agents may stay in the file while echo is tried: they are not read.
+    kind = settings["type"]
+    if kind == "echo":
         return Echo(), Sessions()
-    agent = Responses(
-        url=settings["url"] or "",
+    url = settings["url"] or ""
+    if kind == "chat-completions" and settings["memory"] == "previous_response_id":
+        settings.problem("memory", 'must be "messages" or "server" when agent.type is chat-completions')
+    proxy = choose_proxy(settings["proxy"], URL(url), environment) if url else None
+    for problem in filter(None, (url and path_problem(url, kind), proxy and environment_problem(proxy))):
+        settings.problem("url", problem)
+    agent = (Responses if kind == "responses" else ChatCompletions)(
+        url=url,
         model=settings["model"] or "",
         api_key=settings["apiKey"],
         timeout_seconds=settings["timeoutSeconds"],
+        proxy=proxy,
     )
     return agent, _sessions(settings)
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from maven_channel_wecom.contract.channel import Channel, ChannelStartError
 from maven_channel_wecom.host.agents.echo import EchoAgent
-from maven_channel_wecom.host.agents.responses import ResponsesAgent
+from maven_channel_wecom.host.agents.http_agent import HttpAgent
 from maven_channel_wecom.host.bus import Bus
 from maven_channel_wecom.host.configuration import Echo
 from maven_channel_wecom.host.cron import Cron
@@ -79,7 +79,7 @@ class Host:
             # First, so that a probe can tell a starting host from a dead one.
             await self._status.start()
             agent = self._agent = self._agent or self._open_agent()
-            if isinstance(agent, ResponsesAgent):
+            if isinstance(agent, HttpAgent):
                 self._probing = asyncio.create_task(_report_agent(agent))
             sessions = self._configuration.sessions
             self._memory = Memory(sessions.memory, sessions.limits, await open_store(sessions.memory_state))
@@ -128,7 +128,7 @@ class Host:
 
     def _open_agent(self) -> Agent:
         settings = self._configuration.agent
-        return EchoAgent() if isinstance(settings, Echo) else ResponsesAgent(settings)
+        return EchoAgent() if isinstance(settings, Echo) else HttpAgent(settings)
 
     async def _start_channel(self, name: str, bus: Bus) -> Channel:
         starting = self._hook.maven_channel_start(name=name, config=self._configuration.channels[name], host=bus)
@@ -159,13 +159,10 @@ class Host:
         return () if health.ready else health.reasons or ("not ready",)
 
 
-async def _report_agent(agent: ResponsesAgent) -> None:
+async def _report_agent(agent: HttpAgent) -> None:
     """Log whether the agent can be reached, so that a dead one is seen before the first message."""
-    fields = {"agent": agent.origin}
-    if variables := agent.ignored_proxy_variables():
-        logger.warning("agent proxy ignored", extra={"fields": fields | {"variables": variables}})
     failure = await agent.probe()
     if failure is None:
-        logger.info("agent reachable", extra={"fields": fields})
+        logger.info("agent reachable", extra={"fields": agent.facts})
     else:
-        logger.warning("agent unreachable", extra={"fields": fields | {"reason": failure.reason}})
+        logger.warning("agent unreachable", extra={"fields": agent.facts | failure.facts})

@@ -17,7 +17,7 @@ from maven_channel_wecom.simulator.messages import File, Image, Mixed, Text, Vid
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.deployment import Deployment
 from tests.e2e.recording_agent import RecordingAgent
-from tests.host.fake_responses import COMPLETED, delta, serving, sse
+from tests.host.fake_responses import COMPLETED, chunk, delta, finish, serving, sse, sse_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +92,20 @@ async def test_the_responses_agent_receives_text_image_file_and_quote(watch: Wat
     (video,) = third["input"][0]["content"]
     assert video["type"] == "input_text"
     assert "video" in video["text"]
+
+
+async def test_a_chat_completions_agent_receives_a_picture_with_the_next_question_too(watch: Watch) -> None:
+    async with serving("/v1/chat/completions") as fake:
+        fake.chunks = (sse_data(chunk({"content": "a fine "}), chunk({"content": "picture"}), finish("stop")),)
+        agent = {"type": "chat-completions", "url": fake.url, "model": "maven"}
+        async with Deployment(watch, document={"agent": agent}) as deployment:
+            assert await deployment.ask(Image(PNG)) == "a fine picture"
+            assert await deployment.ask("what is on it?") == "a fine picture"
+    first, second = (body["messages"] for _, body in fake.requests)
+    url = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    assert first[0]["content"] == [{"type": "image_url", "image_url": {"url": url}}]
+    answer = {"role": "assistant", "content": "a fine picture"}
+    assert second == [*first, answer, {"role": "user", "content": "what is on it?"}]
 
 
 async def test_a_user_is_told_that_the_agent_failed(watch: Watch) -> None:

@@ -11,7 +11,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.contract.hookspecs import hookimpl
-from maven_channel_wecom.contract.messages import OutboundMessage, OutboundProgress, Receipt, TextBlock
+from maven_channel_wecom.contract.messages import (
+    ContentBlock,
+    FileBlock,
+    ImageBlock,
+    OutboundMessage,
+    OutboundProgress,
+    Receipt,
+    TextBlock,
+)
 from maven_channel_wecom.host.agents.agent import AgentError, Answer, Exchange, Failure
 from maven_channel_wecom.host.agents.echo import EchoAgent
 from maven_channel_wecom.host.bus import Bus
@@ -19,7 +27,7 @@ from maven_channel_wecom.host.conversations import MemoryLimits
 from maven_channel_wecom.host.memory import Memory
 from maven_channel_wecom.host.memory_store import ProcessMemory
 from maven_channel_wecom.host.sessions import session_id
-from maven_channel_wecom.sentences import CONVERSATION_NEW, FAULT, Sentence
+from maven_channel_wecom.sentences import CONVERSATION_NEW, FAULT, FILE_LEFT_OUT, PICTURE_LEFT_OUT, Sentence
 from tests.host.broken_store import BrokenStore
 from tests.host.fake_channel import FakeChannel, FakePlugin, manager_with, message
 
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
 
 CANARY = "canary-4711"
 TURNS = ("answered", "failed")
+PICTURE = ImageBlock(media_type="image/png", data="aGk=")
+FILE = FileBlock(media_type="application/pdf", name="a.pdf", data="aGk=")
 BUSY = Failure("http_429", Sentence("智能体正忙。", "The agent is busy."))
 
 
@@ -468,3 +478,34 @@ async def test_agent_turns_are_counted_by_outcome(agent: Agent, outcome: str) ->
     await bus.publish(message("hello"))
     counts = {name: bus.metrics.get_sample_value("maven_agent_turns_total", {"outcome": name}) for name in TURNS}
     assert counts == {**dict.fromkeys(TURNS, 0), outcome: 1}
+
+
+class BlindAgent(ScriptedAgent):
+    """Answers only after pictures and files have been left out."""
+
+    async def answer(self, turn: Turn) -> Answer:
+        return (await super().answer(turn))._replace(accepts_attachments=False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "block", "language", "note"),
+    [
+        ("It is late.", PICTURE, "en", PICTURE_LEFT_OUT.en),
+        ("It is late.", PICTURE, "zh", PICTURE_LEFT_OUT.zh),
+        ("It is late.", FILE, "en", FILE_LEFT_OUT.en),
+        ("It is late.", TextBlock(text="only a picture of an earlier turn was left out"), "en", ""),
+        (" ", PICTURE, "en", ""),
+    ],
+)
+async def test_the_user_is_told_that_an_answer_is_without_the_picture_or_file(
+    answer: str, block: ContentBlock, language: str, note: str
+) -> None:
+    """The note is not remembered as a part of the answer."""
+    plugin = FakePlugin()
+    memory = memory_of("messages")
+    asked = msgspec.structs.replace(message(), content_blocks=(block,), transport_meta={"language": language})
+    bus = bus_with(BlindAgent(answer), plugin, memory=memory)
+    await bus.publish(asked)
+    assert [sent.content for sent in plugin.sent] == [answer + note]
+    recollection = await memory.recall(session_id(asked), "m2")
+    assert all(exchange.answer == answer for exchange in recollection.history)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 _NOT_ACCEPTED: Final = "this agent does not accept it"
 
 
-def has_attachments(blocks: Iterable[ContentBlock]) -> bool:
-    """Return whether there is a picture or a file among the blocks."""
-    return any(isinstance(block, ImageBlock | FileBlock) for block in blocks)
+def attachment_kind(blocks: Iterable[ContentBlock]) -> Literal["picture", "file", ""]:
+    """Return what is attached; a file only if there is no picture."""
+    kinds = {type(block) for block in blocks}
+    return "picture" if ImageBlock in kinds else "file" if FileBlock in kinds else ""
 
 
 def without_attachments(blocks: Iterable[ContentBlock], reason: str) -> tuple[ContentBlock, ...]:

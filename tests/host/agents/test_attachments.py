@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from maven_channel_wecom.contract.messages import FileBlock, ImageBlock, TextBlock, UnavailableBlock
 from maven_channel_wecom.host.agents.agent import Exchange
-from maven_channel_wecom.host.agents.attachments import has_attachments, turn_without_attachments, without_attachments
+from maven_channel_wecom.host.agents.attachments import attachment_kind, turn_without_attachments, without_attachments
 from tests.host.fake_channel import message, turn
 
 IMAGE = ImageBlock(media_type="image/png", data="aGk=", quoted=True)
@@ -13,20 +13,19 @@ TEXT = TextBlock(text="mine")
 
 
 def test_a_picture_or_a_file_is_replaced_by_a_note() -> None:
-    assert has_attachments((TEXT, IMAGE))
-    assert has_attachments((FILE,))
+    assert [attachment_kind(each) for each in ((TEXT, FILE, IMAGE), (TEXT, FILE), (TEXT,))] == ["picture", "file", ""]
     replaced = without_attachments((IMAGE, TEXT, FILE), "it is large")
     assert replaced == (
         UnavailableBlock(kind="image", reason="it is large", quoted=True),
         TEXT,
         UnavailableBlock(kind="file", reason="it is large"),
     )
-    assert not has_attachments(replaced)
+    assert attachment_kind(replaced) == ""
 
 
 def test_a_turn_without_attachments_has_none_in_its_history_either() -> None:
     asked = turn(message())._replace(history=(Exchange(question=(IMAGE,), answer="a cat"),))
     stripped = turn_without_attachments(asked)
     assert stripped.message == asked.message
-    assert not has_attachments(stripped.history[0].question)
+    assert attachment_kind(stripped.history[0].question) == ""
     assert stripped.history[0].answer == "a cat"
