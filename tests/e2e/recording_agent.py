@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.host.agents.agent import Answer
 from maven_channel_wecom.host.agents.echo import EchoAgent
@@ -13,6 +13,17 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.contract.messages import ContentBlock, InboundMessage
     from maven_channel_wecom.host.agents.agent import Turn
+
+PARALLEL: Final = {
+    "agent": {
+        "type": "responses",
+        "url": "http://127.0.0.1:1/v1/responses",
+        "model": "unused",
+        "memory": "server",
+        "parallelTurns": True,
+    }
+}
+"""Configuration of a host that runs the turns of one chat side by side."""
 
 
 class RecordingAgent:

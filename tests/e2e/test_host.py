@@ -87,9 +87,11 @@ async def test_the_responses_agent_receives_text_image_file_and_quote(watch: Wat
             "image_url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}",
         },
     ]
-    (file,) = second["input"][0]["content"]
+    *earlier, asked = second["input"]
+    assert earlier == [first["input"][0], {"role": "assistant", "content": "a fine picture"}]
+    (file,) = asked["content"]
     assert (file["type"], file["filename"]) == ("input_file", "letter-of-mine.pdf")
-    (video,) = third["input"][0]["content"]
+    (video,) = third["input"][-1]["content"]
     assert video["type"] == "input_text"
     assert "video" in video["text"]
 

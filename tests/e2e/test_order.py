@@ -9,7 +9,7 @@ from maven_channel_wecom.simulator.faults import Delay
 from maven_channel_wecom.simulator.messages import Image, Mixed, Text
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.deployment import Deployment
-from tests.e2e.recording_agent import RecordingAgent
+from tests.e2e.recording_agent import PARALLEL, RecordingAgent
 
 if TYPE_CHECKING:
     from tests.e2e.watch import Watch
@@ -46,10 +46,24 @@ async def test_the_agent_receives_the_messages_of_a_chat_in_the_order_sent(watch
     assert agent.texts == words
 
 
-async def test_a_turn_does_not_wait_for_the_previous_answer(watch: Watch) -> None:
+async def test_a_turn_of_a_chat_waits_for_the_previous_one_and_other_chats_do_not(watch: Watch) -> None:
     agent = RecordingAgent()
     gate = agent.hold("think very hard")
     async with Deployment(watch, agent=agent) as deployment:
+        first = await deployment.send(Text("think very hard"))
+        await agent.received("think very hard")
+        second = await deployment.send(Text("something easy"))
+        assert await deployment.ask("in another chat", user="carol") == "in another chat"
+        gate.set()
+        assert (await first.reply()).content == "think very hard"
+        assert (await second.reply()).content == "something easy"
+    assert agent.texts == ["think very hard", "in another chat", "something easy"]
+
+
+async def test_a_parallel_turn_does_not_wait_for_the_previous_answer(watch: Watch) -> None:
+    agent = RecordingAgent()
+    gate = agent.hold("think very hard")
+    async with Deployment(watch, document=PARALLEL, agent=agent) as deployment:
         first = await deployment.send(Text("think very hard"))
         await agent.received("think very hard")
         assert await deployment.ask("something easy") == "something easy"
