@@ -35,7 +35,7 @@ class Limit(Protocol):
         ...
 
 
-class OneAtATime:
+class OneAtATime(Limit):
     """Lets each chat do only one thing at a time, and any number of chats."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class OneAtATime:
         self._busy.discard(chat)
 
 
-class SharedLimit:
+class SharedLimit(Limit):
     """Counts how much of a limited resource each chat uses.
 
     Args:

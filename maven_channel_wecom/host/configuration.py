@@ -16,7 +16,7 @@ from maven_channel_wecom.host.agents.agent_proxy import AgentProxy, choose_proxy
 from maven_channel_wecom.host.agents.agent_url import path_problem, url_problem
 from maven_channel_wecom.host.conversations import MemoryKind, MemoryLimits
 from maven_channel_wecom.host.logs import LEVELS, LogFormat
-from maven_channel_wecom.host.memory_store import MEMORY, memory_address_problem
+from maven_channel_wecom.host.memory_store import IN_PROCESS, memory_address_problem
 from maven_channel_wecom.host.schedules import Schedule, parse_calendar, parse_interval
 from maven_channel_wecom.host.timezones import machine_timezone_problem, parse_timezone
 from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings
@@ -197,7 +197,7 @@ AGENT_KEYS: Final = (
     Key(
         name="memoryState",
         type="string",
-        default=MEMORY,
+        default=IN_PROCESS,
         pattern=r"^(memory:|sqlite:(?!:|//)[^\u0000]+)$",
         check=memory_address_problem,
         title="Memory state",
@@ -427,7 +427,7 @@ class Sessions(msgspec.Struct, frozen=True, kw_only=True):
 
     memory: MemoryKind = "server"
     limits: MemoryLimits = MemoryLimits()
-    memory_state: str = MEMORY
+    memory_state: str = IN_PROCESS
     speaker_ids: bool = False
     parallel_turns: bool = False
 

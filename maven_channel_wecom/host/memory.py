@@ -23,7 +23,7 @@ from maven_channel_wecom.host.conversations import (
     with_turn,
 )
 from maven_channel_wecom.host.memory_file import MemoryFile
-from maven_channel_wecom.host.memory_store import MEMORY, SQLITE, MemoryStore, MemoryUnavailable, ProcessMemory
+from maven_channel_wecom.host.memory_store import IN_FILE, IN_PROCESS, MemoryStore, MemoryUnavailable, ProcessMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,9 +33,9 @@ logger = logging.getLogger(__name__)
 
 async def open_store(address: str) -> MemoryStore:
     """Open the store at a valid address. Raises MemoryUnavailable."""
-    if address == MEMORY:
+    if address == IN_PROCESS:
         return ProcessMemory()
-    return await MemoryFile.open(Path(address.removeprefix(SQLITE)))
+    return await MemoryFile.open(Path(address.removeprefix(IN_FILE)))
 
 
 class Recollection(NamedTuple):

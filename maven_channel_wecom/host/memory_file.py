@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from maven_channel_wecom.host.conversations import Conversation
-from maven_channel_wecom.host.memory_store import MemoryUnavailable
+from maven_channel_wecom.host.memory_store import MemoryStore, MemoryUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-APPLICATION_ID: Final = 0x4D564E4D
+_APPLICATION_ID: Final = 0x4D564E4D
 """Marks the file as one of this store: `MVNM`."""
 
-VERSION: Final = 1
+_VERSION: Final = 1
 """The version of the table."""
 
 _BUSY_SECONDS: Final = 0.5
@@ -47,8 +47,8 @@ _SETTINGS: Final = (
 _TABLE: Final = (
     "CREATE TABLE conversations (session TEXT PRIMARY KEY, expires_at REAL NOT NULL, conversation BLOB NOT NULL)",
     "CREATE INDEX expiry ON conversations (expires_at)",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {VERSION}",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {_VERSION}",
 )
 _READ: Final = "SELECT conversation FROM conversations WHERE session = ? AND expires_at > ?"
 _WRITE: Final = "INSERT OR REPLACE INTO conversations VALUES (?, ?, ?)"
@@ -64,7 +64,7 @@ _CAUSES: Final = {
 }
 
 
-class MemoryFile:
+class MemoryFile(MemoryStore):
     """Holds conversations in a file. All of its work runs in one thread, in the order of the calls."""
 
     def __init__(self, path: Path, executor: ThreadPoolExecutor, connection: sqlite3.Connection) -> None:
@@ -151,7 +151,7 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(_LOCKING)
     owner = _number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version")
     is_empty = not _number(connection, "SELECT count(*) FROM sqlite_master")
-    if owner != (APPLICATION_ID, VERSION) and not (is_empty and owner == (0, 0)):
+    if owner != (_APPLICATION_ID, _VERSION) and not (is_empty and owner == (0, 0)):
         message = (
             f"the file {path} of agent.memoryState belongs to another program or to another version of this one: "
             "name another file"

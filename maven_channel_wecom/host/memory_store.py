@@ -9,10 +9,11 @@ from maven_channel_wecom.host.conversations import Conversation, size_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MEMORY: Final = "memory:"
+IN_PROCESS: Final = "memory:"
 """The address of a store in this process."""
 
-SQLITE: Final = "sqlite:"
+IN_FILE: Final = "sqlite:"
+"""The beginning of the address of a store in a file."""
 
 MEMORY_STORE_BYTES: Final = 256 * 1024 * 1024
 """Maximum bytes of all conversations in `memory:`; the least recently changed are forgotten first. Lower: chats lose
@@ -25,8 +26,8 @@ class MemoryUnavailable(Exception):
 
 def memory_address_problem(address: str) -> str | None:
     """Return what is wrong with the address of a store, None if it is valid."""
-    path = address.removeprefix(SQLITE)
-    if address != MEMORY and (path == address or not path or path.startswith((":", "//")) or "\0" in path):
+    path = address.removeprefix(IN_FILE)
+    if address != IN_PROCESS and (path == address or not path or path.startswith((":", "//")) or "\0" in path):
         return 'must be "memory:" or "sqlite:PATH", such as "sqlite:/var/lib/maven/memory.db"'
     return None
 
@@ -50,7 +51,7 @@ class MemoryStore(Protocol):
         ...
 
 
-class ProcessMemory:
+class ProcessMemory(MemoryStore):
     """Holds conversations in this process, which forgets them when it ends."""
 
     def __init__(self, limit_bytes: int = MEMORY_STORE_BYTES) -> None:
