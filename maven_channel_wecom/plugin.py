@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 STREAM_TIMES = StreamTimes()
-"""The times of the streams of every channel that is built afterwards. Only tests replace it."""
+"""The times of the streams of every channel that is built afterwards. Only tests and the demo replace it."""
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""`maven-wecom demo`: runs a real gateway process against a simulated WeCom, and prints one line for each rule."""
+"""`maven-wecom demo`: runs real gateway processes against a simulated WeCom, and prints one line for each rule."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
+from maven_channel_wecom.simulator.demo_agent import CountingAgent
 from maven_channel_wecom.simulator.demo_gateway import DemoGateway, GatewayFailed
-from maven_channel_wecom.simulator.demo_scenes import SCENES, Scene
+from maven_channel_wecom.simulator.demo_scenes import SCENES, STREAM_SCENES, Scene
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 _SENT_WIDTH = 36
 _RECEIVED_WIDTH = 44
+# Faster than WeCom, about once a second, because the agent and its streams are faster as well.
+_REFRESH_SECONDS = 0.25
+_ECHOES = "A gateway with the echo agent runs as a process of its own; the simulator plays WeCom."
+_STREAMS = (
+    "\nAnother gateway streams the answers of an agent that counts slowly; its streams last three seconds at most."
+)
 
 
 def main() -> int:
@@ -28,33 +35,58 @@ def main() -> int:
 
 
 async def run_demo(print_line: Callable[[str], None], *, command: tuple[str, ...] = ()) -> int:
-    """Start the gateway (or another command that takes `--config FILE`), play all scenes, stop it, print a summary."""
+    """Play all scenes with a gateway that echoes and one that streams, until one fails, and print a summary.
+
+    Args:
+        print_line: prints one line.
+        command: another command than the gateway's; it takes `--config FILE`.
+    """
     token, key = new_token(), new_encoding_aes_key()
-    gateway = DemoGateway(token=token, encoding_aes_key=key, command=command)
     failures: list[str] = []
-    async with SimulatedWeCom(gateway.callback_url, token=token, encoding_aes_key=key) as wecom:
-        try:
-            async with gateway:
-                print_line("A gateway with the echo agent runs as a process of its own; the simulator plays WeCom.\n")
-                failures += await play(wecom, SCENES, print_line)
-                exit_code = await gateway.stop()
-                print_line(f"\nSIGTERM: the gateway drained and ended with exit code {exit_code}.")
-                if exit_code:
-                    failures.append(f"the gateway ended with exit code {exit_code}, not 0")
-        except GatewayFailed as failure:
-            failures.append(str(failure))
-        failures += [offence.describe() for offence in wecom.recorded.offences]
-        print_line(
-            f"{len(wecom.recorded.acknowledged_ids)} messages, {len(wecom.recorded.replies)} replies,"
-            f" {len(wecom.recorded.offences)} offences."
-        )
-    for failure_text in failures:
-        print_line(f"FAILED: {failure_text}")
+    messages = replies = streams = offences = 0
+    async with CountingAgent() as agent:
+        for agent_url, scenes, title in (("", SCENES, _ECHOES), (agent.url, STREAM_SCENES, _STREAMS)):
+            gateway = DemoGateway(token=token, encoding_aes_key=key, agent_url=agent_url, command=command)
+            async with SimulatedWeCom(gateway.callback_url, token=token, encoding_aes_key=key) as wecom:
+                wecom.refresh_seconds = _REFRESH_SECONDS
+                failures += await _play_with(gateway, wecom, scenes, title, print_line)
+                failures += [offence.describe() for offence in wecom.recorded.offences]
+            messages += len(wecom.recorded.acknowledged_ids)
+            replies += len(wecom.recorded.replies)
+            streams += len(wecom.recorded.bubbles)
+            offences += len(wecom.recorded.offences)
+            if failures:
+                break
+    for failure in failures:
+        print_line(f"FAILED: {failure}")
+    print_line(f"{messages} messages, {replies} replies, {streams} streams, {offences} offences.")
+    return 1 if failures else 0
+
+
+async def _play_with(
+    gateway: DemoGateway,
+    wecom: SimulatedWeCom,
+    scenes: tuple[Scene, ...],
+    title: str,
+    print_line: Callable[[str], None],
+) -> list[str]:
+    """Start a gateway, play scenes and stop it. Return one sentence for each failure."""
+    failures: list[str] = []
+    try:
+        async with gateway:
+            print_line(f"{title}\n")
+            failures += await play(wecom, scenes, print_line)
+            exit_code = await gateway.stop()
+            print_line(f"\nSIGTERM: the gateway drained and ended with exit code {exit_code}.")
+            if exit_code:
+                failures.append(f"the gateway ended with exit code {exit_code}, not 0")
+    except GatewayFailed as failure:
+        failures.append(str(failure))
     if failures and gateway.stderr_tail:
         print_line("The last lines of the gateway:")
         for line in gateway.stderr_tail:
             print_line(f"  {line}")
-    return 1 if failures else 0
+    return failures
 
 
 async def play(wecom: SimulatedWeCom, scenes: tuple[Scene, ...], print_line: Callable[[str], None]) -> list[str]:

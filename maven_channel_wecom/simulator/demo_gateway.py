@@ -1,4 +1,4 @@
-"""Runs the gateway as a subprocess for the demo."""
+"""Runs gateways as subprocesses for the demo."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ _POLL_SECONDS = 0.05
 _STDERR_LINES = 12
 _OK = 200
 
+# Streams that last three seconds instead of five and a half minutes, which nobody would wait for.
+_SHORT_STREAMS = (
+    "import sys, msgspec; from maven_channel_wecom import cli, plugin;"
+    " plugin.STREAM_TIMES = msgspec.structs.replace(plugin.STREAM_TIMES, life=3.0); sys.exit(cli.main())"
+)
+
 
 class GatewayFailed(Exception):
     """The gateway did not become ready or did not stop in time. The text is for the operator."""
@@ -36,9 +42,14 @@ def free_port() -> int:
         return port
 
 
-def configuration(*, status_port: int, callback_port: int, token: str, encoding_aes_key: str) -> dict[str, object]:
-    """Return a gateway configuration with one bot and an agent that echoes each message."""
-    wecom = {
+def configuration(
+    *, status_port: int, callback_port: int, token: str, encoding_aes_key: str, agent_url: str = ""
+) -> dict[str, object]:
+    """Return a gateway configuration with one bot, and an agent that echoes each message.
+
+    With an `agent_url` that agent answers instead, and people see its answers grow.
+    """
+    wecom: dict[str, object] = {
         "enabled": True,
         "token": token,
         "encodingAESKey": encoding_aes_key,
@@ -48,9 +59,13 @@ def configuration(*, status_port: int, callback_port: int, token: str, encoding_
         "welcomeText": {"zh": "您好，请提问。", "en": "Hello, ask me anything."},
         "allowPrivateNetwork": True,
     }
+    agent = {"type": "echo"}
+    if agent_url:
+        wecom["progress"] = "stream"
+        agent = {"type": "responses", "url": agent_url, "model": "demo"}
     return {
         "gateway": {"host": "127.0.0.1", "port": status_port},
-        "agent": {"type": "echo"},
+        "agent": agent,
         "channels": {"wecom": wecom},
     }
 
@@ -58,11 +73,19 @@ def configuration(*, status_port: int, callback_port: int, token: str, encoding_
 class DemoGateway:
     """A running gateway: a context manager that waits until it is ready, and kills it on exit if it still runs.
 
+    Args:
+        token: the token of its bot.
+        encoding_aes_key: the key of its bot.
+        agent_url: the agent whose answers it streams, for a few seconds at most; empty for echoes and no streams.
+        command: another command that takes `--config FILE`.
+
     Attributes:
         callback_url: the callback URL of its bot.
     """
 
-    def __init__(self, *, token: str, encoding_aes_key: str, command: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, token: str, encoding_aes_key: str, agent_url: str = "", command: tuple[str, ...] = ()
+    ) -> None:
         self._status_port, callback_port = free_port(), free_port()
         self.callback_url = f"http://127.0.0.1:{callback_port}/wecom/bot"
         self._folder = tempfile.TemporaryDirectory(prefix="maven-wecom-demo-")
@@ -75,11 +98,13 @@ class DemoGateway:
                     callback_port=callback_port,
                     token=token,
                     encoding_aes_key=encoding_aes_key,
+                    agent_url=agent_url,
                 )
             ),
             encoding="utf-8",
         )
-        self._command = command or (sys.executable, "-m", "maven_channel_wecom", "gateway")
+        start = ("-c", _SHORT_STREAMS) if agent_url else ("-m", "maven_channel_wecom")
+        self._command = command or (sys.executable, *start, "gateway")
         self._process: asyncio.subprocess.Process | None = None
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._reading: asyncio.Task[None] | None = None

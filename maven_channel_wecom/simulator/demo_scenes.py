@@ -1,12 +1,14 @@
 """The scenes of the demo. Each sends a callback, waits for the answer, and returns whether a rule was kept.
 
-They work with any bot that answers with the text it received and describes pictures.
+They work with any bot that answers with the text it received and describes pictures, and those of `STREAM_SCENES` with
+one that streams the answers of a counting agent.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from textwrap import shorten
 from typing import TYPE_CHECKING, Final
 
@@ -144,6 +146,28 @@ async def long_answer(wecom: SimulatedWeCom) -> SceneResult:
     return SceneResult(f"{_LONG_BYTES} bytes to repeat", received, rule, announced and size <= limits.MARKDOWN_BYTES)
 
 
+async def streamed_answer(wecom: SimulatedWeCom) -> SceneResult:
+    """Ask an agent that writes slowly, and watch the bubble."""
+    sent = await wecom.send(Text("count to three"))
+    bubble = await sent.bubble_finished()
+    growing = all(later.content.startswith(earlier.content) for earlier, later in pairwise(bubble.frames[1:]))
+    passed = growing and bubble.text == "one, two, three" and not wecom.recorded.posts[sent.message_id]
+    received = f'"{bubble.text}" in {len(bubble.frames)} frames'
+    return SceneResult('"count to three"', received, "the answer grows while the agent writes it", passed)
+
+
+async def outlived_stream(wecom: SimulatedWeCom) -> SceneResult:
+    """Ask for an answer that takes longer than WeCom asks for its parts."""
+    sent = await wecom.send(Text("count to twelve"))
+    bubble = await sent.bubble_finished()
+    reply = await sent.reply()
+    passed = bubble.text.startswith("one, two") and reply.content.endswith("eleven, twelve")
+    passed = passed and wecom.recorded.posts[sent.message_id] == 1
+    received = f"ended after {bubble.frames[-1].after_seconds:.1f} s, answered after {reply.after_seconds:.1f} s"
+    rule = "a stream ends in words before WeCom gives it up, the answer follows"
+    return SceneResult('"count to twelve"', received, rule, passed)
+
+
 Scene = Callable[["SimulatedWeCom"], Awaitable[SceneResult]]
 SCENES: Final[tuple[Scene, ...]] = (
     url_check,
@@ -158,6 +182,7 @@ SCENES: Final[tuple[Scene, ...]] = (
     transient_error,
     long_answer,
 )
+STREAM_SCENES: Final[tuple[Scene, ...]] = (streamed_answer, outlived_stream)
 
 
 def _milliseconds(seconds: float) -> str:

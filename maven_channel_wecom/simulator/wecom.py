@@ -96,7 +96,7 @@ class SimulatedWeCom:
         # UNDOCUMENTED: three peers saw about one refresh a second.
         self.refresh_seconds = 1.0
         # 100719 "流式消息刷新", 2026-03-12: at most six minutes from the user's message.
-        self.stream_seconds = 360.0
+        self.stream_seconds = float(limits.REFRESH_SECONDS)
         self.refresh_urls: Callable[[], str] | None = None
         self.connections = 256
         self.recorded = Recorded()

@@ -108,7 +108,7 @@ class _Families:
         )
         self.messages_given_up = counter(
             "maven_wecom_messages_given_up_total",
-            "Messages that failed until their reply windows ended, so nobody answers them.",
+            "Messages that failed until their reply windows ended, so that the agent never answers them.",
             ("channel",),
         )
         self.welcomes = counter(

@@ -46,7 +46,8 @@ async def record_bad_day(folder: Path) -> dict[str, str]:
         scene.agent.thinks_seconds = 0.4
         prometheus = await stack.enter_async_context(PrometheusServer(folder, [scene.target]))
         started = time.time()
-        people = [asyncio.create_task(_write(scene, bot)) for bot in [scene.faulty] * 6 + [scene.healthy] * 3]
+        bots = [scene.faulty] * 6 + [scene.healthy] * 3 + [scene.streaming] * 3
+        people = [asyncio.create_task(_write(scene, bot)) for bot in bots]
         try:
             await _cause_bad_day(scene)
         finally:
@@ -73,6 +74,9 @@ async def _cause_bad_day(scene: Scene) -> None:
     await _calm(scene)
     scene.agent.release("hold")
     await scene.windows_without_answer()
+    await scene.streams_without_refreshes()
+    await scene.unknown_refreshes()
+    await _calm(scene)
     scene.set_clock_of_wecom(right=False)
     await scene.wrong_signatures(40)
     await _calm(scene)
@@ -90,6 +94,7 @@ async def _calm(scene: Scene) -> None:
     until = time.monotonic() + _CALM_SECONDS
     while time.monotonic() < until:
         await scene.every_kind_of_message()
+        await scene.streams()
         await asyncio.sleep(3)
 
 

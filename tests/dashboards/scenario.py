@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MANIFEST = tomllib.loads((Path(__file__).parents[2] / "plugin.toml").read_text(encoding="utf-8"))
 
-BOTS = ("wecom", "support")
+BOTS = ("wecom", "support", "assistant")
 _TIMEOUT_SECONDS = 90.0
 _STAGE_SECONDS = 120.0
 _POLL_SECONDS = 0.2
@@ -62,6 +62,7 @@ OF_ANSWERS = {
     "WeComLoopLagging",
     "WeComLogLinesSuppressed",
 }
+OF_STREAMS = {"WeComFirstSignLate", "WeComStreamsNotFetched", "WeComRefreshesUnknown"}
 OF_THE_STATE = {
     "WeComStateDown",
     "WeComStateFailing",
@@ -102,12 +103,12 @@ class Scenario:
         self.scene = scene
         self.prometheus = prometheus
         self.findings = findings
-        self._faulty_bot_busy = True
+        self._all_bots_busy = True
         self._trouble_began = 0.0
 
     @contextlib.asynccontextmanager
     async def background_traffic(self) -> AsyncIterator[None]:
-        """Let users chat with both bots in the background."""
+        """Let users chat with all bots in the background."""
         writing = asyncio.create_task(self._write())
         try:
             yield
@@ -151,6 +152,7 @@ class Scenario:
         """Wait for normal operation, in which no alert fires."""
         await self.scene.silent_connections()
         await self.scene.every_kind_of_message()
+        await self.scene.streams()
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             answers = "job_channel:maven_wecom_answer_events:rate1h > 0"
             while len(await self.prometheus.query(answers)) < len(BOTS):  # noqa: ASYNC110 - the same
@@ -164,12 +166,18 @@ class Scenario:
         await scene.hold_messages()
         scene.set_clock_of_wecom(right=False)
         scene.agent.has_news = True
-        self._faulty_bot_busy = False
+        self._all_bots_busy = False
         await self.cause_until_fired(OF_ANSWERS, scene.trouble_with_messages)
-        self._faulty_bot_busy = True
+        self._all_bots_busy = True
         scene.agent.has_news = False
         scene.set_clock_of_wecom(right=True)
         scene.agent.release("hold")
+
+    async def trouble_with_streams(self) -> None:
+        # A chat would hold the clock while Redis is frozen.
+        self._all_bots_busy = False
+        await self.cause_until_fired(OF_STREAMS, self.scene.trouble_with_streams)
+        self._all_bots_busy = True
 
     async def trouble_with_the_state(self) -> None:
         await asyncio.to_thread(self.scene.redis.stop)
@@ -180,9 +188,9 @@ class Scenario:
         """Make the bot busy, then send nothing but callbacks with wrong signatures."""
         for _ in range(80):
             await self.scene.chat(self.scene.faulty)
-        self._faulty_bot_busy = False
+        self._all_bots_busy = False
         await self.cause_until_fired(OF_CREDENTIALS, lambda: self.scene.wrong_signatures(6))
-        self._faulty_bot_busy = True
+        self._all_bots_busy = True
 
     async def trouble_with_silent_connections(self) -> None:
         """Wait for the alert about the silent connections of the beginning, which the server drops."""
@@ -223,8 +231,9 @@ class Scenario:
     async def _write(self) -> None:
         while True:
             await self.scene.chat(self.scene.healthy)
-            if self._faulty_bot_busy:
+            if self._all_bots_busy:
                 await self.scene.chat(self.scene.faulty)
+                await self.scene.chat(self.scene.streaming)
             await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -279,6 +288,7 @@ async def run_scenario(folder: Path, *, whole: bool, report: Callable[[str], obj
         async with scenario.background_traffic():
             await stage("normal operation", scenario.normal_operation)
             await stage("trouble with answers", scenario.trouble_with_answers)
+            await stage("trouble with streams", scenario.trouble_with_streams)
             await stage("trouble with the state", scenario.trouble_with_the_state)
             if whole:
                 await stage("trouble with the process", lambda: trouble_with_the_process(scenario, wecom, gateway))

@@ -1,4 +1,4 @@
-"""A host with a healthy bot and a faulty one, and methods that cause each kind of trouble and end it."""
+"""A host with a healthy bot, a faulty one and one that streams, and methods that cause trouble and end it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 # Imported early because it reads its scripts from disk on import, which must not happen on a running event loop.
 import maven_channel_wecom.state.redis.store  # noqa: F401
 from maven_channel_wecom.contract.hookspecs import hookimpl
+from maven_channel_wecom.contract.messages import OutboundProgress
 from maven_channel_wecom.host.agents.agent import AgentError, Answer
 from maven_channel_wecom.host.agents.agent_failures import FAILED
 from maven_channel_wecom.protocol import cipher
@@ -54,8 +55,15 @@ _LATE_SECONDS = 120
 _HOUR_SECONDS = 3_600
 _SKEW_SECONDS = 90
 _STALL_SECONDS = 0.2
+_STREAMS = 6
+_UNKNOWN_REFRESHES = 12
+_REFRESH_SECONDS = 0.05
+# More than a refresh has time to take the end of a stream, and than a first sign should take.
+_FETCH_SECONDS = 10
+_LATE_SIGN_SECONDS = 2
 _SILENT_CONNECTIONS = 20
 _RETRY_SECONDS = 0.02
+_POLL_SECONDS = 0.2
 
 
 class SceneClock(ManualClock):
@@ -134,9 +142,10 @@ class BreakingPlugin:
 
 
 class Scene:
-    """A running host with two bots; use it as a context manager.
+    """A running host with three bots; use it as a context manager.
 
-    The bot `faulty` keeps its state in Redis, `healthy` in memory. `target` is the address that Prometheus scrapes.
+    The bots `faulty` and `streaming` keep their state in Redis, `healthy` in memory. `target` is the address that
+    Prometheus scrapes.
     """
 
     def __init__(self, watch: Watch, clock: ManualClock) -> None:
@@ -145,6 +154,8 @@ class Scene:
         self.redis = RedisServer()
         self.faulty = Bot(watch, clock=clock.now)
         self.healthy = Bot(watch, clock=clock.now)
+        self.streaming = Bot(watch, clock=clock.now)
+        self.streaming.wecom.refresh_seconds = _REFRESH_SECONDS
         self.healthy.wecom.clock = clock.wall
         self.set_clock_of_wecom(right=True)
         self.port = free_port()
@@ -173,6 +184,7 @@ class Scene:
     async def open(self) -> None:
         """Start the host, on the same port as before."""
         self.healthy.settings["type"] = "wecom"
+        self.streaming.settings |= {"type": "wecom", "state": self.redis.address(), "progress": "stream"}
         self._deployment = Deployment(
             self._watch,
             {"state": self.redis.address(), "inboxLimit": INBOX_LIMIT, "drainSeconds": 0.1, "welcomeText": "hello"},
@@ -193,7 +205,7 @@ class Scene:
             plugins=[BreakingPlugin(), Silencer()],
             clock=self.clock,
             bot=self.faulty,
-            bots={"support": self.healthy},
+            bots={"support": self.healthy, "assistant": self.streaming},
         )
         self._host_stack = await AsyncExitStack().__aenter__()
         await self._host_stack.enter_async_context(self.faulty.wecom)
@@ -235,6 +247,19 @@ class Scene:
         await self._ask(self.faulty, Text("long"))
         wecom.reply_faults.add(Errcode(-1))
         await self._ask(self.faulty, Text(self._text("try again")))
+
+    async def streams(self) -> None:
+        """Ask for the last frame of a streamed answer once more, and push progress for it when it is too late."""
+        user = self._user()
+        sent = await self.streaming.wecom.send(Text(self._text("stream")), user=user)
+        if not sent.acknowledged:
+            # In an outage of the state.
+            return
+        bubble = await sent.bubble_finished()
+        await self.streaming.wecom.send(StreamRefresh(bubble.stream_id), user=user)
+        progress = OutboundProgress(channel="assistant", chat_id=user, reply_to=sent.message_id, content="too late")
+        channel = self._deployment.channel("assistant")
+        await self._deployment.plugins.hook.maven_outbound_progress(channel=channel, message=progress)
 
     # Trouble.
 
@@ -297,6 +322,43 @@ class Scene:
             await self._deployment.auditor.receipt_for(sent.message_id)
         await self.skip(_HOUR_SECONDS)
 
+    async def trouble_with_streams(self) -> None:
+        """Cause each kind of trouble with streams once."""
+        await self.streams_without_refreshes()
+        await self.unknown_refreshes()
+        await self.late_first_signs()
+
+    async def streams_without_refreshes(self) -> None:
+        """Send messages whose streams WeCom does not ask for, so that their answers are handed over."""
+        wecom = self.streaming.wecom
+        wecom.refresh_seconds = _HOUR_SECONDS
+        sent = [await wecom.send(Text(self._text("do not ask")), user=self._user()) for _ in range(_STREAMS)]
+        wecom.refresh_seconds = _REFRESH_SECONDS
+        handed_over = asyncio.gather(*(each.reply() for each in sent))
+        while not handed_over.done():
+            await self.skip(_FETCH_SECONDS)
+            await asyncio.wait([handed_over], timeout=_POLL_SECONDS)
+        await handed_over
+
+    async def unknown_refreshes(self) -> None:
+        """Ask for a stream that was never opened."""
+        for _ in range(_UNKNOWN_REFRESHES):
+            await self.streaming.wecom.send(StreamRefresh("unknown"), user=self._user())
+
+    async def late_first_signs(self) -> None:
+        """Send messages while Redis does not answer for some time."""
+        await self.skip(_LATE_SIGN_SECONDS)
+        started = self.clock.wall()
+        self.redis.freeze()
+        sending = asyncio.gather(
+            *(self.streaming.wecom.send(Text(self._text("hurry")), user=self._user()) for _ in range(_STREAMS))
+        )
+        while await self._deployment.metric("last_callback_timestamp_seconds", "assistant") < started:
+            pass
+        await self.skip(_LATE_SIGN_SECONDS)
+        self.redis.thaw()
+        await asyncio.gather(*(each.answer() for each in await sending))
+
     async def wrong_signatures(self, count: int) -> None:
         """Send callbacks that are signed with another token."""
         other_bot = Credentials(new_token(), cipher.decode_key(new_encoding_aes_key()))
@@ -338,7 +400,7 @@ class Scene:
         sent = await bot.wecom.send(message, user=self._user())
         if sent.acknowledged:
             with contextlib.suppress(TimeoutError):
-                await sent.reply()
+                await sent.answer()
         return sent
 
     def _text(self, beginning: str) -> str:

@@ -87,6 +87,9 @@ async def test_one_answered_message_changes_exactly_these_series(watch: Watch) -
         ("answer_seconds_bucket",),
         ("answer_seconds_count",),
         ("answer_seconds_sum",),
+        ("first_sign_seconds_bucket",),
+        ("first_sign_seconds_count",),
+        ("first_sign_seconds_sum",),
         ("maven_agent_turns_total", "answered"),
     }
 

@@ -31,6 +31,15 @@ def test_the_configuration_has_one_bot_on_loopback_and_an_echo_agent() -> None:
     }
 
 
+def test_with_an_agent_its_answers_are_streamed() -> None:
+    found = demo_gateway.configuration(
+        status_port=1, callback_port=2, token="t", encoding_aes_key="k", agent_url="http://127.0.0.1:3/v1/responses"
+    )
+    assert found["agent"] == {"type": "responses", "url": "http://127.0.0.1:3/v1/responses", "model": "demo"}
+    assert isinstance(found["channels"], dict)
+    assert found["channels"]["wecom"]["progress"] == "stream"
+
+
 async def test_the_exit_code_and_the_end_of_stderr_are_returned() -> None:
     code = (
         "import http.server as h, json, signal, sys;"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.simulator import demo, demo_scenes
+from tests.simulator.bots import frame, growing
 
 if TYPE_CHECKING:
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom
@@ -36,3 +37,26 @@ async def test_an_answer_cut_without_notice_fails(wecom: SimulatedWeCom, bot: Bo
 async def test_an_entry_without_a_greeting_fails(wecom: SimulatedWeCom, bot: Bot) -> None:
     result = await demo_scenes.welcome(wecom)
     assert (result.passed, result.received) == (False, "no greeting")
+
+
+async def test_a_bubble_that_grows_to_the_whole_answer_passes(wecom: SimulatedWeCom, bot: Bot) -> None:
+    bot.frames, bot.replies = growing("Working on it…", "one", "one, two", "one, two, three"), False
+    result = await demo_scenes.streamed_answer(wecom)
+    assert (result.passed, result.received) == (True, '"one, two, three" in 4 frames')
+
+
+async def test_a_bubble_that_forgets_what_it_showed_fails(wecom: SimulatedWeCom, bot: Bot) -> None:
+    bot.frames, bot.replies = growing("", "one, two", "Working on it…", "one, two, three"), False
+    assert not (await demo_scenes.streamed_answer(wecom)).passed
+
+
+async def test_an_ended_stream_whose_answer_follows_passes(wecom: SimulatedWeCom, bot: Bot) -> None:
+    bot.describe = lambda _item: "one, two, three, … eleven, twelve"
+    bot.frames = growing("", "one, two\n\n> This takes longer.")
+    assert (await demo_scenes.outlived_stream(wecom)).passed
+
+
+async def test_a_stream_that_ends_without_its_text_fails(wecom: SimulatedWeCom, bot: Bot) -> None:
+    bot.describe = lambda _item: "one, two, three, … eleven, twelve"
+    bot.frames = lambda stream_id, number: frame(stream_id, "This takes longer.", finish=number > 0)
+    assert not (await demo_scenes.outlived_stream(wecom)).passed
