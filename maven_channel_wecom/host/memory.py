@@ -24,6 +24,7 @@ from maven_channel_wecom.host.conversations import (
 )
 from maven_channel_wecom.host.memory_file import MemoryFile
 from maven_channel_wecom.host.memory_store import IN_FILE, IN_PROCESS, MemoryStore, MemoryUnavailable, ProcessMemory
+from maven_channel_wecom.policy.reasoning import without_reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,13 +91,14 @@ class Memory:
     async def remember(self, session: str, turn: Turn, answer: Answer, recollection: Recollection) -> None:
         """Remember the answer to a turn, unless the session has started over since the turn's recollection.
 
-        A blank answer is not remembered as an exchange.
+        An answer with nothing to read is not remembered as an exchange. A model's reasoning is not remembered at all.
         """
         if self._kind == "server":
             return
         now = self._now()
+        text = without_reasoning(answer.text)
         remembered = RememberedTurn(
-            exchange=Exchange(question=question(turn.message), answer=answer.text, speaker=turn.speaker),
+            exchange=Exchange(question=question(turn.message), answer=text, speaker=turn.speaker),
             message_id=turn.message.message_id,
             ended_at=now,
         )
@@ -110,7 +112,7 @@ class Memory:
                 )
             return with_turn(conversation, remembered, self._limits, keeps_attachments=answer.accepts_attachments)
 
-        if self._kind == "messages" and not answer.text.strip():
+        if self._kind == "messages" and not text.strip():
             return
         try:
             await self._store.change(session, change, now)

@@ -57,6 +57,13 @@ async def test_a_blank_answer_is_no_exchange() -> None:
     assert (await chat.recall()).history == ()
 
 
+async def test_reasoning_is_not_remembered() -> None:
+    chat = Chat("messages")
+    await chat.say("hello", Answer("<think>hm</think>hi"))
+    await chat.say("and?", Answer("<think>hm</think>"))
+    assert [exchange.answer for exchange in (await chat.recall()).history] == ["hi"]
+
+
 async def test_previous_response_id_brings_the_last_one_and_nothing_that_was_said() -> None:
     chat = Chat("previous_response_id")
     await chat.say("hello", Answer("hi", "resp_1"))
