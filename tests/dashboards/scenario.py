@@ -186,9 +186,10 @@ class Scenario:
 
     async def trouble_with_credentials(self) -> None:
         """Make the bot busy, then send nothing but callbacks with wrong signatures."""
+        # Chats wait for each other, and a streamed answer takes long.
+        self._all_bots_busy = False
         for _ in range(80):
             await self.scene.chat(self.scene.faulty)
-        self._all_bots_busy = False
         await self.cause_until_fired(OF_CREDENTIALS, lambda: self.scene.wrong_signatures(6))
         self._all_bots_busy = True
 
