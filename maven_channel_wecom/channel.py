@@ -170,10 +170,13 @@ class WeComChannel:
         for task in self._background_tasks:
             task.cancel()
         await asyncio.gather(*self._background_tasks, return_exceptions=True)
+        # The server listens on, and refreshes are answered.
+        loop = asyncio.get_running_loop()
+        until = loop.time() + drain_seconds
         ending = asyncio.create_task(self._streams.end_in(drain_seconds))
         try:
-            # The server listens on: refreshes are still answered.
             unfinished = await self._inbox.drain(drain_seconds)
+            await self._streams.finish_all(until - loop.time())
         finally:
             ending.cancel()
             await asyncio.gather(ending, return_exceptions=True)

@@ -268,7 +268,7 @@ class Inbound:
 
     def _refresh(self, opened: _OpenedCallback) -> None:
         """Answer a refresh from memory, or once the state was read if another process may have opened its stream."""
-        if frame := self._streams.refresh(opened.callback):
+        if frame := self._streams.refresh(opened.callback, int(opened.signed.timestamp)):
             self._answer_refresh(opened, frame)
         else:
             self._start_reading(self._refresh_from_state(opened), opened)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.media import MediaBudget
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.state.store import StateStore, StoredCallback
+    from maven_channel_wecom.streams import Streams
     from maven_channel_wecom.telemetry.events import Emit
 
 LATE_SECONDS: Final = 60.0
@@ -88,7 +89,7 @@ class Inbox:
         publish: hands a message to the host, and returns when the host has dealt with it.
         explain: answers a message that holds nothing for the agent.
         apologize: answers a message that is given up.
-        ended: is told the id of each message that was processed, whether it was answered or not.
+        streams: holds the streams of messages, which end with their processing.
         report_event: tells the host of an event.
         media_budget: counts the bytes that the media of a message use until it is finished.
         state: stores callbacks until they are finished.
@@ -104,7 +105,7 @@ class Inbox:
         publish: Callable[[InboundMessage], Awaitable[None]],
         explain: Callable[[AdmittedCallback], Awaitable[None]],
         apologize: Callable[[Callback], Awaitable[None]],
-        ended: Callable[[str], None],
+        streams: Streams,
         report_event: Callable[[AdmittedCallback], Awaitable[None]],
         media_budget: MediaBudget,
         state: StateStore,
@@ -117,7 +118,7 @@ class Inbox:
         self._publish = publish
         self._explain = explain
         self._apologize = apologize
-        self._ended = ended
+        self._streams = streams
         self._report_event = report_event
         self._media_budget = media_budget
         self._state = state
@@ -255,7 +256,7 @@ class Inbox:
                 await self._report_event(pending.admitted)
             else:
                 await self._deliver(pending)
-                self._ended(callback.message_id)
+                self._streams.end(callback.message_id)
             await self._finish(pending.admitted)
         except asyncio.CancelledError:
             if _is_task_cancelled():
@@ -284,7 +285,7 @@ class Inbox:
             self._let_next_publish(pending)
         blocks = len(message.content_blocks) if message else 0
         self._emit(events.MessageNormalized(message_id=callback.message_id, blocks=blocks))
-        if message is None:
+        if message is None or pending.admitted.is_explained:
             await self._explain(pending.admitted)
             self._emit_end(callback, "unsupported")
             return
@@ -311,7 +312,7 @@ class Inbox:
         else:
             self._emit(events.MessageGivenUp(message_id=callback.message_id, failures=failures))
             await self._apologize(callback)
-            self._ended(callback.message_id)
+            self._streams.end(callback.message_id)
             await self._finish(admitted)
 
     async def _release_failed(self) -> None:
@@ -325,6 +326,7 @@ class Inbox:
                     self._unrecorded[message_id] = None
             elif failed.retry_at is not None and failed.retry_at <= now and await self._state.release(message_id, now):
                 failed.retry_at = None
+                self._streams.release(message_id)
 
     async def _finish(self, admitted: AdmittedCallback) -> None:
         """Record the end of a message. If the state stays unavailable, `recover` tries again later."""

@@ -98,9 +98,10 @@ class _Reply(msgspec.Struct):
 
     def repeat(self, window: ReplyWindow) -> ReplyWindow:
         """Return a claimed window marked as repeated, because the reply may have arrived through it."""
-        self.claims.remove(window)
         repeated = msgspec.structs.replace(window, repeated=True)
-        self.claims.add(repeated)
+        if window in self.claims:
+            self.claims.remove(window)
+            self.claims.add(repeated)
         return repeated
 
     def may_restore(self, message_id: str | None) -> bool:
@@ -188,7 +189,7 @@ class Outbound:
         receipt, window = reply.receipt, reply.parts[0][0] if reply.parts else None
         ended_at = self._clock.now() if reply.judged_at is None else reply.judged_at
         seconds = max(0.0, ended_at - window.opened_at) if window else None
-        if receipt.outcome == "delivered" and window and seconds is not None and self._streams.progress == "off":
+        if receipt.outcome == "delivered" and window and seconds is not None and not self._streams.shows_at_once:
             self._emit(events.FirstSignShown(message_id=window.message_id, seconds=seconds))
         self._emit(
             events.ReplyEnded(
@@ -212,6 +213,9 @@ class Outbound:
             return
         window = await self._claim_window(reply)
         if window is None:
+            if message.reply_to is not None:
+                # Another process may have taken the message over and answered it.
+                self._streams.break_off(message.reply_to)
             return
         reply.claim(window)
         self._emit(events.WindowClaimed(message_id=window.message_id))
@@ -224,8 +228,6 @@ class Outbound:
             await self._stream_and_split(reply, window, language)
         else:
             await self._stream(reply, window, rendered)
-        if reply.sent == len(reply.parts):
-            await _complete(self._record(reply, window, self._state.spend_window))
         feedback_id = self._feedback_id(window.message_id) if self._feedback_id else ""
         for part_window, part in reply.parts[reply.sent :]:
             await self._deliver(reply, part_window, markdown_body(part.content, feedback_id=feedback_id))
@@ -233,7 +235,10 @@ class Outbound:
                 break
 
     async def _stream(self, reply: _Reply, window: ReplyWindow, part: Rendered) -> None:
-        """Offer the first part of a reply to the stream of its message. It counts as sent if a refresh fetches it."""
+        """Offer the first part of a reply to the stream of its message. It counts as sent if a refresh fetches it.
+
+        The message is then answered, so its window is recorded as spent, although the next part may still use it.
+        """
         reply.parts = [(window, part)]
 
         def on_fetched() -> None:
@@ -241,10 +246,9 @@ class Outbound:
 
         try:
             await self._streams.finish(window.message_id, part.content, on_fetched=on_fetched)
-        except asyncio.CancelledError:
+        finally:
             if reply.sent:
                 await _complete(self._record(reply, window, self._state.spend_window))
-            raise
 
     async def _stream_and_split(self, reply: _Reply, window: ReplyWindow, language: str) -> None:
         """Offer the first part of a long text to the stream of its message; split what is left over the windows."""
@@ -379,6 +383,9 @@ class Outbound:
 
     async def _record(self, reply: _Reply, window: ReplyWindow, record: _Record) -> None:
         """Record that a claimed window is spent or restored. A failure is reported and does not change the receipt."""
+        if window not in reply.claims:
+            # The stream delivered a part of the reply, and the window is recorded as spent.
+            return
         reply.claims.remove(window)
         try:
             await retry_while_unavailable(

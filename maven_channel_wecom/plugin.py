@@ -202,7 +202,7 @@ async def build_channel(
         publish=telemetry.tracing.publish(host.publish),
         explain=explain,
         apologize=apologize,
-        ended=streams.end,
+        streams=streams,
         report_event=report_event,
         media_budget=budget,
         state=state,

@@ -42,8 +42,8 @@ PROGRESS: Final = Sentence(
 """What is shown at once if the operator configured no other text."""
 
 STREAM_CONTINUES: Final = Sentence(
-    zh="还需要一些时间，完整的回答会另发一条消息。",
-    en="This takes longer; the whole answer comes as a message of its own.",
+    zh="还需要一些时间，回答完成后会另发一条消息。",
+    en="This takes longer; the answer comes as a message of its own once it is there.",
 )
 STREAM_ENDED: Final = Sentence(
     zh="这条回复到此为止；如有后续内容，会另发一条消息。",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -46,6 +47,15 @@ if TYPE_CHECKING:
 _FULL_BYTES: Final = limits.MARKDOWN_BYTES - 100
 
 
+# Refreshes come about once a second, from servers whose clocks may differ a little. Lower: a late one may not count,
+# and the answer is seen twice. Higher: more of those recorded just before may be sent again in place of WeCom's.
+_REFRESH_DISORDER_SECONDS: Final = 5
+_REMEMBERED_REFRESHES: Final = 16
+
+# Streams that a tick may end or forget. Lower: a backlog lasts longer. Higher: other work waits longer.
+_STREAMS_PER_TICK: Final = 500
+
+
 class Frame(msgspec.Struct, frozen=True):
     """The answer to one refresh: the body before it is sealed, and what to call if it was written."""
 
@@ -62,7 +72,9 @@ class _OwnStream(msgspec.Struct, eq=False):
 
     `placeholder` is what its first frame shows, and `content` the newest text of the agent, empty before there is any.
     `last` is the content of its last frame, None while the turn runs. `outcome` is how it ends once that frame is
-    fetched, and `fetched` is whether it was. A stream that is `closed` belongs to an answer that goes another way.
+    fetched, and `fetched` is whether it was. A stream that is `closed` belongs to an answer that goes another way;
+    it is kept until a refresh was told so. `refreshes` are the ids of the last refreshes, and `newest_refresh` is the
+    latest time that WeCom signed in one.
     """
 
     id: str
@@ -79,6 +91,24 @@ class _OwnStream(msgspec.Struct, eq=False):
     on_fetched: _Fetched | None = None
     changed: asyncio.Event | None = None
     sharing: asyncio.Task[None] | None = None
+    refreshes: deque[str] | None = None
+    newest_refresh: int = 0
+
+    def is_repeat(self, refresh: Callback, signed_at: int) -> bool:
+        """Return whether a refresh is one that came before, and remember it if it is not.
+
+        Anybody can send recorded bytes again, and such a refresh fetches nothing: WeCom may not be asking any more.
+        """
+        if self.refreshes is None:
+            self.refreshes = deque(maxlen=_REMEMBERED_REFRESHES)
+        if refresh.message_id in self.refreshes or signed_at < self.newest_refresh - _REFRESH_DISORDER_SECONDS:
+            return True
+        self.refreshes.append(refresh.message_id)
+        self.newest_refresh = max(self.newest_refresh, signed_at)
+        return False
+
+    def __repr__(self) -> str:
+        return f"<OwnStream {'closed' if self.closed else 'fetched' if self.fetched else 'open'}>"
 
     @property
     def frame(self) -> StreamFrame:
@@ -128,11 +158,18 @@ class Streams:
         """What people see of an answer before it is complete."""
         # In the order of their opening.
         self._streams: dict[str, _OwnStream] = {}
-        # Those whose life is not over yet, in the same order.
-        self._alive: deque[_OwnStream] = deque()
+        # The ids of those whose life may not be over yet, in the same order.
+        self._alive: deque[str] = deque()
         # Streams whose last frame was fetched, with the time until which it is given again.
         self._repeatable: deque[tuple[float, _OwnStream]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        # Set when a bubble was finished, while a stop waits for that.
+        self._finished: asyncio.Event | None = None
+
+    @property
+    def shows_at_once(self) -> bool:
+        """Whether people see something in the acknowledgement of a message that the agent answers."""
+        return self.progress == "stream" or (self.progress == "notice" and any(self._text))
 
     def may_be_elsewhere(self, callback: Callback) -> bool:
         """Return whether another process may have opened the stream of a message."""
@@ -162,7 +199,7 @@ class Streams:
             placeholder=self._text.text(language),
         )
         self._streams[stream.id] = stream
-        self._alive.append(stream)
+        self._alive.append(stream.id)
         if stream.placeholder:
             # Another process would show moving dots in its place.
             self._share(stream)
@@ -170,19 +207,26 @@ class Streams:
     def first_frame(self, callback: Callback) -> Frame | None:
         """Return the newest frame for the callback of a message, repeated or not; None if it has no stream here."""
         stream = self._streams.get(stream_id(self._channel, callback.message_id))
-        if stream is None:
+        if stream is None or stream.closed:
             return None
-        feedback_id = self._feedback_id(stream.message_id) if self._feedback_id else ""
-        return self._frame(stream, feedback_id=feedback_id)
+        return self._frame(stream, feedback_id=self._feedback_id_of(callback))
 
-    def refresh(self, callback: Callback) -> Frame | None:
-        """Return the answer to a refresh, None if another process may have opened its stream."""
+    def refresh(self, callback: Callback, signed_at: int) -> Frame | None:
+        """Return the answer to a refresh, None if another process may have opened its stream.
+
+        `signed_at` is the time in seconds that WeCom signed.
+        """
         stream = self._streams.get(callback.stream_id)
         if stream is None and self.progress == "stream" and self._state.shared:
             return None
         if stream is None or stream.chat != chat_key(callback.chat_id, is_group=callback.is_group):
             return self._unknown(callback)
-        return self._frame(stream)
+        is_repeat = stream.is_repeat(callback, signed_at)
+        if stream.closed:
+            frame = msgspec.structs.replace(self._unknown(callback), written=lambda: self._forget(stream))
+        else:
+            frame = self._frame(stream)
+        return msgspec.structs.replace(frame, written=None) if is_repeat else frame
 
     async def refresh_from_state(self, callback: Callback) -> Frame:
         """Return the answer to a refresh of a stream that another process opened. Raises StateUnavailable."""
@@ -198,7 +242,8 @@ class Streams:
         chat = chat_key(callback.chat_id, is_group=callback.is_group)
         shared_id = stream_id(self._channel, callback.message_id)
         frame = await self._state.read_frame(shared_id, chat, self._clock.now())
-        return None if frame is None else self._shared_frame(shared_id, frame)
+        feedback_id = self._feedback_id_of(callback)
+        return None if frame is None else self._shared_frame(shared_id, frame, feedback_id=feedback_id)
 
     def show(self, message: OutboundProgress) -> None:
         """Show the text of an answer so far. Text once shown is never replaced by nothing."""
@@ -232,7 +277,8 @@ class Streams:
                 stream.last, stream.on_fetched = None, None
                 self._share(stream)
             raise
-        self._close(stream, "handed_over")
+        self._emit(events.StreamEnded(message_id=stream.message_id, outcome="handed_over"))
+        self._close(stream)
         return False
 
     def end(self, message_id: str) -> None:
@@ -241,38 +287,66 @@ class Streams:
             stands = stream.content or stream.placeholder
             self._end(stream, stands or STREAM_SILENT.text(stream.language))
 
-    def end_all(self) -> None:
+    def break_off(self, message_id: str) -> None:
+        """End the stream of a message that is answered elsewhere, if it is still open, with a sentence."""
+        if stream := self._open_stream(message_id):
+            self._end(stream, broken_off(stream.content, STREAM_ENDED.text(stream.language)))
+
+    def release(self, message_id: str) -> None:
+        """End the stream of a message that other processes may take over, as they cannot go on with it."""
+        if self._state.shared:
+            self.break_off(message_id)
+
+    async def end_all(self) -> None:
         """End all open streams with a sentence because the channel stops, and stop waiting for refreshes."""
-        for stream in list(self._streams.values()):
-            if stream.last is None:
+        for number, stream in enumerate(list(self._streams.values())):
+            if stream.last is None and not stream.closed:
                 self._end(stream, broken_off(stream.content, STREAM_ENDED.text(stream.language)))
             elif stream.changed:
                 stream.changed.set()
+            if number % _STREAMS_PER_TICK == 0:
+                await asyncio.sleep(0)
 
     def tick(self) -> None:
         """End streams whose life is over, and forget those that WeCom no longer asks for."""
         now = self._clock.now()
-        while self._alive and self._alive[0].opened_at + self._times.life <= now:
-            self._is_past_life(self._alive.popleft())
         while self._repeatable and self._repeatable[0][0] <= now:
-            self._close(self._repeatable.popleft()[1], None)
-        while self._streams:
-            oldest = next(iter(self._streams.values()))
-            if oldest.opened_at + self._times.forgotten > now:
+            self._forget(self._repeatable.popleft()[1])
+        for stream in itertools.islice(list(self._streams.values()), _STREAMS_PER_TICK):
+            if stream.opened_at + self._times.forgotten > now:
                 break
-            self._close(oldest, None if oldest.fetched else "abandoned")
+            self._give_up(stream)
+        for _ in range(_STREAMS_PER_TICK):
+            oldest = self._streams.get(self._alive[0]) if self._alive else None
+            if not self._alive or (oldest is not None and not self._is_past_life(oldest)):
+                break
+            self._alive.popleft()
 
     async def run(self) -> None:
         """Call `tick` forever."""
         while self.progress == "stream":
             # Not with the clock of the channel, which a test may move: only the event loop's time must pass.
             await asyncio.sleep(self._times.share)
-            self.tick()
+            try:
+                self.tick()
+            except Exception as error:  # noqa: BLE001 - no error may end the periodic work
+                self._emit(events.RecoveryFailed(error=type(error).__name__))
 
     async def end_in(self, seconds: float) -> None:
         """End all open streams shortly before a stop that waits for messages for `seconds` is over."""
         await self._clock.sleep(max(0.0, seconds - self._times.closing))
-        self.end_all()
+        await self.end_all()
+
+    async def finish_all(self, seconds: float) -> None:
+        """End all open streams, and wait up to `seconds`, but not long, until refreshes have told it to the people."""
+        await self.end_all()
+        self._finished = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(seconds, self._times.closing)):
+                # The others are kept to be given again.
+                while len(self._streams) > len(self._repeatable):
+                    self._finished.clear()
+                    await self._finished.wait()
 
     async def close(self) -> None:
         """Give up the streams that are still open."""
@@ -280,14 +354,14 @@ class Streams:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for stream in list(self._streams.values()):
-            self._close(stream, None if stream.fetched else "abandoned")
+            self._give_up(stream)
 
     def _open_stream(self, message_id: str | None) -> _OwnStream | None:
         """Return the stream of a message whose turn still runs."""
         if self.progress != "stream" or message_id is None:
             return None
         stream = self._streams.get(stream_id(self._channel, message_id))
-        if stream is None or stream.last is not None:
+        if stream is None or stream.closed or stream.last is not None:
             return None
         return None if self._is_past_life(stream) else stream
 
@@ -311,8 +385,11 @@ class Streams:
             return Frame(body, "answered")
         return Frame(body, "repeated" if stream.fetched else "answered", lambda: self._written(stream))
 
-    def _shared_frame(self, shared_id: str, newest: StreamFrame) -> Frame:
-        body = stream_body(shared_id, newest.content, is_last=newest.is_last)
+    def _feedback_id_of(self, callback: Callback) -> str:
+        return self._feedback_id(callback.message_id) if self._feedback_id else ""
+
+    def _shared_frame(self, shared_id: str, newest: StreamFrame, *, feedback_id: str = "") -> Frame:
+        body = stream_body(shared_id, newest.content, is_last=newest.is_last, feedback_id=feedback_id)
         confirm = (lambda: self._confirm(shared_id)) if newest.is_last else None
         return Frame(body, "answered", confirm)
 
@@ -330,24 +407,35 @@ class Streams:
     def _mark_fetched(self, stream: _OwnStream) -> None:
         if stream.fetched:
             return
-        stream.fetched = True
+        stream.fetched, stream.content = True, ""
         self._emit(events.StreamEnded(message_id=stream.message_id, outcome=stream.outcome))
         self._repeatable.append((self._clock.now() + self._times.repeat, stream))
         if stream.on_fetched:
             stream.on_fetched()
         if stream.changed:
             stream.changed.set()
+        if self._finished:
+            self._finished.set()
 
-    def _close(self, stream: _OwnStream, outcome: StreamOutcome | None) -> None:
-        """Forget the text of a stream, whose refreshes get the sentence for unknown ids from now on."""
-        if outcome:
-            self._emit(events.StreamEnded(message_id=stream.message_id, outcome=outcome))
+    def _close(self, stream: _OwnStream) -> None:
+        """Forget the text of a stream, whose next refresh gets the frame for unknown ids, which finishes the bubble."""
         stream.closed = True
-        self._streams.pop(stream.id, None)
         stream.content = stream.placeholder = ""
         stream.last = stream.on_fetched = None
         if stream.changed:
             stream.changed.set()
+
+    def _forget(self, stream: _OwnStream) -> None:
+        self._close(stream)
+        self._streams.pop(stream.id, None)
+        if self._finished:
+            self._finished.set()
+
+    def _give_up(self, stream: _OwnStream) -> None:
+        """Forget a stream that no refresh will ask for again."""
+        if not stream.fetched and not stream.closed:
+            self._emit(events.StreamEnded(message_id=stream.message_id, outcome="abandoned"))
+        self._forget(stream)
 
     async def _wait_until_fetched(self, stream: _OwnStream, until: float) -> bool:
         stream.changed = asyncio.Event()
@@ -375,12 +463,14 @@ class Streams:
         """Close a stream for other processes. Return False if one of them gave out the last frame."""
         if not self._state.shared:
             return True
-        # If the state is away, the answer is sent: it may then be seen twice, but it is seen.
+        # If the state is away, or a process takes the frame again and again without giving it out, the answer is sent:
+        # it may then be seen twice, but it is seen.
+        until = self._clock.now() + self._times.fetch
         with contextlib.suppress(StateUnavailable):
             while not await self._state.close_stream(stream.message_id, self._clock.now()):
                 await self._ask_whether_fetched(stream)
-                if stream.fetched:
-                    return False
+                if stream.fetched or self._clock.now() >= until:
+                    break
                 await self._clock.sleep(self._times.poll)
         return not stream.fetched
 

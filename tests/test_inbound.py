@@ -20,16 +20,16 @@ from maven_channel_wecom.passive_replies import PassiveReplies
 from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.language import Languages
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
-from maven_channel_wecom.policy.stream import stream_id
+from maven_channel_wecom.policy.stream import StreamTimes, stream_id
 from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.protocol.callback import read_callback
 from maven_channel_wecom.refusals import Refusals
-from maven_channel_wecom.sentences import MESSAGE_EMPTY, Sentence
+from maven_channel_wecom.sentences import MESSAGE_EMPTY, STREAM_CONTINUES, Sentence
 from maven_channel_wecom.server.messages import Request
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.store import StreamFrame
 from maven_channel_wecom.telemetry import events
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, SteppedClock
 from tests.fakes.recorder import Recorder
 from tests.fakes.replies import ScriptedEgress
 from tests.fakes.streams import make_streams
@@ -71,11 +71,12 @@ class FakeRequest(Request):
 
     def __init__(self, method: str, query: bytes, body: bytes = b"") -> None:
         self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.is_there = True
         super().__init__(method, query, body, self._respond_once)
 
     def _respond_once(self, answer: Answer) -> bool:
         self._answer.set_result(answer)
-        return True
+        return self.is_there
 
     async def answered(self) -> Answer:
         async with asyncio.timeout(WAIT_SECONDS):
@@ -107,20 +108,22 @@ class InboundHarness:
         config: WeComConfig = CONFIG,
         limit: int = 10,
         random: Callable[[int], bytes] = bytes,
+        clock: FakeClock | None = None,
     ) -> None:
-        self.clock = FakeClock()
+        self.clock = clock or FakeClock()
         self.recorder = Recorder()
         self.published: list[str] = []
         self.explained: list[str] = []
         self.reported: list[str] = []
         state = state or MemoryStateStore()
+        self.streams = make_streams(config.progress, state=state, emit=self.recorder, clock=self.clock)
         self.inbox = Inbox(
             limit=limit,
             normalize=self._normalize,
             publish=self._publish,
             explain=self._explain,
             apologize=self._apologize,
-            ended=lambda _: None,
+            streams=make_streams(),
             report_event=self._report_event,
             media_budget=MediaBudget(BLOCK_BYTES),
             state=state,
@@ -129,7 +132,6 @@ class InboundHarness:
         )
         self.poster = ScriptedEgress()
         self.languages = Languages(None, ())
-        self.streams = make_streams(config.progress, state=state, emit=self.recorder, clock=self.clock)
         self.refusals = Refusals(
             Sentence("抱歉", "Sorry"),
             poster=cast("Egress", self.poster),
@@ -609,6 +611,40 @@ async def test_refreshes_are_answered_while_the_channel_drains_and_while_the_inb
     assert [event.reason for event in harness.recorder.of(events.CallbackUnavailable)] == ["inbox_full", "draining"]
     state.resume.set()
     await full.answered()
+
+
+async def test_a_last_frame_that_could_not_be_written_is_not_fetched() -> None:
+    """WeCom has closed the connection: it asks again, or the answer goes through the reply window."""
+    harness = InboundHarness(config=STREAMING, clock=SteppedClock())
+    await harness.post(streamed("m1"))
+    fetched: list[str] = []
+    finished = asyncio.ensure_future(harness.streams.finish("m1", "42", on_fetched=lambda: fetched.append("m1")))
+    await asyncio.sleep(0)
+    gone = callback(refresh("m1"))
+    gone.is_there = False
+    harness.inbound.receive(gone)
+    assert opened(await gone.answered()) == stream("m1", "42", finish=True)
+    assert fetched == []
+    (answer,) = await harness.post(refresh("m1").replace(b'"r1"', b'"r2"'))
+    assert opened(answer) == stream("m1", "42", finish=True)
+    assert await finished
+    assert fetched == ["m1"]
+
+
+async def test_the_life_of_a_stream_begins_with_the_arrival_of_its_callback() -> None:
+    """WeCom counts from an even earlier time, and the state may be slow."""
+    state = ControlledState()
+    state.resume.clear()
+    harness = InboundHarness(state, config=STREAMING)
+    request = callback(streamed("m1"))
+    harness.inbound.receive(request)
+    await state.admitting.wait()
+    harness.clock.time += 2
+    state.resume.set()
+    await request.answered()
+    harness.clock.time += StreamTimes().life - 2
+    (answer,) = await harness.post(refresh("m1"))
+    assert opened(answer) == stream("m1", STREAM_CONTINUES.en, finish=True)
 
 
 @pytest.mark.parametrize("progress", ["notice", "stream"])

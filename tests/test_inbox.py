@@ -17,6 +17,7 @@ from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.protocol.callback import Callback
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.store import Admission, StoredCallback
+from maven_channel_wecom.streams import Streams
 from maven_channel_wecom.telemetry import events
 from tests.fakes.clock import FakeClock
 from tests.fakes.recorder import Recorder
@@ -31,6 +32,20 @@ WAIT_SECONDS = 5
 
 def callback(message_id: str, chat_id: str = "chat", *, is_group: bool = True, type_: str = "text") -> Callback:
     return Callback(message_id=message_id, type=type_, is_group=is_group, chat_id=chat_id, sender_id="a")
+
+
+class EndedStreams(Streams):
+    """The streams of no message, which record what they are told of."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self.released: list[str] = []
+
+    def end(self, message_id: str) -> None:
+        self.ended.append(message_id)
+
+    def release(self, message_id: str) -> None:
+        self.released.append(message_id)
 
 
 class InboxHarness:
@@ -55,7 +70,7 @@ class InboxHarness:
         self.empty: set[str] = set()
         self.explained: list[str] = []
         self.apologized: list[str] = []
-        self.ended: list[str] = []
+        self.streams = EndedStreams()
         self.reported: list[str] = []
         self.changed = asyncio.Condition()
         self.media_budget = MediaBudget(10 * BLOCK_BYTES)
@@ -65,7 +80,7 @@ class InboxHarness:
             publish=self._publish,
             explain=self._explain,
             apologize=self._apologize,
-            ended=self.ended.append,
+            streams=self.streams,
             report_event=self._report_event,
             media_budget=self.media_budget,
             state=self.state,
@@ -233,7 +248,7 @@ async def test_a_message_that_always_fails_is_tried_with_growing_delays_until_it
     assert harness.recorder.of(events.MessageGivenUp) == [
         events.MessageGivenUp(message_id="m1", failures=len(attempts))
     ]
-    assert (harness.apologized, harness.ended) == (["m1"], ["m1"])
+    assert (harness.apologized, harness.streams.ended) == (["m1"], ["m1"])
     assert await harness.state.take_over(harness.clock.now()) == []
     assert await harness.admit("m1")
 
@@ -246,11 +261,13 @@ async def test_the_end_of_a_message_is_told_once_it_was_processed_and_not_before
     await harness.put("m1")
     await harness.put("m2")
     await harness.wait_for_tasks()
-    assert harness.ended == ["m2"]
+    assert harness.streams.ended == ["m2"]
+    assert harness.streams.released == []
     harness.clock.time += FIRST_RETRY_SECONDS
     await harness.inbox.recover()
     await harness.wait_for_tasks()
-    assert harness.ended == ["m2", "m1"]
+    assert harness.streams.ended == ["m2", "m1"]
+    assert harness.streams.released == ["m1"]
     assert harness.apologized == []
 
 

@@ -6,11 +6,14 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from maven_channel_wecom.contract.messages import Receipt
 from maven_channel_wecom.policy.stream import stream_id
 from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.protocol.callback import Callback, TextItem
 from maven_channel_wecom.sentences import ANSWER_EMPTY, STREAM_ENDED
+from maven_channel_wecom.telemetry import events
 from tests.fakes.clock import SteppedClock, settle
 from tests.test_outbound import OutboundHarness
 
@@ -50,7 +53,7 @@ class StreamingHarness(OutboundHarness):
         asked = Callback(
             message_id="r1", type="stream", is_group=True, chat_id="chat", stream_id=stream_id("wecom", "m1")
         )
-        frame = self.streams.refresh(asked)
+        frame = self.streams.refresh(asked, int(self.clock.now()))
         assert frame
         if frame.written:
             frame.written()
@@ -64,8 +67,10 @@ async def test_a_fetched_answer_is_delivered_without_an_attempt_and_spends_its_w
     answering = await harness.begin("42")
     harness.clock.time += 2
     assert harness.refresh() == ("42", True)
+    harness.clock.time += 60
     assert await answering == Receipt(outcome="delivered", attempts=0)
     assert harness.poster.posts == []
+    assert harness.recorder.of(events.FirstSignShown) == []
     assert (await harness.answer("again")).reason == "no_reply_window"
     assert (harness.ends()[0].outcome, harness.ends()[0].attempts, harness.ends()[0].seconds) == ("delivered", 0, 2)
 
@@ -155,3 +160,35 @@ async def test_an_answer_cancelled_after_a_refresh_fetched_it_counts_as_delivere
     await asyncio.gather(answering, return_exceptions=True)
     assert [(end.outcome, end.attempts) for end in harness.ends()] == [("delivered", 0)]
     assert (await harness.answer("again")).reason == "no_reply_window"
+
+
+@pytest.mark.parametrize("fails", ["refused for good", "cancelled"])
+async def test_a_message_whose_first_part_was_fetched_counts_as_answered_whatever_becomes_of_the_next(
+    fails: str,
+) -> None:
+    """It must not be processed again: its person would read the answer from the first word on."""
+    harness = StreamingHarness([-1, -1, -1], overflow="continue")
+    await harness.receive_streamed()
+    answering = await harness.begin("word " * 6_000)
+    harness.refresh()
+    if fails == "cancelled":
+        await settle()
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+    else:
+        await harness.stepped.pass_seconds(60)
+        receipt = await answering
+        assert (receipt.outcome, receipt.attempts, receipt.truncated_bytes > 9_000) == ("delivered", 3, True)
+    assert harness.state.open_windows == 0
+    assert await harness.state.release("m1", harness.clock.now())
+    assert await harness.state.take_over(harness.clock.now()) == []
+
+
+async def test_an_answer_to_a_message_that_another_process_answered_breaks_its_stream_off() -> None:
+    harness = StreamingHarness()
+    await harness.receive_streamed()
+    claimed = await harness.state.claim_window(["group:chat"], "m1", harness.clock.now())
+    assert claimed
+    await harness.state.spend_window(claimed, harness.clock.now())
+    assert (await harness.answer("42")).reason == "no_reply_window"
+    assert harness.refresh() == (STREAM_ENDED.en, True)

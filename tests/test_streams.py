@@ -42,9 +42,9 @@ def message(message_id: str = "m1", text: str = "hello", **changes: object) -> C
     return msgspec.structs.replace(asked, **changes)
 
 
-def refresh(message_id: str = "m1", **changes: object) -> Callback:
+def refresh(of: str = "m1", **changes: object) -> Callback:
     asked = Callback(
-        message_id="r1", type="stream", chat_id="alice", sender_id="alice", stream_id=stream_id("wecom", message_id)
+        message_id="r1", type="stream", chat_id="alice", sender_id="alice", stream_id=stream_id("wecom", of)
     )
     return msgspec.structs.replace(asked, **changes)
 
@@ -59,6 +59,7 @@ class StreamsHarness:
         self.recorder = Recorder()
         self.streams = make_streams(progress, text=text, state=state, emit=self.recorder, clock=self.clock)
         self.fetched = 0
+        self.asked = 0
 
     def open(self, message_id: str = "m1", text: str = "hello") -> None:
         self.streams.open(message(message_id, text), self.clock.now())
@@ -67,7 +68,9 @@ class StreamsHarness:
         self.streams.show(OutboundProgress(channel="wecom", chat_id=chat_id, reply_to=reply_to, content=content))
 
     def ask(self, message_id: str = "m1", **changes: object) -> Frame:
-        frame = self.streams.refresh(refresh(message_id, **changes))
+        self.asked += 1
+        asked = refresh(message_id, **{"message_id": f"r{self.asked}", **changes})
+        frame = self.streams.refresh(asked, int(self.clock.now()))
         assert frame is not None
         return frame
 
@@ -249,7 +252,7 @@ async def test_nobody_learns_which_streams_exist(asked: dict[str, object]) -> No
     harness = StreamsHarness()
     harness.open()
     harness.show("secret")
-    frame = harness.streams.refresh(msgspec.structs.replace(refresh(), **asked))
+    frame = harness.streams.refresh(msgspec.structs.replace(refresh(), **asked), 0)
     assert frame is not None
     assert content_of(frame) == (STREAM_ENDED.en, True)
     assert frame.outcome == "unknown"
@@ -532,7 +535,7 @@ async def test_the_end_of_a_life_is_shared_so_that_every_process_can_tell_it() -
 async def test_a_refresh_of_another_process_stream_is_answered_from_the_state() -> None:
     state = SharedState()
     harness = StreamsHarness(state=state)
-    assert harness.streams.refresh(refresh()) is None
+    assert harness.streams.refresh(refresh(), 0) is None
     state.frame = StreamFrame("The answer")
     frame = await harness.streams.refresh_from_state(refresh())
     assert (content_of(frame), frame.outcome) == (("The answer", False), "answered")
@@ -578,3 +581,135 @@ async def test_no_task_is_left_behind() -> None:
     await settle()
     await harness.streams.close()
     assert harness.streams._tasks == set()
+
+
+@pytest.mark.parametrize("recorded", ["the last one", "an earlier one"])
+async def test_a_recorded_refresh_that_is_sent_again_gets_the_frame_and_fetches_nothing(recorded: str) -> None:
+    """Anybody on the way can do that, and WeCom may have stopped asking."""
+    harness = StreamsHarness()
+    harness.open()
+    earlier, last = refresh(message_id="r1"), refresh(message_id="r2")
+    signed_at = int(harness.clock.now())
+    for number in range(20):
+        harness.streams.refresh(refresh(message_id=f"between {number}"), signed_at)
+    harness.streams.refresh(earlier, signed_at - 10) if recorded == "an earlier one" else None
+    harness.streams.refresh(last, signed_at)
+    finished = harness.finish("42")
+    await settle()
+    again = harness.streams.refresh(
+        last if recorded == "the last one" else earlier, signed_at - 10 * (recorded != "the last one")
+    )
+    assert again
+    assert (content_of(again), again.written) == (("42", True), None)
+    await harness.clock.pass_seconds(TIMES.fetch)
+    assert not await done(finished)
+
+
+async def test_a_refresh_that_is_a_little_late_counts() -> None:
+    """WeCom's servers need not agree on the second."""
+    harness = StreamsHarness()
+    harness.open()
+    harness.streams.refresh(refresh(message_id="r1"), 1_700_000_005)
+    frame = harness.streams.refresh(refresh(message_id="r2"), 1_700_000_001)
+    assert frame
+    finished = harness.finish("42")
+    await settle()
+    frame = harness.streams.refresh(refresh(message_id="r3"), 1_700_000_000)
+    assert frame
+    assert frame.written
+    frame.written()
+    assert await done(finished)
+
+
+async def test_a_handed_over_stream_is_finished_by_the_next_refresh_and_then_forgotten() -> None:
+    harness = StreamsHarness()
+    harness.open()
+    finished = harness.finish("42")
+    await harness.clock.pass_seconds(TIMES.fetch)
+    assert not await done(finished)
+    assert len(harness.streams._streams) == 1
+    assert harness.ask().outcome == "unknown"
+    assert harness.read() == (STREAM_ENDED.en, True)
+    assert harness.streams._streams == {}
+
+
+async def test_a_stop_waits_until_people_have_been_told_but_not_long() -> None:
+    harness = StreamsHarness()
+    harness.open()
+    harness.show("Half an answer")
+    stopping = asyncio.ensure_future(harness.streams.finish_all(10))
+    await asyncio.sleep(0.01)
+    assert not stopping.done()
+    assert harness.read() == (f"Half an answer\n\n> {STREAM_ENDED.en}", True)
+    async with asyncio.timeout(1):
+        await stopping
+
+
+async def test_a_stop_without_open_streams_waits_for_nothing() -> None:
+    harness = StreamsHarness()
+    async with asyncio.timeout(0.5):
+        await harness.streams.finish_all(10)
+
+
+async def test_a_message_that_other_processes_may_take_over_loses_its_stream() -> None:
+    """They cannot go on with it."""
+    harness = StreamsHarness(state=SharedState())
+    harness.open()
+    harness.show("Half an answer")
+    harness.streams.release("m1")
+    assert harness.read() == (f"Half an answer\n\n> {STREAM_ENDED.en}", True)
+
+
+async def test_a_message_that_only_this_process_can_take_over_keeps_its_stream() -> None:
+    harness = StreamsHarness()
+    harness.open()
+    harness.streams.release("m1")
+    assert harness.read() == ("Working", False)
+
+
+async def test_a_text_that_fills_a_frame_is_not_rendered_again() -> None:
+    harness = StreamsHarness()
+    harness.open()
+    harness.show("x" * 30_000)
+    full = harness.read()
+    harness.show("y" * 40_000)
+    assert harness.read() == full
+
+
+async def test_the_first_frame_carries_the_id_for_feedback_and_no_other_does() -> None:
+    """Page 101031: WeCom takes it from the first frame only."""
+    clock = SteppedClock()
+    for state in (MemoryStateStore(), SharedState()):
+        streams = make_streams("stream", clock=clock, state=state, feedback_id=lambda message_id: f"for {message_id}")
+        if isinstance(state, SharedState):
+            state.frame = StreamFrame("text")
+            first = await streams.first_frame_from_state(message())
+        else:
+            streams.open(message(), clock.now())
+            first = streams.first_frame(message())
+            later = streams.refresh(refresh(), 0)
+            assert later
+            assert b"feedback" not in later.body
+        assert first
+        assert msgspec.json.decode(first.body)["stream"]["feedback"] == {"id": "for m1"}
+
+
+async def test_no_representation_holds_a_text() -> None:
+    harness = StreamsHarness()
+    harness.open()
+    harness.show("secret")
+    assert "secret" not in repr(list(harness.streams._streams.values()))
+    assert "secret" not in repr(harness.ask())
+
+
+@pytest.mark.parametrize(
+    ("progress", "text", "shows"),
+    [
+        ("off", WORKING, False),
+        ("notice", WORKING, True),
+        ("notice", Sentence("", ""), False),
+        ("stream", WORKING, True),
+    ],
+)
+def test_what_people_see_at_once_depends_on_mode_and_text(*, progress: Progress, text: Sentence, shows: bool) -> None:
+    assert make_streams(progress, text=text).shows_at_once is shows

@@ -82,7 +82,8 @@ def maven_inbound_normalize(channel: Channel, callback: object) -> Awaitable[Inb
     """Convert an admitted callback into a message.
 
     Called by a channel, through the host's relay, for each message it has admitted. `callback` has a type of the
-    channel's own: a wrapper passes it on unchanged and works on the resulting message.
+    channel's own: a wrapper passes it on unchanged and works on the resulting message. A channel that has already told
+    the sender that the callback holds nothing for the agent ignores the result.
 
     Returns:
         An awaitable of the message with its multimodal content blocks, or of None if the callback holds nothing for

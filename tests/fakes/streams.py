@@ -13,6 +13,8 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.recorder import Recorder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from maven_channel_wecom.clock import Clock
     from maven_channel_wecom.policy.stream import Progress
     from maven_channel_wecom.state.store import StateStore
@@ -29,13 +31,14 @@ def make_streams(
     emit: Emit | None = None,
     clock: Clock | None = None,
     languages: Languages | None = None,
+    feedback_id: Callable[[str], str] | None = None,
 ) -> Streams:
-    """Return the streams of the channel `wecom`, whose answers nobody can rate."""
+    """Return the streams of the channel `wecom`."""
     return Streams(
         "wecom",
         progress=progress,
         text=text,
-        feedback_id=None,
+        feedback_id=feedback_id,
         languages=languages or Languages(None, ()),
         state=state or MemoryStateStore(),
         emit=emit or Recorder(),

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from maven_channel_wecom.contract.messages import ContentBlock, InboundMessage, TextBlock
+from maven_channel_wecom.policy.reasoning import without_reasoning
 from maven_channel_wecom.sentences import ANSWER_BROKEN_OFF, Sentence
 
 Show = Callable[[Callable[[], str]], None]
@@ -103,9 +104,11 @@ class AgentError(Exception):
     def answer(self, language: str) -> str:
         """Return the text for the user: the partial answer, if any, then the reason why it breaks off."""
         reason = self.failure.sentence.text(language)
-        if not self.partial.strip():
+        # Reasoning that was not closed would hide what follows it.
+        partial = without_reasoning(self.partial)
+        if not partial.strip():
             return reason
-        return self.partial + ANSWER_BROKEN_OFF.text(language).format(reason=reason)
+        return partial + ANSWER_BROKEN_OFF.text(language).format(reason=reason)
 
 
 class Agent(Protocol):
