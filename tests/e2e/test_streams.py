@@ -113,6 +113,21 @@ async def test_an_answer_that_outlives_its_stream_follows_as_a_message(watch: Wa
         assert await deployment.metric("streams_total", outcome="ended") == 1
 
 
+async def test_a_stream_that_wecom_stops_refreshing_is_forgotten_and_counted(watch: Watch) -> None:
+    clock = ManualClock()
+    agent = WritingAgent("an answer for nobody")
+    async with streaming(watch, agent=agent, clock=clock, plugins=[Silencer()]) as deployment:
+        deployment.wecom.refresh_seconds = 3600
+        sent = await deployment.send(Text(QUESTION))
+        await agent.asked.wait()
+        clock.pass_seconds(StreamTimes().forgotten)
+        async with asyncio.timeout(10):
+            while not await deployment.metric("streams_total", outcome="abandoned"):
+                pass
+        agent.done.set()
+        assert (await sent.reply()).content == "an answer for nobody"
+
+
 @pytest.mark.parametrize("fault", [LostAnswer(), RepeatedRefresh(), CutRefresh()], ids=["lost", "repeated", "cut"])
 async def test_every_message_is_answered_whatever_becomes_of_its_refreshes(watch: Watch, fault: RefreshFault) -> None:
     """A lost last frame is given again."""
