@@ -5,6 +5,12 @@ python -m reference
 
 from __future__ import annotations
 
+from maven_channel_wecom import terminal
+
+if __name__ == "__main__":
+    # Before the long imports, so that Ctrl-C ends them silently.
+    terminal.prepare()
+
 import json
 import sys
 from pathlib import Path
@@ -101,4 +107,4 @@ def _manifest_entry(key: Key) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.run(main))

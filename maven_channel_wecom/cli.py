@@ -12,8 +12,6 @@ from maven_channel_wecom import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXIT_INTERRUPTED = 130
-
 
 class _Command(NamedTuple):
     module: str
@@ -54,13 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The command is the first word, so if a command with arguments is given, it comes first.
         if command.takes_arguments and given[:1] == [name]:
             import_module(command.module).add_arguments(subparser)
-    try:
-        return _run(parser.parse_args(given))
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-
-
-def _run(args: argparse.Namespace) -> int:
+    args = parser.parse_args(given)
     command = _COMMANDS[args.command]
     module = import_module(command.module)
     return int(module.main(args) if command.takes_arguments else module.main())
