@@ -51,8 +51,8 @@ demo-picture: $(READY)  ## Run the demo and draw its output: docs/demo.svg, the 
 reference: $(READY)  ## Regenerate the configuration reference in README.md and plugin.toml.
 	@$(BIN)/python -m reference
 
-dashboards: $(READY)  ## Regenerate the dashboards and rules: make dashboards RUNBOOK=https://…/runbook.md
-	@$(BIN)/python -W ignore::DeprecationWarning -m dashboards $(if $(RUNBOOK),--runbook "$(RUNBOOK)")
+dashboards: $(READY)  ## Regenerate the dashboards and rules in dashboards/ after a change of the code there.
+	@$(BIN)/python -W ignore::DeprecationWarning -m dashboards
 
 previews: $(READY)  ## Redraw the previews of the dashboards in docs/.
 	@.ci/servers

@@ -31,6 +31,9 @@ _COMMANDS = {
         "run a conversation between a simulated WeCom and a real gateway on this machine",
         takes_arguments=False,
     ),
+    "dashboards": _Command(
+        "maven_channel_wecom.monitoring", "write the dashboards for Grafana and the rules for Prometheus into a folder"
+    ),
     "schema": _Command(
         "maven_channel_wecom.file_schema",
         "print the JSON Schema of the configuration file, for editors and forms",

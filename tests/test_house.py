@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import maven_channel_wecom
-from maven_channel_wecom import config, plugin
+from maven_channel_wecom import config, monitoring, plugin
 from maven_channel_wecom.channel import CAPABILITIES
 from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.host.configuration import interpret
@@ -245,10 +245,11 @@ def test_metric_names_are_unique_and_prefixed_and_the_first_label_is_the_channel
     assert len({metric["name"] for metric in MANIFEST["metric"]}) == len(MANIFEST["metric"])
 
 
-def test_the_wheel_contains_the_manifest() -> None:
+def test_the_wheel_contains_the_manifest_the_dashboards_and_the_rules() -> None:
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["packages"] == ["maven_channel_wecom"]
-    assert wheel["force-include"]["plugin.toml"] == "maven_channel_wecom/plugin.toml"
+    files = {f"dashboards/{name}": f"maven_channel_wecom/dashboards/{name}" for name in monitoring.FILES}
+    assert wheel["force-include"] == {"plugin.toml": "maven_channel_wecom/plugin.toml"} | files
 
 
 def test_no_module_has_a_catch_all_name() -> None:

@@ -24,6 +24,7 @@ ALL_COMMANDS = [
     f"{PACKAGE} --version",
     f"{PACKAGE} gateway --help",
     f"{PACKAGE} doctor --config {{config}}",
+    f"{PACKAGE} dashboards --into {{config.parent}}",
     f"{PACKAGE} demo",
     "reference",
     "dashboards",
