@@ -233,7 +233,7 @@ def copy_file(path: Path, target: Path) -> int:
 def path_problem(path: str) -> str | None:
     """Return what is wrong with the path in an address, without accessing the file; None if it is valid."""
     if not path or path.startswith((":", "//")) or "\0" in path:
-        return 'must name a file after "sqlite:", such as "sqlite:/var/lib/maven/wecom.db"'
+        return 'must name a file after "sqlite:", such as "sqlite:/var/lib/maven-wecom/wecom.db"'
     return None
 
 
