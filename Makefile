@@ -133,8 +133,12 @@ mutants: $(READY)  ## Run mutation tests on protocol and policy: docs/mutants.md
 	@$(BIN)/mutmut run
 	@$(BIN)/mutmut results
 
+package: $(READY)  ## Build the wheel and the sdist reproducibly, check them, and write an SBOM: dist/
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group release
+	@.ci/package $(BIN)/python dist
+
 clean:  ## Remove the environments and everything that was generated.
-	rm -rf $(VENV) $(LOWEST) mutants .coverage .fuzz .hostile .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) dist mutants .coverage .fuzz .hostile .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(READY): pyproject.toml .ci/environment
 	@.ci/environment $(VENV)
