@@ -10,6 +10,7 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.host.configuration import interpret
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.logs import printable
+from maven_channel_wecom.slow_step import SlowStep
 from maven_channel_wecom.state.backends import SQLITE, sqlite_path
 from maven_channel_wecom.state.sqlite.file import copy_file
 
@@ -40,7 +41,8 @@ def main(args: argparse.Namespace) -> int:
     """Copy the state, print the size of the copy, and return the exit code."""
     try:
         path = _state_file(args)
-        size = copy_file(path, args.into)
+        with SlowStep(f"copying {printable(str(path))}"):
+            size = copy_file(path, args.into)
     except (UnreadableConfiguration, _WrongName) as error:
         return _fail(str(error), _EXIT_USAGE)
     except StateUnavailable as unavailable:

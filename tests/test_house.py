@@ -80,7 +80,10 @@ def test_every_import_contract_holds() -> None:
         # Of egress, only the limit on what is parsed of an agent's answer.
         ("host", {"contract", "egress", "fairness", "sentences", "settings"}),
         ("simulator", {"protocol", "errors"}),
-        ("doctor", {"host", "config", "settings", "state", "egress", "server", "clock", "protocol", "errors"}),
+        (
+            "doctor",
+            {"host", "progress", "config", "settings", "state", "egress", "server", "clock", "protocol", "errors"},
+        ),
         # It reports values. The state is imported because calls to it are timed from outside.
         ("telemetry", {"contract", "errors", "state", "policy"}),
         ("state", {"policy", "protocol", "errors", "clock"}),
