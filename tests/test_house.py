@@ -82,7 +82,7 @@ def test_every_import_contract_holds() -> None:
         ("simulator", {"protocol", "errors"}),
         (
             "doctor",
-            {"host", "progress", "config", "settings", "state", "egress", "server", "clock", "protocol", "errors"},
+            {"host", "slow_step", "config", "settings", "state", "egress", "server", "clock", "protocol", "errors"},
         ),
         # It reports values. The state is imported because calls to it are timed from outside.
         ("telemetry", {"contract", "errors", "state", "policy"}),
