@@ -1,10 +1,10 @@
-"""Runs what the image runs, in a root file system of its own with nothing but an interpreter, the package and /proc.
+"""Runs what the image runs, in a root file system that holds only /usr, an interpreter with its libraries, and /proc.
 
-python -m tests.deploy.bare_root FOLDER USER PATH=FILE … -- ENTRYPOINT … -- HEALTHCHECK …
+python -m tests.deploy.bare_root FOLDER USER PATH=SOURCE … -- ENTRYPOINT … -- HEALTHCHECK …
 
-It must be started in new mount and network namespaces. It copies each FILE to PATH, makes everything read-only,
-becomes USER, starts the entry point, waits for the health check to pass, sends SIGTERM, and exits with the code of the
-entry point.
+It must be started in new mount and network namespaces. It copies each SOURCE, a file or a folder, to PATH, makes
+everything read-only, becomes USER, starts the entry point, waits for the health check to pass, sends SIGTERM, and exits
+with the code of the entry point.
 """
 
 from __future__ import annotations
@@ -34,15 +34,18 @@ def main() -> int:
     _start_loopback()
     root = Path(folder)
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", root)
-    for place in ("/usr", "/proc", "/dev", sys.base_prefix, sys.prefix, str(Path(__file__).parents[2])):
+    for place in ("/usr", "/proc", "/dev", sys.base_prefix, sys.prefix):
         _bind(Path(place), root)
     for name in ("bin", "lib", "lib64"):
         (root / name).symlink_to(f"usr/{name}")
     for name, _, source in (each.partition("=") for each in files):
         target = root / name.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, target)
-        target.chmod(0o444)
+        if Path(source).is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copy(source, target)
+            target.chmod(0o444)
     mount("-o", "remount,ro", root)
     os.chroot(root)
     os.chdir("/")

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -20,17 +21,35 @@ def test_the_linter_finds_nothing() -> None:
     check("hadolint", DEPLOY / "Dockerfile")
 
 
-def test_the_image_is_built_from_what_the_wheel_is_built_from() -> None:
+def copied() -> set[str]:
+    """Return the files and folders of the repository that the image is built from."""
+    lines = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    copies = (line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line)
+    return {name.strip("/") for names in copies for name in names}
+
+
+def build(source: Path, target: Path) -> Path:
+    """Build a wheel as the image's first stage does, and return it."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(target)]
+    subprocess.run(command, cwd=source, capture_output=True, check=True)  # noqa: S603 - ours
+    (wheel,) = target.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of what the image is built from."""
+    source = tmp_path_factory.mktemp("source")
+    for name in copied():
+        path = DEPLOY.parent / name
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, source / name)
+    return build(source, tmp_path_factory.mktemp("wheel"))
+
+
+def test_the_image_is_built_from_what_the_wheel_is_built_from(tmp_path: Path, wheel: Path) -> None:
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
-    kept = {line.removeprefix("!") for line in ignored if line.startswith("!")}
-    copied = {
-        name.strip("/")
-        for line in (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines()
-        if line.startswith("COPY ") and "--from" not in line
-        for name in line.split()[1:-1]
-    }
-    assert copied == kept
-    assert all((DEPLOY.parent / name).exists() for name in copied)
+    assert copied() == {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    assert wheel.read_bytes() == build(DEPLOY.parent, tmp_path).read_bytes()
 
 
 def test_the_image_never_runs_as_root() -> None:
@@ -48,9 +67,11 @@ def is_possible() -> bool:
 
 
 @pytest.mark.skipif(not is_possible(), reason="needs root and namespaces")
-def test_the_commands_of_the_image_run_without_root_in_a_read_only_root(tmp_path: Path) -> None:
+def test_the_commands_of_the_image_run_without_root_in_a_read_only_root(tmp_path: Path, wheel: Path) -> None:
     """With the configuration of the Compose file. Its Redis is away, which is no reason to be unhealthy."""
     found = dict(instructions())
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
     (tmp_path / "token").write_text(new_token(), encoding="utf-8")
     (tmp_path / "key").write_text(new_encoding_aes_key(), encoding="utf-8")
     (tmp_path / "root").mkdir()
@@ -59,12 +80,17 @@ def test_the_commands_of_the_image_run_without_root_in_a_read_only_root(tmp_path
         [
             *("unshare", "--mount", "--net", "--fork", sys.executable, "-m", "tests.deploy.bare_root"),
             *(str(tmp_path / "root"), found["USER"].partition(":")[0]),
+            f"/opt/site={tmp_path / 'site'}",
             f"/etc/maven-wecom/wecom.json={DEPLOY / 'compose' / 'gateway.json'}",
             f"/run/secrets/wecom_token={tmp_path / 'token'}",
             f"/run/secrets/wecom_encoding_aes_key={tmp_path / 'key'}",
             *("--", *json.loads(found["ENTRYPOINT"]), *json.loads(found["CMD"]), "--", *health_check),
         ],
-        env={"PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/bin",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": "/opt/site",
+        },
         cwd=DEPLOY.parent,
         capture_output=True,
         text=True,
