@@ -11,7 +11,6 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TextIO
 
 EXIT_OUTPUT_FAILED = 1
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -34,8 +33,10 @@ def prepare() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _open_closed_streams()
-    sys.stdout = _Output(sys.stdout, ends_command=True)
-    sys.stderr = _Output(sys.stderr, ends_command=False)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = _Output(sys.stdout, ends_command=True)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _Output(sys.stderr, ends_command=False)
 
 
 def run(main: Callable[[], int]) -> int:
@@ -63,10 +64,11 @@ class _Output(io.TextIOWrapper):
             otherwise with EXIT_OUTPUT_FAILED after a sentence on stderr.
     """
 
-    def __init__(self, stream: TextIO, *, ends_command: bool) -> None:
-        encoding, line_buffering = stream.encoding, stream.isatty() or not ends_command
-        binary = stream.detach() if isinstance(stream, io.TextIOWrapper) else stream.buffer
-        super().__init__(binary, encoding, errors="backslashreplace", line_buffering=line_buffering)
+    def __init__(self, stream: io.TextIOWrapper, *, ends_command: bool) -> None:
+        encoding, by_line, at_once = stream.encoding, stream.line_buffering, stream.write_through
+        super().__init__(
+            stream.detach(), encoding, errors="backslashreplace", line_buffering=by_line, write_through=at_once
+        )
         self._ends_command = ends_command
         self._lost = False
 
