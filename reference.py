@@ -28,9 +28,10 @@ ROOT: Final = Path(__file__).parent
 
 
 def main() -> int:
-    """Rewrite both files and print their paths."""
+    """Bring both files up to date and print their paths."""
     for path, content in contents().items():
-        path.write_text(content, encoding="utf-8")
+        if path.read_text(encoding="utf-8") != content:
+            path.write_text(content, encoding="utf-8")
         sys.stdout.write(f"{path}\n")
     return 0
 

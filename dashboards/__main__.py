@@ -9,12 +9,13 @@ from maven_channel_wecom import terminal
 
 
 def main() -> int:
-    """Write every file and print its path."""
+    """Bring every file up to date and print its path."""
     from dashboards.files import files  # noqa: PLC0415 - Ctrl-C ends this long import silently
 
     for name, content in files().items():
         path = Path(__file__).parent / name
-        path.write_text(content, encoding="utf-8")
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            path.write_text(content, encoding="utf-8")
         sys.stdout.write(f"{path}\n")
     return 0
 

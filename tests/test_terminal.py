@@ -71,8 +71,8 @@ def test_a_full_disk_is_one_sentence_and_exit_code_1(config: Path, module: str) 
 
 @pytest.mark.parametrize("module", ALL_COMMANDS)
 def test_a_closed_output_changes_nothing(config: Path, module: str) -> None:
-    with_output, without = (shell(line, config, module=module) for line in ("$RUN >/dev/null", "$RUN >&-"))
-    assert (without.returncode, without.stderr) == (with_output.returncode, with_output.stderr)
+    done = shell("$RUN >&-", config, module=module)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
@@ -88,7 +88,7 @@ def test_an_ascii_terminal_gets_escapes_which_are_valid_json(config: Path) -> No
     assert json.loads(done.stdout) == json.loads(shell("$RUN", config, module=f"{PACKAGE} schema").stdout)
 
 
-@pytest.mark.parametrize("module", ALL_COMMANDS)
+@pytest.mark.parametrize("module", [module for module in ALL_COMMANDS if "demo" not in module])
 def test_the_smallest_locale_suffices_and_nothing_is_colored(config: Path, module: str) -> None:
     done = shell("$RUN", config, module=module, environment={"LC_ALL": "C", "NO_COLOR": "1"})
     assert done.stderr == ""
