@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,3 +38,13 @@ def instructions() -> list[tuple[str, str]]:
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     last = max(number for number, line in enumerate(lines) if line.startswith("FROM "))
     return [(line.partition(" ")[0], " ".join(line.partition(" ")[2].split())) for line in lines[last:]]
+
+
+def may_create_namespaces() -> bool:
+    """Return whether this user may create mount and network namespaces."""
+    command = shutil.which("unshare")
+    return (
+        os.geteuid() == 0
+        and command is not None
+        and not subprocess.run([command, "--mount", "--net", "true"], capture_output=True, check=False).returncode  # noqa: S603 - ours
+    )

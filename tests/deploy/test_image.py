@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
-from tests.deploy.files import DEPLOY, check, instructions
+from tests.deploy.files import DEPLOY, check, instructions, may_create_namespaces
 
 
 @pytest.mark.skipif(not (Path(sys.executable).parent / "hadolint").exists(), reason="hadolint has no wheel for this")
@@ -42,7 +41,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in copied():
         path = DEPLOY.parent / name
-        (shutil.copytree if path.is_dir() else shutil.copy)(path, source / name)
+        if path.is_dir():
+            shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(path, source)
     return build(source, tmp_path_factory.mktemp("wheel"))
 
 
@@ -56,17 +58,7 @@ def test_the_image_never_runs_as_root() -> None:
     assert [arguments for instruction, arguments in instructions() if instruction == "USER"] == ["10001:10001"]
 
 
-def is_possible() -> bool:
-    """Return whether this user may create mount and network namespaces."""
-    command = shutil.which("unshare")
-    return (
-        os.geteuid() == 0
-        and command is not None
-        and not subprocess.run([command, "--mount", "--net", "true"], capture_output=True, check=False).returncode  # noqa: S603 - ours
-    )
-
-
-@pytest.mark.skipif(not is_possible(), reason="needs root and namespaces")
+@pytest.mark.skipif(not may_create_namespaces(), reason="needs root and namespaces")
 def test_the_commands_of_the_image_run_without_root_in_a_read_only_root(tmp_path: Path, wheel: Path) -> None:
     """With the configuration of the Compose file. Its Redis is away, which is no reason to be unhealthy."""
     found = dict(instructions())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.test_image import is_possible
+from tests.deploy.files import may_create_namespaces
 
 CI = Path(__file__).parents[2] / ".ci"
 
@@ -20,7 +20,7 @@ echo "systemctl $*" >>CALLS
 """
 
 
-@pytest.mark.skipif(not is_possible(), reason="needs root and namespaces")
+@pytest.mark.skipif(not may_create_namespaces(), reason="needs root and namespaces")
 @pytest.mark.parametrize("script", ["servers", "interop"])
 def test_a_missing_server_is_installed_without_being_started_and_disabled(tmp_path: Path, script: str) -> None:
     """In a mount namespace where no server is installed, and /usr/sbin is a folder of the test's own."""
