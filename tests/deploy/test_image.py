@@ -9,9 +9,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
+from tests.deploy.bare_root import Stage
 from tests.deploy.files import DEPLOY, check, instructions, may_create_namespaces
 
 
@@ -67,16 +69,24 @@ def test_the_commands_of_the_image_run_without_root_in_a_read_only_root(tmp_path
     (tmp_path / "token").write_text(new_token(), encoding="utf-8")
     (tmp_path / "key").write_text(new_encoding_aes_key(), encoding="utf-8")
     (tmp_path / "root").mkdir()
-    health_check = json.loads(found["HEALTHCHECK"].partition("CMD ")[2])
+    stage = Stage(
+        root=str(tmp_path / "root"),
+        files={
+            "/opt/site": str(tmp_path / "site"),
+            "/etc/maven-wecom/wecom.json": str(DEPLOY / "compose" / "gateway.json"),
+            "/run/secrets/wecom_token": str(tmp_path / "token"),
+            "/run/secrets/wecom_encoding_aes_key": str(tmp_path / "key"),
+        },
+        run=[arguments for instruction, arguments in instructions() if instruction == "RUN"],
+        user=found["USER"],
+        folder=found["WORKDIR"],
+        entry_point=[*json.loads(found["ENTRYPOINT"]), *json.loads(found["CMD"])],
+        health_check=json.loads(found["HEALTHCHECK"].partition("CMD ")[2]),
+    )
     done = subprocess.run(  # noqa: S603 - the tests' own words
         [
             *("unshare", "--mount", "--net", "--fork", sys.executable, "-m", "tests.deploy.bare_root"),
-            *(str(tmp_path / "root"), found["USER"].partition(":")[0]),
-            f"/opt/site={tmp_path / 'site'}",
-            f"/etc/maven-wecom/wecom.json={DEPLOY / 'compose' / 'gateway.json'}",
-            f"/run/secrets/wecom_token={tmp_path / 'token'}",
-            f"/run/secrets/wecom_encoding_aes_key={tmp_path / 'key'}",
-            *("--", *json.loads(found["ENTRYPOINT"]), *json.loads(found["CMD"]), "--", *health_check),
+            msgspec.json.encode(stage).decode(),
         ],
         env={
             "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/bin",
@@ -90,6 +100,7 @@ def test_the_commands_of_the_image_run_without_root_in_a_read_only_root(tmp_path
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    # It is healthy before its channels have started.
     events = [json.loads(line)["msg"] for line in done.stderr.splitlines()]
-    assert "gateway channels started" in events
+    assert events[0] == "gateway status server listening"
     assert events[-1] == "gateway stopped"
