@@ -75,7 +75,7 @@ def main() -> int:
     for name, source in stage.files.items():
         _copy(Path(source), root / name.lstrip("/"))
     for command in stage.run:
-        shell = ["/usr/sbin/chroot", root, "/bin/sh", "-c", command]
+        shell = ["/usr/sbin/chroot", stage.root, "/bin/sh", "-c", command]
         subprocess.run(shell, env={"PATH": _PATH}, capture_output=True, check=True)  # noqa: S603 - the Dockerfile's words
     mount("-o", "remount,ro", root)
     os.chroot(root)

@@ -103,4 +103,4 @@ def test_the_commands_of_the_image_run_without_root_in_a_read_only_root(tmp_path
     # It is healthy before its channels have started.
     events = [json.loads(line)["msg"] for line in done.stderr.splitlines()]
     assert events[0] == "gateway status server listening"
-    assert events[-1] == "gateway stopped"
+    assert "gateway stopped" in events
