@@ -85,8 +85,8 @@ def _rows(prefix: str, keys: Iterable[Key]) -> Iterator[str]:
 
 def _default(key: Key) -> str:
     if isinstance(key.required, tuple):
-        other, value = key.required
-        return f"**required** if `{other}` is `{json.dumps(value)}`"
+        other, *values = key.required
+        return f"**required** if `{other}` is {' or '.join(f'`{json.dumps(value)}`' for value in values)}"
     if key.required:
         return "**required**"
     return "" if key.default is None else f"`{json.dumps(key.default, ensure_ascii=False)}`"

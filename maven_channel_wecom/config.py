@@ -8,7 +8,6 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from maven_channel_wecom.egress.proxy import proxy_problem
 from maven_channel_wecom.errors import ConfigError
 from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
@@ -19,6 +18,7 @@ from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.sentences import PROGRESS, Language, Sentence
 from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, copying_problem, object_schema
 from maven_channel_wecom.state.backends import MEMORY, address_problem, sqlite_path
+from maven_channel_wecom.transport.proxy import proxy_problem
 
 TYPE: Final = "wecom"
 

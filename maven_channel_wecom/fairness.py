@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -19,7 +19,42 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class SharedLimit:
+class Limit(Protocol):
+    """Decides whether a chat may use more of a resource."""
+
+    def allows(self, chat: str, amount: int = 1) -> bool:
+        """Return whether the chat may use this amount now."""
+        ...
+
+    def reserve(self, chat: str, amount: int = 1) -> None:
+        """Count an amount as used by a chat."""
+        ...
+
+    def release(self, chat: str, amount: int = 1) -> None:
+        """Count an amount as free again."""
+        ...
+
+
+class OneAtATime(Limit):
+    """Lets each chat do only one thing at a time, and any number of chats."""
+
+    def __init__(self) -> None:
+        self._busy: set[str] = set()
+
+    def allows(self, chat: str, amount: int = 1) -> bool:  # noqa: ARG002 - a chat is busy or not
+        """Return whether the chat does nothing."""
+        return chat not in self._busy
+
+    def reserve(self, chat: str, amount: int = 1) -> None:  # noqa: ARG002 - likewise
+        """Count a chat as busy."""
+        self._busy.add(chat)
+
+    def release(self, chat: str, amount: int = 1) -> None:  # noqa: ARG002 - likewise
+        """Count a chat as idle."""
+        self._busy.discard(chat)
+
+
+class SharedLimit(Limit):
     """Counts how much of a limited resource each chat uses.
 
     Args:
@@ -88,7 +123,7 @@ class SharedSemaphore:
         served: called whenever waiting tasks have been granted what they may use.
     """
 
-    def __init__(self, *amounts: tuple[SharedLimit, int], served: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, *amounts: tuple[Limit, int], served: Callable[[], None] = lambda: None) -> None:
         self._amounts = amounts
         self._served = served
         self._waiting: RoundRobin[tuple[str, asyncio.Future[None]]] = RoundRobin()

@@ -81,6 +81,10 @@ FAULT: Final = Sentence(
     zh="处理这条消息时出错了，请告知本机器人的管理员。",
     en="Something went wrong with this message; please tell the operator of this bot.",
 )
+CONVERSATION_NEW: Final = Sentence(
+    zh="已开始新话题，之前的内容不再作为上下文。",
+    en="A new conversation begins; what was said before no longer counts.",
+)
 AGENT_UNREACHABLE: Final = Sentence(
     zh="暂时无法连接智能体，请稍后再试。",
     en="The agent cannot be reached right now; please try again later.",
@@ -125,6 +129,10 @@ AGENT_NOT_FOUND: Final = Sentence(
     zh="在本机器人使用的地址上找不到智能体，请告知本机器人的管理员。",
     en="The agent was not found at the address this bot uses; please tell the operator of this bot.",
 )
+AGENT_FORMAT_WRONG: Final = Sentence(
+    zh="智能体的接口格式与本机器人的设置不符，请告知本机器人的管理员。",
+    en="The agent speaks another API than this bot is set up for; please tell the operator of this bot.",
+)
 AGENT_BUSY: Final = Sentence(
     zh="智能体正忙，请稍后再试。",
     en="The agent is busy; please try again in a moment.",
@@ -148,4 +156,12 @@ PICTURE_NOT_PROCESSED: Final = Sentence(
 FILE_NOT_PROCESSED: Final = Sentence(
     zh="无论带不带文件，智能体都无法处理这条消息。",
     en="The agent could not process this message, neither with the file nor without it.",
+)
+PICTURE_LEFT_OUT: Final = Sentence(
+    zh="\n\n（智能体无法读取图片，以上回答没有参考图片。）",
+    en="\n\n(The agent cannot read pictures; this answer is without the picture.)",
+)
+FILE_LEFT_OUT: Final = Sentence(
+    zh="\n\n（智能体无法读取文件，以上回答没有参考文件。）",
+    en="\n\n(The agent cannot read files; this answer is without the file.)",
 )

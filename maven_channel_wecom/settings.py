@@ -57,7 +57,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
         help: one English sentence for tables and forms; `help_zh` is the Chinese one.
         default: the value if the key is absent. An empty string is valid only if it is the default,
             and an empty sentence if `check` accepts it.
-        required: whether the key is required; a pair (key, value) requires it only if another key has that value.
+        required: whether the key is required; a tuple (key, value, …) requires it only if another key has one of the
+            values.
         minimum: the smallest valid number.
         maximum: the largest valid number.
         choices: the valid strings, in lower case; the case of the value does not matter.
@@ -74,7 +75,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     help: str
     help_zh: str
     default: Any = None
-    required: bool | tuple[str, Any] = False
+    required: bool | tuple[Any, ...] = False
     minimum: int | None = None
     maximum: int | None = None
     choices: tuple[str, ...] = ()
@@ -186,9 +187,9 @@ class Settings:
 
     def _report_missing(self, key: Key) -> None:
         if isinstance(key.required, tuple):
-            other, value = key.required
-            if self[other] == value:
-                self.problem(key.name, f"is required when {self._full_name(other)} is {_json_text(value)}")
+            other, *values = key.required
+            if self[other] in values:
+                self.problem(key.name, f"is required when {self._full_name(other)} is {_json_text(self[other])}")
         elif key.required:
             self.problem(key.name, f"is required: {_SOURCES}" if key.type == "secret" else "is required")
 
@@ -212,17 +213,17 @@ def object_schema(keys: Sequence[Key]) -> dict[str, Any]:
     }
     if always := [key.name for key in keys if key.required is True]:
         schema["required"] = always
-    conditions: dict[tuple[str, Any], list[str]] = {}
+    conditions: dict[tuple[Any, ...], list[str]] = {}
     for key in keys:
         if isinstance(key.required, tuple):
             conditions.setdefault(key.required, []).append(key.name)
     if conditions:
         schema["allOf"] = [
             {
-                "if": {"properties": {other: {"const": value}}, "required": [other]},
+                "if": {"properties": {other: {"enum": values}}, "required": [other]},
                 "then": {"required": names},
             }
-            for (other, value), names in conditions.items()
+            for (other, *values), names in conditions.items()
         ]
     return schema
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maven_channel_wecom.fairness import RoundRobin, SharedLimit, SharedSemaphore
+from maven_channel_wecom.fairness import OneAtATime, RoundRobin, SharedLimit, SharedSemaphore
 
 
 @pytest.mark.parametrize(("chats", "share"), [(1, 50), (2, 33), (4, 20)])
@@ -137,3 +137,25 @@ async def test_cancelled_tasks_do_not_accumulate() -> None:
         cancelled.cancel()
         await asyncio.gather(cancelled, return_exceptions=True)
     assert len(semaphore._waiting) <= 1
+
+
+async def test_a_chat_that_does_one_thing_at_a_time_does_not_hold_what_it_waits_for() -> None:
+    places = SharedLimit(2)
+    semaphore = SharedSemaphore((places, 1), (OneAtATime(), 1))
+    order: list[str] = []
+    gates = {name: asyncio.Event() for name in ("a1", "a2", "a3", "b1", "c1")}
+
+    async def work(name: str) -> None:
+        async with semaphore.hold(name[0]):
+            order.append(name)
+            await gates[name].wait()
+
+    tasks = [asyncio.create_task(work(name)) for name in gates]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (order, places.used) == (["a1", "b1"], 2)
+    for gate in gates.values():
+        gate.set()
+    await asyncio.gather(*tasks)
+    assert order == ["a1", "b1", "a2", "c1", "a3"]
+    assert places.used == 0

@@ -91,6 +91,8 @@ def test_the_schema_accepts_a_correct_file(document: dict[str, Any]) -> None:
         {"gateway": {"host": ""}},
         {"logging": {"level": "loud"}},
         {"agent": {"type": "responses", "url": RESPONSES["url"]}},
+        {"agent": {"type": "chat-completions", "url": RESPONSES["url"]}},
+        {"agent": {"type": "chat-completions", "model": "maven"}},
         {"agent": RESPONSES | {"apiKey": {"env": "A", "file": "B"}}},
         {"agent": RESPONSES | {"apiKey": ""}},
         {"cron": {}},

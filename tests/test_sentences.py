@@ -15,8 +15,17 @@ from tests.house.structure import sources
 CATALOGUE = {name: each for name, each in vars(sentences).items() if isinstance(each, Sentence)}
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
-OPERATORS_CHINESE = {"cli.py", "config.py", "settings.py", "host/configuration.py", "sentences.py"}
-"""Files with Chinese texts: the catalogue, the name of WeCom, and the titles and descriptions of configuration keys."""
+OPERATORS_CHINESE = {
+    "cli.py",
+    "config.py",
+    "file_schema.py",
+    "settings.py",
+    "host/configuration.py",
+    "host/sessions.py",
+    "sentences.py",
+}
+"""Files with Chinese texts: the catalogue, the name of WeCom, the titles and descriptions of configuration keys, and a
+command that people write."""
 
 NOT_THE_CHANNEL = ("simulator/", "doctor/")
 """Folders whose texts no person in a chat reads."""

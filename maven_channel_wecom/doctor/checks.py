@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from maven_channel_wecom.egress.addresses import is_made_up
+from maven_channel_wecom.transport.proxy_failures import PROXY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,25 +88,36 @@ def find_secrets(entry: Mapping[str, object], keys: Sequence[str]) -> list[Secre
 _AGENT_FAILURES: Final = {
     "refused": "nothing listens there: start the agent, or correct agent.url",
     "dns": "its name cannot be resolved: correct agent.url, or the name server of this machine",
-    "tls": "its TLS handshake fails: check its certificate, and whether agent.url must begin with http://",
+    "tls": "its TLS handshake fails: check its certificate, whether agent.url must begin with http://, and, for an"
+    " authority of your own, SSL_CERT_FILE",
     "connect": "it cannot be reached from this machine: check the network and its firewall",
     "connect_timeout": "it does not accept a connection in time: check the network and its firewall",
-}
+    "http_401": "it refuses the key: correct agent.apiKey",
+    "http_403": "it refuses the key, or this machine: correct agent.apiKey, or look in its log",
+    "http_404": "it has nothing at this address: correct agent.url",
+    "http_405": "it accepts no messages at this address: correct agent.url",
+    "timeout": "it does not answer in time: look in its log",
+} | {f"proxy_{cause}": sentence for cause, sentence in PROXY.items()}
 
 
-def judge_agent(origin: str, failure: str, proxy_variables: Sequence[str]) -> Check:
-    """Judge whether the agent can be reached.
+def judge_agent(origin: str, failure: str, code: str, proxy_source: str) -> Check:
+    """Judge whether the agent can be reached, and how it answers a request without a message.
 
     Args:
         origin: scheme, host and port of the agent.
-        failure: the reason why it does not answer, empty if it does.
-        proxy_variables: the environment variables with a proxy for it, which it does not use.
+        failure: the reason why it does not answer as expected, empty if it does.
+        code: the code of that failure; of `other_api`, the type of the API that the agent has.
+        proxy_source: the key or the environment variable with the proxy for the agent, empty without a proxy.
     """
     detail = f"{origin} answers"
-    if failure:
-        detail = f"{origin} does not answer: {_AGENT_FAILURES.get(failure, 'the connection breaks: see its log')}"
-    if proxy_variables:
-        detail += f"; {' and '.join(proxy_variables)} is not used for the agent"
+    if failure == "other_api":
+        detail = f'{origin} has another API at this address: set agent.type to "{code}", or correct agent.url'
+    elif failure:
+        redirects = "it redirects to another address: enter that one as agent.url"
+        cause = redirects if failure.startswith("http_3") else "the connection breaks: look in its log"
+        detail = f"{origin} cannot be used: {_AGENT_FAILURES.get(failure, cause)}"
+    if proxy_source:
+        detail += f" (through the proxy of {proxy_source})"
     return Check(name="agent", channel="", outcome="fail" if failure else "ok", detail=detail)
 
 

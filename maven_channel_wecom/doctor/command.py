@@ -17,7 +17,7 @@ from maven_channel_wecom.doctor import report
 from maven_channel_wecom.doctor.checks import Check
 from maven_channel_wecom.doctor.probing import UrlProbe
 from maven_channel_wecom.doctor.run_checks import check_agent, check_channel, check_entry, check_host, is_wecom
-from maven_channel_wecom.host.configuration import Responses, interpret
+from maven_channel_wecom.host.configuration import AgentSettings, interpret
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.gateway import EXIT_CONFIGURATION, EXIT_FAILED
 from maven_channel_wecom.host.logs import printable
@@ -62,7 +62,7 @@ def main(args: argparse.Namespace, probe: UrlProbe | None = None) -> int:
     # A secret that could not be read is already reported, and the name it was to be read from may be the secret itself.
     if isinstance(document, dict) and not any(problem.startswith("agent.") for problem in problems):
         found += check_host(args.config, document.get("agent"))
-        if isinstance(configuration.agent, Responses):
+        if isinstance(configuration.agent, AgentSettings):
             with SlowStep("checking whether the agent can be reached"):
                 found.append(asyncio.run(check_agent(configuration.agent)))
     found += _check_entries(entries, configuration, args.config, probe or UrlProbe(SystemClock()), args.url)

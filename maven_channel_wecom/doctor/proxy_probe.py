@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from maven_channel_wecom.doctor.checks import ProxyFinding
 from maven_channel_wecom.doctor.probing import PROBE_CONNECT_SECONDS, with_query
 from maven_channel_wecom.egress.egress import Egress, read_up_to
-from maven_channel_wecom.egress.proxy import SOCKS_PORT, SOCKS_SCHEMES, read_proxy
-from maven_channel_wecom.egress.reasons import PROXY
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
+from maven_channel_wecom.transport.proxy import SOCKS_PORT, SOCKS_SCHEMES, read_proxy
+from maven_channel_wecom.transport.proxy_failures import PROXY
 
 if TYPE_CHECKING:
     import aiohttp
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.doctor.probing import UrlProbe
     from maven_channel_wecom.doctor.url_check import UrlCheck
-    from maven_channel_wecom.egress.reasons import ProxyFailure
+    from maven_channel_wecom.transport.proxy_failures import ProxyFailure
 
 _OK: Final = 200
 

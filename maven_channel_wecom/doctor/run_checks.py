@@ -21,7 +21,7 @@ from maven_channel_wecom.doctor.url_check import (
     seal_check,
 )
 from maven_channel_wecom.egress.addresses import is_forbidden
-from maven_channel_wecom.host.agents.responses import ResponsesAgent
+from maven_channel_wecom.host.agents.http_agent import HttpAgent
 from maven_channel_wecom.host.plugins import channel_problems
 from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from maven_channel_wecom.config import WeComConfig
-    from maven_channel_wecom.host.configuration import Gateway, Responses
+    from maven_channel_wecom.host.configuration import AgentSettings, Gateway
 
 LOCAL_URL: Final = "local_url"
 """Name of the check of the URL on this machine."""
@@ -49,19 +49,21 @@ def is_wecom(name: str, entry: Mapping[str, Any]) -> bool:
 
 
 def check_host(path: Path, agent: object) -> Iterator[Check]:
-    """Check where the agent's key is stored, if it has one. `agent` is that section of the file `path`."""
-    if isinstance(agent, dict) and (secrets := checks.find_secrets(agent, ("apiKey",))):
+    """Check where the agent's secrets are stored, if it has some. `agent` is that section of the file `path`."""
+    if isinstance(agent, dict) and (secrets := checks.find_secrets(agent, ("apiKey", "proxy"))):
         yield checks.judge_secrets("", secrets, _readers(path, secrets))
 
 
-async def check_agent(settings: Responses) -> Check:
-    """Check whether the agent's host can be reached. Sends no message."""
-    agent = ResponsesAgent(settings)
+async def check_agent(settings: AgentSettings) -> Check:
+    """Check whether the agent can be reached and has the right API. Sends no message."""
+    agent = HttpAgent(settings)
     try:
-        failure = await agent.probe()
+        failure = await agent.inspect()
     finally:
         await agent.close()
-    return checks.judge_agent(agent.origin, failure.reason if failure else "", agent.ignored_proxy_variables())
+    facts = failure.facts if failure else {}
+    source = settings.proxy.source if settings.proxy else ""
+    return checks.judge_agent(agent.origin, facts.get("reason", ""), facts.get("code", ""), source)
 
 
 def check_entry(name: str, entry: Mapping[str, Any], path: Path, plugins: pluggy.PluginManager) -> Iterator[Check]:

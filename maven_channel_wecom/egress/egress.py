@@ -17,11 +17,11 @@ import aiohttp
 from yarl import URL
 
 from maven_channel_wecom.egress import addresses
-from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector
-from maven_channel_wecom.egress.proxy import SOCKS_SCHEMES, read_proxy
 from maven_channel_wecom.egress.reasons import ForbiddenAddress, lost, not_connected, not_sent, proxy_unusable
 from maven_channel_wecom.egress.resolver import FilteringResolver
 from maven_channel_wecom.errors import WeComError
+from maven_channel_wecom.transport.answer_limit import AnswerLimitConnector
+from maven_channel_wecom.transport.proxy import SOCKS_SCHEMES, read_proxy
 
 if TYPE_CHECKING:
     import ssl
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from aiohttp.abc import AbstractResolver
 
-    from maven_channel_wecom.egress.socks import SocksConnector
     from maven_channel_wecom.errors import AnswerLost, RequestNotSent
+    from maven_channel_wecom.transport.socks import SocksConnector
 
 CONNECT_SECONDS: Final = 5.0
 """Maximum time for name lookup, connection, proxy and TLS together. WeCom's hosts answer in milliseconds or not at all.
@@ -98,7 +98,7 @@ class Egress:
         self._socks_connector: type[SocksConnector] | None = None
         if is_socks:
             # Needs an extra. Imported at start because that takes 30 ms, which would delay the first reply.
-            from maven_channel_wecom.egress.socks import SocksConnector  # noqa: PLC0415 - see above
+            from maven_channel_wecom.transport.socks import SocksConnector  # noqa: PLC0415 - see above
 
             self._socks_connector = SocksConnector
 

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import Counter
 
 from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage, Receipt
-from maven_channel_wecom.fairness import SharedLimit, SharedSemaphore
-from maven_channel_wecom.host.agents.agent import AgentError, show_nothing
+from maven_channel_wecom.fairness import OneAtATime, SharedLimit, SharedSemaphore
+from maven_channel_wecom.host.agents.agent import AgentError, Turn, question
+from maven_channel_wecom.host.agents.attachments import attachment_kind
+from maven_channel_wecom.host.conversations import MemoryLimits
+from maven_channel_wecom.host.memory import Memory
+from maven_channel_wecom.host.memory_store import ProcessMemory
 from maven_channel_wecom.host.progress import Progress
-from maven_channel_wecom.sentences import FAULT
+from maven_channel_wecom.host.sessions import session_id, speaker, starts_over
+from maven_channel_wecom.sentences import CONVERSATION_NEW, FAULT, FILE_LEFT_OUT, PICTURE_LEFT_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from maven_channel_wecom.contract.channel import Channel
-    from maven_channel_wecom.host.agents.agent import Agent, Show
+    from maven_channel_wecom.host.agents.agent import Agent, Answer, Show
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +36,21 @@ more at once."""
 
 
 class Bus:
-    """The services that this host gives its channels."""
+    """The services that this host gives its channels.
+
+    The turns of one session run one after another, in the order in which the messages were published, unless
+    `parallel_turns` is set. Sessions that wait for a turn get one in turn.
+
+    Args:
+        hook: the relay of all plugins.
+        metrics: the registry that `/metrics` exposes.
+        agent: answers the messages.
+        memory: remembers the turns of each chat; without it the agent has to.
+        speaker_ids: whether the agent is told the ids of those who speak in a group, instead of pseudonyms.
+        parallel_turns: whether the turns of one session run side by side.
+        turns: the maximum number of concurrent turns.
+        sleep: waits for a number of seconds.
+    """
 
     def __init__(
         self,
@@ -39,6 +58,9 @@ class Bus:
         hook: pluggy.HookRelay,
         metrics: CollectorRegistry,
         agent: Agent,
+        memory: Memory | None = None,
+        speaker_ids: bool = False,
+        parallel_turns: bool = False,
         turns: int = AGENT_TURNS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -46,7 +68,10 @@ class Bus:
         self._metrics = metrics
         self._agent = agent
         self._sleep = sleep
-        self._turns = SharedSemaphore((SharedLimit(turns), 1))
+        self._memory = memory or Memory("server", MemoryLimits(), ProcessMemory())
+        self._speaker_ids = speaker_ids
+        places = (SharedLimit(turns), 1)
+        self._turns = SharedSemaphore(places) if parallel_turns else SharedSemaphore(places, (OneAtATime(), 1))
         turns_total = Counter("maven_agent_turns", "Agent turns by outcome.", ["outcome"], registry=metrics)
         self._answered, self._failed = turns_total.labels("answered"), turns_total.labels("failed")
         self._channels: dict[str, Channel] = {}
@@ -83,10 +108,35 @@ class Bus:
             )
         )
 
-    async def ask(self, message: InboundMessage, show: Show = show_nothing) -> str:
-        """Return the agent's answer to a message, after waiting for a turn of its chat. Raises AgentError."""
-        async with self._turns.hold(_chat(message)):
-            return await self._agent.answer(message, show)
+    async def ask(self, message: InboundMessage) -> str:
+        """Return the agent's answer to a message that belongs to no conversation. Raises AgentError."""
+        session = session_id(message)
+        async with self._turns.hold(session):
+            return (await self._agent.answer(Turn(message, session))).text
+
+    async def _converse(self, message: InboundMessage, show: Show) -> str:
+        """Return the agent's answer to a message of a chat, and remember both. Raises AgentError."""
+        session = session_id(message)
+        # Before anything is awaited, so that the order is that of the calls.
+        async with self._turns.hold(session):
+            recollection = await self._memory.recall(session, message.message_id)
+            turn = Turn(
+                message,
+                recollection.session_id,
+                history=recollection.history,
+                previous_response_id=recollection.previous_response_id,
+                speaker=speaker(message, shows_ids=self._speaker_ids),
+                show=show,
+            )
+            answer = await self._agent.answer(turn)
+            await self._memory.remember(session, turn, answer, recollection)
+            return answer.text + _left_out(message, answer)
+
+    async def _start_over(self, message: InboundMessage) -> str:
+        session = session_id(message)
+        async with self._turns.hold(session):
+            is_new = await self._memory.start_over(session)
+        return (CONVERSATION_NEW if is_new else FAULT).text(_language(message))
 
     async def send(self, message: OutboundMessage) -> Receipt:
         """Send a message through its channel and return the receipt. Log a warning if it was not delivered."""
@@ -115,7 +165,9 @@ class Bus:
         fields = {"channel": message.channel, "message_id": message.message_id, **_trail(message.transport_meta)}
         progress = Progress(self._hook, self._channels, message, log_fields=fields, sleep=self._sleep)
         try:
-            answer = await self.ask(message, progress.show)
+            if starts_over(message):
+                return await self._start_over(message)
+            answer = await self._converse(message, progress.show)
         except AgentError as error:
             self._failed.inc()
             logger.warning("agent failed", extra={"fields": fields | error.facts})
@@ -130,8 +182,12 @@ class Bus:
         return answer
 
 
-def _chat(message: InboundMessage) -> str:
-    return f"{message.channel}/{message.transport_meta.get('chat_type', '')}:{message.chat_id}"
+def _left_out(message: InboundMessage, answer: Answer) -> str:
+    """Return the note after an answer to a message whose picture or file the agent refused."""
+    kind = "" if answer.accepts_attachments or not answer.text.strip() else attachment_kind(question(message))
+    if not kind:
+        return ""
+    return (PICTURE_LEFT_OUT if kind == "picture" else FILE_LEFT_OUT).text(_language(message))
 
 
 def _reply_metadata(message: InboundMessage) -> dict[str, str]:

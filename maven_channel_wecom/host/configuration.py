@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 from yarl import URL
 
+from maven_channel_wecom.host.agents.agent_proxy import AgentProxy, choose_proxy, environment_problem
+from maven_channel_wecom.host.agents.agent_url import path_problem, url_problem
+from maven_channel_wecom.host.conversations import MemoryKind, MemoryLimits
 from maven_channel_wecom.host.logs import LEVELS, LogFormat
+from maven_channel_wecom.host.memory_store import IN_PROCESS, memory_address_problem
 from maven_channel_wecom.host.schedules import Schedule, parse_calendar, parse_interval
 from maven_channel_wecom.host.timezones import machine_timezone_problem, parse_timezone
-from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings, key_schema, object_schema
+from maven_channel_wecom.settings import ENABLED, MAX_PORT, Key, Settings
+from maven_channel_wecom.transport.proxy import proxy_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,24 +35,8 @@ its slot long after its user has left."""
 
 _HOUR_SECONDS = 3600
 
-
-def _url_problem(url: str) -> str | None:
-    wrong = "must be a URL that starts with http:// or https://"
-    try:
-        parsed = URL(url)
-        # yarl parses the host only here.
-        host = parsed.host
-    except (ValueError, IndexError):  # yarl raises IndexError on `[::1]@`
-        return wrong
-    if parsed.scheme not in {"http", "https"} or not host or re.search(r"\s", url):
-        return wrong
-    if parsed.user is not None or parsed.password is not None:
-        return "must not hold a user name or password; put the key into agent.apiKey"
-    if parsed.path.rstrip("/").endswith("/completions"):
-        return "is the URL of another API; the URL of the Responses API usually ends with /v1/responses"
-    if parsed.path.rstrip("/").endswith("/v1"):
-        return "is a base URL; append /responses"
-    return None
+_WEEK_MINUTES = 7 * 24 * 60
+_MAX_MEMORY_BYTES = 64 * 1024 * 1024
 
 
 def _host_problem(host: str) -> str | None:
@@ -98,28 +87,28 @@ GATEWAY_KEYS: Final = (
     ),
 )
 
-_RESPONSES: Final = ("type", "responses")
+_BEHIND_HTTP: Final = ("type", "responses", "chat-completions")
 
 AGENT_KEYS: Final = (
     Key(
         name="type",
         type="string",
         default="echo",
-        choices=("echo", "responses"),
+        choices=("echo", "responses", "chat-completions"),
         title="Agent",
         title_zh="智能体类型",
-        help="echo repeats each message and needs no other key; responses calls a service with the Responses API.",
-        help_zh="echo：原样复述消息，无需其他键；responses：调用支持 Responses API 的服务。",
+        help="echo repeats each message and needs no other key; the others call a service with the API of that name.",
+        help_zh="echo：原样复述消息，无需其他键；其余：调用支持该名称 API 的服务。",
     ),
     Key(
         name="url",
         type="string",
-        required=_RESPONSES,
-        check=_url_problem,
+        required=_BEHIND_HTTP,
+        check=url_problem,
         title="URL",
         title_zh="接口地址",
-        help="URL of the Responses API.",
-        help_zh="Responses API 的地址。",
+        help="URL of the API, which usually ends with /v1/responses or /v1/chat/completions.",
+        help_zh="API 的地址，通常以 /v1/responses 或 /v1/chat/completions 结尾。",
     ),
     Key(
         name="apiKey",
@@ -127,13 +116,13 @@ AGENT_KEYS: Final = (
         check=_header_problem,
         title="API key",
         title_zh="接口密钥",
-        help="Key for the Responses API, sent as a bearer token.",
-        help_zh="Responses API 的密钥，以 Bearer 令牌方式发送。",
+        help="Key for the API, sent as a bearer token.",
+        help_zh="API 的密钥，以 Bearer 令牌方式发送。",
     ),
     Key(
         name="model",
         type="string",
-        required=_RESPONSES,
+        required=_BEHIND_HTTP,
         title="Model",
         title_zh="模型",
         help="Name of the model.",
@@ -149,6 +138,90 @@ AGENT_KEYS: Final = (
         title_zh="超时",
         help="Maximum time for a complete answer, in seconds.",
         help_zh="等待一次完整回答的最长时间（秒）。",
+    ),
+    Key(
+        name="proxy",
+        type="secret",
+        default="",
+        check=proxy_problem,
+        title="Proxy",
+        title_zh="代理",
+        help="Proxy URL for the agent: http, https, socks5 or socks5h. Without it, HTTPS_PROXY and the like are used.",
+        help_zh="访问智能体所用的代理：http、https、socks5 或 socks5h；不填则使用 HTTPS_PROXY 等环境变量。",
+    ),
+    Key(
+        name="memory",
+        type="string",
+        default="messages",
+        choices=("messages", "previous_response_id", "server"),
+        title="Memory",
+        title_zh="上下文记忆",
+        help="Who remembers a chat. messages: this host, which sends the earlier turns; previous_response_id: the "
+        "agent, which continues from its last response; server: the agent, by the header Maven-Session-Id alone.",
+        help_zh="由谁记住对话。messages：本主机，随请求发送之前的轮次；previous_response_id：智能体，从其上一次回答继续；"
+        "server：智能体，仅凭 Maven-Session-Id 请求头。",
+    ),
+    Key(
+        name="memoryTurns",
+        type="integer",
+        default=MemoryLimits().turns,
+        minimum=1,
+        maximum=1_000,
+        title="Remembered turns",
+        title_zh="记忆轮数",
+        help="Maximum number of turns that are remembered of a chat.",
+        help_zh="每个会话最多记住的轮数。",
+    ),
+    Key(
+        name="memoryBytes",
+        type="integer",
+        default=MemoryLimits().bytes,
+        minimum=1_000,
+        maximum=_MAX_MEMORY_BYTES,
+        title="Remembered bytes",
+        title_zh="记忆字节数",
+        help="Maximum bytes that are remembered of a chat: text, and media in base64. The oldest go first.",
+        help_zh="每个会话最多记住的字节数：文字，以及 base64 编码的图片与文件；优先保留最近的内容。",
+    ),
+    Key(
+        name="memoryMinutes",
+        type="integer",
+        default=MemoryLimits().minutes,
+        minimum=1,
+        maximum=_WEEK_MINUTES,
+        title="Remembered minutes",
+        title_zh="记忆时长",
+        help="Minutes after which a turn is forgotten.",
+        help_zh="一轮对话在多少分钟后被遗忘。",
+    ),
+    Key(
+        name="memoryState",
+        type="string",
+        default=IN_PROCESS,
+        pattern=r"^(memory:|sqlite:(?!:|//)[^\u0000]+)$",
+        check=memory_address_problem,
+        title="Memory state",
+        title_zh="记忆存储",
+        help="Where this host stores what it remembers: memory: or sqlite:PATH, a file of its own.",
+        help_zh="本主机存放记忆的位置：memory: 或 sqlite:路径（单独的文件）。",
+    ),
+    Key(
+        name="speakerIds",
+        type="boolean",
+        default=False,
+        title="Speaker ids",
+        title_zh="发言人 ID",
+        help="In a group the agent is told who speaks. false: by a lasting pseudonym; true: by the user ID.",
+        help_zh="false：群聊中以固定化名告知智能体发言人；true：告知真实 ID。",
+    ),
+    Key(
+        name="parallelTurns",
+        type="boolean",
+        default=False,
+        title="Parallel turns",
+        title_zh="并行处理",
+        help="false: the messages of a chat are answered one after another; true: side by side.",
+        help_zh="false：同一会话的消息逐条回答；true：同时回答。",
     ),
 )
 
@@ -323,16 +396,40 @@ class Echo(msgspec.Struct, frozen=True, kw_only=True):
     """Selects the echo agent, which has no settings."""
 
 
-class Responses(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings of an agent behind the Responses API at `url`. `timeout_seconds` limits a complete answer."""
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of an agent behind HTTP at `url`. `timeout_seconds` limits a complete answer."""
 
+    type: ClassVar[str]
     url: str
     model: str
     api_key: str | None = None
     timeout_seconds: int = AGENT_TIMEOUT_SECONDS
+    proxy: AgentProxy | None = None
 
     def __repr__(self) -> str:
-        return f"<Responses of {self.model}>"
+        return f"<{type(self).__name__} of {self.model}>"
+
+
+class Responses(AgentSettings, frozen=True, kw_only=True):
+    """Settings of an agent with the Responses API."""
+
+    type: ClassVar[str] = "responses"
+
+
+class ChatCompletions(AgentSettings, frozen=True, kw_only=True):
+    """Settings of an agent with the Chat Completions API."""
+
+    type: ClassVar[str] = "chat-completions"
+
+
+class Sessions(msgspec.Struct, frozen=True, kw_only=True):
+    """How messages of one chat belong together: who remembers, how much, where, and in which order turns run."""
+
+    memory: MemoryKind = "server"
+    limits: MemoryLimits = MemoryLimits()
+    memory_state: str = IN_PROCESS
+    speaker_ids: bool = False
+    parallel_turns: bool = False
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -361,7 +458,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration. `channels` holds the raw mapping of each enabled entry."""
 
     gateway: Gateway = Gateway()
-    agent: Echo | Responses = Echo()
+    agent: Echo | AgentSettings = Echo()
+    sessions: Sessions = Sessions()
     cron: tuple[Job, ...] = ()
     logging: Logging = Logging()
     channels: dict[str, dict[str, Any]] = {}
@@ -382,50 +480,17 @@ def interpret(document: object, environment: Mapping[str, str] | None = None) ->
     sections = Settings(document, "", SECTIONS, problems=problems)
     variables = os.environ if environment is None else environment
     channels = _channels(sections["channels"], problems)
+    gateway = _gateway(sections["gateway"], problems)
+    agent, agent_sessions = _agent(sections["agent"], variables, problems)
     configuration = Configuration(
-        gateway=_gateway(sections["gateway"], problems),
-        agent=_agent(sections["agent"], variables, problems),
+        gateway=gateway,
+        agent=agent,
+        sessions=agent_sessions,
         logging=_logging(sections["logging"], problems),
         cron=_cron(sections["cron"], channels, variables, problems),
         channels=channels,
     )
     return configuration, problems
-
-
-def document_schema(channels: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of the whole file. `channels` maps a channel type to the schema of an entry.
-
-    The type of an entry is its `type`, or else its name. A disabled entry may be incomplete.
-    """
-    schema = object_schema(SECTIONS)
-    parts = schema["properties"]
-    parts["$schema"] = {"type": "string"}
-    for name, keys in (("gateway", GATEWAY_KEYS), ("agent", AGENT_KEYS), ("logging", LOGGING_KEYS)):
-        parts[name] |= object_schema(keys)
-    parts["agent"]["dependentRequired"] = {key.name: ["type"] for key in AGENT_KEYS if key.name != "type"}
-    parts["cron"]["items"] = object_schema(CRON_KEYS) | {
-        "oneOf": [{"required": ["every"]}, {"required": ["schedule"]}],
-        "dependentRequired": {"timezone": ["schedule"]},
-    }
-    entry: dict[str, Any] = {"type": "object", "properties": {ENABLED.name: key_schema(ENABLED)}}
-    named = {}
-    conditions = []
-    for type_ in channels:
-        is_of_type = {"properties": {"type": {"const": type_}, ENABLED.name: {"const": True}}}
-        then = {"$ref": f"#/$defs/{type_}"}
-        named[type_] = entry | {"if": is_of_type, "then": then}
-        conditions.append({"if": is_of_type | {"required": ["type"]}, "then": then})
-    parts["channels"] |= {
-        "propertyNames": {"pattern": r"\S"},
-        "properties": named,
-        "additionalProperties": entry | ({"allOf": conditions} if conditions else {}),
-    }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Maven gateway 网关配置",
-        **schema,
-        "$defs": dict(channels),
-    }
 
 
 def _gateway(value: object, problems: list[str]) -> Gateway:
@@ -438,18 +503,39 @@ def _logging(value: object, problems: list[str]) -> Logging:
     return Logging(level=settings["level"], format=settings["format"], user_ids=settings["userIds"])
 
 
-def _agent(value: object, environment: Mapping[str, str], problems: list[str]) -> Echo | Responses:
+def _agent(value: object, environment: Mapping[str, str], problems: list[str]) -> tuple[Echo | AgentSettings, Sessions]:
     settings = Settings(value, "agent", AGENT_KEYS, problems=problems, environment=environment)
     if "type" not in settings and any(key.name in settings for key in AGENT_KEYS):
-        settings.problem("type", 'is required if agent has other keys; set it to "responses"')
-    # The keys of `responses` may stay in the file while echo is tried: they are not read.
-    if settings["type"] == "echo":
-        return Echo()
-    return Responses(
-        url=settings["url"] or "",
+        settings.problem("type", 'is required if agent has other keys; set it to "responses" or "chat-completions"')
+    # The keys of other agents may stay in the file while echo is tried: they are not read.
+    kind = settings["type"]
+    if kind == "echo":
+        return Echo(), Sessions()
+    url = settings["url"] or ""
+    if kind == "chat-completions" and settings["memory"] == "previous_response_id":
+        settings.problem("memory", 'must be "messages" or "server" when agent.type is chat-completions')
+    proxy = choose_proxy(settings["proxy"], URL(url), environment) if url else None
+    for problem in filter(None, (url and path_problem(url, kind), proxy and environment_problem(proxy))):
+        settings.problem("url", problem)
+    agent = (Responses if kind == "responses" else ChatCompletions)(
+        url=url,
         model=settings["model"] or "",
         api_key=settings["apiKey"],
         timeout_seconds=settings["timeoutSeconds"],
+        proxy=proxy,
+    )
+    return agent, _sessions(settings)
+
+
+def _sessions(settings: Settings) -> Sessions:
+    return Sessions(
+        memory=settings["memory"],
+        limits=MemoryLimits(
+            turns=settings["memoryTurns"], bytes=settings["memoryBytes"], minutes=settings["memoryMinutes"]
+        ),
+        memory_state=settings["memoryState"],
+        speaker_ids=settings["speakerIds"],
+        parallel_turns=settings["parallelTurns"],
     )
 
 

@@ -17,6 +17,7 @@ from maven_channel_wecom.host import logs
 from maven_channel_wecom.host.configuration import Configuration, interpret
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.lifecycle import Host
+from maven_channel_wecom.host.memory_store import MemoryUnavailable
 from maven_channel_wecom.host.plugins import PluginProblems, channel_problems, conflict_problems, load_plugins
 from maven_channel_wecom.host.process import allow_open_files, event_loop, tune_garbage_collection
 from maven_channel_wecom.host.status_server import StatusServerError
@@ -96,7 +97,7 @@ async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> in
             await stop.wait()
             logger.info("gateway draining")
             await host.stop()
-    except (StatusServerError, ChannelStartError) as error:
+    except (StatusServerError, ChannelStartError, MemoryUnavailable) as error:
         _print_error(str(error))
         return EXIT_FAILED
     except Exception as error:

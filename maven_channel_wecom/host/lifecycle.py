@@ -10,10 +10,11 @@ from prometheus_client import CollectorRegistry, Counter
 
 from maven_channel_wecom.contract.channel import Channel, ChannelStartError
 from maven_channel_wecom.host.agents.echo import EchoAgent
-from maven_channel_wecom.host.agents.responses import ResponsesAgent
+from maven_channel_wecom.host.agents.http_agent import HttpAgent
 from maven_channel_wecom.host.bus import Bus
 from maven_channel_wecom.host.configuration import Echo
 from maven_channel_wecom.host.cron import Cron
+from maven_channel_wecom.host.memory import Memory, open_store
 from maven_channel_wecom.host.status_server import StatusServer
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Host:
         self._hook = plugins.hook
         self._agent = agent
         self._clock = clock
+        self._memory: Memory | None = None
         self._cron: Cron | None = None
         self._probing: asyncio.Task[None] | None = None
         self._status = StatusServer(configuration.gateway, self.metrics, self.reasons)
@@ -71,14 +73,24 @@ class Host:
         Raises:
             StatusServerError: `gateway.host` or `gateway.port` cannot be listened on.
             ChannelStartError: A channel cannot start.
+            MemoryUnavailable: The file of `agent.memoryState` cannot be used.
         """
         try:
             # First, so that a probe can tell a starting host from a dead one.
             await self._status.start()
             agent = self._agent = self._agent or self._open_agent()
-            if isinstance(agent, ResponsesAgent):
+            if isinstance(agent, HttpAgent):
                 self._probing = asyncio.create_task(_report_agent(agent))
-            bus = Bus(hook=self._hook, metrics=self.metrics, agent=agent)
+            sessions = self._configuration.sessions
+            self._memory = Memory(sessions.memory, sessions.limits, await open_store(sessions.memory_state))
+            bus = Bus(
+                hook=self._hook,
+                metrics=self.metrics,
+                agent=agent,
+                memory=self._memory,
+                speaker_ids=sessions.speaker_ids,
+                parallel_turns=sessions.parallel_turns,
+            )
             for name in self._configuration.channels:
                 channel = await self._start_channel(name, bus)
                 self.channels[name] = channel
@@ -92,7 +104,7 @@ class Host:
         logger.info("gateway channels started", extra={"fields": {"channels": list(self.channels)}})
 
     async def stop(self) -> None:
-        """Report not ready, drain channels and cron concurrently, then close the agent, then the status server."""
+        """Report not ready, drain channels and cron concurrently, then close agent, memory and status server."""
         self._phase = "draining"
         draining = [self._stop_channel(name, channel) for name, channel in self.channels.items()]
         await asyncio.gather(*draining, *([self._cron.stop()] if self._cron else []))
@@ -102,6 +114,8 @@ class Host:
             await asyncio.gather(self._probing, return_exceptions=True)
         if self._agent is not None:
             await self._agent.close()
+        if self._memory is not None:
+            await self._memory.close()
         await self._status.stop()
 
     async def reasons(self) -> list[str]:
@@ -114,7 +128,7 @@ class Host:
 
     def _open_agent(self) -> Agent:
         settings = self._configuration.agent
-        return EchoAgent() if isinstance(settings, Echo) else ResponsesAgent(settings)
+        return EchoAgent() if isinstance(settings, Echo) else HttpAgent(settings)
 
     async def _start_channel(self, name: str, bus: Bus) -> Channel:
         starting = self._hook.maven_channel_start(name=name, config=self._configuration.channels[name], host=bus)
@@ -145,13 +159,10 @@ class Host:
         return () if health.ready else health.reasons or ("not ready",)
 
 
-async def _report_agent(agent: ResponsesAgent) -> None:
+async def _report_agent(agent: HttpAgent) -> None:
     """Log whether the agent can be reached, so that a dead one is seen before the first message."""
-    fields = {"agent": agent.origin}
-    if variables := agent.ignored_proxy_variables():
-        logger.warning("agent proxy ignored", extra={"fields": fields | {"variables": variables}})
     failure = await agent.probe()
     if failure is None:
-        logger.info("agent reachable", extra={"fields": fields})
+        logger.info("agent reachable", extra={"fields": agent.facts})
     else:
-        logger.warning("agent unreachable", extra={"fields": fields | {"reason": failure.reason}})
+        logger.warning("agent unreachable", extra={"fields": agent.facts | failure.facts})

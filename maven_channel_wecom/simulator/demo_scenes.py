@@ -156,6 +156,22 @@ async def streamed_answer(wecom: SimulatedWeCom) -> SceneResult:
     return SceneResult('"count to three"', received, "the answer grows while the agent writes it", passed)
 
 
+async def follow_up(wecom: SimulatedWeCom) -> SceneResult:
+    """Ask something that makes sense only after the answer before it."""
+    bubble = await (await wecom.send(Text("go on"))).bubble_finished()
+    return SceneResult(
+        '"go on"', f'"{bubble.text}"', "the agent is told what was said before", bubble.text == "four, five"
+    )
+
+
+async def new_conversation(wecom: SimulatedWeCom) -> SceneResult:
+    """Start over, and ask the same again."""
+    started = await (await wecom.send(Text("/new"))).bubble_finished()
+    bubble = await (await wecom.send(Text("go on"))).bubble_finished()
+    passed = started.text.startswith("A new conversation") and bubble.text == "Go on from where?"
+    return SceneResult('"/new", "go on"', f'"{bubble.text}"', "/new and /新话题 start over", passed)
+
+
 async def outlived_stream(wecom: SimulatedWeCom) -> SceneResult:
     """Ask for an answer that takes longer than WeCom asks for its parts."""
     sent = await wecom.send(Text("count to twelve"))
@@ -182,7 +198,7 @@ SCENES: Final[tuple[Scene, ...]] = (
     transient_error,
     long_answer,
 )
-STREAM_SCENES: Final[tuple[Scene, ...]] = (streamed_answer, outlived_stream)
+STREAM_SCENES: Final[tuple[Scene, ...]] = (streamed_answer, follow_up, new_conversation, outlived_stream)
 
 
 def _milliseconds(seconds: float) -> str:

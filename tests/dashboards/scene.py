@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import maven_channel_wecom.state.redis.store  # noqa: F401
 from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.contract.messages import OutboundProgress
-from maven_channel_wecom.host.agents.agent import AgentError, show_nothing
+from maven_channel_wecom.host.agents.agent import AgentError, Answer
 from maven_channel_wecom.host.agents.agent_failures import FAILED
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
@@ -43,8 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from types import TracebackType
 
-    from maven_channel_wecom.contract.messages import InboundMessage
-    from maven_channel_wecom.host.agents.agent import Show
+    from maven_channel_wecom.host.agents.agent import Turn
     from maven_channel_wecom.inbox import AdmittedCallback
     from maven_channel_wecom.simulator.messages import Message
     from maven_channel_wecom.simulator.sent import SentCallback
@@ -109,21 +108,22 @@ class SceneAgent:
         self._gates[word].set()
         self._gates[word] = asyncio.Event()
 
-    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
+    async def answer(self, turn: Turn) -> Answer:
+        message = turn.message
         if message.channel == "cron":
-            return "something new" if self.has_news else ""
+            return Answer("something new" if self.has_news else "")
         match message.content.partition(" ")[0]:
             case "fail":
                 raise AgentError(FAILED)
             case "hold" | "later" as word:
                 await self._gates[word].wait()
             case "silence":
-                return ""
+                return Answer("")
             case "long":
-                return "a long answer, " * 2_000
+                return Answer("a long answer, " * 2_000)
             case _ if self.thinks_seconds:
                 await asyncio.sleep(self.thinks_seconds)
-        return f"about {message.content}"
+        return Answer(f"about {message.content}")
 
     async def close(self) -> None:
         """Do nothing, as there is nothing to close."""

@@ -77,13 +77,37 @@ async def test_a_configuration_with_a_secret_that_others_may_read_is_a_warning(
     )
 
 
-@pytest.mark.parametrize("failure", ["refused", "dns", "tls", "connect", "connect_timeout", "timeout"])
-def test_an_agent_that_does_not_answer_is_named_with_the_cause(failure: str) -> None:
-    check = checks.judge_agent("http://agent:8000", failure, [])
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        ("refused", "nothing listens there"),
+        ("dns", "its name cannot be resolved"),
+        ("tls", "SSL_CERT_FILE"),
+        ("connect", "cannot be reached from this machine"),
+        ("connect_timeout", "does not accept a connection in time"),
+        ("timeout", "does not answer in time"),
+        ("connection_lost", "the connection breaks"),
+        ("http_302", "redirects to another address"),
+        ("http_401", "correct agent.apiKey"),
+        ("http_403", "correct agent.apiKey"),
+        ("http_404", "correct agent.url"),
+        ("http_405", "correct agent.url"),
+        ("proxy_credentials", "the proxy refused the user or the password"),
+    ],
+)
+def test_an_agent_that_cannot_be_used_is_named_with_the_cause(failure: str, words: str) -> None:
+    check = checks.judge_agent("http://agent:8000", failure, "", "")
     assert (check.name, check.channel, check.outcome) == ("agent", "", "fail")
-    assert check.detail.startswith("http://agent:8000 does not answer: ")
+    assert check.detail.startswith("http://agent:8000 cannot be used: ")
+    assert words in check.detail
 
 
-def test_an_agent_that_answers_is_named_with_the_proxy_that_is_not_used() -> None:
-    check = checks.judge_agent("https://agent", "", ["HTTPS_PROXY"])
-    assert (check.outcome, check.detail) == ("ok", "https://agent answers; HTTPS_PROXY is not used for the agent")
+def test_an_agent_with_another_api_is_named_with_its_type() -> None:
+    check = checks.judge_agent("https://agent", "other_api", "chat-completions", "")
+    assert check.outcome == "fail"
+    assert 'set agent.type to "chat-completions"' in check.detail
+
+
+def test_an_agent_that_answers_is_named_with_the_source_of_its_proxy() -> None:
+    check = checks.judge_agent("https://agent", "", "", "HTTPS_PROXY")
+    assert (check.outcome, check.detail) == ("ok", "https://agent answers (through the proxy of HTTPS_PROXY)")

@@ -29,8 +29,19 @@ async def test_an_agent_behind_http_is_checked_without_a_message(doctor: Doctor,
     origin = fake.url.removesuffix("/v1/responses")
     assert (alive.outcome("agent"), alive.detail("agent")) == ("ok", f"{origin} answers")
     assert dead.outcome("agent") == "fail"
-    assert dead.detail("agent").startswith(f"{origin} does not answer: nothing listens there")
-    assert fake.requests == []
+    assert dead.detail("agent").startswith(f"{origin} cannot be used: nothing listens there")
+    ((_, body),) = fake.requests
+    assert body == {}
+
+
+async def test_an_agent_with_another_api_is_found(doctor: Doctor, tmp_path: Path) -> None:
+    async with FakeBot() as bot, serving("/agent") as fake:
+        fake.json({"error": {"message": "Missing required parameter: 'input'."}}, 400)
+        agent = {"type": "chat-completions", "url": fake.url, "model": "maven"}
+        document = {"agent": agent, "channels": {"wecom": entry(port=bot.port)}}
+        found = await doctor.diagnose(write_config(tmp_path, document))
+    assert found.outcome("agent") == "fail"
+    assert 'set agent.type to "responses"' in found.detail("agent")
 
 
 async def test_entries_that_exclude_each_other_are_reported(doctor: Doctor, tmp_path: Path) -> None:

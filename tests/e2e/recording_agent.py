@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from maven_channel_wecom.host.agents.agent import show_nothing
+from maven_channel_wecom.host.agents.agent import Answer
 from maven_channel_wecom.host.agents.echo import EchoAgent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maven_channel_wecom.contract.messages import ContentBlock, InboundMessage
-    from maven_channel_wecom.host.agents.agent import Show
+    from maven_channel_wecom.host.agents.agent import Turn
+
+PARALLEL: Final = {
+    "agent": {
+        "type": "responses",
+        "url": "http://127.0.0.1:1/v1/responses",
+        "model": "unused",
+        "memory": "server",
+        "parallelTurns": True,
+    }
+}
+"""Configuration of a host that runs the turns of one chat side by side."""
 
 
 class RecordingAgent:
@@ -48,13 +59,14 @@ class RecordingAgent:
             await self._changed.wait_for(lambda: text in self.texts)
         return self.messages[self.texts.index(text)]
 
-    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
+    async def answer(self, turn: Turn) -> Answer:
+        message = turn.message
         self.messages.append(message)
         async with self._changed:
             self._changed.notify_all()
         if gate := self._gates.get(message.content):
             await gate.wait()
-        return self._reply(message) if self._reply else await self._echo.answer(message)
+        return Answer(self._reply(message)) if self._reply else await self._echo.answer(turn)
 
     async def close(self) -> None:
         """Do nothing: the agent holds no resources."""

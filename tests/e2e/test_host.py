@@ -13,11 +13,12 @@ import pytest
 from maven_channel_wecom import config
 from maven_channel_wecom.host.configuration import Configuration, interpret
 from maven_channel_wecom.host.plugins import channel_problems, load_plugins
+from maven_channel_wecom.sentences import CONVERSATION_NEW
 from maven_channel_wecom.simulator.messages import File, Image, Mixed, Text, Video
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.deployment import Deployment
 from tests.e2e.recording_agent import RecordingAgent
-from tests.host.fake_responses import COMPLETED, delta, serving, sse
+from tests.host.fake_responses import COMPLETED, chunk, delta, finish, serving, sse, sse_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,11 +88,58 @@ async def test_the_responses_agent_receives_text_image_file_and_quote(watch: Wat
             "image_url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}",
         },
     ]
-    (file,) = second["input"][0]["content"]
+    *earlier, asked = second["input"]
+    assert earlier == [first["input"][0], {"role": "assistant", "content": "a fine picture"}]
+    (file,) = asked["content"]
     assert (file["type"], file["filename"]) == ("input_file", "letter-of-mine.pdf")
-    (video,) = third["input"][0]["content"]
+    (video,) = third["input"][-1]["content"]
     assert video["type"] == "input_text"
     assert "video" in video["text"]
+
+
+async def test_a_chat_completions_agent_receives_a_picture_with_the_next_question_too(watch: Watch) -> None:
+    async with serving("/v1/chat/completions") as fake:
+        fake.chunks = (sse_data(chunk({"content": "a fine "}), chunk({"content": "picture"}), finish("stop")),)
+        agent = {"type": "chat-completions", "url": fake.url, "model": "maven"}
+        async with Deployment(watch, document={"agent": agent}) as deployment:
+            assert await deployment.ask(Image(PNG)) == "a fine picture"
+            assert await deployment.ask("what is on it?") == "a fine picture"
+    first, second = (body["messages"] for _, body in fake.requests)
+    url = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    assert first[0]["content"] == [{"type": "image_url", "image_url": {"url": url}}]
+    answer = {"role": "assistant", "content": "a fine picture"}
+    assert second == [*first, answer, {"role": "user", "content": "what is on it?"}]
+
+
+async def test_a_restart_keeps_the_conversation_in_a_file_and_new_ends_it(watch: Watch, tmp_path: Path) -> None:
+    async with serving() as responses:
+        responses.chunks = (sse(delta("nice to meet you"), COMPLETED),)
+        agent = {"type": "responses", "url": responses.url, "model": "maven"}
+        document = {"agent": agent | {"memoryState": f"sqlite:{tmp_path / 'memory.db'}"}}
+        async with Deployment(watch, document=document) as deployment:
+            await deployment.ask("my name is Ada")
+        async with Deployment(watch, document=document) as deployment:
+            await deployment.ask("what is my name?")
+            assert await deployment.ask("/new") == CONVERSATION_NEW.en
+            await deployment.ask("and what is it now?")
+    roles = [[item["role"] for item in body["input"]] for _, body in responses.requests]
+    assert roles == [["user"], ["user", "assistant", "user"], ["user"]]
+
+
+async def test_a_group_hears_who_speaks(watch: Watch) -> None:
+    async with serving() as responses:
+        responses.chunks = (sse(delta("hello"), COMPLETED),)
+        agent = {"type": "responses", "url": responses.url, "model": "maven"}
+        async with Deployment(watch, document={"agent": agent}) as deployment:
+            for user in ("alice", "bob", "alice"):
+                await deployment.ask(f"I am {user} of this group", user=user, group="g")
+    _, (_, body), (_, last) = responses.requests
+    alice, _, bob = (item["content"][0] for item in body["input"])
+    assert alice["text"].startswith("[Message from member-")
+    assert bob["text"].startswith("[Message from member-")
+    assert alice != bob
+    assert last["input"][-1]["content"][0] == alice
+    assert "alice" not in alice["text"]
 
 
 async def test_a_user_is_told_that_the_agent_failed(watch: Watch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from maven_channel_wecom.simulator.messages import Text
 from tests.e2e.deployment import Deployment
 from tests.e2e.manual_clock import ManualClock
-from tests.e2e.recording_agent import RecordingAgent
+from tests.e2e.recording_agent import PARALLEL, RecordingAgent
 from tests.e2e.silencer import Silencer
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ async def test_overflow_continue_does_not_use_the_window_of_a_message_in_progres
 
     agent = RecordingAgent(reply)
     gate = agent.hold("another question")
-    async with Deployment(watch, {"overflow": "continue"}, agent=agent) as deployment:
+    async with Deployment(watch, {"overflow": "continue"}, document=PARALLEL, agent=agent) as deployment:
         other: SentCallback = await deployment.send(Text("another question"))
         await agent.received("another question")
         assert (await deployment.ask("tell me everything")).endswith(CUT)

@@ -107,7 +107,8 @@ async def test_the_gauges_count_messages_in_progress_and_open_windows(watch: Wat
     agent = RecordingAgent()
     gates = [agent.hold("a slow one here"), agent.hold("a slow one there")]
     async with Deployment(watch, agent=agent) as deployment:
-        sent = [await deployment.send(Text(words)) for words in ("a slow one here", "a slow one there")]
+        words_by_user = {"alice": "a slow one here", "bob": "a slow one there"}
+        sent = [await deployment.send(Text(words), user=user) for user, words in words_by_user.items()]
         await agent.received("a slow one there")
         assert await deployment.metric("inbox_messages") == 2
         assert await deployment.metric("reply_windows") == 2

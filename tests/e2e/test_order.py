@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+from aiohttp import web
+
 from maven_channel_wecom.simulator.faults import Delay
 from maven_channel_wecom.simulator.messages import Image, Mixed, Text
 from maven_channel_wecom.simulator.picture import draw_png
 from tests.e2e.deployment import Deployment
-from tests.e2e.recording_agent import RecordingAgent
+from tests.e2e.recording_agent import PARALLEL, RecordingAgent
 
 if TYPE_CHECKING:
     from tests.e2e.watch import Watch
@@ -46,10 +49,24 @@ async def test_the_agent_receives_the_messages_of_a_chat_in_the_order_sent(watch
     assert agent.texts == words
 
 
-async def test_a_turn_does_not_wait_for_the_previous_answer(watch: Watch) -> None:
+async def test_a_turn_of_a_chat_waits_for_the_previous_one_and_other_chats_do_not(watch: Watch) -> None:
     agent = RecordingAgent()
     gate = agent.hold("think very hard")
     async with Deployment(watch, agent=agent) as deployment:
+        first = await deployment.send(Text("think very hard"))
+        await agent.received("think very hard")
+        second = await deployment.send(Text("something easy"))
+        assert await deployment.ask("in another chat", user="carol") == "in another chat"
+        gate.set()
+        assert (await first.reply()).content == "think very hard"
+        assert (await second.reply()).content == "something easy"
+    assert agent.texts == ["think very hard", "in another chat", "something easy"]
+
+
+async def test_a_parallel_turn_does_not_wait_for_the_previous_answer(watch: Watch) -> None:
+    agent = RecordingAgent()
+    gate = agent.hold("think very hard")
+    async with Deployment(watch, document=PARALLEL, agent=agent) as deployment:
         first = await deployment.send(Text("think very hard"))
         await agent.received("think very hard")
         assert await deployment.ask("something easy") == "something easy"
@@ -117,3 +134,59 @@ async def test_every_message_acknowledged_during_a_flood_is_answered(watch: Watc
         assert {
             reply.message_id for reply in deployment.wecom.recorded.replies
         } == deployment.wecom.recorded.acknowledged_ids
+
+
+class LockingService:
+    """A Responses API that refuses a request of a session while it answers another one, as some agents do.
+
+    No answer is complete before `released` is set.
+    """
+
+    def __init__(self) -> None:
+        self.released = asyncio.Event()
+        self.asked: dict[str, list[str]] = {}
+        self.refused = 0
+        self._running: set[str] = set()
+
+    async def handle(self, request: web.Request) -> web.Response:
+        session = request.headers["Maven-Session-Id"]
+        text = (await request.json())["input"][-1]["content"][0]["text"]
+        if session in self._running:
+            self.refused += 1
+            return web.json_response({"error": {"code": "session_locked"}}, status=409)
+        self._running.add(session)
+        self.asked.setdefault(session, []).append(text)
+        await self.released.wait()
+        self._running.discard(session)
+        return web.json_response({"output_text": f"about {text}"})
+
+
+@pytest.mark.parametrize("parallel", [False, True], ids=["in order", "parallel"])
+async def test_two_quick_messages_of_200_people_are_answered_in_order_by_an_agent_that_locks_sessions(
+    watch: Watch, *, parallel: bool
+) -> None:
+    """With `parallelTurns`, such an agent refuses some of them."""
+    service = LockingService()
+    app = web.Application()
+    app.router.add_post("/v1/responses", service.handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/responses"
+    agent = {"type": "responses", "url": url, "model": "maven", "parallelTurns": parallel}
+    words = [(f"the first of {number}", f"the second of {number}") for number in range(200)]
+    try:
+        async with Deployment(watch, document={"agent": agent}) as deployment:
+            sent = [
+                await deployment.send(Text(text), user=f"user{number}")
+                for number, pair in enumerate(words)
+                for text in pair
+            ]
+            service.released.set()
+            answers = [(await each.reply()).content for each in sent]
+    finally:
+        await runner.cleanup()
+    assert (service.refused > 0) is parallel
+    if not parallel:
+        assert answers == [f"about {text}" for pair in words for text in pair]
+        assert sorted(service.asked.values()) == sorted(map(list, words))

@@ -11,7 +11,7 @@ from maven_channel_wecom.sentences import ANSWER_EMPTY
 from maven_channel_wecom.simulator.messages import CardClick, Text
 from tests.e2e.deployment import Deployment
 from tests.e2e.manual_clock import ManualClock
-from tests.e2e.recording_agent import RecordingAgent
+from tests.e2e.recording_agent import PARALLEL, RecordingAgent
 from tests.e2e.silencer import Silencer
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ async def test_two_users_in_one_group_get_their_own_answers(watch: Watch) -> Non
     """The second question is answered first."""
     agent = RecordingAgent(lambda message: f"to {message.sender_id}: about {message.content}")
     gates = [agent.hold("the first question"), agent.hold("the second question")]
-    async with Deployment(watch, agent=agent, plugins=[Silencer()]) as deployment:
+    async with Deployment(watch, document=PARALLEL, agent=agent, plugins=[Silencer()]) as deployment:
         first = await deployment.send(Text("the first question"), user="alice", group="g")
         second = await deployment.send(Text("the second question"), user="bob", group="g")
         await agent.received("the second question")
@@ -41,7 +41,7 @@ async def test_an_answer_after_59_minutes_uses_the_window_of_its_question(watch:
     clock = ManualClock()
     agent = RecordingAgent()
     gate = agent.hold("a question of an hour")
-    async with Deployment(watch, agent=agent, clock=clock, plugins=[Silencer()]) as deployment:
+    async with Deployment(watch, document=PARALLEL, agent=agent, clock=clock, plugins=[Silencer()]) as deployment:
         slow = await deployment.send(Text("a question of an hour"), user="alice", group="g")
         for minute in range(59):
             clock.pass_seconds(60)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from maven_channel_wecom.host.agents.agent import show_nothing
+from maven_channel_wecom.host.agents.agent import Answer
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.contract.messages import InboundMessage
-    from maven_channel_wecom.host.agents.agent import Show
+    from maven_channel_wecom.host.agents.agent import Turn
 
 
 class WritingAgent:
@@ -20,11 +19,11 @@ class WritingAgent:
         self.done = asyncio.Event()
         self.asked = asyncio.Event()
 
-    async def answer(self, _message: InboundMessage, show: Show = show_nothing) -> str:
-        show(lambda: self.text)
+    async def answer(self, turn: Turn) -> Answer:
+        turn.show(lambda: self.text)
         self.asked.set()
         await self.done.wait()
-        return self.text
+        return Answer(self.text)
 
     async def close(self) -> None:
         """Do nothing: the agent holds no resources."""

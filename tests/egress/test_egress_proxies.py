@@ -14,8 +14,8 @@ import pytest
 from yarl import URL
 
 from maven_channel_wecom.egress.egress import Egress
-from maven_channel_wecom.egress.reasons import PROXY
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
+from maven_channel_wecom.transport.proxy_failures import PROXY
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
 from tests.fakes.proxies import HttpProxy, SocksProxy
@@ -34,7 +34,7 @@ from tests.fakes.sites import (
 if TYPE_CHECKING:
     import ssl
 
-    from maven_channel_wecom.egress.reasons import ProxyFailure
+    from maven_channel_wecom.transport.proxy_failures import ProxyFailure
     from tests.fakes.certificates import Authority
 
 SCHEMES = ["http", "https", "socks5", "socks5h"]

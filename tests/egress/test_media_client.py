@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maven_channel_wecom.egress.answer_limit import READ_BYTES
 from maven_channel_wecom.egress.egress import Egress
 from maven_channel_wecom.egress.media_client import SENTENCES, Download, MediaClient
 from maven_channel_wecom.errors import MediaUnavailable
+from maven_channel_wecom.transport.answer_limit import READ_BYTES
 from tests.fakes.connecting import Diversion
 from tests.fakes.names import Names
 from tests.fakes.sites import Site, answer, hang_up, in_turn, reset, silence

@@ -18,7 +18,3 @@ def test_every_reason_of_a_lost_answer_has_a_sentence() -> None:
 
 def test_every_reason_of_a_failed_download_has_a_sentence() -> None:
     assert set(media_client.SENTENCES) == set(get_args(DownloadFailure))
-
-
-def test_every_reason_why_a_proxy_could_not_be_used_has_a_sentence() -> None:
-    assert set(reasons.PROXY) == set(get_args(reasons.ProxyFailure))

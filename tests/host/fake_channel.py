@@ -16,6 +16,7 @@ from maven_channel_wecom.contract.messages import (
     Receipt,
     TextBlock,
 )
+from maven_channel_wecom.host.agents.agent import Turn
 from maven_channel_wecom.host.plugins import plugin_manager
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ def message(
         message_id=message_id,
         content_blocks=(TextBlock(text=text),),
     )
+
+
+def turn(incoming: InboundMessage | None = None) -> Turn:
+    """Return the first turn of a session, for a message."""
+    return Turn(incoming or message(), "session-4711")
 
 
 class FakeChannel:

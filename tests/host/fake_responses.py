@@ -1,4 +1,4 @@
-"""A fake Responses API on 127.0.0.1, which records requests and sends scripted answers."""
+"""A fake agent on 127.0.0.1, of either API, which records requests and sends scripted answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Iterable, Mapping
 
 
@@ -27,6 +28,21 @@ def delta(text: str, output_index: int = 0) -> dict[str, Any]:
 
 
 COMPLETED: dict[str, Any] = {"type": "response.completed", "response": {"status": "completed", "output": []}}
+
+
+def sse_data(*values: Mapping[str, Any]) -> bytes:
+    """Return events without a name in wire format, as the Chat Completions API has them."""
+    return b"".join(f"data: {json.dumps(value, ensure_ascii=False)}\n\n".encode() for value in values)
+
+
+def chunk(delta: object) -> dict[str, Any]:
+    """Return a chunk of the Chat Completions API."""
+    return {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+
+
+def finish(reason: str, **fields: object) -> dict[str, Any]:
+    """Return the chunk that ends a choice."""
+    return {"choices": [{"index": 0, "delta": {}, "finish_reason": reason, **fields}]}
 
 
 class FakeResponses:
@@ -72,15 +88,15 @@ class FakeResponses:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[FakeResponses]:
+async def serving(path: str = "/v1/responses", *, tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeResponses]:
     """Serve until the block ends, then release every answer that is held."""
     fake = FakeResponses()
     app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_post("/v1/responses", fake.handle)
+    app.router.add_post(path, fake.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/responses"
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    fake.url = f"http{'s' * bool(tls)}://127.0.0.1:{runner.addresses[0][1]}{path}"
     try:
         yield fake
     finally:

@@ -11,21 +11,36 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.contract.hookspecs import hookimpl
-from maven_channel_wecom.contract.messages import OutboundMessage, OutboundProgress, Receipt
-from maven_channel_wecom.host.agents.agent import AgentError, Failure, show_nothing
+from maven_channel_wecom.contract.messages import (
+    ContentBlock,
+    FileBlock,
+    ImageBlock,
+    OutboundMessage,
+    OutboundProgress,
+    Receipt,
+    TextBlock,
+)
+from maven_channel_wecom.host.agents.agent import AgentError, Answer, Exchange, Failure
 from maven_channel_wecom.host.agents.echo import EchoAgent
 from maven_channel_wecom.host.bus import Bus
-from maven_channel_wecom.sentences import FAULT, Sentence
+from maven_channel_wecom.host.conversations import MemoryLimits
+from maven_channel_wecom.host.memory import Memory
+from maven_channel_wecom.host.memory_store import ProcessMemory
+from maven_channel_wecom.host.sessions import session_id
+from maven_channel_wecom.sentences import CONVERSATION_NEW, FAULT, FILE_LEFT_OUT, PICTURE_LEFT_OUT, Sentence
+from tests.host.broken_store import BrokenStore
 from tests.host.fake_channel import FakeChannel, FakePlugin, manager_with, message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from maven_channel_wecom.contract.messages import InboundMessage
-    from maven_channel_wecom.host.agents.agent import Agent, Show
+    from maven_channel_wecom.host.agents.agent import Agent, Turn
+    from maven_channel_wecom.host.conversations import MemoryKind
 
 CANARY = "canary-4711"
 TURNS = ("answered", "failed")
+PICTURE = ImageBlock(media_type="image/png", data="aGk=")
+FILE = FileBlock(media_type="application/pdf", name="a.pdf", data="aGk=")
 BUSY = Failure("http_429", Sentence("智能体正忙。", "The agent is busy."))
 
 
@@ -38,14 +53,14 @@ class ScriptedAgent:
         self.asked: list[str] = []
         self.turns = asyncio.Semaphore(0)
 
-    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
-        self.asked.append(message.message_id)
+    async def answer(self, turn: Turn) -> Answer:
+        self.asked.append(turn.message.message_id)
         self.turns.release()
         if self.gate is not None:
             await self.gate.wait()
         if isinstance(self.script, Exception):
             raise self.script
-        return self.script
+        return Answer(self.script)
 
     async def close(self) -> None:
         pass
@@ -57,11 +72,11 @@ class GrowingAgent:
     def __init__(self, gate: asyncio.Event | None = None) -> None:
         self.gate = gate
 
-    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
-        show(lambda: "half")
+    async def answer(self, turn: Turn) -> Answer:
+        turn.show(lambda: "half")
         if self.gate is not None:
             await self.gate.wait()
-        return "half and half"
+        return Answer("half and half")
 
     async def close(self) -> None:
         pass
@@ -72,9 +87,25 @@ async def one_loop_iteration(seconds: float) -> None:
 
 
 def bus_with(
-    agent: Agent, plugin: object, *, turns: int = 64, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    agent: Agent,
+    plugin: object,
+    *,
+    memory: Memory | None = None,
+    speaker_ids: bool = False,
+    parallel_turns: bool = False,
+    turns: int = 64,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Bus:
-    bus = Bus(hook=manager_with(plugin).hook, metrics=CollectorRegistry(), agent=agent, turns=turns, sleep=sleep)
+    bus = Bus(
+        hook=manager_with(plugin).hook,
+        metrics=CollectorRegistry(),
+        agent=agent,
+        memory=memory,
+        speaker_ids=speaker_ids,
+        parallel_turns=parallel_turns,
+        turns=turns,
+        sleep=sleep,
+    )
     channel = FakeChannel("fake", bus)
     if isinstance(plugin, FakePlugin):
         plugin.started["fake"] = channel
@@ -157,7 +188,7 @@ async def test_turns_are_concurrent_up_to_a_limit_and_start_in_order() -> None:
     bus = bus_with(agent, plugin, turns=2)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         for number in range(3):
-            group.create_task(bus.publish(message(message_id=str(number))))
+            group.create_task(bus.publish(message(message_id=str(number), chat_id=str(number))))
         await agent.turns.acquire()
         await agent.turns.acquire()
         # All three tasks have started by now, and the third waits for a turn.
@@ -198,10 +229,25 @@ async def test_a_job_shows_no_progress() -> None:
     assert plugin.capabilities_asked == 0
 
 
-async def test_a_busy_chat_leaves_turns_for_another() -> None:
+async def test_the_turns_of_a_session_run_one_after_another_and_take_one_place() -> None:
     gate = asyncio.Event()
     agent = ScriptedAgent("ok", gate)
-    bus = bus_with(agent, FakePlugin(), turns=4)
+    bus = bus_with(agent, FakePlugin(), turns=2)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        for number in range(6):
+            group.create_task(bus.publish(message(message_id=f"busy {number}", chat_id="busy")))
+        group.create_task(bus.publish(message(message_id="quiet", chat_id="quiet")))
+        await agent.turns.acquire()
+        await agent.turns.acquire()
+        assert agent.asked == ["busy 0", "quiet"]
+        gate.set()
+    assert agent.asked == ["busy 0", "quiet", *(f"busy {number}" for number in range(1, 6))]
+
+
+async def test_parallel_turns_of_a_busy_chat_leave_places_for_another() -> None:
+    gate = asyncio.Event()
+    agent = ScriptedAgent("ok", gate)
+    bus = bus_with(agent, FakePlugin(), turns=4, parallel_turns=True)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         for number in range(6):
             group.create_task(bus.publish(message(message_id=f"busy {number}", chat_id="busy")))
@@ -212,6 +258,145 @@ async def test_a_busy_chat_leaves_turns_for_another() -> None:
         assert agent.asked == ["busy 0", "busy 1", "busy 2", "quiet"]
         gate.set()
     assert len(agent.asked) == 7
+
+
+@pytest.mark.parametrize("error", [AgentError(BUSY), ValueError()], ids=["failure", "bug"])
+async def test_the_next_turn_of_a_session_follows_one_that_failed(error: Exception) -> None:
+    agent = ScriptedAgent(error)
+    bus = bus_with(agent, FakePlugin())
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(bus.publish(message(message_id=str(number))) for number in range(3)))
+    assert agent.asked == ["0", "1", "2"]
+
+
+async def test_the_next_turn_of_a_session_follows_one_that_was_cancelled() -> None:
+    gate = asyncio.Event()
+    agent = ScriptedAgent("ok", gate)
+    bus = bus_with(agent, FakePlugin())
+    tasks = [asyncio.create_task(bus.publish(message(message_id=str(number)))) for number in range(3)]
+    await agent.turns.acquire()
+    tasks[0].cancel()
+    await agent.turns.acquire()
+    gate.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*tasks[1:])
+    assert agent.asked == ["0", "1", "2"]
+
+
+class LockingAgent:
+    """Refuses a turn of a session while another one runs, as agents do that lock a session."""
+
+    def __init__(self) -> None:
+        self.answered: dict[str, list[str]] = {}
+        self._running: set[str] = set()
+
+    async def answer(self, turn: Turn) -> Answer:
+        if turn.session_id in self._running:
+            raise AgentError(Failure("http_409", FAULT))
+        self._running.add(turn.session_id)
+        await asyncio.sleep(0)
+        self._running.discard(turn.session_id)
+        self.answered.setdefault(turn.session_id, []).append(turn.message.content)
+        return Answer(turn.message.content)
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_two_quick_messages_of_each_of_200_chats_are_answered_in_order_by_an_agent_that_locks_sessions() -> None:
+    agent = LockingAgent()
+    plugin = FakePlugin()
+    bus = bus_with(agent, plugin)
+    pairs = [(word, f"chat {number}") for number in range(200) for word in ("first", "second")]
+    async with asyncio.timeout(30):
+        await asyncio.gather(
+            *(bus.publish(message(word, chat_id=chat, message_id=f"{chat} {word}")) for word, chat in pairs)
+        )
+    assert list(agent.answered.values()) == [["first", "second"]] * 200
+    assert sorted((sent.content, sent.chat_id) for sent in plugin.sent) == sorted(pairs)
+
+
+class RememberingAgent:
+    """Records each turn, and answers with the number of the turn."""
+
+    def __init__(self) -> None:
+        self.turns: list[Turn] = []
+
+    async def answer(self, turn: Turn) -> Answer:
+        self.turns.append(turn)
+        return Answer(f"answer {len(self.turns)}", response_id=f"resp_{len(self.turns)}")
+
+    async def close(self) -> None:
+        pass
+
+
+def memory_of(kind: MemoryKind) -> Memory:
+    return Memory(kind, MemoryLimits(), ProcessMemory())
+
+
+async def test_a_turn_brings_the_earlier_exchanges_of_its_session_alone() -> None:
+    agent = RememberingAgent()
+    bus = bus_with(agent, FakePlugin(), memory=memory_of("messages"))
+    await bus.publish(message("my name is Ada", message_id="m1"))
+    await bus.publish(message("and mine?", message_id="m2", chat_id="other"))
+    await bus.publish(message("what is my name?", message_id="m3"))
+    assert [len(turn.history) for turn in agent.turns] == [0, 0, 1]
+    (earlier,) = agent.turns[2].history
+    assert earlier == Exchange(question=(TextBlock(text="my name is Ada"),), answer="answer 1")
+    assert len({turn.session_id for turn in agent.turns}) == 2
+
+
+async def test_a_failed_turn_is_not_remembered() -> None:
+    agent = ScriptedAgent(AgentError(BUSY, partial="half"))
+    memory = memory_of("messages")
+    incoming = message()
+    await bus_with(agent, FakePlugin(), memory=memory).publish(incoming)
+    assert (await memory.recall(session_id(incoming), "next")).history == ()
+
+
+@pytest.mark.parametrize("text", ["/new", " /NEW\n", "/新话题"])
+async def test_new_starts_over_after_the_turns_before_it(text: str) -> None:
+    agent = RememberingAgent()
+    plugin = FakePlugin()
+    bus = bus_with(agent, plugin, memory=memory_of("messages"))
+    async with asyncio.timeout(10):
+        await asyncio.gather(
+            bus.publish(message("one", message_id="m1")),
+            bus.publish(message(text, message_id="m2")),
+            bus.publish(message("two", message_id="m3")),
+        )
+    assert [(turn.message.content, turn.history) for turn in agent.turns] == [("one", ()), ("two", ())]
+    assert [sent.content for sent in plugin.sent if sent.reply_to == "m2"] == [CONVERSATION_NEW.en]
+
+
+async def test_a_broken_memory_costs_no_answer_and_new_is_not_confirmed(caplog: pytest.LogCaptureFixture) -> None:
+    plugin = FakePlugin()
+    bus = bus_with(EchoAgent(), plugin, memory=Memory("messages", MemoryLimits(), BrokenStore()))
+    await bus.publish(message("hello"))
+    await bus.publish(message("/new"))
+    assert [sent.content for sent in plugin.sent] == ["hello", FAULT.en]
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert {record.message for record in warnings} == {"agent memory unavailable"}
+
+
+async def test_the_agent_is_told_who_speaks_in_a_group_and_in_the_history() -> None:
+    agent = RememberingAgent()
+    bus = bus_with(agent, FakePlugin(), memory=memory_of("messages"), speaker_ids=True)
+    for sender in ("ada", "bob"):
+        incoming = msgspec.structs.replace(
+            message(message_id=sender), sender_id=sender, transport_meta={"chat_type": "group"}
+        )
+        await bus.publish(incoming)
+    assert [turn.speaker for turn in agent.turns] == ["ada", "bob"]
+    assert [exchange.speaker for exchange in agent.turns[1].history] == ["ada"]
+
+
+async def test_jobs_have_a_session_and_no_memory() -> None:
+    agent = RememberingAgent()
+    bus = bus_with(agent, FakePlugin(), memory=memory_of("messages"))
+    for number in range(2):
+        await bus.ask(message(channel="cron", message_id=str(number)))
+    assert [(turn.history, turn.session_id) for turn in agent.turns] == [((), agent.turns[0].session_id)] * 2
 
 
 async def test_chats_that_wait_get_turns_one_after_another() -> None:
@@ -293,3 +478,34 @@ async def test_agent_turns_are_counted_by_outcome(agent: Agent, outcome: str) ->
     await bus.publish(message("hello"))
     counts = {name: bus.metrics.get_sample_value("maven_agent_turns_total", {"outcome": name}) for name in TURNS}
     assert counts == {**dict.fromkeys(TURNS, 0), outcome: 1}
+
+
+class BlindAgent(ScriptedAgent):
+    """Answers only after pictures and files have been left out."""
+
+    async def answer(self, turn: Turn) -> Answer:
+        return (await super().answer(turn))._replace(accepts_attachments=False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "block", "language", "note"),
+    [
+        ("It is late.", PICTURE, "en", PICTURE_LEFT_OUT.en),
+        ("It is late.", PICTURE, "zh", PICTURE_LEFT_OUT.zh),
+        ("It is late.", FILE, "en", FILE_LEFT_OUT.en),
+        ("It is late.", TextBlock(text="only a picture of an earlier turn was left out"), "en", ""),
+        (" ", PICTURE, "en", ""),
+    ],
+)
+async def test_the_user_is_told_that_an_answer_is_without_the_picture_or_file(
+    answer: str, block: ContentBlock, language: str, note: str
+) -> None:
+    """The note is not remembered as a part of the answer."""
+    plugin = FakePlugin()
+    memory = memory_of("messages")
+    asked = msgspec.structs.replace(message(), content_blocks=(block,), transport_meta={"language": language})
+    bus = bus_with(BlindAgent(answer), plugin, memory=memory)
+    await bus.publish(asked)
+    assert [sent.content for sent in plugin.sent] == [answer + note]
+    recollection = await memory.recall(session_id(asked), "m2")
+    assert all(exchange.answer == answer for exchange in recollection.history)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from maven_channel_wecom.host.agents.agent_proxy import AgentProxy
 from maven_channel_wecom.host.configuration import (
+    ChatCompletions,
     Echo,
     Gateway,
     Logging,
     Responses,
+    Sessions,
     interpret,
 )
+from maven_channel_wecom.host.conversations import MemoryLimits
 from maven_channel_wecom.host.schedules import Calendar, Interval
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 CANARY = "canary-4711"
 RESPONSES = {"type": "responses", "url": "http://127.0.0.1:1/v1/responses", "model": "maven"}
+CHAT = {"type": "chat-completions", "url": "https://api.example/v1/chat/completions", "model": "maven"}
 JOB = {"name": "report", "every": "5m", "message": "report"}
 
 
@@ -35,6 +40,43 @@ def test_an_empty_object_is_a_valid_configuration() -> None:
     assert configuration.agent == Echo()
     assert configuration.logging == Logging(level="info", format="text", user_ids=False)
     assert (configuration.cron, configuration.channels) == ((), {})
+
+
+def test_an_agent_remembers_messages_within_limits_unless_the_file_says_otherwise() -> None:
+    limits = MemoryLimits(turns=20, bytes=200_000, minutes=60)
+    assert interpret({"agent": RESPONSES}, {})[0].sessions == Sessions(memory="messages", limits=limits)
+    keys = {"memory": "server", "memoryTurns": 1, "memoryBytes": 1_000, "memoryMinutes": 5} | {
+        "memoryState": "sqlite:memory.db",
+        "speakerIds": True,
+        "parallelTurns": True,
+    }
+    configuration, problems = interpret({"agent": RESPONSES | keys}, {})
+    assert problems == []
+    assert configuration.sessions == Sessions(
+        memory="server",
+        limits=MemoryLimits(turns=1, bytes=1_000, minutes=5),
+        memory_state="sqlite:memory.db",
+        speaker_ids=True,
+        parallel_turns=True,
+    )
+
+
+def test_an_agent_that_echoes_has_no_memory() -> None:
+    assert interpret({}, {})[0].sessions == Sessions(memory="server")
+    assert interpret({"agent": RESPONSES | {"type": "echo"}}, {})[0].sessions == Sessions(memory="server")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("memory", "none", "must be one of messages, previous_response_id, server"),
+        ("memoryTurns", 0, "must be a whole number from 1 to 1000"),
+        ("memoryState", "redis://host", 'must be "memory:" or "sqlite:PATH"'),
+    ],
+)
+def test_a_wrong_key_of_the_memory_is_a_problem(key: str, value: object, problem: str) -> None:
+    (found,) = problems_of({"agent": RESPONSES | {key: value}})
+    assert found.startswith(f"agent.{key} {problem}")
 
 
 def test_schema_is_a_key_of_the_file_but_not_of_a_section() -> None:
@@ -105,11 +147,28 @@ def test_a_job_needs_a_time_zone_if_that_of_the_machine_is_unknown() -> None:
         ),
         (
             {"agent": {"url": RESPONSES["url"], "model": "maven"}},
-            'agent.type is required if agent has other keys; set it to "responses"',
+            'agent.type is required if agent has other keys; set it to "responses" or "chat-completions"',
         ),
         (
             {"agent": RESPONSES | {"url": "https://api.example/v1/chat/completions"}},
-            "agent.url is the URL of another API; the URL of the Responses API usually ends with /v1/responses",
+            'agent.url is the URL of another API: set agent.type to "chat-completions", or use that of /responses',
+        ),
+        (
+            {"agent": CHAT | {"url": "https://api.example/v1/responses/"}},
+            'agent.url is the URL of another API: set agent.type to "responses", or use that of /chat/completions',
+        ),
+        (
+            {"agent": CHAT | {"url": "https://api.example/v1/completions"}},
+            "agent.url is the URL of an older API without chats; enter the one that ends with /chat/completions",
+        ),
+        (
+            {"agent": CHAT | {"memory": "previous_response_id"}},
+            'agent.memory must be "messages" or "server" when agent.type is chat-completions',
+        ),
+        ({"agent": CHAT | {"url": "https://api.example/v1"}}, "agent.url is a base URL; append /chat/completions"),
+        (
+            {"agent": RESPONSES | {"proxy": f"ftp://{CANARY}"}},
+            "agent.proxy must start with http://, https://, socks5:// or socks5h://",
         ),
         ({"agent": RESPONSES | {"url": "https://api.example/v1/"}}, "agent.url is a base URL; append /responses"),
         (
@@ -127,11 +186,15 @@ def test_a_job_needs_a_time_zone_if_that_of_the_machine_is_unknown() -> None:
         ({"logging": {"level": "loud"}}, "logging.level must be one of debug, info, warning, error"),
         ({"logging": {"format": 3}}, "logging.format must be one of text, json"),
         ({"logging": {"userIds": "yes"}}, "logging.userIds must be true or false"),
-        ({"agent": {"type": "gpt"}}, "agent.type must be one of echo, responses"),
+        ({"agent": {"type": "gpt"}}, "agent.type must be one of echo, responses, chat-completions"),
         ({"agent": {"apikey": CANARY}}, "agent.apikey is not a known key; did you mean agent.apiKey?"),
         (
             {"agent": {"type": "responses", "model": "m"}},
             "agent.url is required when agent.type is responses",
+        ),
+        (
+            {"agent": {"type": "chat-completions", "url": CHAT["url"]}},
+            "agent.model is required when agent.type is chat-completions",
         ),
         (
             {"agent": {"type": "responses", "url": RESPONSES["url"]}},
@@ -241,6 +304,45 @@ def test_a_problem_starts_with_its_key_and_repeats_no_secret(document: object, p
 def test_a_wrong_cron_expression_is_explained(schedule: str, problem: str) -> None:
     job = {"name": "report", "schedule": schedule, "message": "report"}
     assert problems_of({"cron": [job]}) == [f"cron[0].schedule {problem}"]
+
+
+def test_an_agent_may_have_the_chat_completions_api() -> None:
+    configuration, problems = interpret({"agent": CHAT}, {})
+    assert (configuration.agent, problems) == (ChatCompletions(url=CHAT["url"], model="maven"), [])
+
+
+@pytest.mark.parametrize(
+    ("keys", "environment", "proxy"),
+    [
+        ({}, {"HTTPS_PROXY": "http://env.example:1"}, ("http://env.example:1", "HTTPS_PROXY")),
+        (
+            {"proxy": "socks5h://key.example"},
+            {"HTTPS_PROXY": "http://env.example:1", "NO_PROXY": "*"},
+            ("socks5h://key.example", "agent.proxy"),
+        ),
+        ({"proxy": {"env": "P"}}, {"P": "http://key.example"}, ("http://key.example", "agent.proxy")),
+        ({"proxy": ""}, {"ALL_PROXY": "http://env.example:1"}, ("http://env.example:1", "ALL_PROXY")),
+        ({}, {"HTTPS_PROXY": "http://env.example:1", "NO_PROXY": "api.example"}, None),
+    ],
+)
+def test_the_proxy_of_the_key_comes_before_those_of_the_environment(
+    keys: dict[str, Any], environment: dict[str, str], proxy: tuple[str, str] | None
+) -> None:
+    configuration, problems = interpret({"agent": CHAT | keys}, environment)
+    assert isinstance(configuration.agent, ChatCompletions)
+    assert configuration.agent.proxy == (proxy and AgentProxy(*proxy))
+    assert problems == []
+    assert "example" not in repr(configuration.agent)
+
+
+def test_a_proxy_of_the_environment_that_cannot_be_used_is_a_problem() -> None:
+    """Reaching the agent directly instead would bypass what the operator of the machine has set."""
+    _, problems = interpret({"agent": CHAT}, {"ALL_PROXY": f"socks4://bot:{CANARY}@proxy.example"})
+    (problem,) = problems
+    assert problem.startswith(
+        "agent.url is reached through the proxy of the environment variable ALL_PROXY, which must"
+    )
+    assert CANARY not in problem
 
 
 def test_the_echo_agent_ignores_the_keys_of_another_agent() -> None:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage
-from maven_channel_wecom.host.agents.agent import AgentError, Failure, Show, show_nothing
+from maven_channel_wecom.host.agents.agent import AgentError, Answer, Failure, Turn
 from maven_channel_wecom.host.bus import Bus
 from maven_channel_wecom.host.configuration import Job
 from maven_channel_wecom.host.cron import Cron
@@ -71,8 +71,8 @@ class RecordingAgent:
         self.running = 0
         self._changed = asyncio.Condition()
 
-    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
-        self.asked.append(message)
+    async def answer(self, turn: Turn) -> Answer:
+        self.asked.append(turn.message)
         self.running += 1
         async with self._changed:
             self._changed.notify_all()
@@ -82,7 +82,7 @@ class RecordingAgent:
             self.running -= 1
         if self.error is not None:
             raise self.error
-        return self.text
+        return Answer(self.text)
 
     async def wait_for_messages(self, count: int) -> None:
         async with asyncio.timeout(10), self._changed:

@@ -152,6 +152,18 @@ async def test_a_channel_that_cannot_start_exits_1_with_its_sentence(tmp_path: P
     assert CANARY not in printed
 
 
+async def test_a_memory_that_cannot_be_opened_exits_1_with_its_sentence(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:1/v1/responses"
+    address = f"sqlite:{tmp_path}/nowhere/memory.db"
+    agent = {"type": "responses", "url": url, "model": "maven", "memoryState": address}
+    code, printed = await run(WITH_FAKE_CHANNEL, written(tmp_path, GOOD | {"agent": agent}))
+    assert code == 1
+    assert (
+        f"maven-wecom: the file {tmp_path}/nowhere/memory.db of agent.memoryState cannot be opened: No such" in printed
+    )
+    assert "Traceback" not in printed
+
+
 async def test_a_bug_in_a_channel_exits_1_and_logs_its_place(tmp_path: Path) -> None:
     """The text of the exception is left out, as it may contain anything."""
     channel = {"token": "t", "start_bug": CANARY}

@@ -8,15 +8,18 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import msgspec
 import pytest
+from yarl import URL
 
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.contract.messages import Health
-from maven_channel_wecom.host.configuration import Configuration, Gateway, Job, Responses
+from maven_channel_wecom.host.configuration import Configuration, Gateway, Job, Responses, interpret
 from maven_channel_wecom.host.lifecycle import Host
 from maven_channel_wecom.host.schedules import Interval
 from maven_channel_wecom.host.status_server import StatusServerError
+from tests.fakes.proxies import HttpProxy
 from tests.host.fake_channel import FakePlugin, manager_with, message
 from tests.host.fake_responses import COMPLETED, delta, serving, sse
 from tests.suite_watch import record_output
@@ -87,11 +90,12 @@ async def test_the_start_tells_whether_the_agent_can_be_reached(caplog: pytest.L
         settings = Configuration(gateway=Gateway(port=0), channels={"fake": {}}, agent=agent)
         async with running(FakePlugin(), settings):
             await until_logged(caplog, "agent reachable")
-    assert agent_lines(caplog) == [("agent reachable", {"agent": origin})]
+    facts = {"agent": origin, "type": "responses"}
+    assert agent_lines(caplog) == [("agent reachable", facts)]
     caplog.clear()
     async with running(FakePlugin(), settings):
         await until_logged(caplog, "agent unreachable")
-    assert agent_lines(caplog) == [("agent unreachable", {"agent": origin, "reason": "refused"})]
+    assert agent_lines(caplog) == [("agent unreachable", facts | {"reason": "refused"})]
 
 
 async def test_an_agent_whose_name_cannot_be_looked_up_is_unreachable(caplog: pytest.LogCaptureFixture) -> None:
@@ -100,33 +104,31 @@ async def test_an_agent_whose_name_cannot_be_looked_up_is_unreachable(caplog: py
     settings = Configuration(gateway=Gateway(port=0), channels={"fake": {}}, agent=agent)
     async with running(FakePlugin(), settings):
         await until_logged(caplog, "agent unreachable")
-    assert agent_lines(caplog) == [("agent unreachable", {"agent": "http://a..b", "reason": "dns"})]
+    assert agent_lines(caplog) == [
+        ("agent unreachable", {"agent": "http://a..b", "type": "responses", "reason": "dns"})
+    ]
 
 
-@pytest.mark.parametrize(
-    ("environment", "ignored"),
-    [
-        ({"HTTP_PROXY": f"http://{KEY}:1"}, ["HTTP_PROXY"]),
-        ({"http_proxy": "http://p:1", "ALL_PROXY": "http://p:1"}, ["ALL_PROXY", "http_proxy"]),
-        ({"HTTPS_PROXY": "http://p:1"}, []),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "127.0.0.1"}, []),
-    ],
-)
-async def test_a_proxy_that_is_not_used_is_told_at_the_start(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], ignored: list[str]
-) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    async with serving() as fake:
-        agent = Responses(url=fake.url, model="maven")
-        caplog.set_level("INFO")
-        async with running(FakePlugin(), Configuration(gateway=Gateway(port=0), channels={"fake": {}}, agent=agent)):
-            await until_logged(caplog, "agent reachable")
-    told = [fields["variables"] for event, fields in agent_lines(caplog) if event == "agent proxy ignored"]
-    assert told == ([ignored] if ignored else [])
+async def test_the_start_tells_through_which_proxy_the_agent_is_reached(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with serving("/v1/chat/completions") as fake, HttpProxy(URL(fake.url).port) as proxy:
+        document = {
+            "gateway": {"port": 0},
+            "agent": {"type": "chat-completions", "url": "http://agent.invalid/v1/chat/completions", "model": "maven"},
+        }
+        environment = {"http_proxy": f"http://bot:{KEY}@127.0.0.1:{proxy.port}"}
+        settings, problems = interpret(document, environment)
+        async with running(FakePlugin(), msgspec.structs.replace(settings, channels={"fake": {}})):
+            await until_logged(caplog, "agent unreachable", "agent reachable")
+    assert problems == []
+    facts = {
+        "agent": "http://agent.invalid",
+        "type": "chat-completions",
+        "proxy": f"http://127.0.0.1:{proxy.port}",
+        "proxy_source": "http_proxy",
+    }
+    # This proxy has no user, and refuses one.
+    assert agent_lines(caplog) == [("agent unreachable", facts | {"reason": "proxy_credentials"})]
     assert KEY not in str([vars(record) for record in caplog.records])
 
 

@@ -29,6 +29,7 @@ MAX_CODE_LINES = 500
 
 TWO_PARTS = {
     "doctor/run_checks.py": "one run of the doctor: checks of the host, and checks of a channel",
+    "host/agents/agent.py": "one interface: what an agent is asked and returns, and the error it raises instead",
     "host/plugins.py": "what the host does with plugins: it finds them and checks their configurations",
     "policy/normalization.py": "what other plugins read of a callback: a message, or an event",
     "protocol/cipher.py": "one cipher: its key, and encryption and decryption with it",
@@ -43,6 +44,7 @@ LONG: dict[str, str] = {}
 """Files longer than MAX_CODE_LINES, each with the reason."""
 
 SAME_NAME = {
+    "Answer": "a word of the glossary: the HTTP response to a callback, and what the agent says",
     "Mixed": "WeCom's word, for the message that is read and for the one that the simulator builds",
     "Text": "WeCom's word, for the message that is read and for the one that the simulator builds",
 }

@@ -60,3 +60,18 @@ async def test_a_stream_that_ends_without_its_text_fails(wecom: SimulatedWeCom, 
     bot.describe = lambda _item: "one, two, three, … eleven, twelve"
     bot.frames = lambda stream_id, number: frame(stream_id, "This takes longer.", finish=number > 0)
     assert not (await demo_scenes.outlived_stream(wecom)).passed
+
+
+async def test_a_follow_up_passes_only_if_the_answer_shows_what_was_said_before(
+    wecom: SimulatedWeCom, bot: Bot
+) -> None:
+    bot.frames, bot.replies = growing("", "four, five"), False
+    assert (await demo_scenes.follow_up(wecom)).passed
+    bot.frames = growing("", "Go on from where?")
+    assert not (await demo_scenes.follow_up(wecom)).passed
+
+
+async def test_a_new_conversation_that_is_not_announced_fails(wecom: SimulatedWeCom, bot: Bot) -> None:
+    bot.frames, bot.replies = growing("", "Go on from where?"), False
+    result = await demo_scenes.new_conversation(wecom)
+    assert (result.passed, result.received) == (False, '"Go on from where?"')

@@ -33,7 +33,7 @@ class CountingAgent:
         except ConnectionError:
             # The gateway was killed while it sent the request. Without this, aiohttp would log a traceback.
             return web.Response()
-        text: str = question["input"][0]["content"][0].get("text", "")
+        text: str = question["input"][-1]["content"][0].get("text", "")
         self.turns[text] += 1
         if self._slowest_seconds:
             await asyncio.sleep(random.uniform(0, self._slowest_seconds))  # noqa: S311 - a delay, not a secret

@@ -1,1 +1,1 @@
-"""Agents that answer messages: `echo`, and `responses` for any service with the Responses API."""
+"""Agents that answer messages: `echo`, and services with the Responses or the Chat Completions API."""

@@ -1,14 +1,14 @@
-"""The interface of all agents, and the error they raise if they cannot answer."""
+"""The interface of all agents: what they are asked, what they return, and the error they raise instead."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+import msgspec
+
+from maven_channel_wecom.contract.messages import ContentBlock, InboundMessage, TextBlock
 from maven_channel_wecom.sentences import ANSWER_BROKEN_OFF, Sentence
-
-if TYPE_CHECKING:
-    from maven_channel_wecom.contract.messages import InboundMessage
 
 Show = Callable[[Callable[[], str]], None]
 """Takes the function that returns the text of an answer so far, from when the answer begins until it is there."""
@@ -16,6 +16,63 @@ Show = Callable[[Callable[[], str]], None]
 
 def show_nothing(read: Callable[[], str]) -> None:
     """Show no text of an answer before it is complete."""
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """An earlier question of a session and its answer. `speaker` is who asked, in a group."""
+
+    question: tuple[ContentBlock, ...]
+    answer: str
+    speaker: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Exchange of {len(self.question)} blocks>"
+
+
+class Turn(NamedTuple):
+    """What an agent is asked.
+
+    Args:
+        message: the message to answer.
+        session_id: the id of the session, a UUID.
+        history: the earlier exchanges of the session that the host remembers, oldest first.
+        previous_response_id: the id of the session's last response, if the agent continues from it.
+        speaker: who wrote the message, in a group; empty in a single chat.
+        show: called by an agent that gets its answer piece by piece, once the answer begins, and again if it begins
+            anew.
+    """
+
+    message: InboundMessage
+    session_id: str
+    history: tuple[Exchange, ...] = ()
+    previous_response_id: str = ""
+    speaker: str = ""
+    show: Show = show_nothing
+
+    def __repr__(self) -> str:
+        return f"<Turn for {self.message}>"
+
+
+class Answer(NamedTuple):
+    """What an agent returns.
+
+    Args:
+        text: the answer in Markdown, blank if there is nothing to say.
+        response_id: the id by which the agent continues from this answer, if it gives one.
+        accepts_attachments: False if the agent answered only after pictures and files had been left out.
+    """
+
+    text: str
+    response_id: str = ""
+    accepts_attachments: bool = True
+
+    def __repr__(self) -> str:
+        return f"<Answer of {len(self.text)} characters>"
+
+
+def question(message: InboundMessage) -> tuple[ContentBlock, ...]:
+    """Return the blocks of a message: its text if the channel made none."""
+    return message.content_blocks or (TextBlock(text=message.content),)
 
 
 class Failure(NamedTuple):
@@ -54,11 +111,8 @@ class AgentError(Exception):
 class Agent(Protocol):
     """Answers messages, several concurrently."""
 
-    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:
-        """Return an answer in Markdown, blank if there is nothing to say. Raises AgentError.
-
-        An agent that gets its answer piece by piece calls `show` once the answer begins, and again if it begins anew.
-        """
+    async def answer(self, turn: Turn) -> Answer:
+        """Answer the message of a turn. Raises AgentError."""
         ...
 
     async def close(self) -> None:

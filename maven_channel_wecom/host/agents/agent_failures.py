@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom import sentences
 from maven_channel_wecom.host.agents.agent import Failure
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.transport.proxy_failures import ProxyFailure
 
 CONNECT: Final = Failure("connect", sentences.AGENT_UNREACHABLE)
 CONNECT_TIMEOUT: Final = Failure("connect_timeout", sentences.AGENT_UNRESPONSIVE)
@@ -21,8 +24,8 @@ BROKEN_OFF: Final = Failure("broken_off", sentences.AGENT_CONNECTION_LOST)
 FAILED: Final = Failure("failed", sentences.AGENT_FAILED)
 INCOMPLETE: Final = Failure("incomplete", sentences.AGENT_STOPPED_EARLY)
 MALFORMED: Final = Failure("malformed", sentences.AGENT_FAILED)
-OTHER_API: Final = Failure("other_api", sentences.AGENT_NOT_FOUND)
-"""The answer is one of the chat completions API."""
+OTHER_API: Final = Failure("other_api", sentences.AGENT_FORMAT_WRONG)
+"""The address has another API, whose type is the code of the error."""
 
 COMPRESSED: Final = Failure("compressed", sentences.AGENT_FAILED)
 """The answer is compressed although the request forbids it. A small one could unpack to gigabytes."""
@@ -48,6 +51,11 @@ def for_status(status: int) -> Failure:
     if 300 <= status < 400:  # noqa: PLR2004 -- the range of redirects in HTTP
         return Failure(f"http_{status}", sentences.AGENT_NOT_FOUND)
     return Failure(f"http_{status}", _STATUS_SENTENCES.get(status, sentences.AGENT_FAILED))
+
+
+def for_proxy(cause: ProxyFailure) -> Failure:
+    """Return the failure for a proxy that cannot be used."""
+    return Failure(f"proxy_{cause}", sentences.AGENT_UNREACHABLE)
 
 
 def with_attachment(failure: Failure, kind: str) -> Failure:

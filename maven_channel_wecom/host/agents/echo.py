@@ -5,22 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, TextBlock
-from maven_channel_wecom.host.agents.agent import show_nothing
+from maven_channel_wecom.host.agents.agent import Answer, question
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.contract.messages import InboundMessage
-    from maven_channel_wecom.host.agents.agent import Show
+    from maven_channel_wecom.host.agents.agent import Turn
 
 
 class EchoAgent:
     """Answers with the user's own text, and one line for each block that is not text."""
 
-    async def answer(self, message: InboundMessage, show: Show = show_nothing) -> str:  # noqa: ARG002 - never waits
+    async def answer(self, turn: Turn) -> Answer:
         """Return the echo: first the quoted blocks, marked with `> `, then the others."""
-        blocks = message.content_blocks or (TextBlock(text=message.content),)
+        blocks = question(turn.message)
         quoted = "\n".join(_quote(_echo(block)) for block in blocks if block.quoted)
         own = "\n".join(_echo(block) for block in blocks if not block.quoted)
-        return "\n\n".join(part for part in (quoted, own) if part)
+        return Answer("\n\n".join(part for part in (quoted, own) if part))
 
     async def close(self) -> None:
         """Do nothing: there are no connections."""

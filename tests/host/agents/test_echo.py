@@ -9,7 +9,7 @@ import pytest
 
 from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, TextBlock, UnavailableBlock
 from maven_channel_wecom.host.agents.echo import EchoAgent
-from tests.host.fake_channel import message
+from tests.host.fake_channel import message, turn
 
 
 def b64(size: int) -> str:
@@ -46,5 +46,5 @@ async def test_text_is_repeated_and_every_other_block_becomes_one_line(
 ) -> None:
     incoming = msgspec.structs.replace(message("content"), content_blocks=blocks)
     agent = EchoAgent()
-    assert await agent.answer(incoming) == answer
+    assert (await agent.answer(turn(incoming))).text == answer
     await agent.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from maven_channel_wecom.host.agents.agent import AgentError
-from maven_channel_wecom.host.agents.responses_answer import MAX_PARTS, AnswerStream, error_code, plain_answer
+from maven_channel_wecom.host.agents.responses_answer import MAX_PARTS, ResponsesStream, plain_responses_answer
 from maven_channel_wecom.host.agents.server_sent_events import MAX_EVENT_BYTES, EventParser
 from tests.host.fake_responses import COMPLETED, delta, sse
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 KEY = "canary-key-4711"
 
 
-def stream_of(*events: Mapping[str, Any]) -> AnswerStream:
+def stream_of(*events: Mapping[str, Any]) -> ResponsesStream:
     return stream_of_bytes(sse(*events))
 
 
-def stream_of_bytes(data: bytes) -> AnswerStream:
-    stream = AnswerStream()
+def stream_of_bytes(data: bytes) -> ResponsesStream:
+    stream = ResponsesStream()
     for event in EventParser().feed(data):
         stream.feed(event)
     return stream
@@ -32,7 +32,7 @@ def stream_of_bytes(data: bytes) -> AnswerStream:
 
 def plain_failure(body: bytes) -> AgentError:
     with pytest.raises(AgentError) as caught:
-        plain_answer(body)
+        plain_responses_answer(body)
     # A log shows the causes of an error too.
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
@@ -77,7 +77,7 @@ class TestStream:
             delta("It rains.", 1),
             {"type": "response.completed", "response": {"output": [item, message_item("It rains.")]}},
         )
-        stream = AnswerStream()
+        stream = ResponsesStream()
         texts = []
         for event in EventParser().feed(sse(*events)):
             stream.feed(event)
@@ -107,7 +107,7 @@ class TestStream:
             stream.feed(event)
 
 
-def traced_bytes(stream: AnswerStream, *events: Mapping[str, Any]) -> tuple[int, int]:
+def traced_bytes(stream: ResponsesStream, *events: Mapping[str, Any]) -> tuple[int, int]:
     """Feed the events, and return how much memory they took at the end and at most."""
     parsed = EventParser().feed(sse(*events))
     tracemalloc.start()
@@ -131,7 +131,7 @@ class TestHostileStream:
         events = [delta("", index) for index in range(2000)]
         events += [done("output_item", index=index, item={"type": "reasoning"}) for index in range(2000)]
         events += [done("output_text", index=index, text="") for index in range(2000)]
-        stream = AnswerStream()
+        stream = ResponsesStream()
         assert traced_bytes(stream, *events)[0] < 50_000
         assert stream.text == ""
 
@@ -236,7 +236,7 @@ class TestPlacesOfTheText:
     def test_one_odd_item_costs_only_itself(self, output: list[object]) -> None:
         response = {"status": "completed", "error": None, "output": output}
         assert stream_of(completed(**response)).text == "TEXT"
-        assert plain_answer(json.dumps(response).encode()) == "TEXT"
+        assert plain_responses_answer(json.dumps(response).encode()).text == "TEXT"
 
     @pytest.mark.parametrize("value", [None, 5, [], {}])
     def test_a_delta_that_is_no_text_is_absent(self, value: object) -> None:
@@ -344,7 +344,7 @@ class TestPlainJson:
         ids=["object", "bare", "refusal", "two messages", "both", "empty", "null", "no items"],
     )
     def test_an_answer_may_be_one_object(self, value: object, text: str) -> None:
-        assert plain_answer(json.dumps(value).encode()) == text
+        assert plain_responses_answer(json.dumps(value).encode()).text == text
 
     @pytest.mark.parametrize(
         ("value", "facts", "partial"),
@@ -355,7 +355,7 @@ class TestPlainJson:
                 {"reason": "incomplete", "code": "content_filter"},
                 "half",
             ),
-            ({"choices": []}, {"reason": "other_api"}, ""),
+            ({"choices": []}, {"reason": "other_api", "code": "chat-completions"}, ""),
             ({"other": []}, {"reason": "malformed"}, ""),
             ([KEY], {"reason": "malformed"}, ""),
         ],
@@ -372,18 +372,3 @@ class TestPlainJson:
     )
     def test_a_body_that_is_not_json_is_malformed(self, body: bytes) -> None:
         assert plain_failure(body).failure.reason == "malformed"
-
-
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [
-        (b'{"error": {"code": "rate_limit", "type": "other"}}', "rate_limit"),
-        (b'{"error": {"code": 1301}}', "1301"),
-        (b'{"error": {"type": "overloaded", "message": "canary-key-4711"}}', "overloaded"),
-        (b'{"error": "busy"}', "busy"),
-        (b'{"error": "canary-key-4711 is wrong"}', ""),
-        (b"<html>", ""),
-    ],
-)
-def test_an_error_has_a_code_only_if_it_is_one_word(body: bytes, code: str) -> None:
-    assert error_code(body) == code

@@ -10,8 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from maven_channel_wecom.egress.egress import Egress
-from maven_channel_wecom.egress.proxy import proxy_problem
 from maven_channel_wecom.errors import ConfigError
+from maven_channel_wecom.transport.proxy import proxy_problem
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_socks_proxy_without_the_extra_names_the_command_that_installs_it() ->
     program = (
         "import sys; sys.modules['aiohttp_socks'] = None\n"
         "from maven_channel_wecom.egress.egress import Egress\n"
-        "from maven_channel_wecom.egress.proxy import proxy_problem\n"
+        "from maven_channel_wecom.transport.proxy import proxy_problem\n"
         "Egress(proxy='http://proxy.example:3128')\n"
         "print(proxy_problem('socks5h://bot:canary@proxy.example'))"
     )

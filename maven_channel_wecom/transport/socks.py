@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import aiohttp_socks
 import python_socks
 
-from maven_channel_wecom.egress.answer_limit import AnswerLimitConnector, LimitedHandler, limit_answers
-from maven_channel_wecom.egress.proxy import SOCKS_PORT
-from maven_channel_wecom.egress.reasons import ProxyUnusable
+from maven_channel_wecom.transport.answer_limit import AnswerLimitConnector, LimitedHandler, limit_answers
+from maven_channel_wecom.transport.proxy import SOCKS_PORT
+from maven_channel_wecom.transport.proxy_failures import ProxyUnusable
 
 if TYPE_CHECKING:
     import ssl as tls
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from yarl import URL
 
-    from maven_channel_wecom.egress.answer_limit import AnswerLimit
-    from maven_channel_wecom.egress.reasons import ProxyFailure
+    from maven_channel_wecom.transport.answer_limit import AnswerLimit
+    from maven_channel_wecom.transport.proxy_failures import ProxyFailure
 
 # python-socks does not wrap the errors raised when the proxy hangs up or the host does not fit the protocol.
 _PROXY_ERRORS = (

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiohttp.client_proto import ResponseHandler
 
-from maven_channel_wecom.egress.answer_limit import READ_BYTES, AnswerLimit
+from maven_channel_wecom.transport.answer_limit import READ_BYTES, AnswerLimit
 
 INFORMATIONAL = b"HTTP/1.1 100 \r\n\r\n"
 

@@ -1,4 +1,4 @@
-"""An agent behind the Responses API, against a fake server on this machine."""
+"""An agent behind HTTP, against a fake server on this machine. `test_agent_proxies.py` tests proxies."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, TextBlock
 from maven_channel_wecom.host.agents import agent_failures
-from maven_channel_wecom.host.agents.agent import AgentError, Failure
-from maven_channel_wecom.host.agents.responses import ResponsesAgent, connection_failure
-from maven_channel_wecom.host.agents.responses_request import session_id
-from maven_channel_wecom.host.configuration import Responses
-from tests.host.fake_channel import message
-from tests.host.fake_responses import COMPLETED, FakeResponses, delta, serving, sse
+from maven_channel_wecom.host.agents.agent import AgentError, Answer, Exchange, Failure
+from maven_channel_wecom.host.agents.http_agent import HttpAgent, connection_failure
+from maven_channel_wecom.host.configuration import AgentSettings, ChatCompletions, Responses
+from tests.host.fake_channel import message, turn
+from tests.host.fake_responses import COMPLETED, FakeResponses, chunk, delta, finish, serving, sse, sse_data
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -45,10 +44,15 @@ async def fake() -> AsyncIterator[FakeResponses]:
 
 @asynccontextmanager
 async def asking(
-    url: str, *, idle_seconds: float = 300, timeout_seconds: int = 30, key: str | None = KEY
-) -> AsyncIterator[ResponsesAgent]:
-    settings = Responses(url=url, model="maven", api_key=key, timeout_seconds=timeout_seconds)
-    agent = ResponsesAgent(settings, idle_seconds=idle_seconds)
+    url: str,
+    *,
+    idle_seconds: float = 300,
+    timeout_seconds: int = 30,
+    key: str | None = KEY,
+    api: type[AgentSettings] = Responses,
+) -> AsyncIterator[HttpAgent]:
+    settings = api(url=url, model="maven", api_key=key, timeout_seconds=timeout_seconds)
+    agent = HttpAgent(settings, idle_seconds=idle_seconds)
     try:
         async with asyncio.timeout(20):
             yield agent
@@ -56,15 +60,20 @@ async def asking(
         await agent.close()
 
 
+async def probed(agent: HttpAgent) -> dict[str, str]:
+    error = await agent.probe()
+    return error.facts if error else {}
+
+
 async def answer(fake: FakeResponses) -> str:
     async with asking(fake.url) as agent:
-        return await agent.answer(message())
+        return (await agent.answer(turn())).text
 
 
 async def failure(fake: FakeResponses) -> AgentError:
     async with asking(fake.url) as agent:
         with pytest.raises(AgentError) as caught:
-            await agent.answer(message())
+            await agent.answer(turn())
     # A log shows the causes of an error too.
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
@@ -83,13 +92,13 @@ class TestRequest:
             "input": [{"role": "user", "content": [{"type": "input_text", "text": "hello"}]}],
         }
         assert headers["Authorization"] == f"Bearer {KEY}"
-        assert headers["Maven-Session-Id"] == session_id("fake", "chat")
+        assert headers["Maven-Session-Id"] == turn().session_id
         assert headers["Content-Type"] == "application/json"
 
     async def test_a_request_without_a_key_has_no_authorization(self, fake: FakeResponses) -> None:
         fake.chunks = (sse(delta("ok"), COMPLETED),)
         async with asking(fake.url, key=None) as agent:
-            await agent.answer(message())
+            await agent.answer(turn())
         assert "Authorization" not in fake.requests[0][0]
 
     async def test_a_large_picture_arrives_unchanged(self, fake: FakeResponses) -> None:
@@ -99,7 +108,7 @@ class TestRequest:
         picture = ImageBlock(media_type="image/png", data=data)
         async with asking(fake.url) as agent:
             blocks = (picture, TextBlock(text="[]"))
-            await agent.answer(msgspec.structs.replace(message(), content_blocks=blocks))
+            await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=blocks)))
         headers, body = fake.requests[0]
         assert body["input"][0]["content"] == [
             {"type": "input_image", "detail": "auto", "image_url": f"data:image/png;base64,{data}"},
@@ -206,6 +215,152 @@ class TestPlainJson:
         assert (await failure(fake)).failure.reason == "malformed"
 
 
+class TestChatCompletions:
+    """What differs from the Responses API; `test_chat_answer.py` tests where the text is found."""
+
+    async def test_a_request_has_model_message_key_and_session(self, fake: FakeResponses) -> None:
+        fake.chunks = (sse_data(chunk({"content": "o"}), chunk({"content": "k"}), finish("stop")), b"data: [DONE]\n\n")
+        reads: list[Callable[[], str]] = []
+        async with asking(fake.url, api=ChatCompletions) as agent:
+            assert (await agent.answer(turn()._replace(show=reads.append))).text == "ok"
+        headers, body = fake.requests[0]
+        assert body == {"model": "maven", "stream": True, "messages": [{"role": "user", "content": "hello"}]}
+        assert headers["Authorization"] == f"Bearer {KEY}"
+        assert headers["Maven-Session-Id"] == turn().session_id
+        assert [read() for read in reads] == ["ok"]
+
+    async def test_reading_ends_with_the_end_of_the_stream(self, fake: FakeResponses) -> None:
+        fake.hold = asyncio.Event()
+        fake.chunks = (sse_data(chunk({"content": "ok"})), b"data: [DONE]\n\n")
+        async with asking(fake.url, api=ChatCompletions) as agent:
+            assert (await agent.answer(turn())).text == "ok"
+
+    @pytest.mark.parametrize("after", [b"", b"data: {", b'data: {"error": "late"}\n\n'], ids=["end", "cut", "error"])
+    @pytest.mark.parametrize("resets", [False, True])
+    async def test_a_finished_answer_is_complete_whatever_comes_after(
+        self, fake: FakeResponses, after: bytes, *, resets: bool
+    ) -> None:
+        """Not every server sends `[DONE]`."""
+        fake.resets = resets
+        fake.chunks = (sse_data(chunk({"content": "ok"}), finish("stop")), after)
+        async with asking(fake.url, api=ChatCompletions) as agent:
+            assert (await agent.answer(turn())).text == "ok"
+
+    async def test_a_stream_that_ends_too_early_is_reported_after_its_partial_answer(self, fake: FakeResponses) -> None:
+        fake.chunks = (sse_data(chunk({"content": "half"})),)
+        async with asking(fake.url, api=ChatCompletions) as agent:
+            with pytest.raises(AgentError) as caught:
+                await agent.answer(turn())
+        assert (caught.value.facts, caught.value.partial) == ({"reason": "broken_off"}, "half")
+
+    async def test_an_answer_may_be_one_object(self, fake: FakeResponses) -> None:
+        fake.json({"choices": [{"message": {"content": "whole"}, "finish_reason": "stop"}]})
+        async with asking(fake.url, api=ChatCompletions) as agent:
+            assert (await agent.answer(turn())).text == "whole"
+
+    async def test_an_agent_that_refuses_a_picture_is_asked_once_more_without_it(self, fake: FakeResponses) -> None:
+        fake.json({"error": {"code": "unsupported"}}, 400)
+        fake.then = FakeResponses()
+        fake.then.json({"choices": [{"message": {"content": "ok"}}]})
+        asked = turn(msgspec.structs.replace(message(), content_blocks=(TextBlock(text="look"), PICTURE)))
+        async with asking(fake.url, api=ChatCompletions) as agent:
+            answered = await agent.answer(asked)
+        assert (answered.text, answered.accepts_attachments) == ("ok", False)
+        first, second = (body["messages"][0]["content"] for _, body in fake.requests)
+        assert [part["type"] for part in first] == ["text", "image_url"]
+        assert (
+            second
+            == "look\n\n[The user sent something of kind image that is not available: this agent does not accept it]"
+        )
+
+    @pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+    async def test_an_error_status_is_a_failure_with_its_code(self, fake: FakeResponses, status: int) -> None:
+        fake.json({"error": {"code": "why", "message": KEY}}, status)
+        async with asking(fake.url, api=ChatCompletions) as agent:
+            with pytest.raises(AgentError) as caught:
+                await agent.answer(turn())
+        assert caught.value.facts == {"reason": f"http_{status}", "code": "why"}
+
+
+MISSING_MESSAGES = {"error": {"message": "Missing required parameter: 'messages'.", "param": "messages"}}
+MISSING_INPUT = {"detail": [{"type": "missing", "loc": ["body", "input"], "msg": "Field required", "input": {}}]}
+
+
+class TestOtherApi:
+    """An agent whose address has another API than its type says."""
+
+    @pytest.mark.parametrize(
+        ("api", "status", "reply", "code"),
+        [
+            (Responses, 200, {"choices": [{"message": {"content": "no"}}]}, "chat-completions"),
+            (Responses, 400, MISSING_MESSAGES, "chat-completions"),
+            (ChatCompletions, 200, {"object": "response", "output": []}, "responses"),
+            (ChatCompletions, 422, MISSING_INPUT, "responses"),
+        ],
+    )
+    async def test_the_other_api_is_named_by_its_type(
+        self, fake: FakeResponses, api: type[AgentSettings], status: int, reply: object, code: str
+    ) -> None:
+        fake.json(reply, status)
+        async with asking(fake.url, api=api) as agent:
+            with pytest.raises(AgentError) as caught:
+                await agent.answer(turn())
+        assert caught.value.facts == {"reason": "other_api", "code": code}
+        assert "another API" in caught.value.answer("en")
+
+    @pytest.mark.parametrize(
+        ("api", "event", "code"),
+        [
+            (Responses, chunk({"content": "no"}), "chat-completions"),
+            (ChatCompletions, {"type": "response.created", "response": {}}, "responses"),
+        ],
+    )
+    async def test_the_other_api_is_recognized_by_its_first_event(
+        self, fake: FakeResponses, api: type[AgentSettings], event: dict[str, Any], code: str
+    ) -> None:
+        fake.chunks = (sse_data(event),)
+        async with asking(fake.url, api=api) as agent:
+            with pytest.raises(AgentError) as caught:
+                await agent.answer(turn())
+        assert caught.value.facts == {"reason": "other_api", "code": code}
+
+
+class TestInspection:
+    @pytest.mark.parametrize(
+        ("status", "reply", "facts"),
+        [
+            (200, {}, {}),
+            (400, {"error": {"message": "Missing required parameter: 'input'."}}, {}),
+            (422, MISSING_INPUT, {}),
+            (500, {}, {}),
+            (422, MISSING_MESSAGES, {"reason": "other_api", "code": "chat-completions"}),
+            (401, {"error": {"code": "bad_key"}}, {"reason": "http_401", "code": "bad_key"}),
+            (403, {}, {"reason": "http_403"}),
+            (404, {}, {"reason": "http_404"}),
+            (405, {}, {"reason": "http_405"}),
+            (302, {}, {"reason": "http_302"}),
+        ],
+    )
+    async def test_a_request_without_a_message_shows_mistakes_in_the_configuration(
+        self, fake: FakeResponses, status: int, reply: object, facts: dict[str, str]
+    ) -> None:
+        fake.json(reply, status)
+        fake.headers = {"Location": fake.url}
+        async with asking(fake.url) as agent:
+            error = await agent.inspect()
+        assert (error.facts if error else {}) == facts
+        ((headers, body),) = fake.requests
+        assert (headers["Authorization"], body) == (f"Bearer {KEY}", {})
+
+    async def test_an_agent_that_is_not_running_is_told(self) -> None:
+        async with serving() as server:
+            url = server.url
+        async with asking(url) as agent:
+            error = await agent.inspect()
+        assert error is not None
+        assert error.facts == {"reason": "refused"}
+
+
 class TestProgress:
     async def test_the_text_so_far_can_be_read_from_when_the_answer_begins(self, fake: FakeResponses) -> None:
         fake.chunks = (sse(delta("half of it")),)
@@ -218,7 +373,7 @@ class TestProgress:
 
         async with asking(fake.url) as agent:
             with pytest.raises(AgentError):
-                await agent.answer(message(), show)
+                await agent.answer(turn()._replace(show=show))
         assert texts == [""]
         assert [read() for read in reads] == ["half of it"]
 
@@ -228,7 +383,7 @@ class TestProgress:
         reads: list[Callable[[], str]] = []
         async with asking(fake.url) as agent:
             with contextlib.suppress(AgentError):
-                await agent.answer(message(), reads.append)
+                await agent.answer(turn()._replace(show=reads.append))
         assert reads == []
 
     async def test_the_answer_to_the_message_without_its_picture_is_shown_instead(self, fake: FakeResponses) -> None:
@@ -237,7 +392,9 @@ class TestProgress:
         fake.then.chunks = (sse(delta("ok"), COMPLETED),)
         reads: list[Callable[[], str]] = []
         async with asking(fake.url) as agent:
-            await agent.answer(msgspec.structs.replace(message(), content_blocks=(PICTURE,)), reads.append)
+            await agent.answer(
+                turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,)))._replace(show=reads.append)
+            )
         assert [read() for read in reads] == ["", "ok"]
 
 
@@ -255,7 +412,7 @@ class TestAttachments:
         fake.then.chunks = (sse(delta("ok"), COMPLETED),)
         blocks = (TextBlock(text="look"), PICTURE)
         async with asking(fake.url) as agent:
-            assert await agent.answer(msgspec.structs.replace(message(), content_blocks=blocks)) == "ok"
+            assert (await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=blocks)))).text == "ok"
         first, second = ([part["type"] for part in body["input"][0]["content"]] for _, body in fake.requests)
         assert first == ["input_text", "input_image"]
         assert second == ["input_text", "input_text"]
@@ -272,7 +429,9 @@ class TestAttachments:
         fake.then = FakeResponses()
         fake.then.chunks = (sse(delta("ok"), COMPLETED),)
         async with asking(fake.url) as agent:
-            assert await agent.answer(msgspec.structs.replace(message(), content_blocks=(PICTURE,))) == "ok"
+            assert (
+                await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,))))
+            ).text == "ok"
 
     @pytest.mark.parametrize(("block", "kind"), [(PICTURE, "picture"), (FILE, "file")])
     async def test_the_user_is_told_which_attachment_may_be_the_cause(
@@ -281,17 +440,102 @@ class TestAttachments:
         fake.json({}, 422)
         async with asking(fake.url) as agent:
             with pytest.raises(AgentError) as caught:
-                await agent.answer(msgspec.structs.replace(message(), content_blocks=(block,)))
+                await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(block,))))
         assert kind in caught.value.answer("en")
         assert caught.value.facts == {"reason": "http_422"}
         assert len(fake.requests) == 2
+
+    @pytest.mark.parametrize("status", [404, 500, 501])
+    async def test_a_refusal_may_be_told_by_its_words(self, fake: FakeResponses, status: int) -> None:
+        """OpenRouter answers 404 to pictures for models that read only text, llama.cpp 500."""
+        fake.json({"error": {"message": "No endpoints found that support image input"}}, status)
+        fake.then = FakeResponses()
+        fake.then.chunks = (sse(delta("ok"), COMPLETED),)
+        async with asking(fake.url) as agent:
+            answered = await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,))))
+        assert (answered.text, answered.accepts_attachments) == ("ok", False)
 
     @pytest.mark.parametrize("status", [401, 404, 429, 500])
     async def test_other_failures_are_not_asked_again(self, fake: FakeResponses, status: int) -> None:
         fake.json({}, status)
         async with asking(fake.url) as agent:
             with pytest.raises(AgentError):
-                await agent.answer(msgspec.structs.replace(message(), content_blocks=(PICTURE,)))
+                await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,))))
+        assert len(fake.requests) == 1
+
+    async def test_a_picture_of_an_earlier_message_is_left_out_if_it_may_be_the_cause(
+        self, fake: FakeResponses
+    ) -> None:
+        fake.json({}, 400)
+        fake.then = FakeResponses()
+        fake.then.chunks = (sse(delta("ok"), COMPLETED),)
+        earlier = Exchange(question=(PICTURE,), answer="a cat")
+        async with asking(fake.url) as agent:
+            answered = await agent.answer(turn()._replace(history=(earlier,)))
+        assert (answered.text, answered.accepts_attachments) == ("ok", False)
+        second = fake.requests[1][1]["input"]
+        assert [part["type"] for part in second[0]["content"]] == ["input_text"]
+
+    async def test_a_refused_message_is_not_said_to_be_refused_because_of_an_earlier_picture(
+        self, fake: FakeResponses
+    ) -> None:
+        fake.json({}, 400)
+        async with asking(fake.url) as agent:
+            with pytest.raises(AgentError) as caught:
+                await agent.answer(turn()._replace(history=(Exchange(question=(PICTURE,), answer="a cat"),)))
+        assert caught.value.failure == agent_failures.for_status(400)
+
+
+class TestPreviousResponse:
+    async def test_an_answer_has_the_id_of_its_response(self, fake: FakeResponses) -> None:
+        created = {"type": "response.created", "response": {"id": "resp_1"}}
+        fake.chunks = (sse(created, delta("ok"), COMPLETED),)
+        async with asking(fake.url) as agent:
+            assert await agent.answer(turn()) == Answer("ok", "resp_1")
+            fake.json({"id": "resp_2", "output": [], "output_text": "ok"})
+            assert await agent.answer(turn()) == Answer("ok", "resp_2")
+
+    @pytest.mark.parametrize(
+        ("status", "error"),
+        [
+            (400, {"error": {"code": "previous_response_not_found", "message": "no such response"}}),
+            (400, {"error": {"message": "Response with id 'resp_1' not found.", "code": 404}}),
+            (404, {"error": {"message": "Response with id 'resp_1' not found."}}),
+            (422, {"detail": [{"loc": ["body", "previous_response_id"], "msg": "extra inputs are not permitted"}]}),
+        ],
+        ids=["OpenAI", "unknown id", "vLLM", "unknown parameter"],
+    )
+    async def test_an_agent_that_does_not_know_it_is_asked_once_more_without_it(
+        self, fake: FakeResponses, status: int, error: object, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fake.json(error, status)
+        fake.then = FakeResponses()
+        fake.then.chunks = (sse(delta("ok"), COMPLETED),)
+        asked = turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,)))
+        async with asking(fake.url) as agent:
+            answered = await agent.answer(asked._replace(previous_response_id="resp_1"))
+        assert answered == Answer("ok")
+        first, second = (body for _, body in fake.requests)
+        assert first.pop("previous_response_id") == "resp_1"
+        assert first == second
+        assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+            "agent refused previous response"
+        ]
+
+    async def test_it_can_be_refused_in_the_stream(self, fake: FakeResponses) -> None:
+        refusal = {"error": {"code": "previous_response_not_found"}}
+        fake.chunks = (sse({"type": "response.failed", "response": refusal}),)
+        fake.then = FakeResponses()
+        fake.then.chunks = (sse(delta("ok"), COMPLETED),)
+        async with asking(fake.url) as agent:
+            assert (await agent.answer(turn()._replace(previous_response_id="resp_1"))).text == "ok"
+
+    @pytest.mark.parametrize("previous_response_id", ["", "resp_1"])
+    async def test_other_failures_are_not_asked_again(self, fake: FakeResponses, previous_response_id: str) -> None:
+        fake.json({"error": {"message": "the model is not there"}}, 404)
+        async with asking(fake.url) as agent:
+            with pytest.raises(AgentError):
+                await agent.answer(turn()._replace(previous_response_id=previous_response_id))
         assert len(fake.requests) == 1
 
 
@@ -311,6 +555,12 @@ class TestHttp:
         fake.chunks = (b"<html>bad gateway",)
         assert (await failure(fake)).facts == {"reason": "http_502"}
 
+    async def test_the_code_of_an_error_is_found_behind_a_long_echo_of_the_request(self, fake: FakeResponses) -> None:
+        fake.json(None, 400)
+        whole = json.dumps({"error": {"input": "a" * 30_000, "code": "why"}}).encode()
+        fake.chunks = (whole[:10_000], whole[10_000:])
+        assert (await failure(fake)).facts == {"reason": "http_400", "code": "why"}
+
     async def test_an_error_whose_body_breaks_off_keeps_its_status(self, fake: FakeResponses) -> None:
         fake.json(None, 500)
         fake.chunks = ()
@@ -328,8 +578,8 @@ class TestHttp:
             taken.bind(("127.0.0.1", 0))
             async with asking(f"http://127.0.0.1:{taken.getsockname()[1]}/") as agent:
                 with pytest.raises(AgentError) as caught:
-                    await agent.answer(message())
-                assert (await agent.probe()) == agent_failures.REFUSED
+                    await agent.answer(turn())
+                assert await probed(agent) == {"reason": "refused"}
         assert caught.value.facts == {"reason": "refused"}
         assert "127.0.0.1" not in caught.value.answer("en")
 
@@ -349,11 +599,11 @@ class TestHttp:
     async def test_tls_to_a_port_without_it_is_told(self, fake: FakeResponses) -> None:
         async with asking(fake.url.replace("http:", "https:")) as agent:
             with pytest.raises(AgentError, match="tls"):
-                await agent.answer(message())
+                await agent.answer(turn())
 
     async def test_an_unknown_name_is_told(self) -> None:
         async with asking("http://agent.invalid/v1/responses") as agent:
-            assert await agent.probe() == agent_failures.DNS
+            assert await probed(agent) == {"reason": "dns"}
 
     @pytest.mark.parametrize("status", [200, 404, 500])
     async def test_an_agent_can_be_reached_whatever_it_answers(self, fake: FakeResponses, status: int) -> None:
@@ -373,14 +623,14 @@ class TestHttp:
         fake.chunks = (sse(delta("half")),)
         async with asking(fake.url, **limits) as agent:
             with pytest.raises(AgentError) as caught:
-                await agent.answer(message())
+                await agent.answer(turn())
         assert (caught.value.failure.reason, caught.value.partial) == (reason, "half")
 
     async def test_concurrent_messages_are_separate_requests(self, fake: FakeResponses) -> None:
         fake.chunks = (sse(delta("ok"), COMPLETED),)
         async with asking(fake.url) as agent:
-            answers = await asyncio.gather(*(agent.answer(message(str(number))) for number in range(20)))
-        assert answers == ["ok"] * 20
+            answers = await asyncio.gather(*(agent.answer(turn(message(str(number)))) for number in range(20)))
+        assert [each.text for each in answers] == ["ok"] * 20
         asked = {json.dumps(body["input"]) for _, body in fake.requests}
         assert len(asked) == 20
 
@@ -399,12 +649,12 @@ aiodns.DNSResolver = DNSResolver
 from yarl import URL
 from maven_channel_wecom.clock import SystemClock
 from maven_channel_wecom.doctor.probing import UrlProbe
-from maven_channel_wecom.host.agents.responses import ResponsesAgent
-from maven_channel_wecom.host.configuration import Responses
+from maven_channel_wecom.host.agents.http_agent import HttpAgent
+from maven_channel_wecom.host.configuration import AgentSettings, ChatCompletions, Responses
 
 async def main():
-    agent = ResponsesAgent(Responses(url="http://localhost:1/", model="maven"))
-    print((await agent.probe()).reason)
+    agent = HttpAgent(Responses(url="http://localhost:1/", model="maven"))
+    print((await agent.probe()).failure.reason)
     await agent.close()
     print((await UrlProbe(SystemClock()).get(URL("http://localhost:1/"))).reason)
 
@@ -420,19 +670,21 @@ CHUNKS = OK % (b"text/event-stream", b"Transfer-Encoding: chunked\r\n")
 JSON = OK % (b"application/json", b"")
 
 
+@pytest.mark.parametrize("api", [Responses, ChatCompletions])
 @pytest.mark.parametrize(
     ("head", "body"),
     [
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 40_000),
         (EVENTS, b"\n" * 1_000_000),
         (EVENTS, b"data:{}\n\n" * 100_000),
+        (EVENTS, b'data:{"choices":[{"delta":{"content":"a"}}]}\n\n' * 20_000),
         (CHUNKS, b"1\r\n\n\r\n" * 150_000),
         (JSON, b'{"output":[' + b"[]," * 1_000_000),
         (JSON, b'{"output_text":"' + rb"\ud800" * 600_000 + b'"}'),
     ],
-    ids=["1xx", "line ends", "small events", "pieces of one byte", "many values", "half characters"],
+    ids=["1xx", "line ends", "small events", "deltas", "pieces of one byte", "many values", "half characters"],
 )
-async def test_a_hostile_answer_leaves_time_for_others(head: bytes, body: bytes) -> None:
+async def test_a_hostile_answer_leaves_time_for_others(api: type[AgentSettings], head: bytes, body: bytes) -> None:
     """Measured is the time of this thread in one loop iteration: that of the machine is shared."""
 
     async def hostile(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -446,8 +698,8 @@ async def test_a_hostile_answer_leaves_time_for_others(head: bytes, body: bytes)
 
     seconds = []
     server = await asyncio.start_server(hostile, "127.0.0.1", 0)
-    async with server, asking(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/") as agent:
-        answering = asyncio.create_task(agent.answer(message()))
+    async with server, asking(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", api=api) as agent:
+        answering = asyncio.create_task(agent.answer(turn()))
         # A full collection of everything that the suite has imported takes longer.
         gc.disable()
         try:

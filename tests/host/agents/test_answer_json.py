@@ -1,0 +1,82 @@
+"""Reading JSON of an agent, and what its errors say."""
+
+from __future__ import annotations
+
+import pytest
+
+from maven_channel_wecom.host.agents.agent import AgentError
+from maven_channel_wecom.host.agents.answer_json import (
+    PREVIOUS_RESPONSE_REFUSED,
+    decode,
+    decode_object,
+    error_code,
+    required_parameter,
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"error": {"code": "rate_limit", "type": "other"}}', "rate_limit"),
+        (b'{"error": {"code": 1301}}', "1301"),
+        (b'{"error": {"type": "overloaded", "message": "canary-key-4711"}}', "overloaded"),
+        (b'{"error": "busy"}', "busy"),
+        (b'{"error": "canary-key-4711 is wrong"}', ""),
+        (b'{"object": "error", "code": 400, "message": "canary-key-4711"}', "400"),
+        (b'{"error": {"message": "canary-key-4711"}, "code": "busy"}', "busy"),
+        (b"<html>", ""),
+        (b"[]", ""),
+    ],
+)
+def test_an_error_has_a_code_only_if_it_is_one_word(body: bytes, code: str) -> None:
+    assert error_code(body) == code
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error": {"code": "previous_response_not_found"}}',
+        b'{"detail": [{"loc": ["body", "previous_response_id"], "msg": "Extra inputs are not permitted"}]}',
+        b'{"error": {"message": "No response with id resp_1"}}',
+    ],
+    ids=range(3),
+)
+def test_an_error_because_of_the_previous_response_has_one_code(body: bytes) -> None:
+    assert error_code(body, "resp_1") == PREVIOUS_RESPONSE_REFUSED
+    assert error_code(body) != error_code(body, "resp_1") or b"not_found" in body
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"error": {"message": "Missing required parameter: \'messages\'.", "param": "messages"}}', "messages"),
+        (b'{"detail": [{"type": "missing", "loc": ["body", "messages"], "input": {}}]}', "messages"),
+        (rb'{"message": "[{\'type\': \'missing\', \'loc\': (\'body\', \'messages\')}]"}', "messages"),
+        (b"Failed to deserialize the JSON body: missing field `messages` at line 1", "messages"),
+        (rb'{"error": "\"messages\" is required"}', "messages"),
+        (b'{"error": {"message": "Missing required parameter: \'input\'."}}', "input"),
+        (b'{"detail": [{"type": "missing", "loc": ["body", "input"], "input": {"model": "m"}}]}', "input"),
+        (b'{"detail": [{"type": "missing", "loc": ["body", "model"], "input": {"model": "m"}}]}', ""),
+        (b'{"error": {"message": "\'messages\' are too long"}}', ""),
+        (b'{"error": {"message": "the key is missing from your messages"}}', ""),
+        (b"", ""),
+    ],
+    ids=range(11),
+)
+def test_an_error_may_name_the_parameter_that_an_api_requires(body: bytes, name: str) -> None:
+    """The servers: OpenAI, FastAPI, vLLM, DeepSeek, others."""
+    assert required_parameter(body) == name
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"<html>", b"[" * 40_000])
+def test_what_is_no_json_is_malformed(data: bytes) -> None:
+    with pytest.raises(AgentError, match="malformed") as caught:
+        decode(data)
+    # A log shows the causes of an error too.
+    assert caught.value.__cause__ is None
+
+
+def test_an_answer_must_be_an_object() -> None:
+    assert decode_object(rb'{"a": "\ud800"}') == {"a": "\ufffd"}
+    with pytest.raises(AgentError, match="malformed"):
+        decode_object(b"[]")
