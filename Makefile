@@ -8,19 +8,31 @@ READY := $(VENV)/.ready
 CONFIG ?= wecom.json
 URL ?= http://127.0.0.1:9886/wecom/bot
 SECONDS ?= 600
+QUICK := $(addprefix tests/,contract house policy protocol telemetry test_config.py test_documents.py test_errors.py \
+	test_fairness.py test_house.py test_reference.py test_sentences.py test_settings.py)
 TARGETS ?= envelope cipher callback media cutting
 
+.PHONY: help quick package
 .PHONY: demo test gateway simulator doctor lint format coverage reference dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
+
+help:  ## List the targets.
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY)  ## Show a conversation between a simulated WeCom and a real gateway.
 	@exec $(BIN)/python -m maven_channel_wecom demo
 
-test: $(READY)  ## Run all tests, linters and type checks.
+test: $(READY)  ## Run all tests, linters and type checks, as continuous integration does.
 	@.ci/servers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -n auto
+
+quick: $(READY)  ## Run linters, type checks and the tests that need no server and no process: under 30 s.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q -n auto $(QUICK)
 
 gateway: $(READY)  ## Run the gateway: make gateway CONFIG=wecom.json
 	@exec $(BIN)/python -m maven_channel_wecom gateway --config "$(CONFIG)"
@@ -31,14 +43,14 @@ simulator: $(READY)  ## Simulate WeCom for a running gateway; reads WECOM_TOKEN 
 doctor: $(READY)  ## Find problems in a configuration: make doctor CONFIG=wecom.json PUBLIC_URL=https://…/wecom/bot
 	@exec $(BIN)/python -m maven_channel_wecom doctor --config "$(CONFIG)" $(if $(PUBLIC_URL),--url "$(PUBLIC_URL)")
 
-lint: $(READY)
+lint: $(READY)  ## Run linters, type checks and import contracts.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m tests.house.structure
 
-format: $(READY)
+format: $(READY)  ## Format the code, and fix what the linter can fix.
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
@@ -51,8 +63,8 @@ demo-picture: $(READY)  ## Run the demo and draw its output: docs/demo.svg, the 
 reference: $(READY)  ## Regenerate the configuration reference in README.md and plugin.toml.
 	@$(BIN)/python -m reference
 
-dashboards: $(READY)  ## Regenerate the dashboards and rules: make dashboards RUNBOOK=https://…/runbook.md
-	@$(BIN)/python -W ignore::DeprecationWarning -m dashboards $(if $(RUNBOOK),--runbook "$(RUNBOOK)")
+dashboards: $(READY)  ## Regenerate the dashboards and rules in dashboards/ after a change of the code there.
+	@$(BIN)/python -W ignore::DeprecationWarning -m dashboards
 
 previews: $(READY)  ## Redraw the previews of the dashboards in docs/.
 	@.ci/servers
@@ -121,8 +133,12 @@ mutants: $(READY)  ## Run mutation tests on protocol and policy: docs/mutants.md
 	@$(BIN)/mutmut run
 	@$(BIN)/mutmut results
 
-clean:
-	rm -rf $(VENV) $(LOWEST) mutants .coverage .fuzz .hostile .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+package: $(READY)  ## Build the wheel and the sdist reproducibly, check them, and write an SBOM: dist/
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group release
+	@.ci/package $(BIN)/python dist
+
+clean:  ## Remove the environments and everything that was generated.
+	rm -rf $(VENV) $(LOWEST) dist mutants .coverage .fuzz .hostile .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(READY): pyproject.toml .ci/environment
 	@.ci/environment $(VENV)

@@ -5,6 +5,12 @@ python -m demo_picture
 
 from __future__ import annotations
 
+from maven_channel_wecom import terminal
+
+if __name__ == "__main__":
+    # Before the long imports, so that Ctrl-C ends them silently.
+    terminal.prepare()
+
 import asyncio
 import re
 import sys
@@ -71,4 +77,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.run(main))

@@ -5,6 +5,12 @@ python -m reference
 
 from __future__ import annotations
 
+from maven_channel_wecom import terminal
+
+if __name__ == "__main__":
+    # Before the long imports, so that Ctrl-C ends them silently.
+    terminal.prepare()
+
 import json
 import sys
 from pathlib import Path
@@ -22,9 +28,10 @@ ROOT: Final = Path(__file__).parent
 
 
 def main() -> int:
-    """Rewrite both files and print their paths."""
+    """Bring both files up to date and print their paths."""
     for path, content in contents().items():
-        path.write_text(content, encoding="utf-8")
+        if path.read_text(encoding="utf-8") != content:
+            path.write_text(content, encoding="utf-8")
         sys.stdout.write(f"{path}\n")
     return 0
 
@@ -101,4 +108,4 @@ def _manifest_entry(key: Key) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.run(main))

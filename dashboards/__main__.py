@@ -1,28 +1,25 @@
-"""Generate the dashboards and the rules: python -m dashboards [--runbook URL] [--into FOLDER]."""
+"""Regenerate the dashboards and the rules in this folder: python -m dashboards."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from dashboards.files import RUNBOOK, files
-
-_HERE = Path(__file__).parent
+from maven_channel_wecom import terminal
 
 
 def main() -> int:
-    """Write every file and print its path."""
-    parser = argparse.ArgumentParser(prog="python -m dashboards", description=__doc__)
-    parser.add_argument("--runbook", default=RUNBOOK, help="address of the runbook, for the links in alerts")
-    parser.add_argument("--into", type=Path, default=_HERE, help="folder to write to")
-    arguments = parser.parse_args()
-    for name, content in files(arguments.runbook).items():
-        path = arguments.into / name
-        path.write_text(content, encoding="utf-8")
+    """Bring every file up to date and print its path."""
+    from dashboards.files import files  # noqa: PLC0415 - Ctrl-C ends this long import silently
+
+    for name, content in files().items():
+        path = Path(__file__).parent / name
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            path.write_text(content, encoding="utf-8")
         sys.stdout.write(f"{path}\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.prepare()
+    sys.exit(terminal.run(main))

@@ -2,7 +2,16 @@
 
 import sys
 
-from maven_channel_wecom.cli import main
+from maven_channel_wecom import terminal
+
+
+def run() -> int:
+    """Run the command line as a program and return its exit code."""
+    terminal.prepare()
+    from maven_channel_wecom.cli import main  # noqa: PLC0415 - after this, Ctrl-C ends imports silently
+
+    return terminal.run(main)
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -12,8 +12,6 @@ from maven_channel_wecom import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXIT_INTERRUPTED = 130
-
 
 class _Command(NamedTuple):
     module: str
@@ -32,6 +30,10 @@ _COMMANDS = {
         "maven_channel_wecom.simulator.demo",
         "run a conversation between a simulated WeCom and a real gateway on this machine",
         takes_arguments=False,
+    ),
+    "backup": _Command("maven_channel_wecom.backup", "copy a channel's SQLite state while the gateway runs"),
+    "dashboards": _Command(
+        "maven_channel_wecom.monitoring", "write the dashboards for Grafana and the rules for Prometheus into a folder"
     ),
     "schema": _Command(
         "maven_channel_wecom.file_schema",
@@ -54,13 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The command is the first word, so if a command with arguments is given, it comes first.
         if command.takes_arguments and given[:1] == [name]:
             import_module(command.module).add_arguments(subparser)
-    try:
-        return _run(parser.parse_args(given))
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-
-
-def _run(args: argparse.Namespace) -> int:
+    args = parser.parse_args(given)
     command = _COMMANDS[args.command]
     module = import_module(command.module)
     return int(module.main(args) if command.takes_arguments else module.main())

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import maven_channel_wecom
-from maven_channel_wecom import config, plugin
+from maven_channel_wecom import config, monitoring, plugin
 from maven_channel_wecom.channel import CAPABILITIES
 from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.host.configuration import interpret
@@ -82,7 +82,19 @@ def test_every_import_contract_holds() -> None:
         ("simulator", {"protocol", "errors"}),
         (
             "doctor",
-            {"host", "config", "settings", "state", "egress", "server", "clock", "protocol", "errors", "transport"},
+            {
+                "host",
+                "slow_step",
+                "config",
+                "settings",
+                "state",
+                "egress",
+                "server",
+                "clock",
+                "protocol",
+                "errors",
+                "transport",
+            },
         ),
         # It reports values. The state is imported because calls to it are timed from outside.
         ("telemetry", {"contract", "errors", "state", "policy"}),
@@ -249,10 +261,11 @@ def test_metric_names_are_unique_and_prefixed_and_the_first_label_is_the_channel
     assert len({metric["name"] for metric in MANIFEST["metric"]}) == len(MANIFEST["metric"])
 
 
-def test_the_wheel_contains_the_manifest() -> None:
+def test_the_wheel_contains_the_manifest_the_dashboards_and_the_rules() -> None:
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["packages"] == ["maven_channel_wecom"]
-    assert wheel["force-include"]["plugin.toml"] == "maven_channel_wecom/plugin.toml"
+    files = {f"dashboards/{name}": f"maven_channel_wecom/dashboards/{name}" for name in monitoring.FILES}
+    assert wheel["force-include"] == {"plugin.toml": "maven_channel_wecom/plugin.toml"} | files
 
 
 def test_no_module_has_a_catch_all_name() -> None:

@@ -22,6 +22,7 @@ from maven_channel_wecom.host.document import UnreadableConfiguration, read_docu
 from maven_channel_wecom.host.gateway import EXIT_CONFIGURATION, EXIT_FAILED
 from maven_channel_wecom.host.logs import printable
 from maven_channel_wecom.host.plugins import PluginProblems, conflict_problems, load_plugins
+from maven_channel_wecom.slow_step import SlowStep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,8 @@ def main(args: argparse.Namespace, probe: UrlProbe | None = None) -> int:
     if isinstance(document, dict) and not any(problem.startswith("agent.") for problem in problems):
         found += check_host(args.config, document.get("agent"))
         if isinstance(configuration.agent, AgentSettings):
-            found.append(asyncio.run(check_agent(configuration.agent)))
+            with SlowStep("checking whether the agent can be reached"):
+                found.append(asyncio.run(check_agent(configuration.agent)))
     found += _check_entries(entries, configuration, args.config, probe or UrlProbe(SystemClock()), args.url)
     sys.stdout.write(report.as_json(found) if args.json else report.as_text(found))
     return EXIT_OK if report.all_ok(found) else EXIT_FAILED
@@ -84,7 +86,8 @@ def _check_entries(
         of_entry = list(check_entry(name, entry, path, plugins))
         found += of_entry
         if is_wecom(name, entry) and report.all_ok(of_entry):
-            found += asyncio.run(check_channel(name, read_config(name, entry), configuration.gateway, probe, url))
+            with SlowStep(f"checking channels.{printable(name)}, its addresses, its state and its proxy"):
+                found += asyncio.run(check_channel(name, read_config(name, entry), configuration.gateway, probe, url))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import sys
@@ -16,7 +17,6 @@ from maven_channel_wecom.simulator.offences import Offence
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import AsyncIterator, Callable
 
     from maven_channel_wecom.simulator.recorded import Reply
@@ -29,6 +29,7 @@ _EXIT_BAD_ARGUMENTS = 2
 # Lower: an agent that is merely slow looks silent, and piped input ends without its answer. Higher: the hint that
 # something may be wrong comes later.
 _REPLY_SECONDS = 30.0
+_MAX_PORT = 65_535
 # 101027 "feedback_event".
 _RATINGS = {"good": 1, "bad": 2, "withdraw": 3}
 _HELP = (
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--receive-id", default="", metavar="ID", help="the receive id; empty for an in-house bot")
     parser.add_argument("--user", default="alice", metavar="ID", help="the user who writes")
     parser.add_argument("--group", default="", metavar="ID", help="the group to write in; default: the single chat")
-    parser.add_argument("--port", type=int, default=0, help="the port that replies are sent to; default: any free port")
+    parser.add_argument("--port", type=_port, default=0, help="port for replies; default: any free port")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -295,6 +296,13 @@ class _Console:
             self._print_line("nothing was sent yet")
             return
         self._print_line(_describe_sent(await self._wecom.redeliver(self._last)))
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 0 <= int(text) <= _MAX_PORT:
+        message = f"must be a port from 0 to {_MAX_PORT}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def _is_http_url(text: str) -> bool:

@@ -31,7 +31,7 @@ def main() -> int:
         return asyncio.run(run_demo(_print))
     except KeyboardInterrupt:
         _print("stopped")
-        return 1
+        raise
 
 
 async def run_demo(print_line: Callable[[str], None], *, command: tuple[str, ...] = ()) -> int:

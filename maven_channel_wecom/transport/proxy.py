@@ -60,5 +60,5 @@ def _socks_problem(url: URL) -> str | None:
     if bool(url.user) != bool(url.password):
         return "has a user without a password, or the reverse; SOCKS requires both or neither"
     if find_spec("aiohttp_socks") is None:
-        return "is a SOCKS proxy, which needs one more package: pip install 'maven-channel-wecom[socks]'"
+        return "is a SOCKS proxy, which needs one more package: pip install 'aiohttp-socks>=0.10.1,<0.13'"
     return None

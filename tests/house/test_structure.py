@@ -50,6 +50,9 @@ SAME_NAME = {
 }
 """Names of classes and public constants that two modules may share, each with the reason."""
 
+TESTED_IN = {"__init__.py": "test_cli.py", "__main__.py": "test_terminal.py"}
+"""Files whose names are no subject, each with the file of their tests."""
+
 
 def test_a_file_has_one_subject() -> None:
     """Definitions that never refer to each other, directly or indirectly, belong in separate files."""
@@ -95,6 +98,8 @@ def long_parts(source: str) -> list[Part]:
 
 
 def mirror(path: str) -> str:
+    if path in TESTED_IN:
+        return TESTED_IN[path]
     folder, _, name = path.rpartition("/")
     return f"{folder}/test_{name}".removeprefix("/")
 

@@ -63,7 +63,7 @@ def is_redis(address: str) -> bool:
 def redis_address_problem(address: str) -> str | None:
     """Return what is wrong with an address, without quoting it, or that a package is missing; None if it is valid."""
     if find_spec("redis") is None or find_spec("hiredis") is None:
-        return "is Redis, which needs one more package: pip install 'maven-channel-wecom[redis]'"
+        return "is Redis, which needs one more package: pip install 'redis[hiredis]>=6.0'"
     try:
         parts = urlsplit(address)
         port = parts.port

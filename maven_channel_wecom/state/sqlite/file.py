@@ -8,7 +8,9 @@ import fcntl
 import os
 import sqlite3
 import stat
-from typing import TYPE_CHECKING, Final
+import tempfile
+from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
@@ -16,9 +18,6 @@ import msgspec
 from maven_channel_wecom.clock import ClockOffset
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.schema import APPLICATION_ID, VERSION, DamagedFile, migrate
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _BUSY_SECONDS: Final = 0.5
 """Maximum time to wait for another program that holds one of SQLite's write locks, in seconds. Lower: an operation
@@ -79,6 +78,18 @@ _SENTENCES: Final = {
     sqlite3.SQLITE_IOERR: "cannot be read or written, its disk reports an error: check the disk, its quota and limits",
     sqlite3.SQLITE_NOMEM: "cannot be used, the process is out of memory: give it more memory",
 }
+
+
+# While a file is copied, only the copy is written.
+_WRITE_ERRORS: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR_WRITE,
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_DIR_FSYNC,
+        sqlite3.SQLITE_IOERR_TRUNCATE,
+    }
+)
 
 
 class StateInUse(StateUnavailable):
@@ -189,10 +200,40 @@ def probe_file(path: Path) -> int:
     return version
 
 
+def copy_file(path: Path, target: Path) -> int:
+    """Copy a state file, which may be in use, and return the size of the copy in bytes.
+
+    The copy contains everything that was committed before. It is readable by its owner only, and appears under its name
+    when it is complete. A file that already has this name is replaced.
+
+    Raises:
+        StateUnavailable: the file cannot be copied; the message says why and what to do.
+        OSError: the copy cannot be written.
+    """
+    path = path.absolute()
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(descriptor)
+    copy = Path(name)
+    try:
+        with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as destination:
+            try:
+                _copy(path, destination)
+            except _OPENING_ERRORS as error:
+                if getattr(error, "sqlite_errorcode", None) in _WRITE_ERRORS:
+                    reason = "its disk is full or reports an error"
+                    raise OSError(errno.EIO, reason) from None
+                raise _to_unavailable(error, path) from None
+        size = copy.stat().st_size
+        copy.replace(target)
+    finally:
+        copy.unlink(missing_ok=True)
+    return size
+
+
 def path_problem(path: str) -> str | None:
     """Return what is wrong with the path in an address, without accessing the file; None if it is valid."""
     if not path or path.startswith((":", "//")) or "\0" in path:
-        return 'must name a file after "sqlite:", such as "sqlite:/var/lib/maven/wecom.db"'
+        return 'must name a file after "sqlite:", such as "sqlite:/var/lib/maven-wecom/wecom.db"'
     return None
 
 
@@ -322,9 +363,21 @@ def _open_lock(path: Path) -> tuple[int, bool]:
     return lock, False
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *, mode: str = "rw") -> sqlite3.Connection:
     # SQLite must not create the file, because its permissions would then depend on the umask.
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+    address = f"file:{quote(str(path))}?mode={mode}"
+    return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+
+
+def _copy(path: Path, destination: sqlite3.Connection) -> None:
+    if not path.exists():
+        message = "does not exist: name the file that the gateway uses, or run this in the gateway's working directory"
+        raise UnusableFile(message)
+    with contextlib.closing(_connect(path, mode="ro")) as source:
+        _read_version(source)
+        # In one step, from one read transaction, which blocks no writer. In several it would begin anew after a write.
+        source.backup(destination)
+    _check_integrity(destination)
 
 
 def _close(connection: sqlite3.Connection) -> None:

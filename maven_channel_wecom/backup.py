@@ -1,0 +1,85 @@
+"""`maven-wecom backup`: copies a channel's SQLite state while the gateway runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.host.configuration import interpret
+from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
+from maven_channel_wecom.host.logs import printable
+from maven_channel_wecom.slow_step import SlowStep
+from maven_channel_wecom.state.backends import SQLITE, sqlite_path
+from maven_channel_wecom.state.sqlite.file import copy_file
+
+if TYPE_CHECKING:
+    import argparse
+
+_EXIT_FAILED: Final = 1
+_EXIT_USAGE: Final = 2
+
+_OWN_ENDINGS: Final = ("", "-wal", "-shm", "-journal", ".lock")
+"""Endings of the files that SQLite and the gateway use, which a copy must not replace."""
+
+_MEGABYTE: Final = 1_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="the JSON configuration file")
+    parser.add_argument("--into", required=True, type=Path, metavar="FILE", help="the copy; an older one is replaced")
+    parser.add_argument("--channel", metavar="NAME", help="the entry of channels, if several have a SQLite state")
+
+
+class _WrongName(Exception):
+    """The command line and the configuration do not name one state to copy. The text is one sentence."""
+
+
+def main(args: argparse.Namespace) -> int:
+    """Copy the state, print the size of the copy, and return the exit code."""
+    try:
+        path = _state_file(args)
+        with SlowStep(f"copying {printable(str(path))}"):
+            size = copy_file(path, args.into)
+    except (UnreadableConfiguration, _WrongName) as error:
+        return _fail(str(error), _EXIT_USAGE)
+    except StateUnavailable as unavailable:
+        return _fail(str(unavailable), _EXIT_FAILED)
+    except OSError as error:
+        return _fail(f"the copy {args.into} cannot be written: {error.strerror}", _EXIT_FAILED)
+    sys.stdout.write(f"{printable(str(args.into))}: {size / _MEGABYTE:.1f} MB\n")
+    return 0
+
+
+def _state_file(args: argparse.Namespace) -> Path:
+    files = _state_files(args.config)
+    whose = "no enabled entry of channels has"
+    if args.channel is not None:
+        files = {name: path for name, path in files.items() if name == args.channel}
+        whose = "--channel names no enabled entry of channels with"
+    if not files:
+        message = f'{whose} a state that begins with "{SQLITE}": only such a state is a file'
+        raise _WrongName(message)
+    if len(files) > 1:
+        message = f"choose a state with --channel from {', '.join(files)}"
+        raise _WrongName(message)
+    (path,) = files.values()
+    if args.into.resolve() in {path.with_name(path.name + ending) for ending in _OWN_ENDINGS}:
+        message = "--into names a file of the gateway: name another one"
+        raise _WrongName(message)
+    return path
+
+
+def _state_files(config: Path) -> dict[str, Path]:
+    """Return the state file of each enabled entry that has one. Other keys may have problems, or missing secrets."""
+    configuration, _ = interpret(read_document(config))
+    states = {name: entry.get("state") for name, entry in configuration.channels.items()}
+    paths = {name: sqlite_path(state) for name, state in states.items() if isinstance(state, str)}
+    return {name: Path(path) for name, path in paths.items() if path}
+
+
+def _fail(sentence: str, code: int) -> int:
+    sys.stderr.write(f"maven-wecom: {printable(sentence)}\n")
+    return code

@@ -1,0 +1,80 @@
+"""Tests of the Kubernetes manifests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import maven_channel_wecom
+from tests.deploy.files import DEPLOY, check, instructions, read_json, read_yaml
+
+KUSTOMIZATION: dict[str, Any] = read_yaml("kubernetes/kustomization.yaml")
+POD: dict[str, Any] = read_yaml("kubernetes/deployment.yaml")["spec"]["template"]["spec"]
+(CONTAINER,) = POD["containers"]
+LABELS = {"app.kubernetes.io/name": "maven-wecom"}
+
+
+@pytest.mark.parametrize("name", KUSTOMIZATION["resources"])
+def test_a_manifest_is_valid(name: str) -> None:
+    check("kubernetes-validate", "--strict", DEPLOY / "kubernetes" / name)
+
+
+def test_every_manifest_is_applied() -> None:
+    names = {path.name for path in (DEPLOY / "kubernetes").glob("*.yaml")} - {"kustomization.yaml"}
+    assert names == set(KUSTOMIZATION["resources"])
+    assert KUSTOMIZATION["images"][0]["newTag"] == maven_channel_wecom.__version__
+    assert KUSTOMIZATION["images"][0]["name"] == CONTAINER["image"]
+
+
+def test_probes_use_the_status_port_and_only_readiness_depends_on_the_state() -> None:
+    ports = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
+    assert ports == {"callback": 9886, "status": 18790}
+    probes = {name: CONTAINER[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
+    assert {name: probe["path"] for name, probe in probes.items()} == {
+        "startup": "/healthz",
+        "liveness": "/healthz",
+        "readiness": "/readyz",
+    }
+    assert {probe["port"] for probe in probes.values()} == {"status"}
+
+
+def test_a_stop_has_time_to_drain() -> None:
+    """The pod first stays until nobody sends callbacks there, then drains (10 s), and a cron job may take 20 s."""
+    before = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert POD["terminationGracePeriodSeconds"] >= before + 10 + 20
+
+
+def test_replicas_are_several_and_disrupted_one_at_a_time() -> None:
+    assert read_yaml("kubernetes/deployment.yaml")["spec"]["replicas"] >= 2
+    assert read_yaml("kubernetes/disruption.yaml")["spec"] == {
+        "maxUnavailable": 1,
+        "selector": {"matchLabels": LABELS},
+    }
+
+
+def test_the_pod_has_no_privileges() -> None:
+    user = dict(instructions())["USER"].partition(":")[0]
+    assert POD["securityContext"]["runAsNonRoot"]
+    assert POD["securityContext"]["runAsUser"] == int(user)
+    assert not POD["automountServiceAccountToken"]
+    assert CONTAINER["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_the_status_port_is_no_part_of_the_service_and_open_to_prometheus_only() -> None:
+    assert [port["port"] for port in read_yaml("kubernetes/service.yaml")["spec"]["ports"]] == [9886]
+    callbacks, status = read_yaml("kubernetes/network.yaml")["spec"]["ingress"]
+    assert [port["port"] for port in callbacks["ports"]] == ["callback"]
+    assert [port["port"] for port in status["ports"]] == ["status"]
+    assert status["from"]
+
+
+def test_the_configuration_finds_its_secrets() -> None:
+    entry = read_json("kubernetes/wecom.json")["channels"]["wecom"]
+    (mount,) = (each for each in CONTAINER["volumeMounts"] if each["name"] == "secrets")
+    assert entry["token"]["file"] == f"{mount['mountPath']}/token"
+    assert entry["encodingAESKey"]["file"] == f"{mount['mountPath']}/encodingAESKey"

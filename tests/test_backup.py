@@ -1,0 +1,176 @@
+"""Tests of the command that copies a state while the gateway runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from maven_channel_wecom.cli import main
+from maven_channel_wecom.state.sqlite.store import SqliteStateStore
+from tests.state.messages import admit, stored, take_over_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+
+
+def configure(folder: Path, **states: str) -> Path:
+    """Write a configuration with one entry for each state. Its secrets are not available here."""
+    secret = {"env": "NO_SUCH_VARIABLE_4711"}
+    entries = {
+        name: {"type": "wecom", "token": secret, "encodingAESKey": secret, "state": state}
+        for name, state in states.items()
+    }
+    path = folder / "config.json"
+    path.write_text(json.dumps({"channels": entries}), encoding="utf-8")
+    return path
+
+
+def back_up(config: Path, into: Path, *others: str) -> int:
+    return main(["backup", "--config", str(config), "--into", str(into), *others])
+
+
+async def callbacks(path: Path) -> list[Any]:
+    """Open a state as a gateway does, and return the callbacks that it takes over."""
+    store = await SqliteStateStore.open(str(path))
+    taken = await take_over_all(store)
+    await store.close()
+    return taken
+
+
+async def test_a_copy_of_a_state_in_use_is_one_complete_private_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, copy = tmp_path / "state.db", tmp_path / "copies" / "copy.db"
+    copy.parent.mkdir()
+    store = await SqliteStateStore.open(str(path))
+    await admit(store, "m1")
+    assert await asyncio.to_thread(back_up, configure(tmp_path, wecom=f"sqlite:{path}"), copy) == 0
+    assert [each.name for each in copy.parent.iterdir()] == ["copy.db"]
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert capsys.readouterr().out == f"{copy}: 0.0 MB\n"
+    await admit(store, "m2")
+    await store.close()
+    assert await callbacks(copy) == [stored("m1")]
+    assert await callbacks(path) == [stored("m1"), stored("m2")]
+
+
+async def test_a_plain_copy_of_the_file_alone_lacks_what_was_acknowledged(tmp_path: Path) -> None:
+    """docs/state.md says so."""
+    path, copy = tmp_path / "state.db", tmp_path / "copy.db"
+    store = await SqliteStateStore.open(str(path))
+    await admit(store, "m1")
+    shutil.copy(path, copy)
+    await store.close()
+    assert await callbacks(copy) == []
+
+
+def test_a_copy_contains_everything_acknowledged_before_while_callbacks_go_on(tmp_path: Path) -> None:
+    path, copy = tmp_path / "state.db", tmp_path / "copy.db"
+    config = configure(tmp_path, wecom=f"sqlite:{path}")
+    command = [sys.executable, "-m", "tests.state.admit_until_killed", str(path), "m"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
+        assert process.stdout
+        admitted: list[str] = []
+        for _ in range(5):
+            admitted += [process.stdout.readline().strip() for _ in range(100)]
+            assert back_up(config, copy) == 0
+            with closing(sqlite3.connect(copy)) as connection:
+                copied = {row[0] for row in connection.execute("SELECT message_id FROM messages")}
+            assert set(admitted) <= copied
+        # Callbacks went on.
+        assert process.stdout.readline()
+        process.kill()
+
+
+async def test_an_older_copy_is_replaced(tmp_path: Path) -> None:
+    path, copy = tmp_path / "state.db", tmp_path / "copy.db"
+    copy.write_text("older", encoding="utf-8")
+    store = await SqliteStateStore.open(str(path))
+    await store.close()
+    assert await asyncio.to_thread(back_up, configure(tmp_path, wecom=f"sqlite:{path}"), copy) == 0
+    assert await callbacks(copy) == []
+
+
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm", ".lock"])
+def test_the_files_of_the_gateway_are_never_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    path = tmp_path / "state.db"
+    path.touch()
+    assert back_up(configure(tmp_path, wecom=f"sqlite:{path}"), tmp_path / f"state.db{ending}") == 2
+    assert "--into names a file of the gateway" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("states", "options", "sentence"),
+    [
+        ({"wecom": "memory:"}, [], 'no enabled entry of channels has a state that begins with "sqlite:"'),
+        (
+            {"wecom": "redis://h"},
+            ["--channel", "wecom"],
+            '--channel names no enabled entry of channels with a state that begins with "sqlite:"',
+        ),
+        ({"a": "sqlite:a.db", "b": "sqlite:b.db"}, [], "choose a state with --channel from a, b"),
+    ],
+)
+def test_the_state_must_be_one_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], states: dict[str, str], options: list[str], sentence: str
+) -> None:
+    assert back_up(configure(tmp_path, **states), tmp_path / "copy.db", *options) == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "does not exist: name the file that the gateway uses"),
+        (b"text that is no database" * 100, "is damaged or not an SQLite database"),
+    ],
+    ids=["missing", "another file"],
+)
+def test_what_cannot_be_copied_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, sentence: str
+) -> None:
+    path = tmp_path / "state.db"
+    if content:
+        path.write_bytes(content)
+    config = configure(tmp_path, wecom=f"sqlite:{path}")
+    before = set(tmp_path.iterdir())
+    assert back_up(config, tmp_path / "copy.db") == 1
+    assert capsys.readouterr().err.startswith(f"maven-wecom: the state file {path} {sentence}")
+    assert set(tmp_path.iterdir()) == before
+
+
+async def test_a_folder_that_does_not_exist_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = configure(tmp_path, wecom=f"sqlite:{tmp_path}/state.db")
+    copy = tmp_path / "nowhere" / "copy.db"
+    assert await asyncio.to_thread(back_up, config, copy) == 1
+    assert capsys.readouterr().err == f"maven-wecom: the copy {copy} cannot be written: No such file or directory\n"
+
+
+async def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    store = await SqliteStateStore.open(str(tmp_path / "state.db"))
+    await admit(store, "m1")
+    config = configure(tmp_path, wecom=f"sqlite:{tmp_path}/state.db")
+    process = await asyncio.create_subprocess_exec(
+        *("/bin/sh", "-c", 'trap "" XFSZ; ulimit -f 1; exec "$@"', "sh", sys.executable, "-m", "maven_channel_wecom"),
+        *("backup", "--config", str(config), "--into", str(tmp_path / "copy.db")),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, printed = await process.communicate()
+    await store.close()
+    assert process.returncode == 1
+    reason = "its disk is full or reports an error"
+    assert printed.decode() == f"maven-wecom: the copy {tmp_path}/copy.db cannot be written: {reason}\n"
+    assert not list(tmp_path.glob("*copy.db*"))
