@@ -4,21 +4,28 @@
 VENV := .venv
 LOWEST := .venv-lowest
 BIN := $(VENV)/bin
+# What the commands need, and with what tests and tools need besides.
+RUN := $(VENV)/.run
 READY := $(VENV)/.ready
 CONFIG ?= wecom.json
 URL ?= http://127.0.0.1:9886/wecom/bot
 SECONDS ?= 600
 QUICK := $(addprefix tests/,contract house policy protocol telemetry test_config.py test_documents.py test_errors.py \
 	test_fairness.py test_house.py test_reference.py test_sentences.py test_settings.py)
+# The variables of secrets.env, which `init` writes beside the configuration.
+SECRETS = file="$$(dirname "$(CONFIG)")/secrets.env"; [ ! -r "$$file" ] || { set -a; . "$$file"; set +a; };
 TARGETS ?= envelope cipher callback media cutting
 
-.PHONY: help quick package
+.PHONY: chat init help quick package
 .PHONY: demo test gateway simulator doctor lint format coverage reference dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' Makefile
 
-demo: $(READY)  ## Show a conversation between a simulated WeCom and a real gateway.
+chat: $(RUN)  ## Write to a bot on this machine: make chat [CONFIG=wecom.json]
+	@exec $(BIN)/python -m maven_channel_wecom chat $(if $(filter command line,$(origin CONFIG)),--config "$(CONFIG)")
+
+demo: $(RUN)  ## Show a conversation between a simulated WeCom and a real gateway.
 	@exec $(BIN)/python -m maven_channel_wecom demo
 
 test: $(READY)  ## Run all tests, linters and type checks, as continuous integration does.
@@ -34,14 +41,18 @@ quick: $(READY)  ## Run linters, type checks and the tests that need no server a
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q -n auto $(QUICK)
 
-gateway: $(READY)  ## Run the gateway: make gateway CONFIG=wecom.json
-	@exec $(BIN)/python -m maven_channel_wecom gateway --config "$(CONFIG)"
+init: $(RUN)  ## Write wecom.json and secrets.env, and say what to enter in WeCom's console.
+	@$(BIN)/python -m maven_channel_wecom init $(if $(PUBLIC_URL),--url "$(PUBLIC_URL)")
+	@echo "In this folder, step 4 is: make gateway"
 
-simulator: $(READY)  ## Simulate WeCom for a running gateway; reads WECOM_TOKEN and WECOM_ENCODING_AES_KEY.
-	@exec $(BIN)/python -m maven_channel_wecom simulator --callback-url "$(URL)"
+gateway: $(RUN)  ## Run the gateway: make gateway CONFIG=wecom.json
+	@$(SECRETS) exec $(BIN)/python -m maven_channel_wecom gateway --config "$(CONFIG)"
 
-doctor: $(READY)  ## Find problems in a configuration: make doctor CONFIG=wecom.json PUBLIC_URL=https://…/wecom/bot
-	@exec $(BIN)/python -m maven_channel_wecom doctor --config "$(CONFIG)" $(if $(PUBLIC_URL),--url "$(PUBLIC_URL)")
+simulator: $(RUN)  ## Simulate WeCom for a running gateway; reads WECOM_TOKEN and WECOM_ENCODING_AES_KEY.
+	@$(SECRETS) exec $(BIN)/python -m maven_channel_wecom simulator --callback-url "$(URL)"
+
+doctor: $(RUN)  ## Find problems in a configuration: make doctor CONFIG=wecom.json PUBLIC_URL=https://…/wecom/bot
+	@$(SECRETS) exec $(BIN)/python -m maven_channel_wecom doctor --config "$(CONFIG)" $(if $(PUBLIC_URL),--url "$(PUBLIC_URL)")
 
 lint: $(READY)  ## Run linters, type checks and import contracts.
 	@$(BIN)/ruff check .
@@ -140,6 +151,10 @@ package: $(READY)  ## Build the wheel and the sdist reproducibly, check them, an
 clean:  ## Remove the environments and everything that was generated.
 	rm -rf $(VENV) $(LOWEST) dist mutants .coverage .fuzz .hostile .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
+$(RUN): pyproject.toml .ci/environment
+	@.ci/environment $(VENV) commands
+	@touch $@
+
 $(READY): pyproject.toml .ci/environment
 	@.ci/environment $(VENV)
-	@touch $@
+	@touch $(RUN) $@

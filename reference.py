@@ -1,4 +1,4 @@
-"""Generates the reference of configuration keys in README.md and plugin.toml from their declarations.
+"""Generates the reference of configuration keys in both READMEs and plugin.toml from their declarations.
 
 python -m reference
 """
@@ -14,17 +14,53 @@ if __name__ == "__main__":
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from maven_channel_wecom import config
 from maven_channel_wecom.host import configuration as host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from maven_channel_wecom.settings import Key
 
 ROOT: Final = Path(__file__).parent
+
+
+class Words(NamedTuple):
+    """The words of the tables in one language. `remark` returns what a key means."""
+
+    head: str
+    required: str
+    required_if: str
+    either: str
+    obsolete: str
+    secret: str
+    remark: Callable[[Key], str]
+
+
+READMES: Final = {
+    ROOT / "README.md": Words(
+        head="| key | default | |",
+        required="**required**",
+        required_if="**required** if `{other}` is {either}",
+        either=" or ",
+        obsolete="**Obsolete.** ",
+        secret=" Secret.",  # noqa: S106 - the word for it
+        remark=lambda key: key.help,
+    ),
+    ROOT / "README.zh-CN.md": Words(
+        head="| 键 | 默认值 | 说明 |",
+        required="**必填**",
+        required_if="`{other}` 为 {either} 时**必填**",
+        either=" 或 ",
+        # The Chinese help says so itself.
+        obsolete="",
+        secret="机密。",  # noqa: S106 - the word for it
+        remark=lambda key: f"**{key.title_zh}** {key.help_zh}",
+    ),
+}
+"""Both READMEs, each with the words of its language."""
 
 
 def main() -> int:
@@ -38,14 +74,8 @@ def main() -> int:
 
 def contents() -> dict[Path, str]:
     """Return the up-to-date content of each file."""
-    readme, manifest = ROOT / "README.md", ROOT / "plugin.toml"
-    return {
-        readme: _replaced(
-            _replaced(readme.read_text("utf-8"), "<!-- table: config -->", "<!-- end -->", _table("", config.KEYS)),
-            "<!-- table: host config -->",
-            "<!-- end -->",
-            _host_table(),
-        ),
+    manifest = ROOT / "plugin.toml"
+    return {path: _readme(path, words) for path, words in READMES.items()} | {
         manifest: _replaced(
             manifest.read_text("utf-8"),
             "# begin: config",
@@ -55,6 +85,14 @@ def contents() -> dict[Path, str]:
     }
 
 
+def _readme(path: Path, words: Words) -> str:
+    text = path.read_text("utf-8")
+    for name, rows in (("config", _rows("", config.KEYS, words)), ("host config", _host_rows(words))):
+        table = f"{words.head}\n|---|---|---|\n{''.join(rows)}"
+        text = _replaced(text, f"<!-- table: {name} -->", "<!-- end -->", table)
+    return text
+
+
 def _replaced(text: str, begin: str, end: str, part: str) -> str:
     """Return a text with everything between the lines `begin` and `end` replaced by `part`."""
     before, _, rest = text.partition(f"{begin}\n")
@@ -62,33 +100,30 @@ def _replaced(text: str, begin: str, end: str, part: str) -> str:
     return f"{before}{begin}\n{part}{end}\n{after}"
 
 
-def _table(prefix: str, keys: Iterable[Key]) -> str:
-    return "| key | default | |\n|---|---|---|\n" + "".join(_rows(prefix, keys))
-
-
-def _host_table() -> str:
+def _host_rows(words: Words) -> Iterator[str]:
     sections = {
         "gateway.": host.GATEWAY_KEYS,
         "agent.": host.AGENT_KEYS,
         "cron[].": host.CRON_KEYS,
         "logging.": host.LOGGING_KEYS,
     }
-    rows = (row for prefix, keys in sections.items() for row in _rows(prefix, keys))
-    return _table("", ()) + "".join(rows)
+    for prefix, keys in sections.items():
+        yield from _rows(prefix, keys, words)
 
 
-def _rows(prefix: str, keys: Iterable[Key]) -> Iterator[str]:
+def _rows(prefix: str, keys: Iterable[Key], words: Words) -> Iterator[str]:
     for key in keys:
-        remark = "**Obsolete.** " * key.obsolete + key.help + " Secret." * (key.type == "secret")
-        yield f"| `{prefix}{key.name}` | {_default(key)} | {remark} |\n"
+        remark = words.obsolete * key.obsolete + words.remark(key) + words.secret * (key.type == "secret")
+        yield f"| `{prefix}{key.name}` | {_default(key, words)} | {remark} |\n"
 
 
-def _default(key: Key) -> str:
+def _default(key: Key, words: Words) -> str:
     if isinstance(key.required, tuple):
         other, *values = key.required
-        return f"**required** if `{other}` is {' or '.join(f'`{json.dumps(value)}`' for value in values)}"
+        either = words.either.join(f"`{json.dumps(value)}`" for value in values)
+        return words.required_if.format(other=other, either=either)
     if key.required:
-        return "**required**"
+        return words.required
     return "" if key.default is None else f"`{json.dumps(key.default, ensure_ascii=False)}`"
 
 

@@ -25,6 +25,13 @@ _COMMANDS = {
     "doctor": _Command(
         "maven_channel_wecom.doctor.command", "check a configuration, and the callback URL as WeCom's console does"
     ),
+    "chat": _Command(
+        "maven_channel_wecom.simulator.chat",
+        "write to a bot on this machine, with a simulated WeCom and no configuration",
+    ),
+    "init": _Command(
+        "maven_channel_wecom.setup.command", "write a first configuration, and say what to enter in WeCom's console"
+    ),
     "simulator": _Command("maven_channel_wecom.simulator.console", "simulate WeCom against a running gateway"),
     "demo": _Command(
         "maven_channel_wecom.simulator.demo",

@@ -6,7 +6,9 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
+
+import pytest
 
 from maven_channel_wecom import errors
 from maven_channel_wecom.config import problems
@@ -14,19 +16,54 @@ from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.contract.messages import Outcome
 from maven_channel_wecom.host.configuration import interpret
 
-if TYPE_CHECKING:
-    import pytest
-
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 MANIFEST = tomllib.loads((ROOT / "plugin.toml").read_text(encoding="utf-8"))
 
 
-def table(name: str) -> list[str]:
-    found = re.search(rf"<!-- table: {name} -->\n.*?\n\|[-|]+\|\n(.*?)<!-- end -->", README, re.DOTALL)
+def table(name: str, page: str = README) -> list[str]:
+    found = re.search(rf"<!-- table: {name} -->\n.*?\n\|[-|]+\|\n(.*?)<!-- end -->", page, re.DOTALL)
     assert found
     return found[1].splitlines()
+
+
+def code(page: str) -> list[str]:
+    """Return the blocks of code, without indentation."""
+    return [block.replace("\n   ", "\n") for block in re.findall(r"```\w+\n(.*?)```", page, re.DOTALL)]
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(?:`|\$ )(make [a-z]+)", r"--[a-z]+", r"\n\| `([a-z]+)[^|\n]*` \| [^|\n]+ \|(?=\n)"]
+)
+def test_both_readmes_name_the_same_commands_and_options(pattern: str) -> None:
+    found, chinese = set(re.findall(pattern, README)), set(re.findall(pattern, CHINESE))
+    assert found == chinese
+    assert found
+
+
+def test_both_readmes_have_the_same_code_and_the_same_first_screen() -> None:
+    assert code(README) == code(CHINESE)
+    first, chinese = README.partition("\n## ")[0], CHINESE.partition("\n## ")[0]
+    for pattern in (r"\]\((docs/[^)]*)\)", r"```console\n(.*?)```"):
+        assert re.findall(pattern, first, re.DOTALL) == re.findall(pattern, chinese, re.DOTALL) != []
+
+
+@pytest.mark.parametrize("name", ["config", "host config"])
+def test_both_readmes_list_the_same_keys(name: str) -> None:
+    keys = [row.split(" | ")[0] for row in table(name)]
+    assert keys == [row.split(" | ")[0] for row in table(name, CHINESE)]
+    assert all(re.search("[。）] \\|$", row) for row in table(name, CHINESE))
+
+
+def test_both_readmes_list_the_same_features() -> None:
+    """Row by row, what is not supported, and the keys and pages that are named."""
+    features = README.partition("## Features\n")[2].partition("\n## ")[0].splitlines()
+    chinese = CHINESE.partition("## 功能\n")[2].partition("\n## ")[0].splitlines()
+    for row, other in zip(features, chinese, strict=True):
+        for pattern in (r"\*\*", r"`\w+[^`]*`", r"\]\(([^)]*)\)"):
+            assert set(re.findall(pattern, row)) == set(re.findall(pattern, other)), other
 
 
 def test_the_example_configuration_in_the_readme_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,16 +98,15 @@ def test_the_architecture_page_names_every_module_and_hook() -> None:
 def test_the_commands_in_the_readme_are_targets_of_the_makefile() -> None:
     """Continuous integration runs `make test` and nothing else."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in ("demo", "test", "gateway"):
-        assert f"make {target}" in README
+    for target in set(re.findall(r"(?:`|\$ )make ([a-z]+)", README)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
     # make forwards a signal only to the process that it started itself.
-    assert re.search(r"^gateway:.*\n\t@exec ", makefile, re.MULTILINE)
+    assert re.search(r"^gateway:.*\n\t@\$\(SECRETS\) exec ", makefile, re.MULTILINE)
     assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").rstrip().endswith("exec make test")
 
 
 def test_every_relative_link_in_the_documents_has_a_target() -> None:
-    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
+    for page in (*ROOT.glob("README*.md"), ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 

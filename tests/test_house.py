@@ -80,6 +80,7 @@ def test_every_import_contract_holds() -> None:
         # Of policy, only what removes a model's reasoning, which is not remembered.
         ("host", {"contract", "fairness", "policy", "sentences", "settings", "transport"}),
         ("simulator", {"protocol", "errors"}),
+        ("setup", {"host", "config", "simulator"}),
         (
             "doctor",
             {

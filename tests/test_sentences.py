@@ -27,7 +27,7 @@ OPERATORS_CHINESE = {
 """Files with Chinese texts: the catalogue, the name of WeCom, the titles and descriptions of configuration keys, and a
 command that people write."""
 
-NOT_THE_CHANNEL = ("simulator/", "doctor/")
+NOT_THE_CHANNEL = ("simulator/", "doctor/", "setup/")
 """Folders whose texts no person in a chat reads."""
 
 

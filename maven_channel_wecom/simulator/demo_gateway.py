@@ -1,4 +1,4 @@
-"""Runs gateways as subprocesses for the demo."""
+"""Runs gateways as subprocesses for the demo and the playground."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 import aiohttp
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 _READY_SECONDS = 20.0
@@ -70,41 +71,22 @@ def configuration(
     }
 
 
-class DemoGateway:
+class GatewayProcess:
     """A running gateway: a context manager that waits until it is ready, and kills it on exit if it still runs.
 
     Args:
-        token: the token of its bot.
-        encoding_aes_key: the key of its bot.
-        agent_url: the agent whose answers it streams, for a few seconds at most; empty for echoes and no streams.
-        command: another command that takes `--config FILE`.
-
-    Attributes:
-        callback_url: the callback URL of its bot.
+        document: its configuration, whose `gateway.port` is `status_port`.
+        status_port: the port of its status server.
+        command: a command that takes `--config FILE`; empty for the gateway's.
     """
 
-    def __init__(
-        self, *, token: str, encoding_aes_key: str, agent_url: str = "", command: tuple[str, ...] = ()
-    ) -> None:
-        self._status_port, callback_port = free_port(), free_port()
-        self.callback_url = f"http://127.0.0.1:{callback_port}/wecom/bot"
+    def __init__(self, document: Mapping[str, object], *, status_port: int, command: tuple[str, ...] = ()) -> None:
+        self._status_port = status_port
         self._folder = tempfile.TemporaryDirectory(prefix="maven-wecom-demo-")
         # Only this user may enter the temporary directory, so the secrets in the file stay private.
         self._config = Path(self._folder.name) / "config.json"
-        self._config.write_text(
-            json.dumps(
-                configuration(
-                    status_port=self._status_port,
-                    callback_port=callback_port,
-                    token=token,
-                    encoding_aes_key=encoding_aes_key,
-                    agent_url=agent_url,
-                )
-            ),
-            encoding="utf-8",
-        )
-        start = ("-c", _SHORT_STREAMS) if agent_url else ("-m", "maven_channel_wecom")
-        self._command = command or (sys.executable, *start, "gateway")
+        self._config.write_text(json.dumps(document), encoding="utf-8")
+        self._command = command or (sys.executable, "-m", "maven_channel_wecom", "gateway")
         self._process: asyncio.subprocess.Process | None = None
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._reading: asyncio.Task[None] | None = None
@@ -181,6 +163,35 @@ class DemoGateway:
         if process.stderr is not None:
             async for line in process.stderr:
                 self._stderr.append(line.decode(errors="replace").rstrip())
+
+
+class DemoGateway(GatewayProcess):
+    """The gateway of the demo.
+
+    Args:
+        token: the token of its bot.
+        encoding_aes_key: the key of its bot.
+        agent_url: the agent whose answers it streams, for a few seconds at most; empty for echoes and no streams.
+        command: another command that takes `--config FILE`.
+
+    Attributes:
+        callback_url: the callback URL of its bot.
+    """
+
+    def __init__(
+        self, *, token: str, encoding_aes_key: str, agent_url: str = "", command: tuple[str, ...] = ()
+    ) -> None:
+        status_port, callback_port = free_port(), free_port()
+        self.callback_url = f"http://127.0.0.1:{callback_port}/wecom/bot"
+        document = configuration(
+            status_port=status_port,
+            callback_port=callback_port,
+            token=token,
+            encoding_aes_key=encoding_aes_key,
+            agent_url=agent_url,
+        )
+        start = (sys.executable, "-c", _SHORT_STREAMS, "gateway") if agent_url else ()
+        super().__init__(document, status_port=status_port, command=command or start)
 
 
 async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:

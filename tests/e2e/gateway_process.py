@@ -21,13 +21,16 @@ TIMEOUT_SECONDS = 30
 
 
 class GatewayProcess:
-    """Context manager that runs `python -m maven_channel_wecom gateway --config FILE` and kills it at the end."""
+    """Context manager that runs `python -m maven_channel_wecom gateway --config FILE`, and kills it at the end.
+
+    Its working directory is the folder of the file.
+    """
 
     def __init__(
         self, watch: Watch, folder: Path, document: Mapping[str, Any], *, environment: Mapping[str, str] | None = None
     ) -> None:
         self.lines: list[str] = []
-        self.config = folder / "config.json"
+        self.config = folder.absolute() / "config.json"
         self._watch = watch
         self._document = document
         self._environment = dict(environment or {})
@@ -38,6 +41,7 @@ class GatewayProcess:
             sys.executable,
             *("-m", "maven_channel_wecom", "gateway", "--config", str(self.config)),
             env=os.environ | self._environment,
+            cwd=self.config.parent,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

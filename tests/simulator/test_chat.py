@@ -1,0 +1,118 @@
+"""The chat on one machine: with an echo, with a configured bot, and as a process that ends cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maven_channel_wecom import cli
+from maven_channel_wecom.simulator import chat
+from tests.suite_watch import record_output
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+async def typed(*lines: str) -> AsyncIterator[str]:
+    for line in lines:
+        yield line
+
+
+def answers(printed: list[str]) -> list[str]:
+    return [line.partition(": ")[2] for line in printed if line.startswith("<- stream finished")]
+
+
+async def test_without_a_configuration_the_bot_repeats_what_is_written() -> None:
+    printed: list[str] = []
+    assert await chat.chat(chat.Rehearsal(), typed("hello", "/enter"), printed.append, user="alice") == 0
+    assert answers(printed) == ["hello"]
+    assert "<- welcome: Hello, ask me anything." in printed
+    assert not [line for line in printed if line.startswith("!!")]
+
+
+async def test_the_bot_of_a_configuration_keeps_its_texts_and_not_its_connection() -> None:
+    """Its secrets are not set, and its port and state belong to a gateway that may be running."""
+    document = {
+        "agent": {"type": "echo", "memoryState": "sqlite:memory.db"},
+        "channels": {
+            "other": {"type": "telegram"},
+            "off": {"type": "wecom", "enabled": False},
+            "wecom": {
+                "token": {"env": "NOT_SET"},
+                "encodingAESKey": {"env": "NOT_SET"},
+                "port": 1,
+                "proxy": "http://127.0.0.1:1",
+                "state": "redis://127.0.0.1:1",
+                "welcomeText": "Hi there.",
+            },
+        },
+    }
+    printed: list[str] = []
+    rehearsal = chat.Rehearsal.of(document)
+    assert rehearsal.agent == {"type": "echo"}
+    assert rehearsal.settings == {"welcomeText": "Hi there."}
+    assert await chat.chat(rehearsal, typed("/enter"), printed.append, user="bob", group="") == 0
+    assert "<- welcome: Hi there." in printed
+
+
+async def test_what_is_wrong_in_a_configuration_is_said_by_the_gateway(capsys: pytest.CaptureFixture[str]) -> None:
+    printed: list[str] = []
+    rehearsal = chat.Rehearsal.of({"agent": {"type": "responses"}, "channels": "none"})
+    assert await chat.chat(rehearsal, typed("hello"), printed.append, user="alice") == 1
+    assert any("agent.url is required" in line for line in printed), printed
+    assert "the gateway ended with exit code 2 before it was ready" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "\ud800"], ids=["missing", "not JSON", "no object", "not UTF-8"])
+def test_an_unreadable_configuration_is_one_sentence_and_exits_2(
+    content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wecom.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8", errors="surrogatepass")
+    assert cli.main(["chat", "--config", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"maven-wecom chat: the configuration {path} ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("ending", ["end of input", "interrupt"])
+async def test_the_command_ends_cleanly_with_its_gateway(ending: str, tmp_path: Path) -> None:
+    """A terminal sends an interrupt to every process that it runs."""
+    config = tmp_path / "wecom.json"
+    config.write_text(json.dumps({"channels": {"wecom": {"progress": "off"}}}), encoding="utf-8")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "maven_channel_wecom", "chat", "--config", str(config)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    printed: list[str] = []
+    try:
+        async with asyncio.timeout(60):
+            process.stdin.write(b"hello\n")
+            while not printed or not printed[-1].startswith("<- reply"):
+                printed.append(record_output("the chat", (await process.stdout.readline()).decode()))
+                assert printed[-1], printed
+            if ending == "interrupt":
+                os.killpg(process.pid, signal.SIGINT)
+                await process.wait()
+            process.stdin.close()
+            _, error = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert printed[-1].endswith(": hello\n")
+    assert (process.returncode, error) == (0, b"")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
