@@ -72,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
             return _fail(f"no token: give --token or set {TOKEN_VARIABLE}")
     except ValueError as problem:
         return _fail(f"the EncodingAESKey (--encoding-aes-key or {KEY_VARIABLE}) {problem}")
-    if not _is_http_url(args.callback_url):
+    if not is_http_url(args.callback_url):
         return _fail("--callback-url must be a URL such as http://127.0.0.1:9886/wecom/bot")
     try:
         asyncio.run(_run(wecom, args.user, args.group))
@@ -305,7 +305,8 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _is_http_url(text: str) -> bool:
+def is_http_url(text: str) -> bool:
+    """Return whether a text is a URL that callbacks can be sent to."""
     try:
         parts = urlsplit(text)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
