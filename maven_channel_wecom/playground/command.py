@@ -47,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--open", action="store_true", help="open a browser")
 
 
+class _BadArguments(Exception):
+    """The arguments or the environment are wrong. The text is one sentence."""
+
+
 def main(args: argparse.Namespace) -> int:
     """Run the playground until it is stopped, and return the exit code."""
     if missing := [name for name in _PACKAGES if find_spec(name) is None]:
@@ -54,41 +58,43 @@ def main(args: argparse.Namespace) -> int:
             f"{' and '.join(missing)} is not installed: pip install 'maven-channel-wecom[playground]'",
             _EXIT_UNAVAILABLE,
         )
-    if args.config and args.callback_url:
-        return _fail("--config and --callback-url exclude each other: a bot that runs already has its configuration")
     # Only here, because it needs the packages of the extra.
     module = import_module("maven_channel_wecom.playground.run")
-    own_bot, configured = None, None
     try:
-        if args.callback_url:
-            own_bot = module.OwnBot(
-                args.callback_url,
-                os.environ.get(TOKEN_VARIABLE, ""),
-                os.environ.get(KEY_VARIABLE, ""),
-                args.receive_id,
-            )
-            if not is_http_url(args.callback_url):
-                return _fail("--callback-url must be a URL such as http://127.0.0.1:9886/wecom/bot")
-            if not own_bot.token:
-                return _fail(f"no token: set {TOKEN_VARIABLE}")
-            cipher.decode_key(own_bot.encoding_aes_key)
-        configured = read_document(args.config) if args.config else None
-    except ValueError as problem:
-        return _fail(f"the EncodingAESKey ({KEY_VARIABLE}) {problem}")
-    except UnreadableConfiguration as problem:
-        return _fail(str(problem))
-    options = module.PlaygroundOptions(
-        host=args.host,
-        port=args.port,
-        configured=configured,
-        own_bot=own_bot,
-        bot=args.bot_name,
-        opens_browser=args.open,
-    )
-    try:
+        options = module.PlaygroundOptions(
+            host=args.host,
+            port=args.port,
+            configured=read_document(args.config) if args.config else None,
+            own_bot=module.OwnBot(*_own_bot(args)) if args.callback_url else None,
+            bot=args.bot_name,
+            opens_browser=args.open,
+        )
         return int(asyncio.run(module.run_playground(options, _print)))
+    except (_BadArguments, UnreadableConfiguration) as problem:
+        return _fail(str(problem), _EXIT_BAD_ARGUMENTS)
     except OSError as problem:
-        return _fail(f"cannot listen on {args.host} port {args.port}: {problem.strerror}; choose another --port", 1)
+        reason = problem.strerror or "the name is unknown"
+        return _fail(f"cannot listen on {args.host} port {args.port}: {reason}", _EXIT_UNAVAILABLE)
+
+
+def _own_bot(args: argparse.Namespace) -> tuple[str, str, str, str]:
+    """Return callback URL, token, key and receive id of a bot that runs already."""
+    if args.config:
+        text = "--config and --callback-url exclude each other: a bot that runs already has its configuration"
+        raise _BadArguments(text)
+    if not is_http_url(args.callback_url):
+        text = "--callback-url must be a URL such as http://127.0.0.1:9886/wecom/bot"
+        raise _BadArguments(text)
+    token, key = os.environ.get(TOKEN_VARIABLE, ""), os.environ.get(KEY_VARIABLE, "")
+    if not token:
+        text = f"no token: set {TOKEN_VARIABLE}"
+        raise _BadArguments(text)
+    try:
+        cipher.decode_key(key)
+    except ValueError as problem:
+        text = f"the EncodingAESKey ({KEY_VARIABLE}) {problem}"
+        raise _BadArguments(text) from None
+    return args.callback_url, token, key, args.receive_id
 
 
 def _print(line: str) -> None:
@@ -96,6 +102,6 @@ def _print(line: str) -> None:
     sys.stdout.flush()
 
 
-def _fail(sentence: str, code: int = _EXIT_BAD_ARGUMENTS) -> int:
+def _fail(sentence: str, code: int) -> int:
     sys.stderr.write(f"maven-wecom playground: {sentence}\n")
     return code

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, Literal
 from maven_channel_wecom.playground.people import chats_of
 from maven_channel_wecom.playground.records import MessageRecord
 from maven_channel_wecom.simulator.bubbles import BubbleFrame
-from maven_channel_wecom.simulator.exchanges import CallbackExchange, ReplyExchange
 from maven_channel_wecom.simulator.messages import EnterChat, Feedback, File, Image, Mixed, Text, Voice
 from maven_channel_wecom.simulator.offences import Offence
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.playground.fault_buttons import FaultButton
     from maven_channel_wecom.playground.people import Chat
+    from maven_channel_wecom.simulator.exchanges import CallbackExchange, ReplyExchange
     from maven_channel_wecom.simulator.recorded import Reply
     from maven_channel_wecom.simulator.sent import SentCallback, UrlCheckResult
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _OK: Final = 200
 _PREVIEW_CHARACTERS: Final = 60
 _ANNOUNCED_CHARACTERS: Final = 300
+# Markdown that a preview leaves out.
+_MARKS: Final = re.compile(r"[#>*`|]+")
 _GROUP_NAMES: Final = {group.id: group.name for group in GROUPS}
 
 
@@ -194,23 +197,37 @@ def _details(entry: Entry, view: View) -> Markup:
 
 def _person_actions(entry: PersonEntry, view: View) -> tuple[Markup, ...]:
     number = str(entry.number)
-    quote = _button("quote", "quote", view.labels("quote"), number=number, text=text_of(entry)[:_PREVIEW_CHARACTERS])
-    again = _button("again", "again", view.labels("again"), number=number)
+    quote = _button(
+        "quote",
+        "quote",
+        view.labels("quote"),
+        class_="icon-only",
+        number=number,
+        text=text_of(entry)[:_PREVIEW_CHARACTERS],
+    )
+    again = _button("again", "again", view.labels("again"), class_="icon-only", number=number)
     return (quote, again)
 
 
 def _bot_actions(entry: BotEntry, view: View) -> tuple[Markup, ...]:
     number, text = str(entry.number), entry.content[:_PREVIEW_CHARACTERS]
-    actions = [_button("quote", "quote", view.labels("quote"), number=number, text=text)] if text else []
+    actions: list[Markup] = []
     if entry.feedback_id and not entry.growing:
         for rating in ("good", "bad"):
-            pressed = entry.rating == rating
-            label = view.labels("rate_withdraw" if pressed else f"rate_{rating}")
-            word = "withdraw" if pressed else rating
-            state = "true" if pressed else "false"
+            is_given = entry.rating == rating
             actions.append(
-                _button("rate", rating, label, number=number, rating=word, pressed=state, class_="icon-only")
+                _button(
+                    "rate",
+                    rating,
+                    view.labels("rate_withdraw" if is_given else f"rate_{rating}"),
+                    class_="icon-only",
+                    pressed="true" if is_given else "false",
+                    number=number,
+                    rating="withdraw" if is_given else rating,
+                )
             )
+    if text:
+        actions.append(_button("quote", "quote", view.labels("quote"), class_="icon-only", number=number, text=text))
     return tuple(actions)
 
 
@@ -238,7 +255,7 @@ def _chat_item(chat: Chat, conversation: Conversation, view: View, path: str) ->
     preview, at = "", ""
     if last is not None:
         who = view.name(last.author) if isinstance(last, PersonEntry) else view.bot
-        said = " ".join(text_of(last).split())[:_PREVIEW_CHARACTERS]
+        said = " ".join(_MARKS.sub(" ", text_of(last)).split())[:_PREVIEW_CHARACTERS]
         preview, at = (f"{who}: {said}" if chat.group else said), clock_time(last.at)
     picture = (
         element("span", icon("group"), class_="avatar avatar-group", aria_hidden="true") if chat.group else bot_avatar()

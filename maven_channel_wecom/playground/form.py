@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from maven_channel_wecom.playground.sample_picture import sample_picture
 from maven_channel_wecom.simulator.messages import File, Image, Mixed, Text, Voice
-from maven_channel_wecom.simulator.picture import draw_png
 
 if TYPE_CHECKING:
     from maven_channel_wecom.playground.conversation import Written
@@ -68,7 +68,7 @@ def to_message(form: WrittenForm, *, in_group: bool, bot: str) -> Written:
         text = f"@{bot} {text}".rstrip()
     match form.kind:
         case "picture" | "sample":
-            content = draw_png(240, 160) if form.kind == "sample" else form.content
+            content = sample_picture() if form.kind == "sample" else form.content
             if picture_type(content) is None:
                 raise UnsendableError("problem_picture")  # noqa: EM101 - the name of a label
             image = Image(content, form.name or SAMPLE_NAME)

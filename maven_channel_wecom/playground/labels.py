@@ -29,14 +29,14 @@ LABELS: Final = {
     "other_language": Label("English", "中文"),
     "connected": Label("已连接", "Connected"),
     "disconnected": Label("连接已断开，正在重连…", "Connection lost, reconnecting…"),
-    "the_bot": Label("机器人信息", "About the bot"),
+    "the_bot": Label("关于机器人", "About the bot"),
     "messages": Label("消息", "Messages"),
     "empty_single": Label("与 {bot} 打个招呼吧", "Say hello to {bot}"),
     "empty_group": Label("在群里 @{bot} 试试", "Mention @{bot} in the group"),
     "empty_hint": Label(
         "消息会像真的企业微信一样加密发送给机器人，回答会边写边显示。点消息旁的“详情”查看实际收发的内容。",
-        "Messages are encrypted and sent to the bot as WeCom does it, and you can watch the answer grow. “Details” beside "
-        "a message shows what really travelled.",
+        "Messages are encrypted and sent to the bot as WeCom does it, and you can watch the answer grow. “Details” "
+        "beside a message shows what really travelled.",
     ),
     "suggest_hello": Label("你好，你能做什么？", "Hello! What can you do?"),
     "suggest_markdown": Label("展示一下 markdown 效果", "Show me some markdown"),

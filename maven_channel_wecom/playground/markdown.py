@@ -27,7 +27,7 @@ _TAGS: Final = {
 _ATTRIBUTES: Final = {
     "a": {"href"},
     "ol": {"start"},
-    **dict.fromkeys(("th", "td", "span"), {"class"}),
+    **{tag: {"class"} for tag in ("th", "td", "span")},
 }
 
 

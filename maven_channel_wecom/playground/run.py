@@ -7,7 +7,7 @@ import ipaddress
 import signal
 import webbrowser
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from maven_channel_wecom.playground.conversation import Conversation
 from maven_channel_wecom.playground.gateway_document import (
@@ -77,7 +77,7 @@ class Playground:
         self._stack = AsyncExitStack()
         self._gateway: GatewayProcess | None = None
 
-    async def __aenter__(self) -> Playground:
+    async def __aenter__(self) -> Self:
         async with self._stack:
             await self._start(self._stack)
             self._stack = self._stack.pop_all()

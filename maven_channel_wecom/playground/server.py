@@ -146,7 +146,7 @@ class PlaygroundServer:
         name, content = upload
         form = WrittenForm(kind=fields.get("kind", ""), text=fields.get("text", ""), name=name, content=content)
         try:
-            message = to_message(form, in_group=bool(view.chat.group), bot=self._bot)
+            message = await asyncio.to_thread(to_message, form, in_group=bool(view.chat.group), bot=self._bot)
         except UnsendableError as problem:
             reason = view.labels(str(problem))
             raise web.HTTPBadRequest(text=view.labels("problem_unsent", reason=reason)) from None

@@ -44,7 +44,10 @@ def render_record(record: MessageRecord, labels: Labels, *, now: float, secrets:
 def render_bot(
     conversation: Conversation, labels: Labels, *, own_secrets: tuple[str, str] | None, secrets: bool
 ) -> Markup:
-    """Return the settings of the bot. `own_secrets` are the generated token and key, None if they are the operator's."""
+    """Return the settings of the bot.
+
+    `own_secrets` are the generated token and key, None if they are the operator's. Only `secrets` shows them.
+    """
     urls = list(dict.fromkeys([conversation.wecom.callback_url, *conversation.modes.values()]))
     check = conversation.url_check
     verdict = "…"
@@ -140,14 +143,14 @@ def _replies(record: MessageRecord, labels: Labels, now: float) -> Markup:
         window = labels("window_expired", until=until)
     else:
         window = labels("window_open", until=until)
-    attempts = [_attempt(reply, number, labels) for number, reply in enumerate(record.replies, 1)]
+    attempts = [_attempt(reply, number, record.fault, labels) for number, reply in enumerate(record.replies, 1)]
     return join(
         _section(labels("replies"), *attempts or [element("p", labels("no_replies"), class_="hint")]),
         _section(labels("window"), element("p", window)),
     )
 
 
-def _attempt(reply: ReplyExchange, number: int, labels: Labels) -> Markup:
+def _attempt(reply: ReplyExchange, number: int, armed: str, labels: Labels) -> Markup:
     code = errcode(reply.answer)
     words: list[Child] = [_chip(reply.status, labels)]
     if code is not None:
@@ -159,7 +162,8 @@ def _attempt(reply: ReplyExchange, number: int, labels: Labels) -> Markup:
         ]
     words.append(f" · {labels('after', seconds=f'{reply.after_seconds:.2f}')}")
     if reply.fault:
-        words += [" ", element("span", labels("fault_played", name=reply.fault), class_="chip")]
+        name = labels(f"fault_{armed}") if armed else reply.fault
+        words += [" ", element("span", labels("fault_played", name=name), class_="chip")]
     return element(
         "div",
         element("h4", labels("attempt", count=number)),
