@@ -73,7 +73,8 @@ def main(args: argparse.Namespace) -> int:
     except (_BadArguments, UnreadableConfiguration) as problem:
         return _fail(str(problem), _EXIT_BAD_ARGUMENTS)
     except OSError as problem:
-        reason = problem.strerror or "the name is unknown"
+        # A name that does not exist has a negative number.
+        reason = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else "no such name"
         return _fail(f"cannot listen on {args.host} port {args.port}: {reason}", _EXIT_UNAVAILABLE)
 
 

@@ -196,15 +196,8 @@ def _details(entry: Entry, view: View) -> Markup:
 
 
 def _person_actions(entry: PersonEntry, view: View) -> tuple[Markup, ...]:
-    number = str(entry.number)
-    quote = _button(
-        "quote",
-        "quote",
-        view.labels("quote"),
-        class_="icon-only",
-        number=number,
-        text=text_of(entry)[:_PREVIEW_CHARACTERS],
-    )
+    number, text = str(entry.number), text_of(entry)[:_PREVIEW_CHARACTERS]
+    quote = _button("quote", "quote", view.labels("quote"), class_="icon-only", number=number, text=text)
     again = _button("again", "again", view.labels("again"), class_="icon-only", number=number)
     return (quote, again)
 

@@ -28,13 +28,14 @@ _UNAVAILABLE = 503
 
 @dataclass(frozen=True)
 class SlowAnswer:
-    """An answer that comes after SLOW_SECONDS; the request was carried out at once."""
+    """An answer that comes after `seconds`; the request was carried out at once."""
 
+    seconds: float = SLOW_SECONDS
     repeatable: ClassVar[bool] = False
 
     async def __call__(self, intercepted: InterceptedRequest) -> web.StreamResponse:
         answer = await intercepted.accept()
-        await asyncio.sleep(SLOW_SECONDS)
+        await asyncio.sleep(self.seconds)
         return answer
 
 

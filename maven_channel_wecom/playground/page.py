@@ -27,7 +27,13 @@ def address(view: View, *, user: str = "", chat: str = "", language: str = "") -
     return "/?" + urlencode(query, safe=":{}")
 
 
-def render_page(conversation: Conversation, view: View, *, token: str, instance: str) -> str:
+@cache
+def page_template() -> Template:
+    """Read the template of the page."""
+    return Template((FOLDER / "page.html").read_text(encoding="utf-8"))
+
+
+def render_page(conversation: Conversation, view: View, template: Template, *, token: str, instance: str) -> str:
     """Return the whole page. `token` lets it send, and `instance` names this run of the server."""
     labels = view.labels
     entries = conversation.in_chat(view.chat)
@@ -38,7 +44,7 @@ def render_page(conversation: Conversation, view: View, *, token: str, instance:
     }
     group = bool(view.chat.group)
     members = labels("members", count=len(PEOPLE)) if group else labels("single_chat")
-    return _template().substitute(
+    return template.substitute(
         texts,
         lang="zh-CN" if labels.language == "zh" else "en",
         token=join(token),
@@ -70,11 +76,6 @@ def render_page(conversation: Conversation, view: View, *, token: str, instance:
         modes=_modes(conversation, view),
         faults=_faults(view),
     )
-
-
-@cache
-def _template() -> Template:
-    return Template((FOLDER / "page.html").read_text(encoding="utf-8"))
 
 
 def _people(view: View) -> Markup:

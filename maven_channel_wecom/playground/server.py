@@ -15,7 +15,7 @@ from maven_channel_wecom.playground.fault_buttons import fault_button
 from maven_channel_wecom.playground.form import MAX_FILE_BYTES, UnsendableError, WrittenForm, picture_type, to_message
 from maven_channel_wecom.playground.guard import Guard
 from maven_channel_wecom.playground.labels import Labels
-from maven_channel_wecom.playground.page import FOLDER, address, render_page
+from maven_channel_wecom.playground.page import FOLDER, address, page_template, render_page
 from maven_channel_wecom.playground.people import PEOPLE, chats_of, person
 from maven_channel_wecom.playground.travelled import render_bot, render_record
 from maven_channel_wecom.simulator.messages import EnterChat, Image, Mixed
@@ -68,9 +68,8 @@ class PlaygroundServer:
 
     async def _page(self, request: web.Request) -> web.Response:
         view = self._view(request.query, request.headers.get("Accept-Language", ""))
-        html = await asyncio.to_thread(
-            render_page, self._conversation, view, token=self._guard.token, instance=self._instance
-        )
+        template = await asyncio.to_thread(page_template)
+        html = render_page(self._conversation, view, template, token=self._guard.token, instance=self._instance)
         return web.Response(text=html, content_type="text/html")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:

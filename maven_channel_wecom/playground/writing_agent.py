@@ -61,8 +61,8 @@ _ABILITIES: Final = Label(
 _MARKDOWN: Final = Label(
     "## 企业微信支持的 markdown\n\n**粗体**、*斜体*、`行内代码`，以及[链接](https://developer.work.weixin.qq.com)。\n\n"
     "- 列表\n    - 可以嵌套\n\n> 引用\n>> 也可以嵌套\n\n| 类型 | 单聊 | 群聊 |\n|:---|:---:|:---:|\n| 文字 | ✓ | ✓ |\n"
-    '| 图文混排 | ✓ | ✓ |\n| 语音 | ✓ | — |\n\n```python\ndef 你好(名字: str) -> str:\n    return f"你好，{名字}"\n```\n\n'
-    '---\n\n不支持 HTML：<font color="red">保持原样</font>。',
+    '| 图文混排 | ✓ | ✓ |\n| 语音 | ✓ | — |\n\n```python\ndef 你好(名字: str) -> str:\n    return f"你好，{名字}"\n'
+    '```\n\n---\n\n不支持 HTML：<font color="red">保持原样</font>。',
     "## Markdown in WeCom\n\n**Bold**, *italic*, `inline code`, and a [link](https://developer.work.weixin.qq.com).\n\n"
     "- lists\n    - and nested ones\n\n> quotes\n>> also nested\n\n| type | single | group |\n|:---|:---:|:---:|\n"
     "| text | ✓ | ✓ |\n| mixed | ✓ | ✓ |\n| voice | ✓ | — |\n\n```python\ndef hello(name: str) -> str:\n"

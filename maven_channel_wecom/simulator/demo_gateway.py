@@ -164,7 +164,7 @@ class GatewayProcess:
             await self._process.wait()
         if self._reading is not None:
             await self._reading
-        self._folder.cleanup()
+        await asyncio.to_thread(self._folder.cleanup)
 
     async def _read_stderr(self, process: asyncio.subprocess.Process) -> None:
         if process.stderr is not None:

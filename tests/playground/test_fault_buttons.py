@@ -1,0 +1,40 @@
+"""Every fault is played for the message that it was armed for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maven_channel_wecom.playground.fault_buttons import FAULT_BUTTONS, FaultButton, SlowAnswer, fault_button
+from maven_channel_wecom.playground.labels import LABELS
+from maven_channel_wecom.simulator.messages import Text
+from tests.playground.conftest import until_answered, view
+
+if TYPE_CHECKING:
+    from maven_channel_wecom.playground.conversation import Conversation
+    from maven_channel_wecom.simulator.wecom import SimulatedWeCom
+
+
+@pytest.mark.parametrize("button", FAULT_BUTTONS, ids=lambda button: button.name)
+def test_each_has_texts_and_is_armed_for_one_message(button: FaultButton, wecom: SimulatedWeCom) -> None:
+    assert {f"fault_{button.name}", f"fault_{button.name}_hint"} <= LABELS.keys()
+    button.arm(wecom, "m1")
+    scripts = (wecom.reply_faults, wecom.media_faults, wecom.refresh_faults)
+    assert [script.take("m2") for script in scripts] == [None, None, None]
+    taken = {"reply": wecom.reply_faults, "media": wecom.media_faults, "refresh": wecom.refresh_faults}[button.affects]
+    assert taken.take("m1") is not None
+
+
+def test_an_unknown_name_is_no_fault() -> None:
+    assert fault_button("") is fault_button("flood") is None
+
+
+async def test_a_slow_answer_comes_after_the_reply_was_accepted(conversation: Conversation) -> None:
+    conversation.wecom.reply_faults.add(SlowAnswer(0.01))
+    conversation.write(view().chat, "lina", Text("hi"), mode="reply")
+    await until_answered(conversation)
+    (record,) = conversation.records.values()
+    while not record.replies:
+        await conversation.changed(conversation.version)
+    assert (record.replies[0].status, record.replies[0].fault) == (200, "SlowAnswer")
