@@ -106,7 +106,7 @@ def _refreshes(record: MessageRecord, labels: Labels) -> Markup:
     table = element("table", element("thead", head), element("tbody", *rows))
     return _section(
         f"{labels('refreshes')} ({record.refresh_count})",
-        element("div", table, class_="scroll", tabindex="0", role="region", aria_label=labels("refreshes")),
+        element("div", table, class_="scroll", tabindex="0", role="group", aria_label=labels("refreshes")),
         _block(
             labels("last_refresh"),
             _pretty(last.plaintext, labels, secrets=False) + "\n\n" + _opened(last, labels),
@@ -187,7 +187,7 @@ def _chip(status: int, labels: Labels) -> Markup:
 def _block(title: str, text: str, labels: Labels, *, is_open: bool = False) -> Markup:
     """Return text that can be folded and scrolled."""
     content = element(
-        "pre", text[:_SHOWN_CHARACTERS] or labels("nothing"), tabindex="0", role="region", aria_label=title
+        "pre", text[:_SHOWN_CHARACTERS] or labels("nothing"), tabindex="0", role="group", aria_label=title
     )
     return element("details", element("summary", title), content, open=is_open)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import re
 import struct
@@ -101,11 +102,13 @@ class WritingAgent:
         parts = json.loads(await request.read())["input"][-1]["content"]
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        for piece in pieces(answer(parts)):
-            await asyncio.sleep(self._writing_seconds)
-            await response.write(_event({"type": "response.output_text.delta", "output_index": 0, "delta": piece}))
-        ended = {"status": "completed", "output": []}
-        await response.write(_event({"type": "response.completed", "response": ended}))
+        # A gateway that stops no longer reads.
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces(answer(parts)):
+                await asyncio.sleep(self._writing_seconds)
+                await response.write(_event({"type": "response.output_text.delta", "output_index": 0, "delta": piece}))
+            ended = {"status": "completed", "output": []}
+            await response.write(_event({"type": "response.completed", "response": ended}))
         return response
 
 

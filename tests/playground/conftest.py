@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
@@ -21,6 +22,9 @@ from tests.suite_watch import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+# It reports every rule that it tries for every line.
+logging.getLogger("markdown_it").setLevel(logging.INFO)
 
 
 @pytest.fixture
