@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _EXIT_UNAVAILABLE: Final = 1
 _EXIT_BAD_ARGUMENTS: Final = 2
+_EXAMPLE_URL: Final = "http://127.0.0.1:9886/wecom/bot"
 _PACKAGES: Final = ("markdown_it", "nh3")
 
 
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--callback-url",
         default="",
         metavar="URL",
-        help=f"write to a bot that runs already, with {TOKEN_VARIABLE} and {KEY_VARIABLE} from the environment",
+        help=f"write to a bot that runs already, such as {_EXAMPLE_URL}, with {TOKEN_VARIABLE} and {KEY_VARIABLE} from the environment",
     )
     parser.add_argument(
         "--receive-id", default="", metavar="ID", help="the receive id of that bot; empty for an in-house bot"
@@ -84,7 +85,7 @@ def _own_bot(args: argparse.Namespace) -> tuple[str, str, str, str]:
         text = "--config and --callback-url exclude each other: a bot that runs already has its configuration"
         raise _BadArguments(text)
     if not is_http_url(args.callback_url):
-        text = "--callback-url must be a URL such as http://127.0.0.1:9886/wecom/bot"
+        text = f"--callback-url must be a URL such as {_EXAMPLE_URL}"
         raise _BadArguments(text)
     token, key = os.environ.get(TOKEN_VARIABLE, ""), os.environ.get(KEY_VARIABLE, "")
     if not token:

@@ -128,7 +128,9 @@ def answer(parts: list[dict[str, Any]]) -> str:
     blocks.append(f"{_YOU_WROTE.text(language)}\n\n{repeated}" if written else _NO_TEXT.text(language))
     if things:
         blocks.append("\n".join([_I_GOT.text(language), "", *(f"- {thing}" for thing in things)]))
-    return "\n\n".join([*blocks, _CLOSING.text(language)])
+    else:
+        blocks.append(_CLOSING.text(language))
+    return "\n\n".join(blocks)
 
 
 def pieces(text: str) -> list[str]:

@@ -60,3 +60,7 @@ class ReplyExchange(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<ReplyExchange {self.status}, {len(self.body)} bytes>"
+
+
+Exchange = CallbackExchange | ReplyExchange
+"""A request in either direction, with its answer."""

@@ -17,14 +17,14 @@ from tests.playground.browser import ANSWERED, chromium, open_page
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Page, ViewportSize
 
 _TEXTS = {
     "en": ("Is this good enough for the cover?", "Show me some markdown", "Close"),
     "zh": ("这张图适合做封面吗？", "展示一下 markdown 效果", "关闭"),
 }
-_DESKTOP = {"width": 1440, "height": 900}
-_PHONE = {"width": 390, "height": 844}
+_DESKTOP: ViewportSize = {"width": 1440, "height": 960}
+_PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 async def take_pictures(into: Path, report: Callable[[str], object]) -> None:
@@ -65,12 +65,12 @@ async def _ask_about_markdown(page: Page, language: str) -> None:
     """Ask for a long answer, and return while it grows."""
     await page.locator("#text").fill(_TEXTS[language][1])
     await page.keyboard.press("Enter")
-    await page.locator(".entry.bot .bubble[aria-busy] blockquote blockquote").wait_for()
+    await page.locator(".entry.bot .bubble[aria-busy] ul ul").wait_for()
 
 
 async def _take(page: Page, picture: Path, report: Callable[[str], object]) -> None:
     await page.mouse.move(720, 20)
-    await page.evaluate("document.activeElement.blur()")
+    await page.evaluate("document.activeElement.blur(); document.getElementById('messages').scrollTop = 1e6")
     await page.screenshot(path=picture)
     report(f"{picture}: {picture.stat().st_size // 1024} KiB")
 

@@ -15,6 +15,7 @@ from maven_channel_wecom.simulator.messages import EnterChat, File, Image, Mixed
 from tests.playground.conftest import until_answered, view
 
 if TYPE_CHECKING:
+    from maven_channel_wecom.playground.conversation import Mode
     from tests.simulator.bots import Bot
 
 
@@ -46,9 +47,9 @@ async def test_a_single_reply_is_shown_with_its_right_to_be_rated(conversation: 
 
 async def test_a_fault_of_replies_needs_a_reply_and_one_of_refreshes_a_stream(conversation: Conversation) -> None:
     chat = view().chat
+    asked: tuple[tuple[Mode, str], ...] = (("stream", "code"), ("reply", "refresh"), ("reply", "expired"))
     written = [
-        conversation.write(chat, "lina", Text("hi"), mode=mode, fault=fault_button(fault))
-        for mode, fault in (("stream", "code"), ("reply", "refresh"), ("reply", "expired"))
+        conversation.write(chat, "lina", Text("hi"), mode=mode, fault=fault_button(fault)) for mode, fault in asked
     ]
     assert [entry.mode for entry in written] == ["reply", "stream", "reply"]
     assert [conversation.records[entry.message_id].fault for entry in written] == ["code", "refresh", "expired"]

@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 def test_each_has_texts_and_is_armed_for_one_message(button: FaultButton, wecom: SimulatedWeCom) -> None:
     assert {f"fault_{button.name}", f"fault_{button.name}_hint"} <= LABELS.keys()
     button.arm(wecom, "m1")
-    scripts = (wecom.reply_faults, wecom.media_faults, wecom.refresh_faults)
-    assert [script.take("m2") for script in scripts] == [None, None, None]
-    taken = {"reply": wecom.reply_faults, "media": wecom.media_faults, "refresh": wecom.refresh_faults}[button.affects]
-    assert taken.take("m1") is not None
+    takes = (wecom.reply_faults.take, wecom.media_faults.take, wecom.refresh_faults.take)
+    assert [take("m2") for take in takes] == [None, None, None]
+    assert takes[("reply", "media", "refresh").index(button.affects)]("m1") is not None
 
 
 def test_an_unknown_name_is_no_fault() -> None:

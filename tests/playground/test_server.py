@@ -24,7 +24,7 @@ GROUP = HERE | {"chat": "group:wrProductTeam"}
 
 
 async def next_event(response: ClientResponse) -> tuple[str, str]:
-    lines = []
+    lines: list[str] = []
     while (line := (await response.content.readline()).decode().rstrip("\n")) or not lines:
         lines.append(line)
     fields = dict(line.split(": ", 1) for line in lines if ": " in line)
