@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--callback-url",
         default="",
         metavar="URL",
-        help=f"write to a bot that runs already, such as {_EXAMPLE_URL}, with {TOKEN_VARIABLE} and {KEY_VARIABLE} from the environment",
+        help=f"write to a bot that runs already, such as {_EXAMPLE_URL}, "
+        f"with {TOKEN_VARIABLE} and {KEY_VARIABLE} from the environment",
     )
     parser.add_argument(
         "--receive-id", default="", metavar="ID", help="the receive id of that bot; empty for an in-house bot"
