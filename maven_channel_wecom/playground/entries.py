@@ -7,14 +7,14 @@ import re
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from maven_channel_wecom.playground.conversation import BotEntry, Entry, PersonEntry, text_of
+from maven_channel_wecom.playground.chat_history import BotEntry, Entry, PersonEntry, text_of
 from maven_channel_wecom.playground.markdown import render_markdown
 from maven_channel_wecom.playground.markup import Child, Markup, element, icon, join
 from maven_channel_wecom.playground.people import GROUPS, Chat, chats_of, person
 from maven_channel_wecom.simulator.messages import EnterChat, File, Image, Mixed, Text, Voice
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.playground.conversation import Conversation
+    from maven_channel_wecom.playground.chat_history import ChatHistory
     from maven_channel_wecom.playground.labels import Labels
 
 _OK: Final = 200
@@ -43,16 +43,16 @@ class View(NamedTuple):
         return self.labels.of(_GROUP_NAMES[chat.group]) if chat.group else self.bot
 
 
-def render_entry(entry: Entry, conversation: Conversation, view: View) -> Markup:
+def render_entry(entry: Entry, history: ChatHistory, view: View) -> Markup:
     """Return the list item of an entry."""
     if isinstance(entry, BotEntry):
-        return _bot_entry(entry, conversation, view)
+        return _bot_entry(entry, history, view)
     if isinstance(entry.message, EnterChat):
         name = view.labels("enter_chat")
         line = join(f"{view.name(entry.author)} · {name} ", _details(entry, view))
         return _item(entry, "notice", element("p", line, class_="notice-line"))
     side = "own" if entry.author == view.user else "other"
-    meta = (_status(entry, conversation, view), _details(entry, view), *_person_actions(entry, view))
+    meta = (_status(entry, history, view), _details(entry, view), *_person_actions(entry, view))
     body = element(
         "div",
         _who(view.name(entry.author), entry.at),
@@ -63,9 +63,9 @@ def render_entry(entry: Entry, conversation: Conversation, view: View) -> Markup
     return _item(entry, side, join(avatar(entry.author, view), body))
 
 
-def render_chats(conversation: Conversation, view: View, path: str) -> Markup:
+def render_chats(history: ChatHistory, view: View, path: str) -> Markup:
     """Return the items of the list of chats. `path` is the address of a chat, with `{chat}` for its key."""
-    return join(*(_chat_item(chat, conversation, view, path) for chat in chats_of(view.user)))
+    return join(*(_chat_item(chat, history, view, path) for chat in chats_of(view.user)))
 
 
 def avatar(user: str, view: View) -> Markup:
@@ -96,8 +96,8 @@ def _item(entry: Entry, kind: str, content: Markup) -> Markup:
     return element("li", content, id=f"entry-{entry.number}", class_=f"entry {kind}")
 
 
-def _bot_entry(entry: BotEntry, conversation: Conversation, view: View) -> Markup:
-    asked = next((each for each in conversation.entries if each.message_id == entry.message_id), None)
+def _bot_entry(entry: BotEntry, history: ChatHistory, view: View) -> Markup:
+    asked = next((each for each in history.entries if each.message_id == entry.message_id), None)
     content: list[Child] = []
     if view.chat.group and isinstance(asked, PersonEntry):
         content += _quoted(f"{view.name(asked.author)}: {text_of(asked)}")
@@ -162,8 +162,8 @@ def _picture(entry: PersonEntry, view: View) -> Markup:
     return element("img", src=f"/pictures/{entry.number}", alt=alt, class_="picture")
 
 
-def _status(entry: PersonEntry, conversation: Conversation, view: View) -> Markup:
-    record = conversation.records.get(entry.message_id)
+def _status(entry: PersonEntry, history: ChatHistory, view: View) -> Markup:
+    record = history.records.get(entry.message_id)
     words: list[Child] = []
     if entry.status is None:
         words.append(element("span", view.labels("sending"), class_="state"))
@@ -243,8 +243,8 @@ def _button(
     )
 
 
-def _chat_item(chat: Chat, conversation: Conversation, view: View, path: str) -> Markup:
-    last = next((entry for entry in reversed(conversation.entries) if entry.chat.key == chat.key), None)
+def _chat_item(chat: Chat, history: ChatHistory, view: View, path: str) -> Markup:
+    last = next((entry for entry in reversed(history.entries) if entry.chat.key == chat.key), None)
     preview, at = "", ""
     if last is not None:
         who = view.name(last.author) if isinstance(last, PersonEntry) else view.bot

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.simulator.faults import InterceptedRequest
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
-SLOW_SECONDS: Final = 4.0
+SLOW_ANSWER_SECONDS: Final = 4.0
 """How long WeCom takes for a slow answer. Lower: nobody notices. Higher: the bot gives up before."""
 
 _LOST_REFRESHES = 3
@@ -30,7 +30,7 @@ _UNAVAILABLE = 503
 class SlowAnswer:
     """An answer that comes after `seconds`; the request was carried out at once."""
 
-    seconds: float = SLOW_SECONDS
+    seconds: float = SLOW_ANSWER_SECONDS
     repeatable: ClassVar[bool] = False
 
     async def __call__(self, intercepted: InterceptedRequest) -> web.StreamResponse:

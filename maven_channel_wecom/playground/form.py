@@ -10,7 +10,7 @@ from maven_channel_wecom.playground.sample_picture import sample_picture
 from maven_channel_wecom.simulator.messages import File, Image, Mixed, Text, Voice
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.playground.conversation import Written
+    from maven_channel_wecom.playground.chat_history import Written
 
 MAX_FILE_BYTES: Final = 10 * 1024 * 1024
 """Maximum size of a picture or file. WeCom itself allows more, and the channel fetches no more."""

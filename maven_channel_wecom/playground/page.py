@@ -15,7 +15,7 @@ from maven_channel_wecom.playground.markup import Markup, element, icon, join
 from maven_channel_wecom.playground.people import PEOPLE
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.playground.conversation import Conversation
+    from maven_channel_wecom.playground.chat_history import ChatHistory
 
 FOLDER: Final = Path(__file__).parent / "web"
 """The files of the page. All of them are served as they are, but page.html, a template."""
@@ -33,10 +33,10 @@ def page_template() -> Template:
     return Template((FOLDER / "page.html").read_text(encoding="utf-8"))
 
 
-def render_page(conversation: Conversation, view: View, template: Template, *, token: str, instance: str) -> str:
+def render_page(history: ChatHistory, view: View, template: Template, *, token: str, instance: str) -> str:
     """Return the whole page. `token` lets it send, and `instance` names this run of the server."""
     labels = view.labels
-    entries = conversation.in_chat(view.chat)
+    entries = history.in_chat(view.chat)
     language = "en" if labels.language == "zh" else "zh"
     texts = {
         f"label_{name}": join(labels(name, bot=view.bot) if "{bot}" in labels(name) else labels(name))
@@ -49,7 +49,7 @@ def render_page(conversation: Conversation, view: View, template: Template, *, t
         lang="zh-CN" if labels.language == "zh" else "en",
         token=join(token),
         instance=join(instance),
-        version=str(conversation.version),
+        version=str(history.version),
         user=join(view.user),
         chat=join(view.chat.key),
         language=labels.language,
@@ -63,17 +63,17 @@ def render_page(conversation: Conversation, view: View, template: Template, *, t
             lang="en" if language == "en" else "zh-CN",
             class_="rail-button",
         ),
-        chats=render_chats(conversation, view, address(view, chat="{chat}")),
+        chats=render_chats(history, view, address(view, chat="{chat}")),
         chat_title=join(view.title(view.chat)),
         chat_badge=Markup() if group else element("span", labels("bot_badge"), class_="badge"),
         chat_members=join(members),
         enter=Markup() if group else _enter(view),
         bot_avatar=bot_avatar(),
         empty_title=join(labels("empty_group" if group else "empty_single", bot=view.bot)),
-        entries=join(*(render_entry(entry, conversation, view) for entry in entries)),
+        entries=join(*(render_entry(entry, history, view) for entry in entries)),
         placeholder=join(labels("placeholder_group", bot=view.bot) if group else labels("placeholder_single")),
         group_disabled=Markup("disabled") if group else Markup(),
-        modes=_modes(conversation, view),
+        modes=_modes(history, view),
         faults=_faults(view),
     )
 
@@ -102,9 +102,9 @@ def _enter(view: View) -> Markup:
     return element("button", icon("enter"), element("span", label), type="button", class_="plain", data_action="enter")
 
 
-def _modes(conversation: Conversation, view: View) -> Markup:
+def _modes(history: ChatHistory, view: View) -> Markup:
     """Return the choice between streamed answers and single replies, if the bot has both."""
-    if not conversation.modes:
+    if not history.modes:
         return Markup()
     options = (
         _option("mode", mode, view.labels(f"mode_{mode}"), checked=mode == "stream") for mode in ("stream", "reply")

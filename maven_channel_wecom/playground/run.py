@@ -9,7 +9,7 @@ import webbrowser
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from maven_channel_wecom.playground.conversation import Conversation
+from maven_channel_wecom.playground.chat_history import ChatHistory
 from maven_channel_wecom.playground.gateway_document import (
     PlaygroundPorts,
     bot_name,
@@ -68,7 +68,7 @@ class Playground:
 
     Attributes:
         url: the address of the page.
-        conversation: what people said so far.
+        history: what people said so far.
     """
 
     def __init__(self, options: PlaygroundOptions) -> None:
@@ -105,24 +105,24 @@ class Playground:
             wecom = SimulatedWeCom(
                 own.callback_url, token=own.token, encoding_aes_key=own.encoding_aes_key, receive_id=own.receive_id
             )
-            self.conversation = Conversation(wecom)
+            self.history = ChatHistory(wecom)
             secrets = None
         else:
             secrets = (new_token(), new_encoding_aes_key())
             ports = PlaygroundPorts(free_port(), free_port(), free_port())
             urls = [f"http://127.0.0.1:{port}/wecom/bot" for port in (ports.stream, ports.reply)]
             wecom = SimulatedWeCom(urls[0], token=secrets[0], encoding_aes_key=secrets[1])
-            self.conversation = Conversation(wecom, {"stream": urls[0], "reply": urls[1]})
+            self.history = ChatHistory(wecom, {"stream": urls[0], "reply": urls[1]})
             await self._start_gateway(stack, ports, secrets)
         if options.refresh_seconds is not None:
             wecom.refresh_seconds = options.refresh_seconds
         await stack.enter_async_context(wecom)
-        stack.push_async_callback(self.conversation.close)
+        stack.push_async_callback(self.history.close)
         bot = options.bot or bot_name(options.configured)
-        server = PlaygroundServer(self.conversation, host=options.host, bot=bot, own_secrets=secrets)
+        server = PlaygroundServer(self.history, host=options.host, bot=bot, own_secrets=secrets)
         runner, self.url = await listen(server.application(), options.host, options.port)
         stack.push_async_callback(runner.cleanup)
-        self.conversation.check_url()
+        self.history.check_url()
 
     async def _start_gateway(self, stack: AsyncExitStack, ports: PlaygroundPorts, secrets: tuple[str, str]) -> None:
         options, agent_url = self._options, ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from maven_channel_wecom.playground.conversation import RATINGS, BotEntry, Conversation, PersonEntry
+from maven_channel_wecom.playground.chat_history import RATINGS, BotEntry, ChatHistory, PersonEntry
 from maven_channel_wecom.playground.entries import View, announcement, render_chats, render_entry
 from maven_channel_wecom.playground.fault_buttons import fault_button
 from maven_channel_wecom.playground.form import MAX_FILE_BYTES, UnsendableError, WrittenForm, picture_type, to_message
@@ -23,7 +23,7 @@ from maven_channel_wecom.simulator.messages import EnterChat, Image, Mixed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from maven_channel_wecom.playground.conversation import Mode
+    from maven_channel_wecom.playground.chat_history import Mode
 
 HEARTBEAT_SECONDS: Final = 15.0
 """Time after which an idle stream of events gets a comment. Higher: connections of closed pages stay open longer."""
@@ -33,19 +33,19 @@ _FILES: Final = {"page.css", "page.js", "icon.svg"}
 
 
 class PlaygroundServer:
-    """Serves the page of one conversation.
+    """Serves the page of one bot.
 
     Args:
-        conversation: what is shown and sent.
+        history: what is shown and sent.
         host: the name or address that the server listens on.
         bot: the name of the bot, which people mention in groups.
         own_secrets: the generated token and key, which the page shows on demand; None if they are the operator's.
     """
 
     def __init__(
-        self, conversation: Conversation, *, host: str, bot: str, own_secrets: tuple[str, str] | None = None
+        self, history: ChatHistory, *, host: str, bot: str, own_secrets: tuple[str, str] | None = None
     ) -> None:
-        self._conversation = conversation
+        self._history = history
         self._bot = bot
         self._own_secrets = own_secrets
         self._guard = Guard(host)
@@ -69,7 +69,7 @@ class PlaygroundServer:
     async def _page(self, request: web.Request) -> web.Response:
         view = self._view(request.query, request.headers.get("Accept-Language", ""))
         template = await asyncio.to_thread(page_template)
-        html = render_page(self._conversation, view, template, token=self._guard.token, instance=self._instance)
+        html = render_page(self._history, view, template, token=self._guard.token, instance=self._instance)
         return web.Response(text=html, content_type="text/html")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -84,7 +84,7 @@ class PlaygroundServer:
         announced: dict[int, bool] = {}
         try:
             while True:
-                version = self._conversation.version
+                version = self._history.version
                 for name, data in self._news(view, known, announced):
                     await response.write(f"event: {name}\nid: {version}\ndata: {json.dumps(data)}\n\n".encode())
                 known = version
@@ -95,25 +95,25 @@ class PlaygroundServer:
     def _news(self, view: View, known: int, announced: dict[int, bool]) -> list[tuple[str, object]]:
         """Return the events since a version. `announced` holds whether an answer that was announced still grew."""
         news: list[tuple[str, object]] = []
-        for entry in self._conversation.in_chat(view.chat, after=known):
-            html = render_entry(entry, self._conversation, view)
+        for entry in self._history.in_chat(view.chat, after=known):
+            html = render_entry(entry, self._history, view)
             news.append(("entry", {"id": f"entry-{entry.number}", "html": html}))
             if isinstance(entry, BotEntry) and announced.get(entry.number) != entry.growing:
                 announced[entry.number] = entry.growing
                 news.append(("announce", announcement(entry, view)))
-        news.append(("chats", render_chats(self._conversation, view, address(view, chat="{chat}"))))
+        news.append(("chats", render_chats(self._history, view, address(view, chat="{chat}"))))
         return news
 
     async def _wait(self, response: web.StreamResponse, version: int) -> None:
         while True:
             try:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    return await self._conversation.changed(version)
+                    return await self._history.changed(version)
             except TimeoutError:
                 await response.write(b": still here\n\n")
 
     async def _picture(self, request: web.Request) -> web.Response:
-        entry = self._conversation.find(int(request.match_info["number"]))
+        entry = self._history.find(int(request.match_info["number"]))
         message = entry.message if isinstance(entry, PersonEntry) else None
         parts = message.parts if isinstance(message, Mixed) else (message,)
         for part in parts:
@@ -124,24 +124,24 @@ class PlaygroundServer:
 
     async def _travelled(self, request: web.Request) -> web.Response:
         view = self._view(request.query)
-        entry = self._conversation.find(int(request.match_info["number"]))
-        record = self._conversation.records.get(entry.message_id) if entry else None
+        entry = self._history.find(int(request.match_info["number"]))
+        record = self._history.records.get(entry.message_id) if entry else None
         if record is None:
             raise web.HTTPNotFound
-        now = self._conversation.wecom.clock()
+        now = self._history.wecom.clock()
         html = render_record(record, view.labels, now=now, secrets="secrets" in request.query)
         return web.Response(text=html, content_type="text/html")
 
     async def _settings(self, request: web.Request) -> web.Response:
         view = self._view(request.query)
         shown = "secrets" in request.query
-        html = render_bot(self._conversation, view.labels, own_secrets=self._own_secrets, secrets=shown)
+        html = render_bot(self._history, view.labels, own_secrets=self._own_secrets, secrets=shown)
         return web.Response(text=html, content_type="text/html")
 
     async def _write(self, request: web.Request) -> web.Response:
         fields, upload = await _read_form(request)
         view = self._view(fields)
-        quoting = self._conversation.find(_number(fields.get("quote", "")))
+        quoting = self._history.find(_number(fields.get("quote", "")))
         name, content = upload
         form = WrittenForm(kind=fields.get("kind", ""), text=fields.get("text", ""), name=name, content=content)
         try:
@@ -149,7 +149,7 @@ class PlaygroundServer:
         except UnsendableError as problem:
             reason = view.labels(str(problem))
             raise web.HTTPBadRequest(text=view.labels("problem_unsent", reason=reason)) from None
-        self._conversation.write(
+        self._history.write(
             view.chat,
             view.user,
             message,
@@ -162,16 +162,16 @@ class PlaygroundServer:
     async def _act(self, request: web.Request) -> web.Response:
         fields, _ = await _read_form(request)
         view = self._view(fields)
-        entry = self._conversation.find(_number(fields.get("number", "")))
+        entry = self._history.find(_number(fields.get("number", "")))
         match fields.get("action"):
             case "again" if isinstance(entry, PersonEntry):
-                self._conversation.send_again(entry)
+                self._history.send_again(entry)
             case "rate" if isinstance(entry, BotEntry) and entry.feedback_id and fields.get("rating") in RATINGS:
-                self._conversation.rate(entry, view.user, fields["rating"])
+                self._history.rate(entry, view.user, fields["rating"])
             case "enter" if not view.chat.group:
-                self._conversation.write(view.chat, view.user, EnterChat(), mode=_mode(fields))
+                self._history.write(view.chat, view.user, EnterChat(), mode=_mode(fields))
             case "check":
-                self._conversation.check_url()
+                self._history.check_url()
             case _:
                 raise web.HTTPBadRequest
         return web.Response(status=204)

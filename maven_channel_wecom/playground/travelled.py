@@ -8,12 +8,11 @@ from urllib.parse import parse_qsl
 
 from maven_channel_wecom.playground.entries import clock_time, errcode
 from maven_channel_wecom.playground.markup import Child, Markup, element, join
-from maven_channel_wecom.protocol import errcodes
-from maven_channel_wecom.simulator.offences import OFFENCE_MEANINGS
+from maven_channel_wecom.playground.meanings import errcode_meaning, offence_meaning
 from maven_channel_wecom.simulator.stream_rules import read_frame
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.playground.conversation import Conversation
+    from maven_channel_wecom.playground.chat_history import ChatHistory
     from maven_channel_wecom.playground.labels import Labels
     from maven_channel_wecom.playground.records import MessageRecord
     from maven_channel_wecom.simulator.exchanges import CallbackExchange, ReplyExchange
@@ -41,18 +40,16 @@ def render_record(record: MessageRecord, labels: Labels, *, now: float, secrets:
     return join(*parts)
 
 
-def render_bot(
-    conversation: Conversation, labels: Labels, *, own_secrets: tuple[str, str] | None, secrets: bool
-) -> Markup:
+def render_bot(history: ChatHistory, labels: Labels, *, own_secrets: tuple[str, str] | None, secrets: bool) -> Markup:
     """Return the settings of the bot.
 
     `own_secrets` are the generated token and key, None if they are the operator's. Only `secrets` shows them.
     """
-    urls = list(dict.fromkeys([conversation.wecom.callback_url, *conversation.modes.values()]))
-    check = conversation.url_check
+    urls = list(dict.fromkeys([history.wecom.callback_url, *history.modes.values()]))
+    check = history.url_check
     verdict = "…"
     if check is not None and check.offence:
-        verdict = labels("url_check_failed", reason=OFFENCE_MEANINGS[check.offence])
+        verdict = labels("url_check_failed", reason=offence_meaning(check.offence, labels.language))
     elif check is not None:
         verdict = labels("url_check_passed", milliseconds=round(check.elapsed_seconds * 1000))
     again = element("button", labels("check_again"), type="button", class_="plain", data_action="check")
@@ -154,7 +151,7 @@ def _attempt(reply: ReplyExchange, number: int, armed: str, labels: Labels) -> M
     code = errcode(reply.answer)
     words: list[Child] = [_chip(reply.status, labels)]
     if code is not None:
-        meaning = errcodes.MEANINGS.get(code, "")
+        meaning = errcode_meaning(code, labels.language)
         words += [
             " ",
             element("span", f"errcode {code}", class_=f"chip {'good' if code == 0 else 'bad'}"),
@@ -175,7 +172,9 @@ def _attempt(reply: ReplyExchange, number: int, armed: str, labels: Labels) -> M
 def _offences(record: MessageRecord, labels: Labels) -> Markup:
     if not record.offences:
         return _section(labels("offences"), element("p", "✓ ", labels("no_offences"), class_="good"))
-    items = (element("li", element("code", kind), " ", OFFENCE_MEANINGS[kind]) for kind in record.offences)
+    items = (
+        element("li", element("code", kind), " ", offence_meaning(kind, labels.language)) for kind in record.offences
+    )
     return _section(labels("offences"), element("ul", *items, class_="bad"))
 
 

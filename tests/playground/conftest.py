@@ -1,4 +1,4 @@
-"""A conversation with a bot that streams, and the server of its page."""
+"""A history with a bot that streams, and the server of its page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import aiohttp
 import pytest
 
-from maven_channel_wecom.playground.conversation import Conversation
+from maven_channel_wecom.playground.chat_history import ChatHistory
 from maven_channel_wecom.playground.entries import View
 from maven_channel_wecom.playground.guard import TOKEN_HEADER
 from maven_channel_wecom.playground.labels import Labels
@@ -48,8 +48,8 @@ async def replying(wecom: SimulatedWeCom) -> AsyncIterator[Bot]:
 
 
 @pytest.fixture
-async def conversation(wecom: SimulatedWeCom, streaming: Bot, replying: Bot) -> AsyncIterator[Conversation]:
-    started = Conversation(wecom, {"stream": streaming.url, "reply": replying.url})
+async def history(wecom: SimulatedWeCom, streaming: Bot, replying: Bot) -> AsyncIterator[ChatHistory]:
+    started = ChatHistory(wecom, {"stream": streaming.url, "reply": replying.url})
     yield started
     await started.close()
 
@@ -78,9 +78,9 @@ class Site(NamedTuple):
 
 
 @pytest.fixture
-def server(conversation: Conversation) -> PlaygroundServer:
-    credentials = conversation.wecom.credentials
-    return PlaygroundServer(conversation, host="127.0.0.1", bot="Maven", own_secrets=(credentials.token, "the-key"))
+def server(history: ChatHistory) -> PlaygroundServer:
+    credentials = history.wecom.credentials
+    return PlaygroundServer(history, host="127.0.0.1", bot="Maven", own_secrets=(credentials.token, "the-key"))
 
 
 @pytest.fixture
@@ -96,11 +96,11 @@ def view(user: str = "lina", *, group: bool = False, language: str = "en") -> Vi
     return View(user, chats_of(user)[1 if group else 0], Labels("zh" if language == "zh" else "en"), "Maven")
 
 
-async def until_answered(conversation: Conversation, number: int = 1) -> None:
+async def until_answered(history: ChatHistory, number: int = 1) -> None:
     """Wait until so many answers are complete."""
     while True:
-        version = conversation.version
-        answers = [each for each in conversation.entries if not hasattr(each, "author") and not each.growing]
+        version = history.version
+        answers = [each for each in history.entries if not hasattr(each, "author") and not each.growing]
         if len(answers) >= number:
             return
-        await conversation.changed(version)
+        await history.changed(version)

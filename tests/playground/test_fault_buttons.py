@@ -12,7 +12,7 @@ from maven_channel_wecom.simulator.messages import Text
 from tests.playground.conftest import until_answered, view
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.playground.conversation import Conversation
+    from maven_channel_wecom.playground.chat_history import ChatHistory
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
 
@@ -29,11 +29,11 @@ def test_an_unknown_name_is_no_fault() -> None:
     assert fault_button("") is fault_button("flood") is None
 
 
-async def test_a_slow_answer_comes_after_the_reply_was_accepted(conversation: Conversation) -> None:
-    conversation.wecom.reply_faults.add(SlowAnswer(0.01))
-    conversation.write(view().chat, "lina", Text("hi"), mode="reply")
-    await until_answered(conversation)
-    (record,) = conversation.records.values()
+async def test_a_slow_answer_comes_after_the_reply_was_accepted(history: ChatHistory) -> None:
+    history.wecom.reply_faults.add(SlowAnswer(0.01))
+    history.write(view().chat, "lina", Text("hi"), mode="reply")
+    await until_answered(history)
+    (record,) = history.records.values()
     while not record.replies:
-        await conversation.changed(conversation.version)
+        await history.changed(history.version)
     assert (record.replies[0].status, record.replies[0].fault) == (200, "SlowAnswer")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maven_channel_wecom.playground.conversation import BotEntry
+from maven_channel_wecom.playground.chat_history import BotEntry
 from maven_channel_wecom.playground.form import WrittenForm, to_message
 from maven_channel_wecom.playground.run import OwnBot, Playground, PlaygroundOptions, is_loopback, run_playground
 from maven_channel_wecom.simulator.demo_gateway import GatewayFailed
@@ -26,18 +26,18 @@ FAST = PlaygroundOptions(writing_seconds=0.005, refresh_seconds=0.1)
 
 async def test_a_picture_in_a_group_is_answered_by_the_gateway_in_a_stream() -> None:
     async with Playground(FAST) as playground:
-        conversation, seen = playground.conversation, view(group=True)
+        history, seen = playground.history, view(group=True)
         message = to_message(WrittenForm(kind="sample", text="see"), in_group=True, bot="Maven")
-        conversation.write(seen.chat, "lina", message)
-        conversation.write(seen.chat, "zhangwei", Text("@Maven hi there"), mode="reply")
+        history.write(seen.chat, "lina", message)
+        history.write(seen.chat, "zhangwei", Text("@Maven hi there"), mode="reply")
         async with asyncio.timeout(20):
-            await until_answered(conversation, 2)
-        answers = [entry for entry in conversation.entries if isinstance(entry, BotEntry)]
+            await until_answered(history, 2)
+        answers = [entry for entry in history.entries if isinstance(entry, BotEntry)]
         assert {entry.form for entry in answers} == {"stream", "reply"}
         assert any("**320 × 200** pixels" in entry.content for entry in answers)
-        assert conversation.wecom.recorded.offences == []
-        assert conversation.url_check is not None
-        assert conversation.url_check.passed
+        assert history.wecom.recorded.offences == []
+        assert history.url_check is not None
+        assert history.url_check.passed
 
 
 async def test_a_configuration_with_a_mistake_is_a_failure_with_the_gateways_words() -> None:
@@ -56,9 +56,9 @@ async def test_a_bot_that_runs_already_is_written_to_at_its_own_url(wecom: Simul
     replying.credentials = wecom.credentials
     own = OwnBot(replying.url, token, key)
     async with Playground(PlaygroundOptions(own_bot=own, bot="Bob")) as playground:
-        playground.conversation.write(view().chat, "lina", Text("hi"))
-        await until_answered(playground.conversation)
-        assert playground.conversation.modes == {}
+        playground.history.write(view().chat, "lina", Text("hi"))
+        await until_answered(playground.history)
+        assert playground.history.modes == {}
     assert [callback.sender_id for callback in replying.received] == ["lina"]
     assert repr(own) == "<OwnBot>"
 

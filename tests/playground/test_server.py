@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maven_channel_wecom.playground.conversation import BotEntry, Conversation, PersonEntry
+from maven_channel_wecom.playground.chat_history import BotEntry, ChatHistory, PersonEntry
 from maven_channel_wecom.playground.form import MAX_FILE_BYTES
 from maven_channel_wecom.playground.sample_picture import sample_picture
 from maven_channel_wecom.simulator.messages import EnterChat, File, Image, Mixed, Text, Voice
@@ -52,7 +52,7 @@ async def test_an_unknown_view_becomes_a_known_one(site: Site, query: str) -> No
     assert f'data-chat="single:{user[1]}"' in page
 
 
-async def test_a_text_is_sent_and_its_answer_reported(site: Site, conversation: Conversation) -> None:
+async def test_a_text_is_sent_and_its_answer_reported(site: Site, history: ChatHistory) -> None:
     page = await site.get("/?as=lina&lang=en")
     instance = re.search(r'data-instance="(\w+)"', page)
     assert instance
@@ -85,15 +85,15 @@ async def test_after_a_restart_the_page_is_told_to_load_again(site: Site) -> Non
     ],
 )
 async def test_each_kind_of_message_is_sent(
-    site: Site, conversation: Conversation, fields: dict[str, str | bytes], expected: object
+    site: Site, history: ChatHistory, fields: dict[str, str | bytes], expected: object
 ) -> None:
     assert await site.post("/messages", **fields) == (204, "")
-    entry = conversation.entries[0]
+    entry = history.entries[0]
     assert isinstance(entry, PersonEntry)
     assert (entry.author, entry.chat.key, entry.message) == ("lina", fields["chat"], expected)
 
 
-async def test_what_cannot_be_sent_is_answered_with_a_sentence(site: Site, conversation: Conversation) -> None:
+async def test_what_cannot_be_sent_is_answered_with_a_sentence(site: Site, history: ChatHistory) -> None:
     zh = HERE | {"lang": "zh"}
     assert await site.post("/messages", **zh, kind="text", text=" ") == (400, "没有发送：消息是空的")
     assert await site.post("/messages", **GROUP, kind="voice", text="hi") == (
@@ -101,19 +101,19 @@ async def test_what_cannot_be_sent_is_answered_with_a_sentence(site: Site, conve
         "Not sent: a group takes text and pictures only",
     )
     assert (await site.post("/messages", **HERE, kind="file", file=bytes(MAX_FILE_BYTES + 200_000)))[0] == 413
-    assert conversation.entries == []
+    assert history.entries == []
 
 
-async def test_fault_mode_and_quote_are_used(site: Site, conversation: Conversation) -> None:
+async def test_fault_mode_and_quote_are_used(site: Site, history: ChatHistory) -> None:
     await site.post("/messages", **HERE, kind="text", text="old", mode="reply")
     await site.post("/messages", **HERE, kind="text", text="new", fault="status", quote="1")
     await site.post("/messages", **GROUP, kind="text", text="new", quote="1")
-    first, second, third = [entry for entry in conversation.entries if isinstance(entry, PersonEntry)]
+    first, second, third = [entry for entry in history.entries if isinstance(entry, PersonEntry)]
     assert (first.mode, second.mode, second.quotes) == ("reply", "reply", "old")
     assert third.quotes == "", "a message of another chat cannot be quoted"
 
 
-async def test_only_pictures_are_served_with_their_own_type(site: Site, conversation: Conversation) -> None:
+async def test_only_pictures_are_served_with_their_own_type(site: Site, history: ChatHistory) -> None:
     await site.post("/messages", **HERE, kind="picture", file=sample_picture())
     await site.post("/messages", **HERE, kind="file", file=b"<svg onload=alert(1)>")
     async with site.session.get(f"{site.url}/pictures/1") as response:
@@ -124,23 +124,23 @@ async def test_only_pictures_are_served_with_their_own_type(site: Site, conversa
 
 
 async def test_what_travelled_and_the_bot_are_fragments_with_secrets_on_demand(
-    site: Site, conversation: Conversation
+    site: Site, history: ChatHistory
 ) -> None:
     await site.post("/messages", **HERE, kind="text", text="hi")
-    await until_answered(conversation)
+    await until_answered(history)
     assert "response_code=" not in await site.get("/travelled/1?lang=en")
     assert "response_code=" in await site.get("/travelled/1?lang=en&secrets=1")
     assert "Callback" in await site.get("/travelled/2?lang=en"), "an answer shows its message"
     assert "404" in await site.get("/travelled/99")
-    token = conversation.wecom.credentials.token
+    token = history.wecom.credentials.token
     assert token not in await site.get("/bot?lang=en")
     assert token in await site.get("/bot?lang=en&secrets=1")
 
 
-async def test_actions_send_again_rate_enter_and_check(site: Site, conversation: Conversation) -> None:
+async def test_actions_send_again_rate_enter_and_check(site: Site, history: ChatHistory) -> None:
     await site.post("/messages", **HERE, kind="text", text="hi", mode="reply")
-    await until_answered(conversation)
-    asked, bot = conversation.entries[:2]
+    await until_answered(history)
+    asked, bot = history.entries[:2]
     assert isinstance(asked, PersonEntry)
     assert isinstance(bot, BotEntry)
     assert (await site.post("/actions", **HERE, action="again", number="1"))[0] == 204
@@ -148,7 +148,7 @@ async def test_actions_send_again_rate_enter_and_check(site: Site, conversation:
     assert (await site.post("/actions", **HERE, action="enter", mode="reply"))[0] == 204
     assert (await site.post("/actions", **HERE, action="check"))[0] == 204
     assert (asked.copies, bot.rating) == (2, "good")
-    entered = conversation.in_chat(view().chat)[2]
+    entered = history.in_chat(view().chat)[2]
     assert isinstance(entered, PersonEntry)
     assert entered.message == EnterChat()
 

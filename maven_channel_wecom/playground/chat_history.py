@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from maven_channel_wecom.playground.people import chats_of
 from maven_channel_wecom.playground.records import MessageRecord
 from maven_channel_wecom.simulator.bubbles import BubbleFrame
 from maven_channel_wecom.simulator.messages import EnterChat, Feedback, File, Image, Mixed, Text, Voice
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
 MAX_ENTRIES: Final = 500
-"""Maximum number of entries in all chats; the oldest disappear. Lower: a long conversation loses its beginning. Higher:
+"""Maximum number of entries in all chats; the oldest disappear. Lower: a long chat loses its beginning. Higher:
 pictures use more memory."""
 
 Mode = Literal["stream", "reply"]
@@ -82,12 +81,12 @@ class BotEntry:
 Entry = PersonEntry | BotEntry
 
 
-class Conversation:
+class ChatHistory:
     """The chats of everybody with one bot.
 
     Args:
         wecom: the simulator, which need not be started yet.
-        urls: the callback URL for each mode that the bot has. Modes that are missing are answered at the simulator's.
+        modes: the callback URL for each mode; empty for a bot with one URL, which is the simulator's.
 
     Attributes:
         entries: what was said in all chats, oldest first.
@@ -96,9 +95,9 @@ class Conversation:
         url_check: the last check of the callback URL.
     """
 
-    def __init__(self, wecom: SimulatedWeCom, urls: dict[Mode, str] | None = None) -> None:
+    def __init__(self, wecom: SimulatedWeCom, modes: dict[Mode, str] | None = None) -> None:
         self.wecom = wecom
-        self.modes: dict[Mode, str] = urls or {}
+        self.modes: dict[Mode, str] = modes or {}
         self.entries: list[Entry] = []
         self.records: dict[str, MessageRecord] = {}
         self.version = 0
@@ -112,11 +111,6 @@ class Conversation:
     def in_chat(self, chat: Chat, *, after: int = 0) -> list[Entry]:
         """Return the entries of a chat that changed after a version, oldest first."""
         return [entry for entry in self.entries if entry.chat.key == chat.key and entry.version > after]
-
-    def of_person(self, user: str, *, after: int = 0) -> list[Entry]:
-        """Return the entries of all chats of a person that changed after a version, oldest first."""
-        keys = {chat.key for chat in chats_of(user)}
-        return [entry for entry in self.entries if entry.chat.key in keys and entry.version > after]
 
     def find(self, number: int) -> Entry | None:
         """Return an entry by its number."""
