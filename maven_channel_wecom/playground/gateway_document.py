@@ -12,6 +12,8 @@ REPLY_CHANNEL: Final = "reply"
 _TYPE: Final = "wecom"
 # What decides how a bot answers. Its secrets, addresses, state and allow-lists belong to the real bot.
 _COPIED: Final = frozenset({"mentionNames", "welcomeText", "progressText", "language", "overflow"})
+# A gateway that runs holds this file.
+_NOT_COPIED: Final = frozenset({"memoryState"})
 _WELCOME: Final = {"zh": "您好，请提问。", "en": "Hello, ask me anything."}
 
 
@@ -62,7 +64,7 @@ def configured_agent(configured: object) -> dict[str, Any] | None:
     """Return the agent of a configuration, None if it has none or the echo, which does not stream."""
     match configured:
         case {"agent": dict() as agent} if agent.get("type", "echo") != "echo":
-            return agent
+            return {name: value for name, value in agent.items() if name not in _NOT_COPIED}
     return None
 
 

@@ -69,6 +69,8 @@ _MARKDOWN: Final = Label(
     "| text | ✓ | ✓ |\n| mixed | ✓ | ✓ |\n| voice | ✓ | — |\n\n```python\ndef hello(name: str) -> str:\n"
     '    return f"Hello, {name}"\n```\n\n---\n\nHTML is not supported: <font color="red">it stays text</font>.',
 )
+# Lower: a long greeting is repeated. Higher: questions that contain a greeting are answered with the abilities.
+_GREETING_CHARACTERS: Final = 40
 _GREETING: Final = re.compile(r"你好|您好|你能|\b(hello|hi|help|what can you do)\b", re.IGNORECASE)
 
 
@@ -121,7 +123,7 @@ def answer(parts: list[dict[str, Any]]) -> str:
     written = "\n".join(text for text in texts if not _quoted(text)).strip()
     if not things and "markdown" in written.lower():
         return _MARKDOWN.text(language)
-    if not things and _GREETING.search(written):
+    if not things and len(written) <= _GREETING_CHARACTERS and _GREETING.search(written):
         return _ABILITIES.text(language)
     blocks = [f"{_YOU_QUOTED.text(language)}\n\n{quote}" for quote in quoted]
     repeated = "\n".join(f"> {line}" for line in written.splitlines())

@@ -72,6 +72,9 @@ def test_of_the_operators_bot_only_its_texts_and_its_agent_are_used() -> None:
     made = document(CONFIGURED)
     entry = made["channels"]["wecom"]
     assert made["agent"] == CONFIGURED["agent"]
+    assert configured_agent({"agent": {"type": "responses", "memoryState": "sqlite:memory.db"}}) == {
+        "type": "responses"
+    }
     assert (entry["welcomeText"], entry["mentionNames"]) == ("hi", ["@小助手"])
     assert not {"state", "proxy", "allowFrom"} & entry.keys()
     assert entry["token"] != "the real token"
