@@ -72,7 +72,7 @@ format: $(READY)  ## Format the code, and fix what the linter can fix.
 coverage: $(READY)  ## Run the tests with branch coverage.
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
-demo-picture: $(READY)  ## Run the demo and draw its output: docs/demo.svg, the picture in README.md.
+demo-picture: $(READY)  ## Run the demo and draw its output: docs/demo.svg, which README.md links.
 	@$(BIN)/python -m demo_picture
 
 reference: $(READY)  ## Regenerate the configuration reference in README.md and plugin.toml.
