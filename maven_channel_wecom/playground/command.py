@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.protocol import cipher
-from maven_channel_wecom.simulator.console import KEY_VARIABLE, TOKEN_VARIABLE, is_http_url
+from maven_channel_wecom.simulator.console import KEY_VARIABLE, TOKEN_VARIABLE, is_http_url, port_argument
 
 if TYPE_CHECKING:
     import argparse
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="the address of the page; default: 127.0.0.1, this machine only"
     )
-    parser.add_argument("--port", type=int, default=0, help="the port of the page; default: any free port")
+    parser.add_argument("--port", type=port_argument, default=0, help="the port of the page; default: any free port")
     parser.add_argument("--open", action="store_true", help="open a browser")
 
 

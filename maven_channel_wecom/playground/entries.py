@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from maven_channel_wecom.playground.chat_history import BotEntry, Entry, PersonEntry, text_of
 from maven_channel_wecom.playground.markdown import render_markdown
 from maven_channel_wecom.playground.markup import Child, Markup, element, icon, join
-from maven_channel_wecom.playground.people import GROUPS, Chat, chats_of, person
+from maven_channel_wecom.playground.people import GROUPS, PEOPLE, Chat, chats_of, person
 from maven_channel_wecom.simulator.messages import EnterChat, File, Image, Mixed, Text, Voice
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _GROUP_NAMES: Final = {group.id: group.name for group in GROUPS}
 
 
 class View(NamedTuple):
-    """Whose eyes see which chat, in which language, and what the bot is called there."""
+    """The person who looks at a chat, the language of the texts, and the name of the bot."""
 
     user: str
     chat: Chat
@@ -37,6 +37,10 @@ class View(NamedTuple):
         """Return the name of a person."""
         known = person(user)
         return self.labels.of(known.name) if known else user
+
+    def members(self, chat: Chat) -> str:
+        """Return who is in a chat."""
+        return self.labels("members", count=len(PEOPLE)) if chat.group else self.labels("single_chat")
 
     def title(self, chat: Chat) -> str:
         """Return the name of a chat."""
@@ -123,7 +127,12 @@ def _who(name: Child, at: float) -> Markup:
 
 
 def _quoted(text: str) -> list[Markup]:
-    return [element("blockquote", text[:_PREVIEW_CHARACTERS], class_="quoted")] if text else []
+    return [element("blockquote", _preview(text), class_="quoted")] if text else []
+
+
+def _preview(text: str) -> str:
+    """Return the beginning of a text in one line, without its markdown."""
+    return " ".join(_MARKS.sub(" ", text).split())[:_PREVIEW_CHARACTERS]
 
 
 def _content(entry: PersonEntry, view: View) -> list[Child]:
@@ -132,7 +141,8 @@ def _content(entry: PersonEntry, view: View) -> list[Child]:
             return [_text(entry.message.content, view)]
         case Voice():
             wave = element("span", icon("voice"), class_="wave")
-            return [wave, _text(entry.message.content, view), element("small", view.labels("transcript"))]
+            spoken = element("div", wave, _text(entry.message.content, view), class_="voice")
+            return [spoken, element("small", view.labels("transcript"))]
         case Image():
             return [_picture(entry, view)]
         case File():
@@ -196,14 +206,14 @@ def _details(entry: Entry, view: View) -> Markup:
 
 
 def _person_actions(entry: PersonEntry, view: View) -> tuple[Markup, ...]:
-    number, text = str(entry.number), text_of(entry)[:_PREVIEW_CHARACTERS]
+    number, text = str(entry.number), _preview(text_of(entry))
     quote = _button("quote", "quote", view.labels("quote"), class_="icon-only", number=number, text=text)
     again = _button("again", "again", view.labels("again"), class_="icon-only", number=number)
     return (quote, again)
 
 
 def _bot_actions(entry: BotEntry, view: View) -> tuple[Markup, ...]:
-    number, text = str(entry.number), entry.content[:_PREVIEW_CHARACTERS]
+    number, text = str(entry.number), _preview(entry.content)
     actions: list[Markup] = []
     if entry.feedback_id and not entry.growing:
         for rating in ("good", "bad"):
@@ -248,7 +258,7 @@ def _chat_item(chat: Chat, history: ChatHistory, view: View, path: str) -> Marku
     preview, at = "", ""
     if last is not None:
         who = view.name(last.author) if isinstance(last, PersonEntry) else view.bot
-        said = " ".join(_MARKS.sub(" ", text_of(last)).split())[:_PREVIEW_CHARACTERS]
+        said = _preview(text_of(last))
         preview, at = (f"{who}: {said}" if chat.group else said), clock_time(last.at)
     picture = (
         element("span", icon("group"), class_="avatar avatar-group", aria_hidden="true") if chat.group else bot_avatar()
@@ -257,14 +267,10 @@ def _chat_item(chat: Chat, history: ChatHistory, view: View, path: str) -> Marku
     words = element(
         "span",
         element("span", element("b", view.title(chat)), badge, class_="chat-name"),
-        element("span", preview or view.labels("single_chat" if not chat.group else "members", **_members(chat))),
+        element("span", preview or view.members(chat)),
         class_="chat-words",
     )
     current = "page" if chat.key == view.chat.key else None
     return element(
         "li", element("a", picture, words, element("time", at), href=path.format(chat=chat.key), aria_current=current)
     )
-
-
-def _members(chat: Chat) -> dict[str, object]:
-    return {"count": 3} if chat.group else {}

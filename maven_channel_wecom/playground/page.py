@@ -43,7 +43,6 @@ def render_page(history: ChatHistory, view: View, template: Template, *, token: 
         for name in LABELS
     }
     group = bool(view.chat.group)
-    members = labels("members", count=len(PEOPLE)) if group else labels("single_chat")
     return template.substitute(
         texts,
         lang="zh-CN" if labels.language == "zh" else "en",
@@ -66,7 +65,7 @@ def render_page(history: ChatHistory, view: View, template: Template, *, token: 
         chats=render_chats(history, view, address(view, chat="{chat}")),
         chat_title=join(view.title(view.chat)),
         chat_badge=Markup() if group else element("span", labels("bot_badge"), class_="badge"),
-        chat_members=join(members),
+        chat_members=join(view.members(view.chat)),
         enter=Markup() if group else _enter(view),
         bot_avatar=bot_avatar(),
         empty_title=join(labels("empty_group" if group else "empty_single", bot=view.bot)),

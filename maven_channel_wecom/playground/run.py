@@ -144,8 +144,12 @@ async def run_playground(options: PlaygroundOptions, print_line: Callable[[str],
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A shell starts background jobs with SIGINT ignored, and so it stays.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
+    if options.own_bot is None:
+        print_line("Starting a gateway with generated secrets; WeCom is simulated…")
     playground = Playground(options)
     try:
         async with playground:

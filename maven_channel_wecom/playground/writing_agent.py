@@ -35,8 +35,7 @@ _PNG_HEAD: Final = struct.Struct(">16xII")
 
 _YOU_WROTE: Final = Label("你写道：", "You wrote:")
 _YOU_QUOTED: Final = Label("你引用了：", "You quoted:")
-_NO_TEXT: Final = Label("你没有写文字。", "You wrote no text.")
-_I_GOT: Final = Label("我还收到了：", "I also got:")
+_I_GOT: Final = Label("我收到了：", "I got:")
 _PICTURE: Final = Label("一张图片：`{type}`{size}，{bytes} 字节", "a picture: `{type}`{size}, {bytes} bytes")
 _PIXELS: Final = Label("，**{width} × {height}** 像素", ", **{width} × {height}** pixels")
 _FILE: Final = Label("文件 **{name}**：`{type}`，{bytes} 字节", "the file **{name}**: `{type}`, {bytes} bytes")
@@ -87,6 +86,7 @@ class WritingAgent:
     def __init__(self, *, writing_seconds: float = WRITING_SECONDS) -> None:
         self.url = ""
         self._writing_seconds = writing_seconds
+        self._language: PageLanguage = "en"
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
@@ -102,11 +102,12 @@ class WritingAgent:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         parts = json.loads(await request.read())["input"][-1]["content"]
+        self._language = language_of(parts, self._language)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         # A gateway that stops no longer reads.
         with contextlib.suppress(ConnectionError):
-            for piece in pieces(answer(parts)):
+            for piece in pieces(answer(parts, self._language)):
                 await asyncio.sleep(self._writing_seconds)
                 await response.write(_event({"type": "response.output_text.delta", "output_index": 0, "delta": piece}))
             ended = {"status": "completed", "output": []}
@@ -114,10 +115,17 @@ class WritingAgent:
         return response
 
 
-def answer(parts: list[dict[str, Any]]) -> str:
-    """Return the whole answer to the content of a request, in the language of its texts."""
+def language_of(parts: list[dict[str, Any]], last: PageLanguage) -> PageLanguage:
+    """Return the language of the texts in a request; without any, the last one that somebody wrote in."""
     texts = [part["text"] for part in parts if part["type"] == "input_text"]
-    language: PageLanguage = "zh" if _HAN.search("".join(texts)) else "en"
+    if not texts:
+        return last
+    return "zh" if _HAN.search("".join(texts)) else "en"
+
+
+def answer(parts: list[dict[str, Any]], language: PageLanguage) -> str:
+    """Return the whole answer to the content of a request."""
+    texts = [part["text"] for part in parts if part["type"] == "input_text"]
     things = [_thing(part, language) for part in parts if part["type"] != "input_text"]
     quoted = [quote for text in texts if (quote := _quoted(text))]
     written = "\n".join(text for text in texts if not _quoted(text)).strip()
@@ -127,7 +135,8 @@ def answer(parts: list[dict[str, Any]]) -> str:
         return _ABILITIES.text(language)
     blocks = [f"{_YOU_QUOTED.text(language)}\n\n{quote}" for quote in quoted]
     repeated = "\n".join(f"> {line}" for line in written.splitlines())
-    blocks.append(f"{_YOU_WROTE.text(language)}\n\n{repeated}" if written else _NO_TEXT.text(language))
+    if written:
+        blocks.append(f"{_YOU_WROTE.text(language)}\n\n{repeated}")
     if things:
         blocks.append("\n".join([_I_GOT.text(language), "", *(f"- {thing}" for thing in things)]))
     else:

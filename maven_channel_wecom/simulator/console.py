@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--receive-id", default="", metavar="ID", help="the receive id; empty for an in-house bot")
     parser.add_argument("--user", default="alice", metavar="ID", help="the user who writes")
     parser.add_argument("--group", default="", metavar="ID", help="the group to write in; default: the single chat")
-    parser.add_argument("--port", type=_port, default=0, help="port for replies; default: any free port")
+    parser.add_argument("--port", type=port_argument, default=0, help="port for replies; default: any free port")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -298,7 +298,8 @@ class _Console:
         self._print_line(_describe_sent(await self._wecom.redeliver(self._last)))
 
 
-def _port(text: str) -> int:
+def port_argument(text: str) -> int:
+    """Return the port in an argument. Raises ArgumentTypeError."""
     if not text.isascii() or not text.isdecimal() or not 0 <= int(text) <= _MAX_PORT:
         message = f"must be a port from 0 to {_MAX_PORT}"
         raise argparse.ArgumentTypeError(message)

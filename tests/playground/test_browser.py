@@ -94,6 +94,8 @@ async def test_a_fault_is_played_once_and_the_attempts_are_shown(playground: Pla
     await page.wait_for_selector(ANSWERED)
     assert await page.locator(".entry.own .chip").inner_text() == "fault: Busy −1"
     assert await page.get_by_label("None").is_checked()
+    end = "m => m.scrollHeight - m.scrollTop - m.clientHeight"
+    assert await page.locator("#messages").evaluate(end) < 2, "the end of the chat stays in view"
     await page.get_by_label("Used up 60140").check()
     await page.get_by_role("textbox").fill("and now?")
     await page.keyboard.press("Enter")
@@ -174,11 +176,12 @@ async def test_the_messages_of_one_person_appear_at_another(
     other = await browser.new_page()
     await open_page(other, f"{playground.url}/?as=zhangwei&lang=en&chat=group:wrProductTeam")
     before = await page.locator(".entry").count()
-    await page.get_by_role("textbox").fill("大家好")
+    await page.get_by_role("textbox").fill("大家好 <img src=x onerror=alert(1)>")
     await page.keyboard.press("Enter")
     mine = other.locator(".entry.other", has_text="大家好").first
     await mine.wait_for()
     assert "Li Na" in await mine.inner_text()
+    assert "<img src=x" in await mine.inner_text()
     await expect(other.locator(".entry")).to_have_count(before + 2)
     await expect(other.locator("[aria-busy]")).to_have_count(0)
     await other.close()

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from maven_channel_wecom.playground.sample_picture import sample_picture
-from maven_channel_wecom.playground.writing_agent import WritingAgent, answer, pieces
+from maven_channel_wecom.playground.writing_agent import WritingAgent, answer, language_of, pieces
 
 
 def text(words: str) -> dict[str, Any]:
@@ -21,23 +21,29 @@ def data(media_type: str, content: bytes) -> str:
 
 
 def test_it_repeats_a_text_in_its_language() -> None:
-    assert answer([text("two\nlines")]).startswith("You wrote:\n\n> two\n> lines\n\nI am only a demo agent")
-    assert answer([text("两行")]).startswith("你写道：\n\n> 两行\n\n我只是一个演示智能体")
+    assert answer([text("two\nlines")], "en").startswith("You wrote:\n\n> two\n> lines\n\nI am only a demo agent")
+    assert answer([text("两行")], "zh").startswith("你写道：\n\n> 两行\n\n我只是一个演示智能体")
+
+
+def test_without_a_text_it_answers_in_the_last_language() -> None:
+    assert language_of([text("你好 world")], "en") == "zh"
+    assert language_of([text("hello")], "zh") == "en"
+    assert language_of([{"type": "input_image", "image_url": ""}], "zh") == "zh"
 
 
 def test_it_names_the_picture_and_the_file_it_got() -> None:
     picture = {"type": "input_image", "image_url": data("image/png", sample_picture())}
     file = {"type": "input_file", "filename": "a.txt", "file_data": data("text/plain", b"abc")}
-    answered = answer([text("see"), picture, file])
+    answered = answer([text("see"), picture, file], "en")
     assert f"- a picture: `image/png`, **320 × 200** pixels, {len(sample_picture()):,} bytes" in answered
     assert "- the file **a.txt**: `text/plain`, 3 bytes" in answered
     assert "- a picture: `image/gif`, 3 bytes" in answer(
-        [{"type": "input_image", "image_url": data("image/gif", b"GIF")}]
+        [{"type": "input_image", "image_url": data("image/gif", b"GIF")}], "en"
     )
 
 
 def test_it_repeats_a_quote_apart() -> None:
-    answered = answer([text("The user quoted the lines below.\n> old"), text("new")])
+    answered = answer([text("The user quoted the lines below.\n> old"), text("new")], "en")
     assert answered.startswith("You quoted:\n\n> old\n\nYou wrote:\n\n> new")
 
 
@@ -45,7 +51,7 @@ def test_it_repeats_a_quote_apart() -> None:
     ("words", "expected"), [("Hello", "demo agent"), ("你好", "演示智能体"), ("Markdown?", "| text |")]
 )
 def test_it_says_what_it_can_do_and_shows_markdown(words: str, expected: str) -> None:
-    assert expected in answer([text(words)])
+    assert expected in answer([text(words)], "zh" if words == "你好" else "en")
 
 
 @pytest.mark.parametrize("whole", ["one two\n\n- three", "你好，world 再见", ""])
@@ -60,5 +66,5 @@ async def test_it_streams_the_answer_as_the_responses_api_does() -> None:
         async with session.post(agent.url, json=request) as response:
             assert response.content_type == "text/event-stream"
             events = await response.text()
-    assert events.count("event: response.output_text.delta\n") == len(pieces(answer([text("abc")])))
+    assert events.count("event: response.output_text.delta\n") == len(pieces(answer([text("abc")], "en")))
     assert events.rstrip().splitlines()[-2] == "event: response.completed"

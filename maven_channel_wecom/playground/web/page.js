@@ -12,6 +12,9 @@ let refreshing = null;
 
 const isAtEnd = () => messages.scrollHeight - messages.scrollTop - messages.clientHeight < 120;
 const scrollToEnd = () => { messages.scrollTop = messages.scrollHeight; };
+let following = true; // Whether the end of the chat stays in view.
+messages.addEventListener("scroll", () => { following = isAtEnd(); });
+new ResizeObserver(() => { if (following) scrollToEnd(); }).observe(messages);
 
 async function post(path, fields) {
   const body = new FormData();
@@ -186,7 +189,7 @@ events.onopen = () => { connection.className = "connection live"; connection.tex
 events.onerror = () => { connection.className = "connection lost"; connection.textContent = page.disconnected; };
 events.addEventListener("entry", (event) => {
   const { id, html } = JSON.parse(event.data);
-  const follow = isAtEnd();
+  const follow = following;
   const focused = document.activeElement?.closest(`#${id}`) ? document.activeElement.dataset : null;
   const old = at(id);
   if (old) old.outerHTML = html; else entries.insertAdjacentHTML("beforeend", html);
