@@ -30,6 +30,8 @@ _PATH: Final = "/v1/responses"
 # A word with the white space after it, or up to three Chinese characters.
 _PIECE: Final = re.compile(r"[\u3000-\u9fff\uff00-\uffef]{1,3}|[^\s\u3000-\u9fff\uff00-\uffef]*\s*")
 _HAN: Final = re.compile(r"[\u4e00-\u9fff]")
+# The host's line about who wrote in a group.
+_SPEAKER: Final = re.compile(r"\A\[Message from [^\]\n]*\]\n?")
 _DATA_URL: Final = re.compile(r"data:([^;,]*);base64,")
 _PNG_HEAD: Final = struct.Struct(">16xII")
 
@@ -116,16 +118,16 @@ class WritingAgent:
 
 
 def language_of(parts: list[dict[str, Any]], last: PageLanguage) -> PageLanguage:
-    """Return the language of the texts in a request; without any, the last one that somebody wrote in."""
-    texts = [part["text"] for part in parts if part["type"] == "input_text"]
-    if not texts:
+    """Return the language of a request's texts and file names; without any, the last one that somebody wrote in."""
+    words = "".join([*_texts(parts), *(part.get("filename", "") for part in parts)])
+    if not words:
         return last
-    return "zh" if _HAN.search("".join(texts)) else "en"
+    return "zh" if _HAN.search(words) else "en"
 
 
 def answer(parts: list[dict[str, Any]], language: PageLanguage) -> str:
     """Return the whole answer to the content of a request."""
-    texts = [part["text"] for part in parts if part["type"] == "input_text"]
+    texts = _texts(parts)
     things = [_thing(part, language) for part in parts if part["type"] != "input_text"]
     quoted = [quote for text in texts if (quote := _quoted(text))]
     written = "\n".join(text for text in texts if not _quoted(text)).strip()
@@ -147,6 +149,10 @@ def answer(parts: list[dict[str, Any]], language: PageLanguage) -> str:
 def pieces(text: str) -> list[str]:
     """Return a text in the pieces in which it is written: words, or a few Chinese characters."""
     return [piece for piece in _PIECE.findall(text) if piece]
+
+
+def _texts(parts: list[dict[str, Any]]) -> list[str]:
+    return [_SPEAKER.sub("", part["text"]) for part in parts if part["type"] == "input_text"]
 
 
 def _quoted(text: str) -> str:

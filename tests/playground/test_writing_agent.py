@@ -28,7 +28,8 @@ def test_it_repeats_a_text_in_its_language() -> None:
 def test_without_a_text_it_answers_in_the_last_language() -> None:
     assert language_of([text("你好 world")], "en") == "zh"
     assert language_of([text("hello")], "zh") == "en"
-    assert language_of([{"type": "input_image", "image_url": ""}], "zh") == "zh"
+    assert language_of([text("[Message from a]"), {"type": "input_image", "image_url": ""}], "zh") == "zh"
+    assert language_of([{"type": "input_file", "filename": "报告.pdf"}], "en") == "zh"
 
 
 def test_it_names_the_picture_and_the_file_it_got() -> None:
@@ -68,3 +69,8 @@ async def test_it_streams_the_answer_as_the_responses_api_does() -> None:
             events = await response.text()
     assert events.count("event: response.output_text.delta\n") == len(pieces(answer([text("abc")], "en")))
     assert events.rstrip().splitlines()[-2] == "event: response.completed"
+
+
+def test_it_does_not_repeat_the_hosts_line_about_who_wrote() -> None:
+    assert "You wrote:\n\n> good morning, Bob" in answer([text("[Message from member-1a2b]\ngood morning, Bob")], "en")
+    assert "Message from" not in answer([text("[Message from member-1a2b]"), text("good morning, Bob")], "en")
