@@ -16,7 +16,7 @@ QUICK := $(addprefix tests/,contract house policy protocol telemetry test_config
 SECRETS = file="$$(dirname "$(CONFIG)")/secrets.env"; [ ! -r "$$file" ] || { set -a; . "$$file"; set +a; };
 TARGETS ?= envelope cipher callback media cutting
 
-.PHONY: chat init help quick package
+.PHONY: chat init help playground quick package
 .PHONY: demo test gateway simulator doctor lint format coverage reference dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
 
 help:  ## List the targets.
@@ -30,6 +30,7 @@ demo: $(RUN)  ## Show a conversation between a simulated WeCom and a real gatewa
 
 test: $(READY)  ## Run all tests, linters and type checks, as continuous integration does.
 	@.ci/servers
+	@.ci/browser
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -40,6 +41,9 @@ quick: $(READY)  ## Run linters, type checks and the tests that need no server a
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q -n auto $(QUICK)
+
+playground: $(RUN)  ## Chat with a bot in the browser: make playground, or CONFIG=wecom.json with its agent.
+	@exec $(BIN)/python -m maven_channel_wecom playground $(if $(filter command line,$(origin CONFIG)),--config "$(CONFIG)")
 
 init: $(RUN)  ## Write wecom.json and secrets.env, and say what to enter in WeCom's console.
 	@$(BIN)/python -m maven_channel_wecom init $(if $(PUBLIC_URL),--url "$(PUBLIC_URL)")
@@ -68,7 +72,7 @@ format: $(READY)  ## Format the code, and fix what the linter can fix.
 coverage: $(READY)  ## Run the tests with branch coverage.
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
-demo-picture: $(READY)  ## Run the demo and draw its output: docs/demo.svg, the picture in README.md.
+demo-picture: $(READY)  ## Run the demo and draw its output: docs/demo.svg, which README.md links.
 	@$(BIN)/python -m demo_picture
 
 reference: $(READY)  ## Regenerate the configuration reference in README.md and plugin.toml.
@@ -81,6 +85,10 @@ previews: $(READY)  ## Redraw the previews of the dashboards in docs/.
 	@.ci/servers
 	@.ci/browser
 	@$(BIN)/python -W ignore::DeprecationWarning -m tests.dashboards.previews --into docs
+
+playground-pictures: $(READY)  ## Take the pictures of the playground in docs/.
+	@.ci/browser
+	@$(BIN)/python -m tests.playground.pictures --into docs
 
 proof-dashboards: $(READY)  ## Cause every kind of fault while a real Prometheus watches: every alert must fire and clear.
 	@.ci/servers
@@ -108,7 +116,7 @@ proof-slow: $(READY)  ## Hold 2,000 slow connections for a minute and measure th
 proof-overload: $(READY)  ## Send ten times the sustainable load for a minute.
 	@$(BIN)/python -m tests.soak.overload --seconds 60
 
-.PHONY: demo-picture soak-stranger path interop lowest
+.PHONY: demo-picture playground-pictures soak-stranger path interop lowest
 
 interop: $(READY)  ## Run the gateway with real reverse proxies and forward proxies: docs/interop.md
 	@.ci/interop

@@ -1,4 +1,4 @@
-"""Draws a run of the demo as a picture of a terminal: docs/demo.svg, the first picture of README.md.
+"""Draws a run of the demo as a picture of a terminal: docs/demo.svg, which README.md links.
 
 python -m demo_picture
 """

@@ -42,6 +42,9 @@ _COMMANDS = {
     "dashboards": _Command(
         "maven_channel_wecom.monitoring", "write the dashboards for Grafana and the rules for Prometheus into a folder"
     ),
+    "playground": _Command(
+        "maven_channel_wecom.playground.command", "chat with a bot in the browser, and see what travels"
+    ),
     "schema": _Command(
         "maven_channel_wecom.file_schema",
         "print the JSON Schema of the configuration file, for editors and forms",

@@ -32,7 +32,9 @@ def test_the_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         main(["--help"])
     printed = capsys.readouterr().out
-    assert all(name in printed for name in ("gateway", "doctor", "chat", "init", "simulator", "demo", "schema"))
+    assert all(
+        name in printed for name in ("gateway", "doctor", "chat", "init", "simulator", "demo", "playground", "schema")
+    )
 
 
 def test_importing_the_command_line_does_not_import_the_commands() -> None:

@@ -45,7 +45,7 @@ def test_both_readmes_name_the_same_commands_and_options(pattern: str) -> None:
 
 def test_both_readmes_have_the_same_code_and_the_same_first_screen() -> None:
     assert code(README) == code(CHINESE)
-    first, chinese = README.partition("\n## ")[0], CHINESE.partition("\n## ")[0]
+    first, chinese = README.partition("\n## ")[0], CHINESE.partition("\n## ")[0].replace("-zh.png", ".png")
     for pattern in (r"\]\((docs/[^)]*)\)", r"```console\n(.*?)```"):
         assert re.findall(pattern, first, re.DOTALL) == re.findall(pattern, chinese, re.DOTALL) != []
 

@@ -27,7 +27,7 @@ OPERATORS_CHINESE = {
 """Files with Chinese texts: the catalogue, the name of WeCom, the titles and descriptions of configuration keys, and a
 command that people write."""
 
-NOT_THE_CHANNEL = ("simulator/", "doctor/", "setup/")
+NOT_THE_CHANNEL = ("simulator/", "doctor/", "playground/", "setup/")
 """Folders whose texts no person in a chat reads."""
 
 

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--receive-id", default="", metavar="ID", help="the receive id; empty for an in-house bot")
     parser.add_argument("--user", default="alice", metavar="ID", help="the user who writes")
     parser.add_argument("--group", default="", metavar="ID", help="the group to write in; default: the single chat")
-    parser.add_argument("--port", type=_port, default=0, help="port for replies; default: any free port")
+    parser.add_argument("--port", type=port_argument, default=0, help="port for replies; default: any free port")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -72,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
             return _fail(f"no token: give --token or set {TOKEN_VARIABLE}")
     except ValueError as problem:
         return _fail(f"the EncodingAESKey (--encoding-aes-key or {KEY_VARIABLE}) {problem}")
-    if not _is_http_url(args.callback_url):
+    if not is_http_url(args.callback_url):
         return _fail("--callback-url must be a URL such as http://127.0.0.1:9886/wecom/bot")
     try:
         asyncio.run(_run(wecom, args.user, args.group))
@@ -298,14 +298,16 @@ class _Console:
         self._print_line(_describe_sent(await self._wecom.redeliver(self._last)))
 
 
-def _port(text: str) -> int:
+def port_argument(text: str) -> int:
+    """Return the port in an argument. Raises ArgumentTypeError."""
     if not text.isascii() or not text.isdecimal() or not 0 <= int(text) <= _MAX_PORT:
         message = f"must be a port from 0 to {_MAX_PORT}"
         raise argparse.ArgumentTypeError(message)
     return int(text)
 
 
-def _is_http_url(text: str) -> bool:
+def is_http_url(text: str) -> bool:
+    """Return whether a text is a URL that callbacks can be sent to."""
     try:
         parts = urlsplit(text)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

@@ -132,6 +132,13 @@ class GatewayProcess:
             text = f"the gateway did not stop within {_STOP_SECONDS:g} seconds of SIGTERM"
             raise GatewayFailed(text) from None
 
+    async def ended(self) -> int:
+        """Wait until the gateway ends, and return its exit code."""
+        if self._process is None:
+            text = "the gateway was not started"
+            raise GatewayFailed(text)
+        return await self._process.wait()
+
     @property
     def stderr_tail(self) -> tuple[str, ...]:
         """The last lines that the gateway wrote to stderr."""
@@ -157,7 +164,7 @@ class GatewayProcess:
             await self._process.wait()
         if self._reading is not None:
             await self._reading
-        self._folder.cleanup()
+        await asyncio.to_thread(self._folder.cleanup)
 
     async def _read_stderr(self, process: asyncio.subprocess.Process) -> None:
         if process.stderr is not None:

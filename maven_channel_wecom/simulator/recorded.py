@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maven_channel_wecom.simulator.bubbles import Bubble, BubbleFrame
+    from maven_channel_wecom.simulator.exchanges import Exchange
     from maven_channel_wecom.simulator.offences import OffenceKind
 
 AcknowledgementForm = Literal["success", "empty_body", "empty_object", "welcome", "stream"]
@@ -49,6 +50,7 @@ class Recorded:
         acknowledgements: the number of answers with each form; refreshes of open streams are not counted.
         media_requests: the number of download requests for each message id.
         listeners: called with each offence, each attempt and each change of a bubble when it is recorded.
+        observers: called with each request and its answer once it is over. Nothing of them is kept here.
     """
 
     def __init__(self) -> None:
@@ -62,6 +64,7 @@ class Recorded:
         self.acknowledgements: Counter[AcknowledgementForm] = Counter()
         self.media_requests: Counter[str] = Counter()
         self.listeners: list[Callable[[Offence | Reply | BubbleFrame], None]] = []
+        self.observers: list[Callable[[Exchange], None]] = []
 
     def offence(self, kind: OffenceKind, message_id: str = "") -> None:
         """Record an offence."""
@@ -83,6 +86,11 @@ class Recorded:
         if bubble.feedback_id and frame is bubble.frames[0]:
             self.feedback_ids.append(bubble.feedback_id)
         self._notify(frame)
+
+    def exchange(self, exchange: Exchange) -> None:
+        """Pass a request and its answer to the observers."""
+        for observer in self.observers:
+            observer(exchange)
 
     def replies_to(self, message_id: str) -> list[Reply]:
         """Return the accepted replies to one message."""

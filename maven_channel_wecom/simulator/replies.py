@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from maven_channel_wecom.protocol import errcodes, limits
+from maven_channel_wecom.simulator.exchanges import ReplyExchange
 from maven_channel_wecom.simulator.faults import Fault, FaultScript, InterceptedRequest
 from maven_channel_wecom.simulator.recorded import Recorded, Reply
 from maven_channel_wecom.simulator.reply_rules import Posted, RuleVerdict, judge
@@ -87,13 +88,35 @@ class Replies:
                 self._recorded.offence("unsafe_repeat", message_id)
             window.retry_is_unsafe = window.retry_is_unsafe or (fault is not None and not fault.repeatable)
 
+        body = b""
+
+        async def read() -> Posted:
+            nonlocal body
+            posted = await _read(request)
+            body = posted.body or b""
+            return posted
+
         async def inspect() -> None:
-            self._process(window, await _read(request), accept=False)
+            self._process(window, await read(), accept=False)
 
         async def accept() -> web.Response:
-            return self._process(window, await _read(request), accept=True)
+            return self._process(window, await read(), accept=True)
 
-        return await fault(InterceptedRequest(request, inspect, accept)) if fault else await accept()
+        answer = await fault(InterceptedRequest(request, inspect, accept)) if fault else await accept()
+        if window is not None:
+            # A fault that resets the connection returns an answer that is never sent.
+            is_sent = request.transport is not None and not request.transport.is_closing()
+            text = answer.body if isinstance(answer, web.Response) and isinstance(answer.body, bytes) else b""
+            exchange = ReplyExchange(
+                message_id=message_id,
+                body=body,
+                status=answer.status if is_sent else 0,
+                answer=text if is_sent else b"",
+                after_seconds=self._monotonic() - window.opened_at,
+                fault=type(fault).__name__ if fault else "",
+            )
+            self._recorded.exchange(exchange)
+        return answer
 
     def _process(self, window: _Window | None, posted: Posted, *, accept: bool) -> web.Response:
         """Judge and record a POST, and accept it if valid. It contains no await, so two POSTs cannot both be first."""

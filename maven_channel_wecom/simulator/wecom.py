@@ -22,6 +22,7 @@ from maven_channel_wecom.simulator.callbacks import (
     seal_callback,
     seal_url_check,
 )
+from maven_channel_wecom.simulator.exchanges import CallbackExchange
 from maven_channel_wecom.simulator.http_client import BotClient, HttpAnswer, cut_request, send_bytes
 from maven_channel_wecom.simulator.listening import listen
 from maven_channel_wecom.simulator.messages import StreamRefresh
@@ -273,6 +274,15 @@ class SimulatedWeCom:
         head = read_head(plain)
         answer = await self.request("POST", query=request.query, body=request.body, headers=_JSON, at=at)
         acknowledged = self._judge(answer, request, message_id, head.kind, genuine=genuine)
+        exchange = CallbackExchange(
+            message_id=message_id,
+            kind=head.kind,
+            plaintext=plain,
+            request=request,
+            answer=answer,
+            opened=acknowledged.opened if acknowledged else None,
+        )
+        self.recorded.exchange(exchange)
         if acknowledged:
             self.recorded.acknowledged_ids.add(message_id)
             if acknowledged.form:
@@ -338,13 +348,31 @@ class SimulatedWeCom:
         def seal() -> SealedRequest:
             return self._seal(plain, self.credentials if sent.genuine else sent.request.credentials)
 
-        async def send() -> tuple[SealedRequest, HttpAnswer]:
+        def observe(request: SealedRequest, answer: HttpAnswer, opened: bytes | None = None, *, lost: bool) -> None:
+            self.recorded.exchange(
+                CallbackExchange(
+                    message_id=sent.message_id,
+                    kind="refresh",
+                    plaintext=plain,
+                    request=request,
+                    answer=answer,
+                    opened=opened,
+                    lost=lost,
+                )
+            )
+
+        async def post(request: SealedRequest) -> HttpAnswer:
+            return await self.request("POST", query=request.query, body=request.body, headers=_JSON, at=url)
+
+        async def send() -> None:
             request = seal()
-            return request, await self.request("POST", query=request.query, body=request.body, headers=_JSON, at=url)
+            observe(request, await post(request), lost=True)
 
         async def ask() -> None:
-            request, answer = await send()
+            request = seal()
+            answer = await post(request)
             acknowledged = self._judge(answer, request, sent.message_id, "refresh", genuine=sent.genuine)
+            observe(request, answer, acknowledged.opened if acknowledged else None, lost=False)
             if acknowledged and acknowledged.frame:
                 self._refreshes.show(sent.message_id, acknowledged.frame, sent_at=sent.sent_at, is_refresh=True)
             elif acknowledged and acknowledged.form:
@@ -354,5 +382,6 @@ class SimulatedWeCom:
         async def cut() -> None:
             request = seal()
             await cut_request(url or self.callback_url, query=request.query, body=request.body)
+            observe(request, HttpAnswer(status=0), lost=True)
 
         return OutgoingRefresh(ask=ask, send=send, cut=cut, sleep=self._sleep)

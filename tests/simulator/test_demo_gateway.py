@@ -53,6 +53,7 @@ async def test_the_exit_code_and_the_end_of_stderr_are_returned() -> None:
     )
     async with gateway:
         assert await gateway.stop() == 7
+        assert await gateway.ended() == 7
     assert any("GET /readyz" in line for line in gateway.stderr_tail)
 
 
@@ -64,3 +65,13 @@ async def test_a_gateway_that_exits_before_it_is_ready_is_an_error() -> None:
     )
     with pytest.raises(demo_gateway.GatewayFailed, match="ended with exit code 3 before it was ready"):
         await gateway.__aenter__()
+
+
+async def test_any_configuration_can_be_run_and_one_that_was_not_started_has_no_end() -> None:
+    gateway = demo_gateway.GatewayProcess({"channels": 3}, status_port=demo_gateway.free_port())
+    with pytest.raises(demo_gateway.GatewayFailed, match="was not started"):
+        await gateway.ended()
+    with pytest.raises(demo_gateway.GatewayFailed, match="exit code 2 before it was ready"):
+        async with gateway:
+            pass
+    assert any("channels" in line for line in gateway.stderr_tail)

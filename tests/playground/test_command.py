@@ -1,0 +1,56 @@
+"""The command line of the playground."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from maven_channel_wecom.cli import main
+from tests.suite_watch import new_encoding_aes_key, new_token
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WECOM_TOKEN", new_token())
+    monkeypatch.setenv("WECOM_ENCODING_AES_KEY", new_encoding_aes_key())
+
+
+URL = "http://127.0.0.1:9/wecom/bot"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "expected"),
+    [
+        (["--callback-url", "nonsense"], {}, "--callback-url must be a URL"),
+        (["--callback-url", URL, "--config", "x.json"], {}, "--config and --callback-url exclude each other"),
+        (["--callback-url", URL], {"WECOM_TOKEN": ""}, "no token: set WECOM_TOKEN"),
+        (["--callback-url", URL], {"WECOM_ENCODING_AES_KEY": "short"}, "the EncodingAESKey (WECOM_ENCODING_AES_KEY)"),
+        (["--config", "no-such-file.json"], {}, "no-such-file.json cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    arguments: list[str],
+    variables: dict[str, str],
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.json").write_text("{}", encoding="utf-8")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert main(["playground", *arguments]) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["playground", "--callback-url", URL, "--port", str(port)]) == 1
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in capsys.readouterr().err
