@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key
+from tests.suite_watch import new_encoding_aes_key
 
 if TYPE_CHECKING:
     from pathlib import Path

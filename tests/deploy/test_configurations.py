@@ -11,8 +11,8 @@ import pytest
 
 from maven_channel_wecom.config import problems, read_config
 from maven_channel_wecom.host.configuration import Configuration, interpret
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from tests.deploy.files import DEPLOY, read_json
+from tests.suite_watch import new_encoding_aes_key, new_token
 
 NAMES = ["compose/gateway.json", "kubernetes/wecom.json", "systemd/wecom.json"]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from tests.deploy.bare_root import Stage
 from tests.deploy.files import DEPLOY, check, instructions, may_create_namespaces
+from tests.suite_watch import new_encoding_aes_key, new_token
 
 
 @pytest.mark.skipif(not (Path(sys.executable).parent / "hadolint").exists(), reason="hadolint has no wheel for this")

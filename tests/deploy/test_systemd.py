@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key
 from tests.deploy.files import DEPLOY, check, read_json
+from tests.suite_watch import new_encoding_aes_key
 
 if TYPE_CHECKING:
     from pathlib import Path

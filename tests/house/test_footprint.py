@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from maven_channel_wecom.simulator.keys import new_encoding_aes_key
+from tests.suite_watch import new_encoding_aes_key
 
 MAX_DEPENDENCIES = 9
 MAX_IMPORT_SECONDS = 0.5
