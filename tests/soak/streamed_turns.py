@@ -122,6 +122,7 @@ class _Turns:
         self.result = Result()
         self._chance = chance
         self._placeholder = progress_text.zh
+        self._refreshes = 0
         self._recorder = Recorder()
         self._state = MemoryStateStore()
         self._urls = _ResponseUrls(self.clock, chance)
@@ -227,16 +228,19 @@ class _Turns:
                 await self.clock.sleep(self._seconds(0.5, 6))
             if fault == "unsent":
                 continue
-            frame = self._ask(asked)
-            self._receive(frame, bubble, sent_at, fault)
+            refresh = self._new_refresh(asked)
+            first_fault = self._chance.choice(["", "lost", "cut"]) if fault == "repeated" else fault
+            self._receive(self._ask(refresh), bubble, sent_at, first_fault)
             if fault == "repeated":
-                self._receive(self._ask(asked), bubble, sent_at, "")
+                # The turn may end in between.
+                await self.clock.sleep(self._seconds(0, 5))
+                self._receive(self._ask(refresh), bubble, sent_at, "")
             if after >= leaves_at and fault not in {"lost", "cut"} and not bubble.is_finished:
                 # The person closed the chat.
                 return bubble
         # A refresh that was on its way while the last frame came.
         await self.clock.sleep(self._seconds(0, 5))
-        self._receive(self._ask(asked), bubble, sent_at, "")
+        self._receive(self._ask(self._new_refresh(asked)), bubble, sent_at, "")
         return bubble
 
     async def _acknowledge(self, asked: Callback, sent_at: float) -> Bubble | None:
@@ -255,11 +259,19 @@ class _Turns:
             await self.clock.sleep(5.0)
         return None
 
-    def _ask(self, asked: Callback) -> Frame:
-        refresh = msgspec.structs.replace(
-            asked, type="stream", response_url="", items=(), stream_id=stream_id("wecom", asked.message_id)
+    def _new_refresh(self, asked: Callback) -> Callback:
+        self._refreshes += 1
+        return msgspec.structs.replace(
+            asked,
+            message_id=f"refresh-{self._refreshes}",
+            type="stream",
+            response_url="",
+            items=(),
+            stream_id=stream_id("wecom", asked.message_id),
         )
-        frame = self._streams.refresh(refresh)
+
+    def _ask(self, refresh: Callback) -> Frame:
+        frame = self._streams.refresh(refresh, int(self.clock.wall()))
         assert frame is not None
         return frame
 
