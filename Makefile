@@ -17,7 +17,7 @@ SECRETS = file="$$(dirname "$(CONFIG)")/secrets.env"; [ ! -r "$$file" ] || { set
 TARGETS ?= envelope cipher callback media cutting
 
 .PHONY: chat init help playground quick package
-.PHONY: demo test gateway simulator doctor lint format coverage reference dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
+.PHONY: demo test gateway simulator doctor lint format coverage reference dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-streams proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' Makefile
@@ -104,6 +104,11 @@ proof-replicas: $(READY)  ## Break three replicas on one Redis in every way.
 	@.ci/servers
 	@$(BIN)/python -m tests.soak.replicas
 
+proof-streams: $(READY)  ## Stream 1,000 answers through faulty refreshes, and 200 while replicas are killed.
+	@.ci/servers
+	@$(BIN)/python -m tests.soak.streamed_turns --turns 1000
+	@$(BIN)/python -m tests.soak.streamed_replicas --turns 200 --kills 50
+
 proof-hostile: $(READY)  ## Send a gateway a million mutated requests under load.
 	@$(BIN)/python -m tests.soak.hostile --requests 1000000
 
@@ -138,7 +143,7 @@ bench: $(READY)  ## Run all benchmarks and update docs/performance.md. Needs two
 	@.ci/servers
 	@$(BIN)/python -m tests.benchmarks --json docs/performance.json --page docs/performance.md
 
-bench-%: $(READY)  ## Run one benchmark and print its figures: make bench-callbacks, -calm, -delivery, -media, -codec, -state
+bench-%: $(READY)  ## Run one benchmark and print its figures: make bench-callbacks, -calm, -delivery, -media, -codec, -state, -streams
 	@.ci/servers
 	@$(BIN)/python -m tests.benchmarks $*
 

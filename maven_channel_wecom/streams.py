@@ -111,11 +111,21 @@ class _OwnStream(msgspec.Struct, eq=False):
         return f"<OwnStream {'closed' if self.closed else 'fetched' if self.fetched else 'open'}>"
 
     @property
+    def is_answer_offered(self) -> bool:
+        """Whether the last frame is an answer that no refresh has fetched yet."""
+        return self.last is not None and self.outcome == "fetched" and not self.fetched
+
+    @property
+    def so_far(self) -> str:
+        """What it shows until its last frame."""
+        return self.content or self.placeholder
+
+    @property
     def frame(self) -> StreamFrame:
         """The newest frame."""
         if self.last is not None:
             return StreamFrame(self.last, is_last=True, is_answer=self.outcome == "fetched")
-        return StreamFrame(self.content or self.placeholder)
+        return StreamFrame(self.so_far)
 
 
 class Streams:
@@ -224,6 +234,9 @@ class Streams:
         is_repeat = stream.is_repeat(callback, signed_at)
         if stream.closed:
             frame = msgspec.structs.replace(self._unknown(callback), written=lambda: self._forget(stream))
+        elif is_repeat and stream.is_answer_offered:
+            # WeCom would show the answer and stop asking, but a repeat does not count: it would be sent again.
+            frame = Frame(stream_body(stream.id, stream.so_far, is_last=False), "answered")
         else:
             frame = self._frame(stream)
         return msgspec.structs.replace(frame, written=None) if is_repeat else frame

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import callbacks, calm, codec, delivery, media, page, picture, state
+from tests.benchmarks import callbacks, calm, codec, delivery, media, page, picture, state, streams
 from tests.benchmarks.figures import measurement, read_result, write_result
 from tests.benchmarks.scale import Scale
 
@@ -28,6 +28,7 @@ PARTS = {
     "media": media,
     "codec": codec,
     "state": state,
+    "streams": streams,
 }
 
 

@@ -10,12 +10,13 @@ import select
 import socket
 import statistics
 import time
+from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _CONNECTIONS = 32
 _RECEIVE_BYTES = 65536
@@ -131,7 +132,11 @@ def _run(poll: select.epoll, callers: dict[int, _Caller], requests: Sequence[byt
 
 @dataclass(frozen=True)
 class SteadyLoad:
-    """The result of a steady load: seconds from each request's scheduled time to its answer, and sample answers."""
+    """The result of a load with a schedule.
+
+    `seconds` is the time from when each request was due to its answer, by the number of the request. `sample` holds the
+    bodies of some answers.
+    """
 
     seconds: list[float]
     sample: dict[int, bytes]
@@ -145,32 +150,63 @@ def send_steadily(
     Raises:
         RuntimeError: an answer is not 200, or the server closed a connection or stopped answering.
     """
-    seconds: list[float] = []
+    due = [number / per_second for number in range(len(requests))]
+    return send_on_schedule(port, requests, due, connections=connections, sample_every=sample_every)
+
+
+def send_on_schedule(
+    port: int,
+    requests: Sequence[bytes],
+    due: Sequence[float],
+    *,
+    connections: int = _CONNECTIONS,
+    sample_every: int = 100,
+    is_needed: Callable[[int], bool] = lambda _: True,
+    answered: Callable[[int, bytes], None] = lambda _number, _body: None,
+) -> SteadyLoad:
+    """Send each request on a free connection when it is due, in seconds after the beginning, in ascending order.
+
+    A request that is not needed any more is left out, and its time is 0. `answered` is called with the
+    body of each answer.
+
+    Raises:
+        RuntimeError: as `send_steadily`.
+    """
+    seconds = [0.0] * len(requests)
     sample: dict[int, bytes] = {}
     with ExitStack() as stack:
         poll, callers = _connect(stack, port, connections)
-        idle = list(callers.values())
+        idle = deque(callers.values())
         began = time.perf_counter()
-        number = 0
-        while len(seconds) < len(requests):
+        number = done = 0
+        while done < len(requests):
             now = time.perf_counter()
-            while idle and number < len(requests) and began + number / per_second <= now:
-                # Connections take turns, because servers close idle ones.
-                caller = idle.pop(0)
-                caller.number, caller.began = number, began + number / per_second
-                caller.connection.sendall(requests[number])
+            while number < len(requests) and ((is_left_out := not is_needed(number)) or began + due[number] <= now):
+                if is_left_out:
+                    done += 1
+                elif idle:
+                    # Connections take turns, because servers close idle ones.
+                    caller = idle.popleft()
+                    caller.number, caller.began = number, began + due[number]
+                    caller.connection.sendall(requests[number])
+                else:
+                    break
                 number += 1
+            if done == len(requests):
+                break
             # Without a free connection or a remaining request, only an answer can arrive.
-            due = bool(idle) and number < len(requests)
-            pause = max(0.0, began + number / per_second - time.perf_counter()) if due else _SILENCE_SECONDS
+            is_next_known = bool(idle) and number < len(requests)
+            pause = max(0.0, began + due[number] - time.perf_counter()) if is_next_known else _SILENCE_SECONDS
             ready = poll.poll(pause)
-            if not ready and not due:
+            if not ready and not is_next_known:
                 raise RuntimeError(_SILENT)
             for descriptor, _ in ready:
                 caller = callers[descriptor]
                 body = _receive(caller)
                 if body is not None:
-                    seconds.append(time.perf_counter() - caller.began)
+                    seconds[caller.number] = time.perf_counter() - caller.began
+                    answered(caller.number, body)
+                    done += 1
                     idle.append(caller)
                     if caller.number % sample_every == 0:
                         sample[caller.number] = body

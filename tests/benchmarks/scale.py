@@ -21,6 +21,10 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     """Number of live entries in the state."""
     seconds: float = 30.0
     """Duration of a steady load."""
+    streams_per_second: int = 300
+    """Messages per second whose answers are streamed."""
+    turn_seconds: float = 3.0
+    """Duration of the turn that writes such an answer."""
     variants: bool = True
     """Whether to measure other settings and event loops too, which help to explain the figures."""
     picture_bytes: int = 10 * 1024 * 1024

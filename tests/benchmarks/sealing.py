@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from maven_channel_wecom.policy.stream import stream_id
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.acknowledgements import read_acknowledgement
@@ -42,24 +43,42 @@ class Bot:
             **settings,
         }
 
-    def seal(self, *, picture_url: str = "", response_url: str = "") -> SealedRequest:
-        """Seal one new message: a text of about 400 bytes as JSON, or a picture."""
+    def new_message_id(self) -> str:
         self._sealed_before += 1
-        number = self._sealed_before
+        return f"{os.urandom(12).hex()}{self._sealed_before}"
+
+    def seal(self, *, picture_url: str = "", response_url: str = "", message_id: str = "") -> SealedRequest:
+        """Seal one new message: a text of about 400 bytes as JSON, or a picture."""
+        message_id = message_id or self.new_message_id()
         content: dict[str, Any] = {"msgtype": "text", "text": {"content": _TEXT}}
         if picture_url:
             content = {"msgtype": "image", "image": {"url": picture_url}}
         message = {
-            "msgid": f"{os.urandom(12).hex()}{number}",
-            "aibotid": "aib1",
-            "chattype": "single",
-            "from": {"userid": f"user{number % _USERS}"},
             "response_url": response_url
             or f"http://127.0.0.1:1/cgi-bin/aibot/response?response_code={os.urandom(24).hex()}",
             **content,
         }
+        return self._seal(message_id, self._user_of(message_id), message)
+
+    def seal_refresh(self, message_id: str) -> SealedRequest:
+        """Seal the question for the newest frame of the stream that answers a message of the channel `wecom`."""
+        content = {"msgtype": "stream", "stream": {"id": stream_id("wecom", message_id)}}
+        return self._seal(self.new_message_id(), self._user_of(message_id), content)
+
+    @staticmethod
+    def _user_of(message_id: str) -> str:
+        return f"user{int(message_id[24:]) % _USERS}"
+
+    def _seal(self, message_id: str, user: str, content: Mapping[str, Any]) -> SealedRequest:
+        callback = {
+            "msgid": message_id,
+            "aibotid": "aib1",
+            "chattype": "single",
+            "from": {"userid": user},
+            **content,
+        }
         return seal_callback(
-            msgspec.json.encode(message),
+            msgspec.json.encode(callback),
             self.credentials,
             receive_id="",
             timestamp=int(time.time()),

@@ -28,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     uvloop: bool = False
     hangs: bool = False
     """Whether the host never finishes a message."""
+    turn_seconds: float = 0.0
+    """How long the host writes an answer to each message before it sends it; 0 if it sends none."""
     announces: bool = False
     """Whether the host writes an `Announcement` for each message."""
     picture_bytes: int = 0
@@ -43,9 +45,13 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The last line that a server writes. The stall is the longest since the first message was published."""
+    """The last line that a server writes. The stall is the longest since the first message was published.
+
+    `fetched` counts the answers that were delivered without a POST.
+    """
 
     published: int | None = None
+    fetched: int = 0
     stall_seconds: float = 0.0
     stall_computed_seconds: float = 0.0
 

@@ -3,7 +3,8 @@
 - `aiohttp`: a bare aiohttp application with a constant answer and without an access log.
 - `protocol`: a bare asyncio protocol that parses the request with httptools and writes a constant answer.
 - `channel`: the installed plugin, found by its entry point and started through `maven_channel_start` with a new metrics
-  registry and the embedded host's logging and garbage collection. The host's `publish` counts each message and returns.
+  registry and the embedded host's logging and garbage collection. The host's `publish` counts each message, and
+  answers it if there is a time for turns.
 - `wecom`: accepts every POST to a `response_url`.
 - `pictures`: serves large encrypted pictures.
 """
@@ -21,10 +22,11 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from maven_channel_wecom.contract.messages import ImageBlock
+from maven_channel_wecom.contract.messages import ImageBlock, OutboundMessage, OutboundProgress
 from maven_channel_wecom.host import logs
 from maven_channel_wecom.host.plugins import load_plugins
 from maven_channel_wecom.host.process import tune_garbage_collection
+from maven_channel_wecom.host.progress import PROGRESS_SECONDS
 from maven_channel_wecom.protocol import cipher
 from tests.benchmarks.sealing import PATH
 from tests.benchmarks.servers import Announcement, Settings, Summary
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     import pluggy
 
-    from maven_channel_wecom.contract.messages import InboundMessage
+    from maven_channel_wecom.contract.messages import InboundMessage, Receipt
 
     Stop = Callable[[], Awaitable[Summary]]
 
@@ -44,16 +46,20 @@ _ANSWER = b"x" * 200
 
 _ACCEPTED = b'{"errcode":0,"errmsg":"ok"}'
 
+_PARAGRAPH = "The room is on the third floor, and the agenda has three points: figures, plans, questions.\n\n"
+
 _JPEG = b"\xff\xd8\xff\xe0"
 
 
 class _Host:
-    """A minimal host: a hook relay, a registry, and a `publish` that returns at once or never."""
+    """A minimal host: a hook relay, a registry, and a `publish` that returns at once, after a turn, or never."""
 
     def __init__(self, hook: pluggy.HookRelay, settings: Settings, stall: Stall) -> None:
         self.hook = hook
         self.metrics = CollectorRegistry()
         self.published = 0
+        self.fetched = 0
+        self.channel: Any = None
         self._settings = settings
         self._stall = stall
 
@@ -65,6 +71,20 @@ class _Host:
             self._announce(message)
         if self._settings.hangs:
             await asyncio.get_running_loop().create_future()
+        if self._settings.turn_seconds:
+            await self._answer(message)
+
+    async def _answer(self, message: InboundMessage) -> None:
+        """Answer a message as the embedded host does: show the text so far from time to time, then send it."""
+        ends_at = time.monotonic() + self._settings.turn_seconds
+        text = ""
+        while (left := ends_at - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, PROGRESS_SECONDS))
+            text += _PARAGRAPH
+            await self.hook.maven_outbound_progress(channel=self.channel, message=_progress(message, text))
+        sending = self.hook.maven_outbound_send(channel=self.channel, message=_reply(message, text))
+        receipt: Receipt = await sending
+        self.fetched += receipt.outcome == "delivered" and receipt.attempts == 0
 
     def _announce(self, message: InboundMessage) -> None:
         characters = sum(len(block.data) for block in message.content_blocks if isinstance(block, ImageBlock))
@@ -78,6 +98,16 @@ class _Host:
             )
         )
         stall.reset()
+
+
+def _progress(message: InboundMessage, text: str) -> OutboundProgress:
+    return OutboundProgress(channel=message.channel, chat_id=message.chat_id, reply_to=message.message_id, content=text)
+
+
+def _reply(message: InboundMessage, text: str) -> OutboundMessage:
+    return OutboundMessage(
+        channel=message.channel, chat_id=message.chat_id, reply_to=message.message_id, content=text, metadata={}
+    )
 
 
 async def _serve_aiohttp(_: Settings) -> tuple[int, Stop]:
@@ -151,10 +181,11 @@ async def _serve_channel(settings: Settings) -> tuple[int, Stop]:
     disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client left it out
     plugins = load_plugins()
     # Watching costs time, so it is off where speed is measured.
-    watching = watch_stalls() if settings.hangs or settings.announces else None
+    watching = watch_stalls() if settings.hangs or settings.announces or settings.turn_seconds else None
     stall = await watching.__aenter__() if watching else Stall()
     host = _Host(plugins.hook, settings, stall)
     channel: Any = await plugins.hook.maven_channel_start(name="wecom", config=settings.entry, host=host)
+    host.channel = channel
     tune_garbage_collection()
 
     async def stop() -> Summary:
@@ -166,7 +197,9 @@ async def _serve_channel(settings: Settings) -> tuple[int, Stop]:
         if watching:
             await watching.__aexit__(None, None, None)
         await plugins.hook.maven_channel_stop(channel=channel)
-        return found if settings.hangs else msgspec.structs.replace(found, published=host.published)
+        if settings.hangs:
+            return found
+        return msgspec.structs.replace(found, published=host.published, fetched=host.fetched)
 
     return channel.port, stop
 

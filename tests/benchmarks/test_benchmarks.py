@@ -15,7 +15,16 @@ from tests.benchmarks.scale import Scale
 if TYPE_CHECKING:
     from tests.benchmarks.figures import Rows
 
-SHORT = Scale(messages=64, rounds=1, entries=300, seconds=1.0, picture_bytes=200_000, variants=False)
+SHORT = Scale(
+    messages=64,
+    rounds=1,
+    entries=300,
+    seconds=1.0,
+    picture_bytes=200_000,
+    streams_per_second=30,
+    turn_seconds=0.3,
+    variants=False,
+)
 
 SUBJECTS = {
     "callbacks": {"bare aiohttp application", "bare asyncio protocol", "memory:", "sqlite:", "redis:"},
@@ -24,6 +33,7 @@ SUBJECTS = {
     "media": {"a picture of 0.190735 MiB", "16 pictures of 0.190735 MiB at once"},
     "codec": {"query", "body", "signature", "base64", "decrypt", "JSON", "seal"},
     "state": {"memory:", "sqlite:", "redis:"},
+    "streams": {"memory: 30/s, turns of 0.3 s", "redis: 10/s, turns of 0.3 s"},
 }
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -1,6 +1,7 @@
 """Clocks that tests move forward themselves."""
 
 import asyncio
+import heapq
 
 
 class FakeClock:
@@ -30,24 +31,25 @@ class SteppedClock(FakeClock):
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         super().__init__(now)
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+        # A heap; the number keeps sleepers of the same time in the order in which they fell asleep.
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         woken = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self.time + seconds, woken))
+        heapq.heappush(self._sleepers, (self.time + seconds, len(self.slept), woken))
         await woken
 
     async def pass_seconds(self, seconds: float) -> None:
-        """Wake the sleepers of this time in order, each at its own time, and let what they start come to rest."""
+        """Wake the sleepers of this time in order, those of one moment together, and let what they start settle."""
         until = self.time + seconds
         await settle()
-        while due := [sleeper for sleeper in self._sleepers if sleeper[0] <= until]:
-            first = min(due, key=lambda sleeper: sleeper[0])
-            self._sleepers.remove(first)
-            self.time = max(self.time, first[0])
-            if not first[1].done():
-                first[1].set_result(None)
+        while self._sleepers and self._sleepers[0][0] <= until:
+            self.time = max(self.time, self._sleepers[0][0])
+            while self._sleepers and self._sleepers[0][0] <= self.time:
+                _, _, woken = heapq.heappop(self._sleepers)
+                if not woken.done():
+                    woken.set_result(None)
             await settle()
         self.time = until
         await settle()

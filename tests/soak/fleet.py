@@ -30,7 +30,8 @@ _POLL_SECONDS = 0.02
 class Gateway:
     """One gateway process. Ports and configuration stay the same when it is restarted.
 
-    It uses the echo agent if `agent_url` is empty. `settings` are further keys of its channel.
+    It uses the echo agent if `agent_url` is empty. `settings` are further keys of its channel. `program` is the module
+    that it runs.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Gateway:
         state: str,
         settings: Mapping[str, object] | None = None,
         log_level: str = "error",
+        program: str = "maven_channel_wecom",
     ) -> None:
+        self._program = program
         self._status_port, callback_port = free_port(), free_port()
         self.callback_url = f"http://127.0.0.1:{callback_port}/wecom/bot"
         self.log = folder / f"gateway-{number}.log"
@@ -93,7 +96,7 @@ class Gateway:
         """Start the process and wait until it is ready or, with `ready=False`, until it answers on the status port."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "maven_channel_wecom", "gateway", "--config", str(self._config)),
+                *(sys.executable, "-m", self._program, "gateway", "--config", str(self._config)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=log,

@@ -7,8 +7,10 @@ import logging
 from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 from yarl import URL
 
+from tests.fakes.streams import WORKING
 from tests.soak.agent import counting_agent
 from tests.soak.drain import stop_repeatedly
 from tests.soak.hostile import MAX_LINES_PER_BATCH
@@ -24,11 +26,13 @@ from tests.soak.replicas import (
 )
 from tests.soak.series import MAX_SERIES
 from tests.soak.series import run as run_series
+from tests.soak.streamed_replicas import stream_through_kills
+from tests.soak.streamed_turns import DOTS, stream_turns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
+    from maven_channel_wecom.sentences import Sentence
 
 
 async def test_a_killed_gateway_loses_no_message_and_answers_none_twice(tmp_path: Path) -> None:
@@ -117,3 +121,20 @@ async def test_ten_times_the_load_is_refused_without_losing_a_message(tmp_path: 
     assert result.lost == []
     assert result.after
     assert result.after.failed == 0
+
+
+@pytest.mark.parametrize("progress_text", [WORKING, DOTS], ids=["text", "dots"])
+async def test_each_streamed_message_gets_one_final_answer_whatever_becomes_of_its_refreshes(
+    progress_text: Sentence,
+) -> None:
+    result = await stream_turns(100, seed=1, progress_text=progress_text)
+    assert result.turns == result.fetched + result.posted == 100
+    assert result.passed, str(result)
+    assert {"fetched", "handed_over", "ended", "abandoned"} <= result.outcomes.keys()
+
+
+async def test_each_streamed_message_is_answered_although_replicas_are_killed(tmp_path: Path) -> None:
+    """Two answers are allowed only if a process was killed at the moment of a last frame."""
+    result = await stream_through_kills(tmp_path, turns=15, kills=3, seed=1, pause_seconds=1.0, longest_turn=4.0)
+    assert (result.acknowledged, result.kills) == (15, 3)
+    assert result.passed, str(result)

@@ -76,7 +76,7 @@ async def open_redis(
     except OSError:
         message = "the files for TLS in the address cannot be read, or are not certificates and keys in PEM format"
         raise StateUnavailable(message) from None
-    store = RedisStateStore(connection, channel=channel)
+    store = RedisStateStore(connection, channel=channel, silent_seconds=SILENT_SECONDS)
     await store.start()
     return store
 
