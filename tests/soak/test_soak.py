@@ -127,7 +127,7 @@ async def test_ten_times_the_load_is_refused_without_losing_a_message(tmp_path: 
 async def test_each_streamed_message_gets_one_final_answer_whatever_becomes_of_its_refreshes(
     progress_text: Sentence,
 ) -> None:
-    result = await stream_turns(100, seed=1, progress_text=progress_text)
+    result = await stream_turns(100, seed=2, progress_text=progress_text)
     assert result.turns == result.fetched + result.posted == 100
     assert result.passed, str(result)
     assert {"fetched", "handed_over", "ended", "abandoned"} <= result.outcomes.keys()
@@ -135,6 +135,6 @@ async def test_each_streamed_message_gets_one_final_answer_whatever_becomes_of_i
 
 async def test_each_streamed_message_is_answered_although_replicas_are_killed(tmp_path: Path) -> None:
     """Two answers are allowed only if a process was killed at the moment of a last frame."""
-    result = await stream_through_kills(tmp_path, turns=15, kills=3, seed=1, pause_seconds=1.0, longest_turn=4.0)
+    result = await stream_through_kills(tmp_path, turns=15, kills=3, seed=1, pause_seconds=0.7, longest_turn=2.5)
     assert (result.acknowledged, result.kills) == (15, 3)
     assert result.passed, str(result)
