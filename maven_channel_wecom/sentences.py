@@ -165,3 +165,11 @@ FILE_LEFT_OUT: Final = Sentence(
     zh="\n\n（智能体无法读取文件，以上回答没有参考文件。）",
     en="\n\n(The agent cannot read files; this answer is without the file.)",
 )
+EARLIER_PICTURE_LEFT_OUT: Final = Sentence(
+    zh="\n\n（智能体未能读取之前的图片，以上回答没有参考这些图片。）",
+    en="\n\n(The agent could not read the earlier pictures; this answer is without them.)",
+)
+EARLIER_FILE_LEFT_OUT: Final = Sentence(
+    zh="\n\n（智能体未能读取之前的文件，以上回答没有参考这些文件。）",
+    en="\n\n(The agent could not read the earlier files; this answer is without them.)",
+)

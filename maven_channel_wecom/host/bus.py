@@ -11,13 +11,20 @@ from prometheus_client import Counter
 from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage, Receipt
 from maven_channel_wecom.fairness import OneAtATime, SharedLimit, SharedSemaphore
 from maven_channel_wecom.host.agents.agent import AgentError, Turn, question
-from maven_channel_wecom.host.agents.attachments import attachment_kind
+from maven_channel_wecom.host.agents.attachments import attachment_kind, kind_in_history
 from maven_channel_wecom.host.conversations import MemoryLimits
 from maven_channel_wecom.host.memory import Memory
 from maven_channel_wecom.host.memory_store import ProcessMemory
 from maven_channel_wecom.host.progress import Progress
 from maven_channel_wecom.host.sessions import session_id, speaker, starts_over
-from maven_channel_wecom.sentences import CONVERSATION_NEW, FAULT, FILE_LEFT_OUT, PICTURE_LEFT_OUT
+from maven_channel_wecom.sentences import (
+    CONVERSATION_NEW,
+    EARLIER_FILE_LEFT_OUT,
+    EARLIER_PICTURE_LEFT_OUT,
+    FAULT,
+    FILE_LEFT_OUT,
+    PICTURE_LEFT_OUT,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -130,7 +137,7 @@ class Bus:
             )
             answer = await self._agent.answer(turn)
             await self._memory.remember(session, turn, answer, recollection)
-            return answer.text + _left_out(message, answer)
+            return answer.text + _left_out(turn, answer)
 
     async def _start_over(self, message: InboundMessage) -> str:
         session = session_id(message)
@@ -182,12 +189,16 @@ class Bus:
         return answer
 
 
-def _left_out(message: InboundMessage, answer: Answer) -> str:
-    """Return the note after an answer to a message whose picture or file the agent refused."""
-    kind = "" if answer.accepts_attachments or not answer.text.strip() else attachment_kind(question(message))
-    if not kind:
+def _left_out(turn: Turn, answer: Answer) -> str:
+    """Return the note after an answer that is without a picture or file, because the agent refused it."""
+    if not answer.refused_attachments or not answer.text.strip():
         return ""
-    return (PICTURE_LEFT_OUT if kind == "picture" else FILE_LEFT_OUT).text(_language(message))
+    if answer.refused_attachments == "history":
+        is_picture = kind_in_history(turn.history) == "picture"
+        sentence = EARLIER_PICTURE_LEFT_OUT if is_picture else EARLIER_FILE_LEFT_OUT
+    else:
+        sentence = PICTURE_LEFT_OUT if attachment_kind(question(turn.message)) == "picture" else FILE_LEFT_OUT
+    return sentence.text(_language(turn.message))
 
 
 def _reply_metadata(message: InboundMessage) -> dict[str, str]:

@@ -12,7 +12,10 @@ from typing import Final, Literal
 import msgspec
 
 from maven_channel_wecom.contract.messages import FileBlock, ImageBlock, TextBlock
-from maven_channel_wecom.host.agents.agent import Exchange  # noqa: TC001 - msgspec reads the annotation
+from maven_channel_wecom.host.agents.agent import (  # noqa: TC001 - msgspec reads the annotation of a struct
+    Exchange,
+    RefusedAttachments,
+)
 from maven_channel_wecom.host.agents.attachments import without_attachments
 
 MemoryKind = Literal["messages", "previous_response_id", "server"]
@@ -73,13 +76,14 @@ def history(conversation: Conversation, limits: MemoryLimits, now: float, messag
 
 
 def with_turn(
-    conversation: Conversation, turn: RememberedTurn, limits: MemoryLimits, *, keeps_attachments: bool = True
+    conversation: Conversation, turn: RememberedTurn, limits: MemoryLimits, *, refused: RefusedAttachments = ""
 ) -> Conversation:
-    """Return the conversation with one more turn, within the limits. Without `keeps_attachments`, it loses all."""
-    turns = (*_without(conversation.turns, turn.message_id), turn)
-    if not keeps_attachments:
-        turns = tuple(map(_stripped, turns))
-    kept = _within(turns, limits, turn.ended_at)
+    """Return the conversation with one more turn, within the limits, and without the attachments that were refused."""
+    earlier = _without(conversation.turns, turn.message_id)
+    if refused == "history":
+        earlier = tuple(map(_stripped, earlier))
+    newest = _stripped(turn) if refused == "message" else turn
+    kept = _within((*earlier, newest), limits, turn.ended_at)
     return msgspec.structs.replace(conversation, turns=kept, expires_at=turn.ended_at + limits.seconds)
 
 

@@ -110,7 +110,7 @@ class Memory:
                 return msgspec.structs.replace(
                     conversation, response_id=answer.response_id, expires_at=now + self._limits.seconds
                 )
-            return with_turn(conversation, remembered, self._limits, keeps_attachments=answer.accepts_attachments)
+            return with_turn(conversation, remembered, self._limits, refused=answer.refused_attachments)
 
         if self._kind == "messages" and not text.strip():
             return

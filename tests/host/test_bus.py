@@ -20,21 +20,30 @@ from maven_channel_wecom.contract.messages import (
     Receipt,
     TextBlock,
 )
-from maven_channel_wecom.host.agents.agent import AgentError, Answer, Exchange, Failure
+from maven_channel_wecom.host.agents.agent import AgentError, Answer, Exchange, Failure, Turn
+from maven_channel_wecom.host.agents.attachments import attachment_kind
 from maven_channel_wecom.host.agents.echo import EchoAgent
 from maven_channel_wecom.host.bus import Bus
 from maven_channel_wecom.host.conversations import MemoryLimits
 from maven_channel_wecom.host.memory import Memory
 from maven_channel_wecom.host.memory_store import ProcessMemory
 from maven_channel_wecom.host.sessions import session_id
-from maven_channel_wecom.sentences import CONVERSATION_NEW, FAULT, FILE_LEFT_OUT, PICTURE_LEFT_OUT, Sentence
+from maven_channel_wecom.sentences import (
+    CONVERSATION_NEW,
+    EARLIER_FILE_LEFT_OUT,
+    EARLIER_PICTURE_LEFT_OUT,
+    FAULT,
+    FILE_LEFT_OUT,
+    PICTURE_LEFT_OUT,
+    Sentence,
+)
 from tests.host.broken_store import BrokenStore
 from tests.host.fake_channel import FakeChannel, FakePlugin, manager_with, message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from maven_channel_wecom.host.agents.agent import Agent, Turn
+    from maven_channel_wecom.host.agents.agent import Agent, RefusedAttachments
     from maven_channel_wecom.host.conversations import MemoryKind
 
 CANARY = "canary-4711"
@@ -484,7 +493,8 @@ class BlindAgent(ScriptedAgent):
     """Answers only after pictures and files have been left out."""
 
     async def answer(self, turn: Turn) -> Answer:
-        return (await super().answer(turn))._replace(accepts_attachments=False)
+        refused: RefusedAttachments = "message" if attachment_kind(turn.message.content_blocks) else "history"
+        return (await super().answer(turn))._replace(refused_attachments=refused)
 
 
 @pytest.mark.parametrize(
@@ -493,7 +503,6 @@ class BlindAgent(ScriptedAgent):
         ("It is late.", PICTURE, "en", PICTURE_LEFT_OUT.en),
         ("It is late.", PICTURE, "zh", PICTURE_LEFT_OUT.zh),
         ("It is late.", FILE, "en", FILE_LEFT_OUT.en),
-        ("It is late.", TextBlock(text="only a picture of an earlier turn was left out"), "en", ""),
         (" ", PICTURE, "en", ""),
     ],
 )
@@ -509,3 +518,14 @@ async def test_the_user_is_told_that_an_answer_is_without_the_picture_or_file(
     assert [sent.content for sent in plugin.sent] == [answer + note]
     recollection = await memory.recall(session_id(asked), "m2")
     assert all(exchange.answer == answer for exchange in recollection.history)
+
+
+@pytest.mark.parametrize(("block", "note"), [(PICTURE, EARLIER_PICTURE_LEFT_OUT.en), (FILE, EARLIER_FILE_LEFT_OUT.en)])
+async def test_the_user_is_told_that_an_answer_is_without_what_was_sent_earlier(block: ContentBlock, note: str) -> None:
+    plugin = FakePlugin()
+    memory = memory_of("messages")
+    session = session_id(message())
+    earlier = Turn(msgspec.structs.replace(message(), content_blocks=(block,)), session)
+    await memory.remember(session, earlier, Answer("a cat"), await memory.recall(session, "m0"))
+    await bus_with(BlindAgent("It is late."), plugin, memory=memory).publish(message("what is it?", message_id="m2"))
+    assert [sent.content for sent in plugin.sent] == ["It is late." + note]

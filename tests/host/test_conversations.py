@@ -7,7 +7,7 @@ import math
 import pytest
 
 from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, TextBlock, UnavailableBlock
-from maven_channel_wecom.host.agents.agent import Exchange
+from maven_channel_wecom.host.agents.agent import Exchange, RefusedAttachments
 from maven_channel_wecom.host.conversations import (
     Conversation,
     MemoryLimits,
@@ -91,17 +91,13 @@ def test_a_message_that_is_processed_again_has_one_exchange_and_does_not_precede
     assert [each.exchange.answer for each in remembered.turns] == ["b", "second"]
 
 
-def test_an_agent_that_accepts_no_attachments_gets_none_later() -> None:
+@pytest.mark.parametrize(("refused", "kinds"), [("", []), ("history", ["image"]), ("message", ["file"])])
+def test_attachments_that_the_agent_refused_are_not_sent_again(refused: RefusedAttachments, kinds: list[str]) -> None:
     remembered = conversation(turn("look", picture(5)))
     file = FileBlock(media_type="a/b", name="c", data="d")
-    remembered = with_turn(remembered, turn("read", file), MemoryLimits(), keeps_attachments=False)
-    kinds = [
-        block.kind
-        for each in remembered.turns
-        for block in each.exchange.question
-        if isinstance(block, UnavailableBlock)
-    ]
-    assert kinds == ["image", "file"]
+    remembered = with_turn(remembered, turn("read", file), MemoryLimits(), refused=refused)
+    blocks = (block for each in remembered.turns for block in each.exchange.question)
+    assert [block.kind for block in blocks if isinstance(block, UnavailableBlock)] == kinds
 
 
 @pytest.mark.parametrize("value", [turn("canary-4711"), conversation(turn("canary-4711"))], ids=["turn", "all"])

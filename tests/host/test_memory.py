@@ -120,7 +120,7 @@ async def test_an_agent_that_refused_a_picture_does_not_get_it_again() -> None:
     chat = Chat("messages")
     picture = ImageBlock(media_type="image/png", data="aGk=")
     turn = Turn(msgspec.structs.replace(message(), content_blocks=(picture,)), SESSION)
-    await chat.memory.remember(SESSION, turn, Answer("no eyes", accepts_attachments=False), await chat.recall())
+    await chat.memory.remember(SESSION, turn, Answer("no eyes", refused_attachments="message"), await chat.recall())
     assert picture not in (await chat.recall()).history[0].question
 
 

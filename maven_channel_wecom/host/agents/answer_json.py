@@ -17,13 +17,12 @@ MAX_VALUES: Final = 50_000
 """Maximum number of values in one JSON text. Higher: decoding a hostile one blocks the event loop for longer, 7 ms for
 50,000 values."""
 
-PREVIOUS_RESPONSE_REFUSED: Final = "previous_response_not_found"
-"""The code of an error because of `previous_response_id`. It is OpenAI's, and used for those of other servers too."""
-
 END_OF_STREAM: Final = b"[DONE]"
 
 # Only codes of this form are logged: other text in an error may repeat the key or the user's words.
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+
+_ERROR_TEXTS: Final = ("code", "type", "param", "message", "detail", "error")
 
 # The name in quotes, as servers write it in sentences. As the name of a field it is part of some reports of any error.
 _REQUIRED = re.compile(rb"[`'\"](messages|input)\\?[`'\"](?!\s*:)")
@@ -62,18 +61,24 @@ def decode_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def error_code(body: bytes, previous_response_id: str = "") -> str:
-    """Return the code in the body of an error, or an empty string.
-
-    It is PREVIOUS_RESPONSE_REFUSED if the body names the parameter `previous_response_id`, or the id that was sent.
-    """
-    if previous_response_id and (b"previous_response" in body or previous_response_id.encode() in body):
-        return PREVIOUS_RESPONSE_REFUSED
-    try:
-        fields = mapping(decode(body))
-    except AgentError:
-        return ""
+def error_code(body: bytes) -> str:
+    """Return the code in the body of an error, or an empty string."""
+    fields = _error_fields(body)
     return log_code(fields.get("error")) or log_code(fields.get("code"))
+
+
+def error_texts(body: bytes) -> list[str]:
+    """Return code, type and sentences in the body of an error; nothing of what is no JSON, such as a page."""
+    fields = _error_fields(body)
+    members = (each.get(name) for each in (fields, mapping(fields.get("error"))) for name in _ERROR_TEXTS)
+    return [text for text in members if isinstance(text, str)]
+
+
+def _error_fields(body: bytes) -> dict[str, Any]:
+    try:
+        return mapping(decode(body))
+    except AgentError:
+        return {}
 
 
 def required_parameter(body: bytes) -> str:

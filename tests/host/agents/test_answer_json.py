@@ -6,10 +6,10 @@ import pytest
 
 from maven_channel_wecom.host.agents.agent import AgentError
 from maven_channel_wecom.host.agents.answer_json import (
-    PREVIOUS_RESPONSE_REFUSED,
     decode,
     decode_object,
     error_code,
+    error_texts,
     required_parameter,
 )
 
@@ -33,17 +33,20 @@ def test_an_error_has_a_code_only_if_it_is_one_word(body: bytes, code: str) -> N
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "texts"),
     [
-        b'{"error": {"code": "previous_response_not_found"}}',
-        b'{"detail": [{"loc": ["body", "previous_response_id"], "msg": "Extra inputs are not permitted"}]}',
-        b'{"error": {"message": "No response with id resp_1"}}',
+        (b'{"error": {"code": 5, "type": "t", "param": "p", "message": "m"}}', ["t", "p", "m"]),
+        (b'{"object": "error", "code": "c", "message": "m"}', ["c", "m"]),
+        (b'{"detail": "d"}', ["d"]),
+        (b'{"error": "e"}', ["e"]),
+        (b'{"input": [{"image_url": "echoed"}]}', []),
+        (b'<html><link rel="icon" type="image/png">', []),
+        (b"[]", []),
     ],
-    ids=range(3),
+    ids=range(7),
 )
-def test_an_error_because_of_the_previous_response_has_one_code(body: bytes) -> None:
-    assert error_code(body, "resp_1") == PREVIOUS_RESPONSE_REFUSED
-    assert error_code(body) != error_code(body, "resp_1") or b"not_found" in body
+def test_the_texts_of_an_error_are_those_of_its_json(body: bytes, texts: list[str]) -> None:
+    assert error_texts(body) == texts
 
 
 @pytest.mark.parametrize(
