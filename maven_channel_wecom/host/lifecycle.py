@@ -83,6 +83,7 @@ class Host:
                 self._probing = asyncio.create_task(_report_agent(agent))
             sessions = self._configuration.sessions
             self._memory = Memory(sessions.memory, sessions.limits, await open_store(sessions.memory_state))
+            logger.info("agent configured", extra={"fields": _agent_facts(self._configuration)})
             bus = Bus(
                 hook=self._hook,
                 metrics=self.metrics,
@@ -157,6 +158,14 @@ class Host:
             logger.exception("channel health failed", extra={"fields": {"channel": name}})
             return ("could not report its health",)
         return () if health.ready else health.reasons or ("not ready",)
+
+
+def _agent_facts(configuration: Configuration) -> dict[str, str]:
+    """Return the log fields that say which agent answers, and who remembers what was said."""
+    if isinstance(configuration.agent, Echo):
+        return {"type": "echo"}
+    sessions = configuration.sessions
+    return {"type": configuration.agent.type, "memory": sessions.memory, "memory_state": sessions.memory_state}
 
 
 async def _report_agent(agent: HttpAgent) -> None:

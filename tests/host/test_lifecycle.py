@@ -91,11 +91,18 @@ async def test_the_start_tells_whether_the_agent_can_be_reached(caplog: pytest.L
         async with running(FakePlugin(), settings):
             await until_logged(caplog, "agent reachable")
     facts = {"agent": origin, "type": "responses"}
-    assert agent_lines(caplog) == [("agent reachable", facts)]
+    configured = ("agent configured", {"type": "responses", "memory": "server", "memory_state": "memory:"})
+    assert agent_lines(caplog) == [configured, ("agent reachable", facts)]
     caplog.clear()
     async with running(FakePlugin(), settings):
         await until_logged(caplog, "agent unreachable")
-    assert agent_lines(caplog) == [("agent unreachable", facts | {"reason": "refused"})]
+    assert agent_lines(caplog) == [configured, ("agent unreachable", facts | {"reason": "refused"})]
+
+
+async def test_the_start_tells_that_no_agent_is_configured(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with running(FakePlugin()):
+        assert agent_lines(caplog) == [("agent configured", {"type": "echo"})]
 
 
 async def test_an_agent_whose_name_cannot_be_looked_up_is_unreachable(caplog: pytest.LogCaptureFixture) -> None:
@@ -104,9 +111,10 @@ async def test_an_agent_whose_name_cannot_be_looked_up_is_unreachable(caplog: py
     settings = Configuration(gateway=Gateway(port=0), channels={"fake": {}}, agent=agent)
     async with running(FakePlugin(), settings):
         await until_logged(caplog, "agent unreachable")
-    assert agent_lines(caplog) == [
-        ("agent unreachable", {"agent": "http://a..b", "type": "responses", "reason": "dns"})
-    ]
+    assert agent_lines(caplog)[-1] == (
+        "agent unreachable",
+        {"agent": "http://a..b", "type": "responses", "reason": "dns"},
+    )
 
 
 async def test_the_start_tells_through_which_proxy_the_agent_is_reached(caplog: pytest.LogCaptureFixture) -> None:
@@ -128,7 +136,7 @@ async def test_the_start_tells_through_which_proxy_the_agent_is_reached(caplog: 
         "proxy_source": "http_proxy",
     }
     # This proxy has no user, and refuses one.
-    assert agent_lines(caplog) == [("agent unreachable", facts | {"reason": "proxy_credentials"})]
+    assert agent_lines(caplog)[-1] == ("agent unreachable", facts | {"reason": "proxy_credentials"})
     assert KEY not in str([vars(record) for record in caplog.records])
 
 

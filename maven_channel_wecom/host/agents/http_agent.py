@@ -268,7 +268,7 @@ class HttpAgent:
             async with asyncio.timeout(AGENT_PROBE_SECONDS), self._send(method, body, {}, progress) as response:
                 self._check_proxy_answer(response.status)
                 if body:
-                    self._check_answer_to_nothing(response.status, await _error_body(response))
+                    self._check_answer_to_nothing(response, await _error_body(response))
         except AgentError as error:
             return error
         except Exception as error:  # noqa: BLE001 - aiohttp passes on what asyncio and ssl raise, even AttributeError
@@ -334,12 +334,31 @@ class HttpAgent:
         if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._is_forwarded:
             raise AgentError(agent_failures.for_proxy("credentials"))
 
-    def _check_answer_to_nothing(self, status: int, body: bytes) -> None:
+    def _check_answer_to_nothing(self, response: aiohttp.ClientResponse, body: bytes) -> None:
         """Raise AgentError for an answer to an empty request that shows a mistake in the configuration."""
+        status = response.status
+        if _is_success(status):
+            self._check_format(response.content_type, body)
+            return
         wrong_address = 300 <= status < 400 or status in {404, 405}  # noqa: PLR2004 - the range of redirects in HTTP
         refused = self._refused(status, body)
         if wrong_address or status in {401, 403} or refused.failure is agent_failures.OTHER_API:
             raise refused
+
+    def _check_format(self, content_type: str, body: bytes) -> None:
+        """Raise AgentError for a page, and for the beginning of an answer of the other API."""
+        if content_type == "text/html":
+            raise AgentError(agent_failures.MALFORMED)
+        try:
+            if content_type == "text/event-stream":
+                stream = self._api.stream()
+                for event in EventParser().feed(body):
+                    stream.feed(event)
+            else:
+                self._api.plain_answer(body)
+        except AgentError as error:
+            if error.failure is agent_failures.OTHER_API:
+                raise
 
     def _refused(self, status: int, body: bytes) -> AgentError:
         if required_parameter(body) == self._api.foreign_parameter:

@@ -289,6 +289,7 @@ class TestChatCompletions:
         assert caught.value.facts == {"reason": f"http_{status}", "code": "why"}
 
 
+OTHER_THAN_RESPONSES = {"reason": "other_api", "code": "chat-completions"}
 MISSING_MESSAGES = {"error": {"message": "Missing required parameter: 'messages'.", "param": "messages"}}
 MISSING_INPUT = {"detail": [{"type": "missing", "loc": ["body", "input"], "msg": "Field required", "input": {}}]}
 
@@ -358,6 +359,27 @@ class TestInspection:
         assert (error.facts if error else {}) == facts
         ((headers, body),) = fake.requests
         assert (headers["Authorization"], body) == (f"Bearer {KEY}", {})
+
+    @pytest.mark.parametrize(
+        ("api", "content_type", "body", "facts"),
+        [
+            (Responses, "text/event-stream", sse_data(chunk({"content": "hi"})), OTHER_THAN_RESPONSES),
+            (Responses, "text/event-stream", sse(delta("hi"), COMPLETED), {}),
+            (Responses, "application/json", b'{"choices": [{"message": {}}]}', OTHER_THAN_RESPONSES),
+            (Responses, "application/json", b'{"error": "no input"}', {}),
+            (Responses, "text/html", b"<html>", {"reason": "malformed"}),
+            (ChatCompletions, "text/event-stream", sse(delta("hi")), {"reason": "other_api", "code": "responses"}),
+            (ChatCompletions, "application/json", b'{"output": []}', {"reason": "other_api", "code": "responses"}),
+        ],
+        ids=range(7),
+    )
+    async def test_an_answer_to_a_request_without_a_message_shows_the_api(
+        self, fake: FakeResponses, api: type[AgentSettings], content_type: str, body: bytes, facts: dict[str, str]
+    ) -> None:
+        fake.content_type, fake.chunks = content_type, (body,)
+        async with asking(fake.url, api=api) as agent:
+            error = await agent.inspect()
+        assert (error.facts if error else {}) == facts
 
     async def test_an_agent_that_is_not_running_is_told(self) -> None:
         async with serving() as server:
