@@ -35,6 +35,10 @@ def test_media_are_encoded_in_small_pieces_without_a_copy_of_the_whole() -> None
     assert request["input"] == [{"name": '"[]"', "url": f"data:a/b;base64,{data}"}, "data:c/d;base64,"]
 
 
+def test_no_repr_shows_the_media() -> None:
+    assert repr(DataUrl("image/png", "canary-4711")) == "<DataUrl of 11 characters>"
+
+
 def test_many_texts_are_few_pieces() -> None:
     """Other tasks run after each piece."""
     assert len(list(RequestBody({"input": [{"text": str(number)} for number in range(1_000)]}).pieces())) == 1
