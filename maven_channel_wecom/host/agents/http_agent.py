@@ -21,7 +21,13 @@ from yarl import URL
 
 from maven_channel_wecom.host.agents import agent_failures
 from maven_channel_wecom.host.agents.agent import AgentError, Answer, Turn, question
-from maven_channel_wecom.host.agents.answer_json import PREVIOUS_RESPONSE_REFUSED, error_code, required_parameter
+from maven_channel_wecom.host.agents.answer_json import (
+    CONTEXT_LENGTH_EXCEEDED,
+    PREVIOUS_RESPONSE_REFUSED,
+    error_code,
+    names_context_length,
+    required_parameter,
+)
 from maven_channel_wecom.host.agents.attachments import attachment_kind, turn_without_attachments
 from maven_channel_wecom.host.agents.chat_answer import ChatStream, plain_chat_answer
 from maven_channel_wecom.host.agents.chat_request import chat_request
@@ -261,6 +267,8 @@ class HttpAgent:
             failed = AgentError(self._connection_failure(error, progress))
         if stream.complete:
             return stream.answer
+        if failed.code == CONTEXT_LENGTH_EXCEEDED:
+            failed.failure = agent_failures.CONTEXT_LENGTH
         failed.partial = failed.partial or stream.text
         raise failed
 
@@ -318,11 +326,10 @@ class HttpAgent:
         if required_parameter(body) == self._api.foreign_parameter:
             return AgentError(agent_failures.OTHER_API, code=self._api.other)
         names_attachment = status not in _NOT_ABOUT_ATTACHMENTS and bool(_ATTACHMENT_WORDS.search(body))
-        return _RefusedError(
-            agent_failures.for_status(status),
-            code=error_code(body, previous_response_id),
-            names_attachment=names_attachment,
-        )
+        code = error_code(body, previous_response_id)
+        if status in agent_failures.HISTORY_STATUSES and names_context_length(body):
+            code = CONTEXT_LENGTH_EXCEEDED
+        return _RefusedError(agent_failures.for_status(status), code=code, names_attachment=names_attachment)
 
     def _connection_failure(self, error: Exception, progress: _RequestProgress) -> Failure:
         if type(error) is aiohttp.ClientOSError and isinstance(error.__cause__, OSError):
