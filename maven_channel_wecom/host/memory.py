@@ -40,11 +40,11 @@ REPORT_SECONDS: Final = 60.0
 """Minimum time between two log lines about a store that cannot be used. Lower: more lines while a disk is full."""
 
 
-async def open_store(address: str, now: Callable[[], float]) -> MemoryStore:
+async def open_store(address: str, now: Callable[[], float] | None = None) -> MemoryStore:
     """Open the store at a valid address. `now` returns seconds since the epoch. Raises MemoryUnavailable."""
     if address == IN_PROCESS:
         return ProcessMemory()
-    return await MemoryFile(Path(address.removeprefix(IN_FILE)), now).open()
+    return await MemoryFile(Path(address.removeprefix(IN_FILE)), now or SystemClock().now).open()
 
 
 class Recollection(NamedTuple):
