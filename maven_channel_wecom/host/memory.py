@@ -37,7 +37,7 @@ SERVER_SESSION_SECONDS: Final = 90 * 24 * 3_600.0
 the chat gets its first id again. Lower: the agent may still know what was said with that id. Higher: more is stored."""
 
 REPORT_SECONDS: Final = 60.0
-"""Minimum time between two log lines about a store that cannot be used. Lower: more lines while a disk is full."""
+"""Minimum time between two equal log lines about a store that cannot be used. Lower: more lines on a full disk."""
 
 
 async def open_store(address: str, now: Callable[[], float] | None = None) -> MemoryStore:
@@ -79,7 +79,7 @@ class Memory:
         self._limits = limits
         self._store = store
         self._now = now or SystemClock().now
-        self._reported_at = -math.inf
+        self._reported_at: dict[str, float] = {}
 
     async def recall(self, session: str, message_id: str) -> Recollection:
         """Return what a turn of a session begins with. `message_id` is the message that is about to be answered."""
@@ -155,6 +155,7 @@ class Memory:
         await self._store.close()
 
     def _report(self, unavailable: MemoryUnavailable, now: float) -> None:
-        if now - self._reported_at >= REPORT_SECONDS:
-            self._reported_at = now
-            logger.warning("agent memory unavailable", extra={"fields": {"error": str(unavailable)}})
+        error = str(unavailable)
+        if now - self._reported_at.get(error, -math.inf) >= REPORT_SECONDS:
+            self._reported_at[error] = now
+            logger.warning("agent memory unavailable", extra={"fields": {"error": error}})

@@ -32,14 +32,14 @@ _VERSION: Final = 1
 _BUSY_SECONDS: Final = 0.5
 """Maximum time to wait for the lock of another process. Higher: a start takes longer to fail."""
 
-OPEN_SECONDS: Final = 10.0
+_OPEN_SECONDS: Final = 10.0
 """Maximum time to open the file. Lower: a start fails on a slow disk. Higher: on one that hangs, it fails later."""
 
-CALL_SECONDS: Final = 3.0
+_CALL_SECONDS: Final = 3.0
 """Maximum time that a turn waits for the file, each time it reads or changes it. Lower: a slow disk costs memory.
 Higher: one that hangs delays an answer for longer."""
 
-EXPIRY_SECONDS: Final = 60.0
+_EXPIRY_SECONDS: Final = 60.0
 """How often expired conversations are deleted while no turn ends. Lower: more reads of the file. Higher: they stay on
 the disk for longer."""
 
@@ -99,8 +99,8 @@ class MemoryFile(MemoryStore):
         path: Path,
         now: Callable[[], float],
         *,
-        call_seconds: float = CALL_SECONDS,
-        expiry_seconds: float = EXPIRY_SECONDS,
+        call_seconds: float = _CALL_SECONDS,
+        expiry_seconds: float = _EXPIRY_SECONDS,
         limit_bytes: int = MEMORY_STORE_BYTES,
     ) -> None:
         self._path = path
@@ -118,7 +118,7 @@ class MemoryFile(MemoryStore):
         # A daemon thread, so that a process ends even if the disk hangs.
         threading.Thread(target=self._run_thread, args=(self._current,), name="maven-memory", daemon=True).start()
         try:
-            await self._wait(self._current, OPEN_SECONDS)
+            await self._wait(self._current, _OPEN_SECONDS)
         except BaseException:
             self._calls.put(None)
             raise
