@@ -22,6 +22,7 @@ from maven_channel_wecom.doctor.run_checks import (
     check_entry,
     check_host,
     check_memory,
+    check_replicas,
     is_wecom,
 )
 from maven_channel_wecom.host.configuration import AgentSettings, interpret
@@ -74,6 +75,7 @@ def main(args: argparse.Namespace, probe: UrlProbe | None = None) -> int:
             with SlowStep("checking whether the agent can be reached"):
                 found.append(asyncio.run(check_agent(configuration.agent)))
             found.append(asyncio.run(check_memory(configuration, probe)))
+            found += check_replicas(entries, configuration.sessions.memory)
     found += _check_entries(entries, configuration, args.config, probe, args.url)
     sys.stdout.write(report.as_json(found) if args.json else report.as_text(found))
     return EXIT_OK if report.all_ok(found) else EXIT_FAILED

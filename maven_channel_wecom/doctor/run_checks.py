@@ -73,6 +73,17 @@ async def check_memory(configuration: Configuration, probe: probing.UrlProbe) ->
     return checks.judge_memory(await state_probe.probe_memory(configuration.sessions.memory_state, gateway_runs=runs))
 
 
+def check_replicas(entries: Mapping[str, Mapping[str, Any]], memory: str) -> Iterator[Check]:
+    """Warn of channels whose replicas remember chats apart from each other. `memory` is that key of `agent`."""
+    for name, entry in entries.items():
+        if memory == "messages" and is_wecom(name, entry) and is_redis(str(entry.get("state", ""))):
+            detail = (
+                "processes can share the state of this channel, but each remembers only the turns that it ran itself:"
+                " with several replicas, set agent.memory to server or previous_response_id"
+            )
+            yield Check(name="memory", channel=name, outcome="warn", detail=detail)
+
+
 def check_entry(name: str, entry: Mapping[str, Any], path: Path, plugins: pluggy.PluginManager) -> Iterator[Check]:
     """Check one entry of `channels`, of any type, by itself. `path` is the configuration file."""
     problems = channel_problems(plugins, {name: entry})

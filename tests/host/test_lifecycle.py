@@ -15,7 +15,7 @@ from yarl import URL
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.contract.messages import Health
-from maven_channel_wecom.host.configuration import Configuration, Gateway, Job, Responses, interpret
+from maven_channel_wecom.host.configuration import Configuration, Gateway, Job, Responses, Sessions, interpret
 from maven_channel_wecom.host.lifecycle import Host
 from maven_channel_wecom.host.schedules import Interval
 from maven_channel_wecom.host.status_server import StatusServerError
@@ -26,6 +26,7 @@ from tests.suite_watch import record_output
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 KEY = "canary-key-4711"
 TEXT = "canary-words-4711"
@@ -138,6 +139,16 @@ async def test_the_start_tells_through_which_proxy_the_agent_is_reached(caplog: 
     # This proxy has no user, and refuses one.
     assert agent_lines(caplog)[-1] == ("agent unreachable", facts | {"reason": "proxy_credentials"})
     assert KEY not in str([vars(record) for record in caplog.records])
+
+
+async def test_a_host_that_stopped_has_closed_its_memory(tmp_path: Path) -> None:
+    sessions = Sessions(memory="messages", memory_state=f"sqlite:{tmp_path / 'memory.db'}")
+    settings = msgspec.structs.replace(configuration(), sessions=sessions)
+    for _ in range(2):
+        plugin = FakePlugin()
+        async with running(plugin, settings):
+            await plugin.started["fake"].host.publish(message("hello"))
+        assert [sent.content for sent in plugin.sent] == ["hello"]
 
 
 async def test_neither_the_key_nor_a_users_text_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,17 @@ MAX_VALUES: Final = 50_000
 """Maximum number of values in one JSON text. Higher: decoding a hostile one blocks the event loop for longer, 7 ms for
 50,000 values."""
 
+CONTEXT_LENGTH_EXCEEDED: Final = "context_length_exceeded"
+"""The code of an error because the model cannot read as much. It is OpenAI's, and used for those of other servers."""
+
+_CONTEXT_CODE = re.compile(r"context_(length|size|window)", re.IGNORECASE)
+_CONTEXT_WORDS = re.compile(
+    rb"context[ _-](length|size|window)|max_tokens|token limit|input length"
+    rb"|(prompt|input|messages?|conversation|context|request)\W{0,2} (is|are) too (long|large)"
+    rb"|(maximum|max|input|total|too many)( \w+){0,3} tokens",
+    re.IGNORECASE,
+)
+
 END_OF_STREAM: Final = b"[DONE]"
 
 # Only codes of this form are logged: other text in an error may repeat the key or the user's words.
@@ -81,6 +92,11 @@ def _error_fields(body: bytes) -> dict[str, Any]:
         return {}
 
 
+def names_context_length(body: bytes) -> bool:
+    """Return whether the body of an error says that the model cannot read as much."""
+    return bool(_CONTEXT_WORDS.search(body))
+
+
 def required_parameter(body: bytes) -> str:
     """Return which of `messages` and `input` the body of an error names as missing, or an empty string.
 
@@ -91,10 +107,16 @@ def required_parameter(body: bytes) -> str:
 
 
 def log_code(error: object) -> str:
-    """Return the first of an error's code, reason and type that may be logged; an error may also be one word."""
+    """Return the first of an error's code, reason and type that may be logged; an error may also be one word.
+
+    It is CONTEXT_LENGTH_EXCEEDED if one of them is a word for that.
+    """
     fields = error if isinstance(error, dict) else {"code": error}
     candidates = (fields.get(name) for name in ("code", "reason", "type"))
-    return next((str(each) for each in candidates if isinstance(each, str | int) and _CODE.fullmatch(str(each))), "")
+    codes = [str(each) for each in candidates if isinstance(each, str | int) and _CODE.fullmatch(str(each))]
+    if any(map(_CONTEXT_CODE.search, codes)):
+        return CONTEXT_LENGTH_EXCEEDED
+    return codes[0] if codes else ""
 
 
 def check_error(fields: dict[str, Any]) -> None:

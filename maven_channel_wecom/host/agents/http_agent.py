@@ -21,7 +21,13 @@ from yarl import URL
 
 from maven_channel_wecom.host.agents import agent_failures
 from maven_channel_wecom.host.agents.agent import AgentError, Answer, Turn, question
-from maven_channel_wecom.host.agents.answer_json import error_code, error_texts, required_parameter
+from maven_channel_wecom.host.agents.answer_json import (
+    CONTEXT_LENGTH_EXCEEDED,
+    error_code,
+    error_texts,
+    names_context_length,
+    required_parameter,
+)
 from maven_channel_wecom.host.agents.attachments import attachment_kind, turns_without_attachments
 from maven_channel_wecom.host.agents.chat_answer import ChatStream, plain_chat_answer
 from maven_channel_wecom.host.agents.chat_request import chat_request
@@ -150,7 +156,9 @@ class _RefusedError(AgentError):
     """An HTTP status other than success. Its body may name attachments, or the previous response."""
 
     def __init__(self, status: int, body: bytes) -> None:
-        super().__init__(agent_failures.for_status(status), code=error_code(body))
+        is_too_long = status in agent_failures.HISTORY_STATUSES and names_context_length(body)
+        code = CONTEXT_LENGTH_EXCEEDED if is_too_long else error_code(body)
+        super().__init__(agent_failures.for_status(status), code=code)
         self.status = status
         names_attachment = any(map(_ATTACHMENT_WORDS.search, error_texts(body)))
         self.names_attachment = names_attachment and status not in _NOT_ABOUT_ATTACHMENTS
@@ -288,6 +296,8 @@ class HttpAgent:
             failed = AgentError(self._connection_failure(error, progress))
         if stream.complete:
             return stream.answer
+        if failed.code == CONTEXT_LENGTH_EXCEEDED:
+            failed.failure = agent_failures.CONTEXT_LENGTH
         failed.partial = failed.partial or stream.text
         raise failed
 
@@ -418,6 +428,8 @@ def _refuses_previous_response(turn: Turn, error: AgentError) -> bool:
 
 def _refuses_attachment(error: AgentError) -> bool:
     """Return whether an attachment may be why an agent refuses a message. The API has many codes for pictures alone."""
+    if error.failure is agent_failures.CONTEXT_LENGTH:
+        return False
     if isinstance(error, _RefusedError) and (
         error.status in agent_failures.ATTACHMENT_STATUSES or error.names_attachment
     ):

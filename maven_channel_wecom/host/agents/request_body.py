@@ -19,6 +19,9 @@ class DataUrl(NamedTuple):
     media_type: str
     data: str
 
+    def __repr__(self) -> str:
+        return f"<DataUrl of {len(self.data)} characters>"
+
 
 class RequestBody:
     """The JSON of a request, whose strings may be a DataUrl.

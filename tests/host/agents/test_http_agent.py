@@ -557,6 +557,31 @@ class TestAttachments:
         assert caught.value.failure == agent_failures.for_status(400)
 
 
+class TestContextLength:
+    @pytest.mark.parametrize("status", [400, 413, 422])
+    async def test_words_about_it_are_a_failure_of_their_own(self, fake: FakeResponses, status: int) -> None:
+        fake.json({"error": {"message": "prompt is too long", "code": 1}}, status)
+        error = await failure(fake)
+        assert error.failure == agent_failures.CONTEXT_LENGTH
+        assert error.facts == {"reason": "context_length", "code": "context_length_exceeded"}
+
+    async def test_it_may_be_reported_in_the_stream(self, fake: FakeResponses) -> None:
+        refusal = {"error": {"code": "context_length_exceeded"}}
+        fake.chunks = (sse({"type": "response.failed", "response": refusal}),)
+        assert (await failure(fake)).failure == agent_failures.CONTEXT_LENGTH
+
+    async def test_words_in_other_errors_do_not_count(self, fake: FakeResponses) -> None:
+        fake.json({"error": {"message": "too many input tokens per minute"}}, 429)
+        assert (await failure(fake)).failure == agent_failures.for_status(429)
+
+    async def test_a_message_with_a_picture_is_not_asked_again_without_it(self, fake: FakeResponses) -> None:
+        fake.json({"error": {"message": "prompt is too long"}}, 400)
+        async with asking(fake.url) as agent:
+            with pytest.raises(AgentError):
+                await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,))))
+        assert len(fake.requests) == 1
+
+
 class TestPreviousResponse:
     async def test_an_answer_has_the_id_of_its_response(self, fake: FakeResponses) -> None:
         created = {"type": "response.created", "response": {"id": "resp_1"}}

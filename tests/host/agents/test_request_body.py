@@ -51,6 +51,10 @@ async def test_other_tasks_run_after_each_piece() -> None:
     assert times == list(range(len(times)))
 
 
+def test_no_repr_shows_the_media() -> None:
+    assert repr(DataUrl("image/png", "canary-4711")) == "<DataUrl of 11 characters>"
+
+
 def test_many_texts_are_few_pieces() -> None:
     """Other tasks run after each piece."""
     assert len(list(RequestBody({"input": [{"text": str(number)} for number in range(1_000)]}).pieces())) == 1
