@@ -22,6 +22,11 @@ _T = TypeVar("_T")
 class Limit(Protocol):
     """Decides whether a chat may use more of a resource."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no chat may use any more."""
+        ...
+
     def allows(self, chat: str, amount: int = 1) -> bool:
         """Return whether the chat may use this amount now."""
         ...
@@ -40,6 +45,11 @@ class OneAtATime(Limit):
 
     def __init__(self) -> None:
         self._busy: set[str] = set()
+
+    @property
+    def is_full(self) -> bool:
+        """False: another chat may always do something."""
+        return False
 
     def allows(self, chat: str, amount: int = 1) -> bool:  # noqa: ARG002 - a chat is busy or not
         """Return whether the chat does nothing."""
@@ -72,6 +82,11 @@ class SharedLimit(Limit):
         """The amount that no chat uses."""
         return self._limit - self.used
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is free."""
+        return self.free <= 0
+
     def allows(self, chat: str, amount: int = 1) -> bool:
         """Return whether this amount is free, and the chat uses at most as much as is free."""
         return amount <= self.free and self._by_chat[chat] <= self.free
@@ -101,6 +116,14 @@ class RoundRobin(Generic[_T]):
     def add(self, chat: str, item: _T) -> None:
         """Append an item to those of its chat."""
         self._items.setdefault(chat, deque()).append(item)
+
+    def discard(self, chat: str, item: _T) -> None:
+        """Remove an item of a chat if it is still there."""
+        items = self._items.get(chat, deque())
+        with contextlib.suppress(ValueError):
+            items.remove(item)
+        if not items:
+            self._items.pop(chat, None)
 
     def pop(self, is_ready: Callable[[str, _T], bool]) -> _T | None:
         """Remove and return the first item of the next chat whose first item is ready, or return None."""
@@ -147,6 +170,8 @@ class SharedSemaphore:
             if granted.done() and not granted.cancelled() and granted.exception() is None:
                 # Granted and cancelled in the same loop iteration.
                 self.release(chat)
+            else:
+                self._waiting.discard(chat, (chat, granted))
             raise
 
     def release(self, chat: str) -> None:
@@ -157,7 +182,8 @@ class SharedSemaphore:
 
     def serve(self) -> None:
         """Grant what waiting tasks may use now."""
-        while waiting := self._waiting.pop(self._is_ready):
+        # Nobody is looked for while no one can be served: thousands may wait, and each that comes would look at all.
+        while not any(limit.is_full for limit, _ in self._amounts) and (waiting := self._waiting.pop(self._is_ready)):
             chat, granted = waiting
             if not granted.done():
                 self.grant(chat, granted)

@@ -85,6 +85,10 @@ CONVERSATION_NEW: Final = Sentence(
     zh="已开始新话题，之前的内容不再作为上下文。",
     en="A new conversation begins; what was said before no longer counts.",
 )
+CONVERSATION_TOO_LONG: Final = Sentence(
+    zh="对话太长，智能体无法继续。请发送 /new 开始新话题，或把这条消息写短一些。",
+    en="This conversation is too long for the agent; please send /new to begin a new one, or a shorter message.",
+)
 AGENT_UNREACHABLE: Final = Sentence(
     zh="暂时无法连接智能体，请稍后再试。",
     en="The agent cannot be reached right now; please try again later.",
@@ -164,4 +168,12 @@ PICTURE_LEFT_OUT: Final = Sentence(
 FILE_LEFT_OUT: Final = Sentence(
     zh="\n\n（智能体无法读取文件，以上回答没有参考文件。）",
     en="\n\n(The agent cannot read files; this answer is without the file.)",
+)
+EARLIER_PICTURE_LEFT_OUT: Final = Sentence(
+    zh="\n\n（智能体未能读取之前的图片，以上回答没有参考这些图片。）",
+    en="\n\n(The agent could not read the earlier pictures; this answer is without them.)",
+)
+EARLIER_FILE_LEFT_OUT: Final = Sentence(
+    zh="\n\n（智能体未能读取之前的文件，以上回答没有参考这些文件。）",
+    en="\n\n(The agent could not read the earlier files; this answer is without them.)",
 )

@@ -159,3 +159,32 @@ async def test_a_chat_that_does_one_thing_at_a_time_does_not_hold_what_it_waits_
     await asyncio.gather(*tasks)
     assert order == ["a1", "b1", "a2", "c1", "a3"]
     assert places.used == 0
+
+
+async def test_a_chat_that_begins_to_wait_looks_at_no_other_while_nothing_is_free() -> None:
+    class CountingLimit(SharedLimit):
+        asked = 0
+
+        def allows(self, chat: str, amount: int = 1) -> bool:
+            self.asked += 1
+            return super().allows(chat, amount)
+
+    limit = CountingLimit(1)
+    semaphore = SharedSemaphore((limit, 1), (OneAtATime(), 1))
+    gate = asyncio.Event()
+    served: list[str] = []
+
+    async def use(chat: str) -> None:
+        async with semaphore.hold(chat):
+            await gate.wait()
+            served.append(chat)
+
+    chats = [str(number) for number in range(1_000)]
+    tasks = [asyncio.create_task(use(chat)) for chat in chats]
+    await asyncio.sleep(0)
+    assert limit.asked == 1
+    gate.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*tasks)
+    assert served == chats
+    assert limit.asked <= 2 * len(chats)

@@ -97,6 +97,7 @@ _AGENT_FAILURES: Final = {
     "http_404": "it has nothing at this address: correct agent.url",
     "http_405": "it accepts no messages at this address: correct agent.url",
     "timeout": "it does not answer in time: look in its log",
+    "malformed": "it answers with a web page: correct agent.url",
 } | {f"proxy_{cause}": sentence for cause, sentence in PROXY.items()}
 
 
@@ -206,6 +207,18 @@ def judge_state(channel: str, finding: StateFinding, *, gateway_listens: bool) -
         case _:
             outcome, detail = "fail", finding.detail
     return Check(name="state", channel=channel, outcome=outcome, detail=detail)
+
+
+def judge_memory(finding: StateFinding) -> Check:
+    """Judge where the host stores what it remembers of chats."""
+    detail = {
+        "memory": "kept in memory: a restart forgets what was said; sqlite:PATH keeps it",
+        "new_file": "the file does not exist yet, and its folder is writable",
+        "file": "the file is healthy and writable",
+        "locked": "the file is in use, as expected while the gateway runs",
+    }.get(finding.kind, finding.detail)
+    outcome: Outcome = "fail" if finding.kind == "unusable" else "ok"
+    return Check(name="memory", channel="", outcome=outcome, detail=detail)
 
 
 def judge_proxy(channel: str, finding: ProxyFinding) -> Check:

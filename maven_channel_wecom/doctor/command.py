@@ -16,7 +16,15 @@ from maven_channel_wecom.config import read_config
 from maven_channel_wecom.doctor import report
 from maven_channel_wecom.doctor.checks import Check
 from maven_channel_wecom.doctor.probing import UrlProbe
-from maven_channel_wecom.doctor.run_checks import check_agent, check_channel, check_entry, check_host, is_wecom
+from maven_channel_wecom.doctor.run_checks import (
+    check_agent,
+    check_channel,
+    check_entry,
+    check_host,
+    check_memory,
+    check_replicas,
+    is_wecom,
+)
 from maven_channel_wecom.host.configuration import AgentSettings, interpret
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.gateway import EXIT_CONFIGURATION, EXIT_FAILED
@@ -42,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, probe: UrlProbe | None = None) -> int:
     """Run the checks, print the report and return the exit code. Without a `probe`, it makes one."""
+    probe = probe or UrlProbe(SystemClock())
     try:
         document = read_document(args.config)
     except UnreadableConfiguration as error:
@@ -65,7 +74,9 @@ def main(args: argparse.Namespace, probe: UrlProbe | None = None) -> int:
         if isinstance(configuration.agent, AgentSettings):
             with SlowStep("checking whether the agent can be reached"):
                 found.append(asyncio.run(check_agent(configuration.agent)))
-    found += _check_entries(entries, configuration, args.config, probe or UrlProbe(SystemClock()), args.url)
+            found.append(asyncio.run(check_memory(configuration, probe)))
+            found += check_replicas(entries, configuration.sessions.memory)
+    found += _check_entries(entries, configuration, args.config, probe, args.url)
     sys.stdout.write(report.as_json(found) if args.json else report.as_text(found))
     return EXIT_OK if report.all_ok(found) else EXIT_FAILED
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from maven_channel_wecom.config import WeComConfig
-    from maven_channel_wecom.host.configuration import AgentSettings, Gateway
+    from maven_channel_wecom.host.configuration import AgentSettings, Configuration, Gateway
 
 LOCAL_URL: Final = "local_url"
 """Name of the check of the URL on this machine."""
@@ -64,6 +64,24 @@ async def check_agent(settings: AgentSettings) -> Check:
     facts = failure.facts if failure else {}
     source = settings.proxy.source if settings.proxy else ""
     return checks.judge_agent(agent.origin, facts.get("reason", ""), facts.get("code", ""), source)
+
+
+async def check_memory(configuration: Configuration, probe: probing.UrlProbe) -> Check:
+    """Check whether the host can store what it remembers of chats."""
+    gateway = configuration.gateway
+    runs = bool(gateway.port) and await probe.get_readiness(gateway.host, gateway.port) is not None
+    return checks.judge_memory(await state_probe.probe_memory(configuration.sessions.memory_state, gateway_runs=runs))
+
+
+def check_replicas(entries: Mapping[str, Mapping[str, Any]], memory: str) -> Iterator[Check]:
+    """Warn of channels whose replicas remember chats apart from each other. `memory` is that key of `agent`."""
+    for name, entry in entries.items():
+        if memory == "messages" and is_wecom(name, entry) and is_redis(str(entry.get("state", ""))):
+            detail = (
+                "processes can share the state of this channel, but each remembers only the turns that it ran itself:"
+                " with several replicas, set agent.memory to server or previous_response_id"
+            )
+            yield Check(name="memory", channel=name, outcome="warn", detail=detail)
 
 
 def check_entry(name: str, entry: Mapping[str, Any], path: Path, plugins: pluggy.PluginManager) -> Iterator[Check]:

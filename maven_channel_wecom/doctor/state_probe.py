@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.doctor.checks import StateFinding
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.host.memory import open_store
+from maven_channel_wecom.host.memory_store import IN_FILE, IN_PROCESS, MemoryUnavailable
 from maven_channel_wecom.state.backends import SQLITE
 from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
 from maven_channel_wecom.state.sqlite.file import StateInUse, UnusableFile, check_link, probe_file
@@ -39,33 +41,55 @@ async def probe_state(address: str, *, channel: str) -> StateFinding:
     return StateFinding(kind="memory")
 
 
+async def probe_memory(address: str, *, gateway_runs: bool) -> StateFinding:
+    """Probe where the host stores what it remembers: a valid address. A running gateway holds the file."""
+    if address == IN_PROCESS:
+        return StateFinding(kind="memory")
+    if gateway_runs:
+        return StateFinding(kind="locked")
+    path = Path(address.removeprefix(IN_FILE))
+    try:
+        if missing := await asyncio.to_thread(_probe_missing_file, path):
+            return missing
+        store = await open_store(address)
+    except MemoryUnavailable as unavailable:
+        return StateFinding(kind="unusable", detail=str(unavailable))
+    except OSError as error:
+        return StateFinding(kind="unusable", detail=f"the file {path} cannot be accessed: {error.strerror}")
+    await store.close()
+    return StateFinding(kind="file")
+
+
 def _probe_file(name: str) -> StateFinding:
     # Absolute, so that the sentences name the full path.
     path = Path(name).absolute()
-    folder = path.parent
     try:
         check_link(path)
-        exists = path.exists()
+        missing = _probe_missing_file(path)
     except UnusableFile as unusable:
         return StateFinding(kind="unusable", detail=f"the state file {path} {unusable}")
     except OSError as error:
         return StateFinding(kind="unusable", detail=f"the state file {path} cannot be accessed: {error.strerror}")
-    if not exists:
-        # The file is not created: it would belong to the user who runs the doctor, not to the gateway's.
-        return _probe_folder(folder) or StateFinding(kind="new_file")
+    if missing:
+        return missing
     try:
         version = probe_file(path)
     except StateInUse:
         return StateFinding(kind="locked")
     if version == VERSION:
         return StateFinding(kind="file")
-    return _probe_folder(folder) or StateFinding(kind="older_file", detail=str(version))
+    return _probe_folder(path.parent) or StateFinding(kind="older_file", detail=str(version))
+
+
+def _probe_missing_file(path: Path) -> StateFinding | None:
+    """Return None for a file that exists. Others are not created: they would belong to the user who runs the doctor."""
+    return None if os.path.lexists(path) else _probe_folder(path.absolute().parent) or StateFinding(kind="new_file")
 
 
 def _probe_folder(folder: Path) -> StateFinding | None:
     """Write a page to an unnamed temporary file, and return why it failed, as on a full or read-only disk."""
     if not folder.is_dir():
-        return StateFinding(kind="unusable", detail=f"there is no folder {folder} for the state file: create it")
+        return StateFinding(kind="unusable", detail=f"there is no folder {folder} for the file: create it")
     try:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
             probe.write(bytes(_PAGE_BYTES))

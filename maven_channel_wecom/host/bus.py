@@ -10,14 +10,22 @@ from prometheus_client import Counter
 
 from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessage, Receipt
 from maven_channel_wecom.fairness import OneAtATime, SharedLimit, SharedSemaphore
-from maven_channel_wecom.host.agents.agent import AgentError, Turn, question
-from maven_channel_wecom.host.agents.attachments import attachment_kind
+from maven_channel_wecom.host.agents.agent import AgentError, Answer, Turn, question
+from maven_channel_wecom.host.agents.agent_failures import may_concern_history
+from maven_channel_wecom.host.agents.attachments import attachment_kind, kind_in_history
 from maven_channel_wecom.host.conversations import MemoryLimits
 from maven_channel_wecom.host.memory import Memory
 from maven_channel_wecom.host.memory_store import ProcessMemory
 from maven_channel_wecom.host.progress import Progress
 from maven_channel_wecom.host.sessions import session_id, speaker, starts_over
-from maven_channel_wecom.sentences import CONVERSATION_NEW, FAULT, FILE_LEFT_OUT, PICTURE_LEFT_OUT
+from maven_channel_wecom.sentences import (
+    CONVERSATION_NEW,
+    EARLIER_FILE_LEFT_OUT,
+    EARLIER_PICTURE_LEFT_OUT,
+    FAULT,
+    FILE_LEFT_OUT,
+    PICTURE_LEFT_OUT,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from maven_channel_wecom.contract.channel import Channel
-    from maven_channel_wecom.host.agents.agent import Agent, Answer, Show
+    from maven_channel_wecom.host.agents.agent import Agent, Show
 
 logger = logging.getLogger(__name__)
 
@@ -128,9 +136,33 @@ class Bus:
                 speaker=speaker(message, shows_ids=self._speaker_ids),
                 show=show,
             )
-            answer = await self._agent.answer(turn)
+            try:
+                answer, turn = await self._ask(turn)
+            except AgentError as error:
+                if error.partial:
+                    # The person was shown it, and may ask to continue. There is no response to continue from.
+                    shown = Answer(error.partial, turn.previous_response_id)
+                    await self._memory.remember(session, turn, shown, recollection)
+                raise
             await self._memory.remember(session, turn, answer, recollection)
-            return answer.text + _left_out(message, answer)
+            return answer.text + _left_out(turn, answer)
+
+    async def _ask(self, turn: Turn) -> tuple[Answer, Turn]:
+        """Return the agent's answer, and the turn as the agent accepted it. Raises AgentError.
+
+        An agent that refuses a turn with history is asked again with the newer half of it, and then without any: the
+        history may be longer than its model can read, and would be again with the next message.
+        """
+        for history in (turn.history, turn.history[(len(turn.history) + 1) // 2 :]):
+            asked = turn._replace(history=history)
+            try:
+                return await self._agent.answer(asked), asked
+            except AgentError as error:
+                if not history or error.partial or not may_concern_history(error.failure):
+                    raise
+                logger.warning("agent refused history", extra={"fields": _log_fields(turn.message) | error.facts})
+        asked = turn._replace(history=())
+        return await self._agent.answer(asked), asked
 
     async def _start_over(self, message: InboundMessage) -> str:
         session = session_id(message)
@@ -162,7 +194,7 @@ class Bus:
         return receipt
 
     async def _answer(self, message: InboundMessage) -> str:
-        fields = {"channel": message.channel, "message_id": message.message_id, **_trail(message.transport_meta)}
+        fields = _log_fields(message)
         progress = Progress(self._hook, self._channels, message, log_fields=fields, sleep=self._sleep)
         try:
             if starts_over(message):
@@ -182,18 +214,26 @@ class Bus:
         return answer
 
 
-def _left_out(message: InboundMessage, answer: Answer) -> str:
-    """Return the note after an answer to a message whose picture or file the agent refused."""
-    kind = "" if answer.accepts_attachments or not answer.text.strip() else attachment_kind(question(message))
-    if not kind:
+def _left_out(turn: Turn, answer: Answer) -> str:
+    """Return the note after an answer that is without a picture or file, because the agent refused it."""
+    if not answer.refused_attachments or not answer.text.strip():
         return ""
-    return (PICTURE_LEFT_OUT if kind == "picture" else FILE_LEFT_OUT).text(_language(message))
+    if answer.refused_attachments == "history":
+        is_picture = kind_in_history(turn.history) == "picture"
+        sentence = EARLIER_PICTURE_LEFT_OUT if is_picture else EARLIER_FILE_LEFT_OUT
+    else:
+        sentence = PICTURE_LEFT_OUT if attachment_kind(question(turn.message)) == "picture" else FILE_LEFT_OUT
+    return sentence.text(_language(turn.message))
 
 
 def _reply_metadata(message: InboundMessage) -> dict[str, str]:
     """Return the metadata of an answer: trail, kind of chat and language of the message it answers."""
     facts = message.transport_meta
     return {key: facts[key] for key in ("trail", "chat_type", "language") if key in facts}
+
+
+def _log_fields(message: InboundMessage) -> dict[str, str]:
+    return {"channel": message.channel, "message_id": message.message_id, **_trail(message.transport_meta)}
 
 
 def _language(message: InboundMessage) -> str:

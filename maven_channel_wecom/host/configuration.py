@@ -180,8 +180,8 @@ AGENT_KEYS: Final = (
         maximum=_MAX_MEMORY_BYTES,
         title="Remembered bytes",
         title_zh="记忆字节数",
-        help="Maximum bytes that are remembered of a chat: text, and media in base64. The oldest go first.",
-        help_zh="每个会话最多记住的字节数：文字，以及 base64 编码的图片与文件；优先保留最近的内容。",
+        help="Maximum bytes that are remembered of a chat, the newest: text, media in base64. Fit it to the model.",
+        help_zh="每个会话最多记住的字节数：文字、base64 编码的媒体，保留最近的；请与模型的上下文长度相配。",
     ),
     Key(
         name="memoryMinutes",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter
 
+from maven_channel_wecom.clock import SystemClock
 from maven_channel_wecom.contract.channel import Channel, ChannelStartError
 from maven_channel_wecom.host.agents.echo import EchoAgent
 from maven_channel_wecom.host.agents.http_agent import HttpAgent
@@ -82,7 +83,10 @@ class Host:
             if isinstance(agent, HttpAgent):
                 self._probing = asyncio.create_task(_report_agent(agent))
             sessions = self._configuration.sessions
-            self._memory = Memory(sessions.memory, sessions.limits, await open_store(sessions.memory_state))
+            now = SystemClock().now
+            store = await open_store(sessions.memory_state, now)
+            self._memory = Memory(sessions.memory, sessions.limits, store, now=now)
+            logger.info("agent configured", extra={"fields": _agent_facts(self._configuration)})
             bus = Bus(
                 hook=self._hook,
                 metrics=self.metrics,
@@ -157,6 +161,14 @@ class Host:
             logger.exception("channel health failed", extra={"fields": {"channel": name}})
             return ("could not report its health",)
         return () if health.ready else health.reasons or ("not ready",)
+
+
+def _agent_facts(configuration: Configuration) -> dict[str, str]:
+    """Return the log fields that say which agent answers, and who remembers what was said."""
+    if isinstance(configuration.agent, Echo):
+        return {"type": "echo"}
+    sessions = configuration.sessions
+    return {"type": configuration.agent.type, "memory": sessions.memory, "memory_state": sessions.memory_state}
 
 
 async def _report_agent(agent: HttpAgent) -> None:

@@ -6,13 +6,12 @@ A store that fails costs memory, never an answer.
 from __future__ import annotations
 
 import logging
-import time
+import math
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
-
+from maven_channel_wecom.clock import SystemClock
 from maven_channel_wecom.host.agents.agent import Answer, Exchange, Turn, question
 from maven_channel_wecom.host.conversations import (
     Conversation,
@@ -20,6 +19,8 @@ from maven_channel_wecom.host.conversations import (
     MemoryLimits,
     RememberedTurn,
     history,
+    previous_response_id,
+    with_response,
     with_turn,
 )
 from maven_channel_wecom.host.memory_file import MemoryFile
@@ -31,12 +32,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SERVER_SESSION_SECONDS: Final = 90 * 24 * 3_600.0
+"""How long the new session id of a chat is stored after its last turn, if the agent keeps sessions by their ids. Then
+the chat gets its first id again. Lower: the agent may still know what was said with that id. Higher: more is stored."""
 
-async def open_store(address: str) -> MemoryStore:
-    """Open the store at a valid address. Raises MemoryUnavailable."""
+REPORT_SECONDS: Final = 60.0
+"""Minimum time between two equal log lines about a store that cannot be used. Lower: more lines on a full disk."""
+
+
+async def open_store(address: str, now: Callable[[], float] | None = None) -> MemoryStore:
+    """Open the store at a valid address. `now` returns seconds since the epoch. Raises MemoryUnavailable."""
     if address == IN_PROCESS:
         return ProcessMemory()
-    return await MemoryFile.open(Path(address.removeprefix(IN_FILE)))
+    return await MemoryFile(Path(address.removeprefix(IN_FILE)), now or SystemClock().now).open()
 
 
 class Recollection(NamedTuple):
@@ -56,7 +64,7 @@ class Memory:
             its last response. `server`: it keeps sessions by their ids.
         limits: how much is remembered of a session.
         store: where it is stored.
-        now: returns seconds since the epoch.
+        now: returns seconds since the epoch. By default, adjusting the system clock moves no deadline.
     """
 
     def __init__(
@@ -65,12 +73,13 @@ class Memory:
         limits: MemoryLimits,
         store: MemoryStore,
         *,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self._kind = kind
         self._limits = limits
         self._store = store
-        self._now = now
+        self._now = now or SystemClock().now
+        self._reported_at: dict[str, float] = {}
 
     async def recall(self, session: str, message_id: str) -> Recollection:
         """Return what a turn of a session begins with. `message_id` is the message that is about to be answered."""
@@ -78,13 +87,15 @@ class Memory:
         try:
             conversation = await self._store.read(session, now)
         except MemoryUnavailable as unavailable:
-            _report(unavailable)
+            self._report(unavailable, now)
             return Recollection(session)
         kind = self._kind
         return Recollection(
             session_id=(conversation.session_id or session) if kind == "server" else session,
             history=history(conversation, self._limits, now, message_id) if kind == "messages" else (),
-            previous_response_id=conversation.response_id if kind == "previous_response_id" else "",
+            previous_response_id=(
+                previous_response_id(conversation, message_id) if kind == "previous_response_id" else ""
+            ),
             started_as=conversation.session_id,
         )
 
@@ -92,43 +103,50 @@ class Memory:
         """Remember the answer to a turn, unless the session has started over since the turn's recollection.
 
         An answer with nothing to read is not remembered as an exchange. A model's reasoning is not remembered at all.
+        If the turn has less history than the recollection, the rest is forgotten.
         """
-        if self._kind == "server":
-            return
-        now = self._now()
         text = without_reasoning(answer.text)
-        remembered = RememberedTurn(
-            exchange=Exchange(question=question(turn.message), answer=text, speaker=turn.speaker),
-            message_id=turn.message.message_id,
-            ended_at=now,
-        )
-
-        def change(conversation: Conversation) -> Conversation:
-            if conversation.session_id != recollection.started_as:
-                return conversation
-            if self._kind == "previous_response_id":
-                return msgspec.structs.replace(
-                    conversation, response_id=answer.response_id, expires_at=now + self._limits.seconds
-                )
-            return with_turn(conversation, remembered, self._limits, keeps_attachments=answer.accepts_attachments)
-
         if self._kind == "messages" and not text.strip():
             return
+        if self._kind == "server" and not recollection.started_as:
+            # The session has its first id, which follows from the chat.
+            return
+        now = self._now()
+        message_id = turn.message.message_id
+        exchange = Exchange(question=question(turn.message), answer=text, speaker=turn.speaker)
+        remembered = RememberedTurn(exchange=exchange, message_id=message_id, ended_at=now)
+        is_shortened = len(turn.history) < len(recollection.history)
+
+        def change(conversation: Conversation) -> Conversation:
+            # One without an id has expired during the turn, or has never started over.
+            if conversation.session_id and conversation.session_id != recollection.started_as:
+                return conversation
+            if self._kind == "server":
+                return Conversation(session_id=recollection.started_as, expires_at=now + SERVER_SESSION_SECONDS)
+            if self._kind == "previous_response_id":
+                return with_response(conversation, answer.response_id, message_id, self._limits, now)
+            return with_turn(
+                conversation,
+                remembered,
+                self._limits,
+                refused=answer.refused_attachments,
+                earlier_turns=len(turn.history) if is_shortened else None,
+            )
+
         try:
             await self._store.change(session, change, now)
         except MemoryUnavailable as unavailable:
-            _report(unavailable)
+            self._report(unavailable, now)
 
     async def start_over(self, session: str) -> bool:
         """Forget what was said in a session, and return whether that succeeded."""
         now = self._now()
-        # An agent that keeps sessions by their ids must never get an old one again.
-        expires_at = Conversation().expires_at if self._kind == "server" else now + self._limits.seconds
-        empty = Conversation(session_id=str(uuid.uuid4()), expires_at=expires_at)
+        lifetime = SERVER_SESSION_SECONDS if self._kind == "server" else self._limits.seconds
+        empty = Conversation(session_id=str(uuid.uuid4()), expires_at=now + lifetime)
         try:
             await self._store.change(session, lambda _: empty, now)
         except MemoryUnavailable as unavailable:
-            _report(unavailable)
+            self._report(unavailable, now)
             return False
         return True
 
@@ -136,6 +154,8 @@ class Memory:
         """Close the store."""
         await self._store.close()
 
-
-def _report(unavailable: MemoryUnavailable) -> None:
-    logger.warning("agent memory unavailable", extra={"fields": {"error": str(unavailable)}})
+    def _report(self, unavailable: MemoryUnavailable, now: float) -> None:
+        error = str(unavailable)
+        if now - self._reported_at.get(error, -math.inf) >= REPORT_SECONDS:
+            self._reported_at[error] = now
+            logger.warning("agent memory unavailable", extra={"fields": {"error": error}})

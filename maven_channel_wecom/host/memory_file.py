@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import queue
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from maven_channel_wecom.host.conversations import Conversation
-from maven_channel_wecom.host.memory_store import MemoryStore, MemoryUnavailable
+from maven_channel_wecom.host.memory_store import MEMORY_STORE_BYTES, MemoryStore, MemoryUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +32,17 @@ _VERSION: Final = 1
 _BUSY_SECONDS: Final = 0.5
 """Maximum time to wait for the lock of another process. Higher: a start takes longer to fail."""
 
+_OPEN_SECONDS: Final = 10.0
+"""Maximum time to open the file. Lower: a start fails on a slow disk. Higher: on one that hangs, it fails later."""
+
+_CALL_SECONDS: Final = 3.0
+"""Maximum time that a turn waits for the file, each time it reads or changes it. Lower: a slow disk costs memory.
+Higher: one that hangs delays an answer for longer."""
+
+_EXPIRY_SECONDS: Final = 60.0
+"""How often expired conversations are deleted while no turn ends. Lower: more reads of the file. Higher: they stay on
+the disk for longer."""
+
 _MODE: Final = 0o600
 """Only the owner reads what people wrote."""
 
@@ -37,8 +50,8 @@ _LOCKING: Final = "PRAGMA locking_mode = EXCLUSIVE"
 """The lock is held until the file is closed, so that a second process cannot use it."""
 
 _SETTINGS: Final = (
-    "PRAGMA journal_mode = WAL",
-    # A crash of the process loses nothing, a power failure the latest turns.
+    # A journal that is empty after each change: a write-ahead log would keep what was forgotten.
+    "PRAGMA journal_mode = TRUNCATE",
     "PRAGMA synchronous = NORMAL",
     # What is forgotten is overwritten.
     "PRAGMA secure_delete = ON",
@@ -53,6 +66,12 @@ _TABLE: Final = (
 _READ: Final = "SELECT conversation FROM conversations WHERE session = ? AND expires_at > ?"
 _WRITE: Final = "INSERT OR REPLACE INTO conversations VALUES (?, ?, ?)"
 _EXPIRE: Final = "DELETE FROM conversations WHERE expires_at <= ?"
+_FORGET_OLDEST: Final = (
+    "DELETE FROM conversations WHERE session = (SELECT session FROM conversations ORDER BY expires_at LIMIT 1)"
+)
+_USED_BYTES: Final = (
+    "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+)
 
 _CAUSES: Final = {
     sqlite3.SQLITE_BUSY: "is in use by another process: stop that one, or give each a file of its own",
@@ -65,65 +84,146 @@ _CAUSES: Final = {
 
 
 class MemoryFile(MemoryStore):
-    """Holds conversations in a file. All of its work runs in one thread, in the order of the calls."""
+    """Holds conversations in a file, once it is open. All of its work runs in one thread, in the order of the calls.
 
-    def __init__(self, path: Path, executor: ThreadPoolExecutor, connection: sqlite3.Connection) -> None:
+    Args:
+        path: the file.
+        now: returns seconds since the epoch.
+        call_seconds: maximum time to wait for one call. While the thread hangs in one, others fail at once.
+        expiry_seconds: how often expired conversations are deleted.
+        limit_bytes: maximum size of the conversations; those that expire first are forgotten first.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        now: Callable[[], float],
+        *,
+        call_seconds: float = _CALL_SECONDS,
+        expiry_seconds: float = _EXPIRY_SECONDS,
+        limit_bytes: int = MEMORY_STORE_BYTES,
+    ) -> None:
         self._path = path
-        self._executor = executor
-        self._connection = connection
+        self._now = now
+        self._call_seconds = call_seconds
+        self._expiry_seconds = expiry_seconds
+        self._limit_bytes = limit_bytes
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        # What the thread does now or did last, and what it did when a call took too long.
+        self._current: Future[Any] = Future()
+        self._hanging: Future[Any] | None = None
 
-    @classmethod
-    async def open(cls, path: Path) -> Self:
-        """Open or create a file. Raises MemoryUnavailable."""
-        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="maven-memory")
+    async def open(self) -> Self:
+        """Open or create the file. Raises MemoryUnavailable."""
+        # A daemon thread, so that a process ends even if the disk hangs.
+        threading.Thread(target=self._run_thread, args=(self._current,), name="maven-memory", daemon=True).start()
         try:
-            connection = await _in_thread(executor, path, lambda: _open(path.absolute()))
+            await self._wait(self._current, _OPEN_SECONDS)
         except BaseException:
-            executor.shutdown(wait=False)
+            self._calls.put(None)
             raise
-        return cls(path, executor, connection)
+        return self
 
     async def read(self, session: str, now: float) -> Conversation:
-        return await self._run(lambda: self._read(session, now))
+        return await self._call(lambda connection: _read(connection, session, now))
 
     async def change(self, session: str, change: Callable[[Conversation], Conversation], now: float) -> None:
-        await self._run(lambda: self._change(session, change, now))
+        def run(connection: sqlite3.Connection) -> None:
+            with _transaction(connection):
+                changed = change(_read(connection, session, now))
+                connection.execute(_EXPIRE, (now,))
+                connection.execute(_WRITE, (session, changed.expires_at, msgspec.msgpack.encode(changed)))
+                while _number(connection, _USED_BYTES) > self._limit_bytes:
+                    if not connection.execute(_FORGET_OLDEST).rowcount:
+                        break
+
+        await self._call(run)
 
     async def close(self) -> None:
         with contextlib.suppress(MemoryUnavailable):
-            await self._run(self._connection.close)
-        self._executor.shutdown(wait=False)
+            await self._call(sqlite3.Connection.close)
+        self._calls.put(None)
 
-    async def _run(self, work: Callable[[], _T]) -> _T:
-        return await _in_thread(self._executor, self._path, work)
+    async def _call(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        if self._hanging is not None and not self._hanging.done():
+            raise self._too_slow()
+        result: Future[_T] = Future()
+        self._calls.put(_Call(work, result))
+        return await self._wait(result, self._call_seconds)
 
-    def _read(self, session: str, now: float) -> Conversation:
-        row = self._connection.execute(_READ, (session, now)).fetchone()
-        if row is None:
-            return Conversation()
+    async def _wait(self, result: Future[_T], seconds: float) -> _T:
         try:
-            return msgspec.msgpack.decode(row[0], type=Conversation)
-        except (msgspec.DecodeError, UnicodeError):
-            # Not written by this version. The next turn replaces it.
-            return Conversation()
+            return await asyncio.wait_for(asyncio.wrap_future(result), seconds)
+        except TimeoutError:
+            self._hanging = self._current
+            raise self._too_slow() from None
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            cause = _CAUSES.get(code, "cannot be read or written: check its disk")
+        except OSError as error:
+            cause = f"cannot be opened: {os.strerror(error.errno or 0)}"
+        raise self._unavailable(cause)
 
-    def _change(self, session: str, change: Callable[[Conversation], Conversation], now: float) -> None:
-        changed = change(self._read(session, now))
-        with _transaction(self._connection) as connection:
-            connection.execute(_EXPIRE, (now,))
-            connection.execute(_WRITE, (session, changed.expires_at, msgspec.msgpack.encode(changed)))
+    def _too_slow(self) -> MemoryUnavailable:
+        return self._unavailable("does not answer in time: check its disk")
+
+    def _unavailable(self, cause: str) -> MemoryUnavailable:
+        return MemoryUnavailable(f"the file {self._path} of agent.memoryState {cause}")
+
+    def _run_thread(self, opened: Future[None]) -> None:
+        # Only this thread has the connection: as a process ends, no other one waits for a disk that hangs.
+        opened.set_running_or_notify_cancel()
+        try:
+            connection = _open(self._path.absolute())
+            _expire(connection, self._now())
+        except BaseException as error:  # noqa: BLE001 - it is raised in `open`
+            opened.set_exception(error)
+            return
+        opened.set_result(None)
+        while True:
+            try:
+                call = self._calls.get(timeout=self._expiry_seconds)
+            except queue.Empty:
+                # A later call reports what is wrong.
+                with contextlib.suppress(sqlite3.Error):
+                    _expire(connection, self._now())
+                continue
+            if call is None:
+                break
+            # False if its caller waits no longer.
+            if call.result.set_running_or_notify_cancel():
+                self._current = call.result
+                call.run(connection)
+        connection.close()
 
 
-async def _in_thread(executor: ThreadPoolExecutor, path: Path, work: Callable[[], _T]) -> _T:
+class _Call(NamedTuple):
+    work: Callable[[sqlite3.Connection], Any]
+    result: Future[Any]
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        try:
+            value = self.work(connection)
+        except BaseException as error:  # noqa: BLE001 - it is raised in the event loop
+            self.result.set_exception(error)
+        else:
+            self.result.set_result(value)
+
+
+def _read(connection: sqlite3.Connection, session: str, now: float) -> Conversation:
+    row = connection.execute(_READ, (session, now)).fetchone()
+    if row is None:
+        return Conversation()
     try:
-        return await asyncio.get_running_loop().run_in_executor(executor, work)
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        cause = _CAUSES.get(code, "cannot be read or written: check its disk")
-    except OSError as error:
-        cause = f"cannot be opened: {os.strerror(error.errno or 0)}"
-    message = f"the file {path} of agent.memoryState {cause}"
-    raise MemoryUnavailable(message)
+        return msgspec.msgpack.decode(row[0], type=Conversation)
+    except (msgspec.DecodeError, UnicodeError):
+        # Not written by this version. The next turn replaces it.
+        return Conversation()
+
+
+def _expire(connection: sqlite3.Connection, now: float) -> None:
+    with _transaction(connection):
+        connection.execute(_EXPIRE, (now,))
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -135,7 +235,7 @@ def _open(path: Path) -> sqlite3.Connection:
         uri=True,
         timeout=_BUSY_SECONDS,
         isolation_level=None,
-        # Opened, used and closed by the one thread of the executor.
+        # Opened, used and closed by one thread.
         check_same_thread=True,
     )
     try:
@@ -165,10 +265,10 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        yield connection
+        yield
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -16,9 +16,9 @@ IN_FILE: Final = "sqlite:"
 """The beginning of the address of a store in a file."""
 
 MEMORY_STORE_BYTES: Final = 256 * 1024 * 1024
-"""Maximum bytes of all conversations in `memory:`; the least recently changed are forgotten first. CPython adds 400
-bytes for each turn, and stores a text with emoji in up to four times its bytes. Lower: chats lose their memory earlier
-when many are active. Higher: the process uses more memory."""
+"""Maximum bytes of all conversations; the least recently changed are forgotten first. CPython stores a text with emoji
+in up to four times its bytes. Lower: chats lose their memory earlier when many are active. Higher: the process uses
+more memory, or the file more of the disk."""
 
 
 class MemoryUnavailable(Exception):

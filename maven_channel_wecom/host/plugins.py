@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from maven_channel_wecom.contract import hookspecs
+from maven_channel_wecom.host.memory_store import IN_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +87,7 @@ def channel_problems(manager: pluggy.PluginManager, channels: Mapping[str, Mappi
 
 
 def conflict_problems(manager: pluggy.PluginManager, configuration: Configuration) -> list[str]:
-    """Return the problems of entries of `channels` that exclude each other, or the status server."""
+    """Return the problems of entries of `channels` that exclude each other, the status server or the memory."""
     gateway = configuration.gateway
     try:
         results = hookspecs.call_optional(
@@ -97,7 +99,25 @@ def conflict_problems(manager: pluggy.PluginManager, configuration: Configuratio
     except Exception as error:
         logger.exception("channel check failed")
         return [f"channels could not be checked together: a plugin failed with {type(error).__name__}"]
-    return [problem for found in results or () for problem in found]
+    return [problem for found in results or () for problem in found] + _shared_file_problems(configuration)
+
+
+def _shared_file_problems(configuration: Configuration) -> list[str]:
+    """Return the problem of a memory in a file that a channel uses too. The host does not know which key names it."""
+    path = _file_path(configuration.sessions.memory_state)
+    return [
+        f"agent.memoryState is the same file as channels.{name}.{key}: give each a file of its own"
+        for name, entry in configuration.channels.items()
+        for key, value in entry.items()
+        if path and isinstance(value, str) and _file_path(value) == path
+    ]
+
+
+def _file_path(address: str) -> str:
+    try:
+        return os.path.realpath(address.removeprefix(IN_FILE)) if address.startswith(IN_FILE) else ""
+    except ValueError:  # a character that no path may have
+        return ""
 
 
 def _no_plugin_problem(manager: pluggy.PluginManager, name: str, config: Mapping[str, Any]) -> str:

@@ -31,10 +31,13 @@ def is_group(message: InboundMessage) -> bool:
 def session_id(message: InboundMessage) -> str:
     """Return the UUIDv5 of a message's chat, the same in every process and after every restart.
 
-    A group may have the same id as a person, so the session of a group is derived from its kind too.
+    A group may have the same id as a person, so the session of a group is derived from its kind too. That of a person
+    is derived from it only if the id could be taken for a group.
     """
-    kind = "group:" if is_group(message) else ""
-    return str(uuid.uuid5(_SESSION_NAMESPACE, f"{message.channel}/{kind}{message.chat_id}"))
+    channel = message.channel.replace("%", "%25").replace("/", "%2F")
+    looks_like_a_kind = message.chat_id.startswith(("group:", "single:"))
+    kind = "group:" if is_group(message) else "single:" * looks_like_a_kind
+    return str(uuid.uuid5(_SESSION_NAMESPACE, f"{channel}/{kind}{message.chat_id}"))
 
 
 def speaker(message: InboundMessage, *, shows_ids: bool = False) -> str:

@@ -92,6 +92,7 @@ async def test_a_configuration_with_a_secret_that_others_may_read_is_a_warning(
         ("http_403", "correct agent.apiKey"),
         ("http_404", "correct agent.url"),
         ("http_405", "correct agent.url"),
+        ("malformed", "a web page"),
         ("proxy_credentials", "the proxy refused the user or the password"),
     ],
 )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from maven_channel_wecom.doctor.run_checks import check_replicas
 from tests.doctor.faulty_bots import PASSWORD, FakeBot, bot_config, entry, write_config
 from tests.host.fake_responses import serving
 
@@ -98,3 +101,29 @@ async def test_an_agent_key_in_a_file_that_others_may_read_is_a_warning(doctor: 
     path.chmod(0o640)
     found = await doctor.diagnose(path)
     assert ("", "warn") in {(check["channel"], check["outcome"]) for check in found.checks}
+
+
+@pytest.mark.parametrize(
+    ("memory", "state", "warns"),
+    [
+        ("messages", "redis://127.0.0.1:1", True),
+        ("server", "redis://127.0.0.1:1", False),
+        ("messages", "memory:", False),
+    ],
+)
+def test_replicas_that_would_remember_apart_from_each_other_are_a_warning(
+    memory: str, state: str, *, warns: bool
+) -> None:
+    found = list(check_replicas({"wecom": entry(state=state), "other": {"state": state}}, memory))
+    assert [(check.channel, check.outcome) for check in found] == [("wecom", "warn")] * warns
+    assert all("agent.memory" in check.detail for check in found)
+
+
+async def test_the_doctor_warns_of_replicas_only_if_the_agent_is_behind_http(doctor: Doctor, tmp_path: Path) -> None:
+    channels = {"wecom": entry(state="redis://127.0.0.1:1")}
+    async with serving() as fake:
+        agent = {"type": "responses", "url": fake.url, "model": "maven"}
+        found = await doctor.diagnose(write_config(tmp_path, {"agent": agent, "channels": channels}))
+    assert ("memory", "wecom") in [(check["name"], check["channel"]) for check in found.checks]
+    found = await doctor.diagnose(write_config(tmp_path, {"channels": channels}))
+    assert ("memory", "wecom") not in [(check["name"], check["channel"]) for check in found.checks]

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from maven_channel_wecom.host.configuration import Gateway
+from maven_channel_wecom.host.status_server import StatusServer
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
-from tests.doctor.faulty_bots import PASSWORD, FakeBot, bot_config
+from tests.doctor.faulty_bots import PASSWORD, FakeBot, bot_config, entry, write_config
 from tests.fakes.redis_server import RedisServer, shared_redis
 from tests.suite_watch import record_output
 
@@ -45,6 +48,56 @@ async def test_a_missing_folder_of_the_state_file_is_a_failure(doctor: Doctor, t
     found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{tmp_path}/no/wecom.db"))
     assert found.outcome("state") == "fail"
     assert f"there is no folder {tmp_path}/no" in found.detail("state")
+
+
+async def memory_check(doctor: Doctor, folder: Path, memory: Path, *, port: int = 0) -> tuple[str, str]:
+    """Return outcome and detail of the check of a memory, where no agent answers."""
+    agent = {"type": "responses", "url": "http://127.0.0.1:1/", "model": "m", "memoryState": f"sqlite:{memory}"}
+    found = await doctor.diagnose(
+        write_config(folder, {"gateway": {"port": port}, "agent": agent, "channels": {"wecom": entry()}})
+    )
+    return found.outcome("memory"), found.detail("memory")
+
+
+async def test_a_memory_that_can_be_written_is_ok_and_not_created(doctor: Doctor, tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    assert await memory_check(doctor, tmp_path, path) == (
+        "ok",
+        "the file does not exist yet, and its folder is writable",
+    )
+    assert not path.exists()
+    path.touch()
+    assert await memory_check(doctor, tmp_path, path) == ("ok", "the file is healthy and writable")
+
+
+async def test_a_memory_that_cannot_be_opened_is_a_failure(doctor: Doctor, tmp_path: Path) -> None:
+    missing = await memory_check(doctor, tmp_path, tmp_path / "no" / "memory.db")
+    assert missing == ("fail", f"there is no folder {tmp_path}/no for the file: create it")
+    other = tmp_path / "other.db"
+    other.write_bytes(b"canary" * 1_000)
+    outcome, detail = await memory_check(doctor, tmp_path, other)
+    assert (outcome, "is no SQLite database" in detail) == ("fail", True)
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "nowhere" / "memory.db")
+    assert (await memory_check(doctor, tmp_path, link))[0] == "fail"
+
+
+async def test_a_memory_is_held_by_the_gateway_that_runs(doctor: Doctor, tmp_path: Path) -> None:
+    async def ready() -> list[str]:
+        return []
+
+    status = StatusServer(Gateway(port=0), CollectorRegistry(), ready)
+    await status.start()
+    found = await memory_check(doctor, tmp_path, tmp_path / "no" / "memory.db", port=status.port)
+    await status.stop()
+    assert found == ("ok", "the file is in use, as expected while the gateway runs")
+
+
+async def test_a_memory_in_the_process_is_ok(doctor: Doctor, tmp_path: Path) -> None:
+    agent = {"type": "responses", "url": "http://127.0.0.1:1/", "model": "m"}
+    found = await doctor.diagnose(write_config(tmp_path, {"agent": agent, "channels": {"wecom": entry()}}))
+    assert found.outcome("memory") == "ok"
+    assert "a restart forgets" in found.detail("memory")
 
 
 async def test_a_symbolic_link_that_leads_nowhere_is_a_failure(doctor: Doctor, tmp_path: Path) -> None:

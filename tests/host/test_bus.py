@@ -20,21 +20,31 @@ from maven_channel_wecom.contract.messages import (
     Receipt,
     TextBlock,
 )
-from maven_channel_wecom.host.agents.agent import AgentError, Answer, Exchange, Failure
+from maven_channel_wecom.host.agents.agent import AgentError, Answer, Exchange, Failure, Turn
+from maven_channel_wecom.host.agents.agent_failures import CONTEXT_LENGTH, for_status
+from maven_channel_wecom.host.agents.attachments import attachment_kind
 from maven_channel_wecom.host.agents.echo import EchoAgent
 from maven_channel_wecom.host.bus import Bus
 from maven_channel_wecom.host.conversations import MemoryLimits
 from maven_channel_wecom.host.memory import Memory
 from maven_channel_wecom.host.memory_store import ProcessMemory
 from maven_channel_wecom.host.sessions import session_id
-from maven_channel_wecom.sentences import CONVERSATION_NEW, FAULT, FILE_LEFT_OUT, PICTURE_LEFT_OUT, Sentence
+from maven_channel_wecom.sentences import (
+    CONVERSATION_NEW,
+    EARLIER_FILE_LEFT_OUT,
+    EARLIER_PICTURE_LEFT_OUT,
+    FAULT,
+    FILE_LEFT_OUT,
+    PICTURE_LEFT_OUT,
+    Sentence,
+)
 from tests.host.broken_store import BrokenStore
 from tests.host.fake_channel import FakeChannel, FakePlugin, manager_with, message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from maven_channel_wecom.host.agents.agent import Agent, Turn
+    from maven_channel_wecom.host.agents.agent import Agent, RefusedAttachments
     from maven_channel_wecom.host.conversations import MemoryKind
 
 CANARY = "canary-4711"
@@ -346,12 +356,94 @@ async def test_a_turn_brings_the_earlier_exchanges_of_its_session_alone() -> Non
     assert len({turn.session_id for turn in agent.turns}) == 2
 
 
-async def test_a_failed_turn_is_not_remembered() -> None:
-    agent = ScriptedAgent(AgentError(BUSY, partial="half"))
+@pytest.mark.parametrize(("partial", "remembered"), [("", []), ("half", ["half"])])
+async def test_of_a_failed_turn_only_what_was_shown_of_the_answer_is_remembered(
+    partial: str, remembered: list[str]
+) -> None:
+    agent = ScriptedAgent(AgentError(BUSY, partial=partial))
     memory = memory_of("messages")
     incoming = message()
     await bus_with(agent, FakePlugin(), memory=memory).publish(incoming)
-    assert (await memory.recall(session_id(incoming), "next")).history == ()
+    recollection = await memory.recall(session_id(incoming), "next")
+    assert [exchange.answer for exchange in recollection.history] == remembered
+
+
+async def test_after_a_part_of_an_answer_the_agent_continues_from_the_response_before_it() -> None:
+    memory = memory_of("previous_response_id")
+    await bus_with(RememberingAgent(), FakePlugin(), memory=memory).publish(message(message_id="m1"))
+    broken = ScriptedAgent(AgentError(BUSY, partial="half"))
+    await bus_with(broken, FakePlugin(), memory=memory).publish(message(message_id="m2"))
+    for message_id in ("m2", "m3"):
+        recollection = await memory.recall(session_id(message()), message_id)
+        assert recollection.previous_response_id == "resp_1"
+
+
+class NarrowAgent(RememberingAgent):
+    """Refuses turns with more than some number of earlier exchanges."""
+
+    def __init__(self, limit: int, failure: Failure = CONTEXT_LENGTH, partial: str = "") -> None:
+        super().__init__()
+        self.limit = limit
+        self.failure = failure
+        self.partial = partial
+        self.histories: list[int] = []
+
+    async def answer(self, turn: Turn) -> Answer:
+        self.histories.append(len(turn.history))
+        if len(turn.history) > self.limit:
+            raise AgentError(self.failure, partial=self.partial)
+        return await super().answer(turn)
+
+
+async def say(bus: Bus, *numbers: int) -> None:
+    for number in numbers:
+        await bus.publish(message(str(number), message_id=str(number)))
+
+
+@pytest.mark.parametrize(
+    ("limit", "asked", "next_asked"), [(7, [7], [8, 4]), (4, [7, 3], [4]), (2, [7, 3, 0], [1]), (0, [7, 3, 0], [1, 0])]
+)
+@pytest.mark.parametrize("failure", [CONTEXT_LENGTH, for_status(400), for_status(413)], ids=lambda each: each.reason)
+async def test_an_agent_that_refuses_the_history_is_asked_with_the_newer_half_and_then_without_any(
+    limit: int, asked: list[int], next_asked: list[int], failure: Failure, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it did not accept is forgotten, so that the next message is not refused for it again."""
+    plugin = FakePlugin()
+    agent = NarrowAgent(100, failure)
+    bus = bus_with(agent, plugin, memory=memory_of("messages"))
+    await say(bus, *range(7))
+    agent.histories.clear()
+    agent.limit = limit
+    await say(bus, 7)
+    assert agent.histories == asked
+    newest = [exchange.answer for exchange in agent.turns[-1].history]
+    assert newest == [f"answer {number}" for number in range(8 - len(newest), 8)]
+    agent.histories.clear()
+    await say(bus, 8)
+    assert agent.histories == next_asked
+    assert [sent.content for sent in plugin.sent[7:]] == ["answer 8", "answer 9"]
+    refused = [vars(each)["fields"]["reason"] for each in caplog.records if each.message == "agent refused history"]
+    assert refused == [failure.reason] * (len(asked) + len(next_asked) - 2)
+
+
+async def test_a_message_that_is_itself_too_long_costs_no_memory_and_the_person_is_told_of_new() -> None:
+    plugin = FakePlugin()
+    agent = NarrowAgent(100)
+    bus = bus_with(agent, plugin, memory=memory_of("messages"))
+    await say(bus, 0, 1)
+    agent.limit = -1
+    await say(bus, 2)
+    agent.limit = 100
+    await say(bus, 3)
+    assert agent.histories == [0, 1, 2, 1, 0, 2]
+    assert "/new" in plugin.sent[2].content
+
+
+@pytest.mark.parametrize(("failure", "partial"), [(BUSY, ""), (CONTEXT_LENGTH, "half")])
+async def test_other_failures_and_answers_that_began_are_not_asked_again(failure: Failure, partial: str) -> None:
+    agent = NarrowAgent(1, failure, partial)
+    await say(bus_with(agent, FakePlugin(), memory=memory_of("messages")), 0, 1, 2)
+    assert agent.histories == [0, 1, 2]
 
 
 @pytest.mark.parametrize("text", ["/new", " /NEW\n", "/新话题"])
@@ -484,7 +576,8 @@ class BlindAgent(ScriptedAgent):
     """Answers only after pictures and files have been left out."""
 
     async def answer(self, turn: Turn) -> Answer:
-        return (await super().answer(turn))._replace(accepts_attachments=False)
+        refused: RefusedAttachments = "message" if attachment_kind(turn.message.content_blocks) else "history"
+        return (await super().answer(turn))._replace(refused_attachments=refused)
 
 
 @pytest.mark.parametrize(
@@ -493,7 +586,6 @@ class BlindAgent(ScriptedAgent):
         ("It is late.", PICTURE, "en", PICTURE_LEFT_OUT.en),
         ("It is late.", PICTURE, "zh", PICTURE_LEFT_OUT.zh),
         ("It is late.", FILE, "en", FILE_LEFT_OUT.en),
-        ("It is late.", TextBlock(text="only a picture of an earlier turn was left out"), "en", ""),
         (" ", PICTURE, "en", ""),
     ],
 )
@@ -509,3 +601,14 @@ async def test_the_user_is_told_that_an_answer_is_without_the_picture_or_file(
     assert [sent.content for sent in plugin.sent] == [answer + note]
     recollection = await memory.recall(session_id(asked), "m2")
     assert all(exchange.answer == answer for exchange in recollection.history)
+
+
+@pytest.mark.parametrize(("block", "note"), [(PICTURE, EARLIER_PICTURE_LEFT_OUT.en), (FILE, EARLIER_FILE_LEFT_OUT.en)])
+async def test_the_user_is_told_that_an_answer_is_without_what_was_sent_earlier(block: ContentBlock, note: str) -> None:
+    plugin = FakePlugin()
+    memory = memory_of("messages")
+    session = session_id(message())
+    earlier = Turn(msgspec.structs.replace(message(), content_blocks=(block,)), session)
+    await memory.remember(session, earlier, Answer("a cat"), await memory.recall(session, "m0"))
+    await bus_with(BlindAgent("It is late."), plugin, memory=memory).publish(message("what is it?", message_id="m2"))
+    assert [sent.content for sent in plugin.sent] == ["It is late." + note]

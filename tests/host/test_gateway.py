@@ -164,6 +164,15 @@ async def test_a_memory_that_cannot_be_opened_exits_1_with_its_sentence(tmp_path
     assert "Traceback" not in printed
 
 
+async def test_a_memory_in_the_file_of_a_channel_exits_2(tmp_path: Path) -> None:
+    agent = {"type": "responses", "url": "http://127.0.0.1:1/", "model": "m", "memoryState": f"sqlite:{tmp_path}/a.db"}
+    channel = {"token": "t", "state": f"sqlite:{tmp_path}/./a.db"}
+    document = GOOD | {"agent": agent, "channels": {"fake": channel}}
+    code, printed = await run(WITH_FAKE_CHANNEL, written(tmp_path, document))
+    assert code == 2
+    assert "  - agent.memoryState is the same file as channels.fake.state: give each a file of its own\n" in printed
+
+
 async def test_a_bug_in_a_channel_exits_1_and_logs_its_place(tmp_path: Path) -> None:
     """The text of the exception is left out, as it may contain anything."""
     channel = {"token": "t", "start_bug": CANARY}

@@ -15,7 +15,7 @@ from yarl import URL
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.hookspecs import hookimpl
 from maven_channel_wecom.contract.messages import Health
-from maven_channel_wecom.host.configuration import Configuration, Gateway, Job, Responses, interpret
+from maven_channel_wecom.host.configuration import Configuration, Gateway, Job, Responses, Sessions, interpret
 from maven_channel_wecom.host.lifecycle import Host
 from maven_channel_wecom.host.schedules import Interval
 from maven_channel_wecom.host.status_server import StatusServerError
@@ -26,6 +26,7 @@ from tests.suite_watch import record_output
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 KEY = "canary-key-4711"
 TEXT = "canary-words-4711"
@@ -91,11 +92,18 @@ async def test_the_start_tells_whether_the_agent_can_be_reached(caplog: pytest.L
         async with running(FakePlugin(), settings):
             await until_logged(caplog, "agent reachable")
     facts = {"agent": origin, "type": "responses"}
-    assert agent_lines(caplog) == [("agent reachable", facts)]
+    configured = ("agent configured", {"type": "responses", "memory": "server", "memory_state": "memory:"})
+    assert agent_lines(caplog) == [configured, ("agent reachable", facts)]
     caplog.clear()
     async with running(FakePlugin(), settings):
         await until_logged(caplog, "agent unreachable")
-    assert agent_lines(caplog) == [("agent unreachable", facts | {"reason": "refused"})]
+    assert agent_lines(caplog) == [configured, ("agent unreachable", facts | {"reason": "refused"})]
+
+
+async def test_the_start_tells_that_no_agent_is_configured(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with running(FakePlugin()):
+        assert agent_lines(caplog) == [("agent configured", {"type": "echo"})]
 
 
 async def test_an_agent_whose_name_cannot_be_looked_up_is_unreachable(caplog: pytest.LogCaptureFixture) -> None:
@@ -104,9 +112,10 @@ async def test_an_agent_whose_name_cannot_be_looked_up_is_unreachable(caplog: py
     settings = Configuration(gateway=Gateway(port=0), channels={"fake": {}}, agent=agent)
     async with running(FakePlugin(), settings):
         await until_logged(caplog, "agent unreachable")
-    assert agent_lines(caplog) == [
-        ("agent unreachable", {"agent": "http://a..b", "type": "responses", "reason": "dns"})
-    ]
+    assert agent_lines(caplog)[-1] == (
+        "agent unreachable",
+        {"agent": "http://a..b", "type": "responses", "reason": "dns"},
+    )
 
 
 async def test_the_start_tells_through_which_proxy_the_agent_is_reached(caplog: pytest.LogCaptureFixture) -> None:
@@ -128,8 +137,18 @@ async def test_the_start_tells_through_which_proxy_the_agent_is_reached(caplog: 
         "proxy_source": "http_proxy",
     }
     # This proxy has no user, and refuses one.
-    assert agent_lines(caplog) == [("agent unreachable", facts | {"reason": "proxy_credentials"})]
+    assert agent_lines(caplog)[-1] == ("agent unreachable", facts | {"reason": "proxy_credentials"})
     assert KEY not in str([vars(record) for record in caplog.records])
+
+
+async def test_a_host_that_stopped_has_closed_its_memory(tmp_path: Path) -> None:
+    sessions = Sessions(memory="messages", memory_state=f"sqlite:{tmp_path / 'memory.db'}")
+    settings = msgspec.structs.replace(configuration(), sessions=sessions)
+    for _ in range(2):
+        plugin = FakePlugin()
+        async with running(plugin, settings):
+            await plugin.started["fake"].host.publish(message("hello"))
+        assert [sent.content for sent in plugin.sent] == ["hello"]
 
 
 async def test_neither_the_key_nor_a_users_text_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,12 +24,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+async def opened(path: Path, now: float = NOW) -> MemoryFile:
+    return await MemoryFile(path, lambda: now).open()
+
+
+def contents(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
 async def test_a_stop_and_a_start_keep_conversations(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
-    first = await MemoryFile.open(path)
+    first = await opened(path)
     await put(first, "a", conversation())
     await first.close()
-    second = await MemoryFile.open(path)
+    second = await opened(path)
     assert await second.read("a", NOW) == conversation()
     await second.close()
 
@@ -39,7 +49,8 @@ from maven_channel_wecom.host.memory_file import MemoryFile
 from tests.host.test_memory_store import conversation, put
 
 async def main():
-    await put(await MemoryFile.open(pathlib.Path(sys.argv[1])), "a", conversation())
+    store = await MemoryFile(pathlib.Path(sys.argv[1]), lambda: 0.0).open()
+    await put(store, "a", conversation())
     os._exit(9)
 
 asyncio.run(main())
@@ -49,7 +60,7 @@ asyncio.run(main())
     assert done.returncode == 9
 
     async def read() -> Conversation:
-        store = await MemoryFile.open(path)
+        store = await opened(path)
         found = await store.read("a", NOW)
         await store.close()
         return found
@@ -60,34 +71,140 @@ asyncio.run(main())
 async def test_only_the_owner_can_read_the_file_and_what_belongs_to_it(tmp_path: Path) -> None:
     old_mask = os.umask(0)
     try:
-        store = await MemoryFile.open(tmp_path / "memory.db")
+        store = await opened(tmp_path / "memory.db")
         await put(store, "a", conversation())
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
         await store.close()
     finally:
         os.umask(old_mask)
-    assert modes == {"memory.db": 0o600, "memory.db-wal": 0o600}
+    assert modes == {"memory.db": 0o600, "memory.db-journal": 0o600}
 
 
 async def test_a_file_has_one_owner(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
-    store = await MemoryFile.open(path)
+    store = await opened(path)
     with pytest.raises(MemoryUnavailable, match="is in use by another process"):
-        await MemoryFile.open(path)
+        await opened(path)
     await put(store, "a", conversation())
     await store.close()
-    await (await MemoryFile.open(path)).close()
+    await (await opened(path)).close()
 
 
-async def test_nothing_forgotten_stays_in_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "memory.db"
-    store = await MemoryFile.open(path)
-    await put(store, "expired", conversation("canary-4711", expires_at=NOW + 1))
-    await put(store, "over", conversation("canary-4712"))
-    await put(store, "over", Conversation(expires_at=NOW + 60), NOW + 1)
+async def test_nothing_forgotten_stays_on_the_disk_while_the_file_is_open(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "memory.db")
+    await put(store, "over", conversation("canary-4711 " * 2_000))
+    assert b"canary" in contents(tmp_path)
+    await put(store, "over", Conversation(expires_at=NOW + 60))
+    assert b"canary" not in contents(tmp_path)
+    await put(store, "expired", conversation("canary-4712", expires_at=NOW + 1))
+    await put(store, "other", Conversation(expires_at=NOW + 60), NOW + 1)
+    assert b"canary" not in contents(tmp_path)
     await store.close()
-    assert b"canary" not in path.read_bytes()
-    assert not (tmp_path / "memory.db-wal").exists()
+
+
+async def test_what_expired_while_the_file_was_closed_is_deleted_at_the_start(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "memory.db")
+    await put(store, "a", conversation("canary-4711", expires_at=NOW + 60))
+    await store.close()
+    assert b"canary" in contents(tmp_path)
+    store = await opened(tmp_path / "memory.db", NOW + 60)
+    assert b"canary" not in contents(tmp_path)
+    await store.close()
+
+
+async def test_what_expires_while_nobody_writes_is_deleted(tmp_path: Path) -> None:
+    now = [NOW]
+    store = await MemoryFile(tmp_path / "memory.db", lambda: now[0], expiry_seconds=0.001).open()
+    await put(store, "a", conversation("canary-4711", expires_at=NOW + 60))
+    now[0] += 60
+    async with asyncio.timeout(10):
+        while b"canary" in contents(tmp_path):  # noqa: ASYNC110 - the file reports no event
+            await asyncio.sleep(0)
+    await store.close()
+
+
+async def test_the_conversations_that_expire_first_are_forgotten_if_space_ends(tmp_path: Path) -> None:
+    store = await MemoryFile(tmp_path / "memory.db", lambda: NOW, limit_bytes=300_000).open()
+    for number in range(8):
+        await put(store, str(number), conversation("x" * 50_000, expires_at=NOW + 60 + number))
+    found = [await store.read(str(number), NOW) != Conversation() for number in range(8)]
+    assert found == [False] * 3 + [True] * 5
+    await store.close()
+
+
+class HangingDisk:
+    """Makes calls of a store wait, as a disk does that does not answer."""
+
+    def __init__(self) -> None:
+        self.hangs = threading.Event()
+        self.answers = threading.Event()
+
+    def change(self, stored: Conversation) -> Conversation:
+        self.hangs.set()
+        self.answers.wait()
+        return stored
+
+
+async def test_a_disk_that_hangs_delays_one_call_and_gets_no_other_until_it_answers(tmp_path: Path) -> None:
+    disk = HangingDisk()
+    store = await MemoryFile(tmp_path / "memory.db", lambda: NOW, call_seconds=0.5).open()
+    with pytest.raises(MemoryUnavailable, match="does not answer in time: check its disk"):
+        await store.change("a", disk.change, NOW)
+    late = HangingDisk()
+    async with asyncio.timeout(0.5):
+        with pytest.raises(MemoryUnavailable, match="does not answer in time"):
+            await store.read("a", NOW)
+        with pytest.raises(MemoryUnavailable, match="does not answer in time"):
+            await store.change("a", late.change, NOW)
+        await store.close()
+    assert disk.hangs.is_set()
+    disk.answers.set()
+    async with asyncio.timeout(10):
+        # The lock ends with the thread.
+        while not await can_be_opened(tmp_path / "memory.db"):  # noqa: ASYNC110 - SQLite reports no event
+            await asyncio.sleep(0)
+    assert not late.hangs.is_set()
+
+
+async def can_be_opened(path: Path) -> bool:
+    with contextlib.suppress(MemoryUnavailable):
+        await (await opened(path)).close()
+        return True
+    return False
+
+
+async def test_a_disk_that_answers_again_is_used_again(tmp_path: Path) -> None:
+    disk = HangingDisk()
+    store = await MemoryFile(tmp_path / "memory.db", lambda: NOW, call_seconds=0.2).open()
+    with pytest.raises(MemoryUnavailable):
+        await store.change("a", disk.change, NOW)
+    disk.answers.set()
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(MemoryUnavailable):
+                await put(store, "a", conversation())
+                break
+            await asyncio.sleep(0)
+        assert await store.read("a", NOW) == conversation()
+        await store.close()
+
+
+def test_a_process_ends_while_the_disk_hangs(tmp_path: Path) -> None:
+    program = """
+import asyncio, contextlib, pathlib, sys, threading
+from maven_channel_wecom.host.memory_file import MemoryFile
+from maven_channel_wecom.host.memory_store import MemoryUnavailable
+
+async def main():
+    store = await MemoryFile(pathlib.Path(sys.argv[1]), lambda: 0.0, call_seconds=0.2).open()
+    with contextlib.suppress(MemoryUnavailable):
+        await store.change("a", lambda stored: threading.Event().wait(), 0.0)
+    await store.close()
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "memory.db")], check=False, timeout=20)  # noqa: S603 - our own program
+    assert done.returncode == 0
 
 
 async def test_a_file_of_a_channel_is_refused_unchanged(tmp_path: Path) -> None:
@@ -96,28 +213,28 @@ async def test_a_file_of_a_channel_is_refused_unchanged(tmp_path: Path) -> None:
     await state.close()
     content = path.read_bytes()
     with pytest.raises(MemoryUnavailable, match="belongs to another program"):
-        await MemoryFile.open(path)
+        await opened(path)
     assert path.read_bytes() == content
 
 
 async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
-    await (await MemoryFile.open(path)).close()
+    await (await opened(path)).close()
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 2")
     connection.close()
     with pytest.raises(MemoryUnavailable, match="another version"):
-        await MemoryFile.open(path)
+        await opened(path)
 
 
 async def test_an_entry_that_cannot_be_read_is_empty_and_replaced(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
-    await (await MemoryFile.open(path)).close()
+    await (await opened(path)).close()
     connection = sqlite3.connect(path)
     connection.execute("INSERT INTO conversations VALUES ('a', 9e9, x'c1')")
     connection.commit()
     connection.close()
-    store = await MemoryFile.open(path)
+    store = await opened(path)
     assert await store.read("a", NOW) == Conversation()
     await put(store, "a", conversation())
     assert await store.read("a", NOW) == conversation()
@@ -132,12 +249,12 @@ async def test_an_error_names_the_key_the_file_and_what_to_do(tmp_path: Path) ->
         (tmp_path, "cannot be opened: give this user the right to write"),
     ):
         with pytest.raises(MemoryUnavailable) as caught:
-            await MemoryFile.open(path)
+            await opened(path)
         assert str(caught.value).startswith(f"the file {path} of agent.memoryState {cause}")
 
 
 async def test_a_change_that_fails_changes_nothing(tmp_path: Path) -> None:
-    store = await MemoryFile.open(tmp_path / "memory.db")
+    store = await opened(tmp_path / "memory.db")
     await put(store, "a", conversation())
     with pytest.raises(ZeroDivisionError):
         await store.change("a", lambda _: 1 // 0, NOW)  # type: ignore[arg-type, return-value]

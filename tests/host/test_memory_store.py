@@ -8,7 +8,7 @@ import pytest
 
 from maven_channel_wecom.contract.messages import FileBlock, ImageBlock, TextBlock, UnavailableBlock
 from maven_channel_wecom.host.agents.agent import Exchange
-from maven_channel_wecom.host.conversations import Conversation, RememberedTurn
+from maven_channel_wecom.host.conversations import Conversation, RememberedTurn, size_bytes
 from maven_channel_wecom.host.memory import open_store
 from maven_channel_wecom.host.memory_store import MemoryStore, ProcessMemory, memory_address_problem
 
@@ -22,7 +22,7 @@ NOW = 1_800_000_000.0
 @pytest.fixture(params=["memory:", "sqlite:"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MemoryStore]:
     address: str = request.param
-    opened = await open_store(address if address == "memory:" else f"{address}{tmp_path / 'memory.db'}")
+    opened = await open_store(address if address == "memory:" else f"{address}{tmp_path / 'memory.db'}", lambda: NOW)
     yield opened
     await opened.close()
 
@@ -80,11 +80,11 @@ async def test_the_process_keeps_no_expired_conversation() -> None:
     for session in "abc":
         await put(store, session, conversation(expires_at=NOW + 60))
     await put(store, "d", conversation(expires_at=NOW + 120), NOW + 60)
-    assert (len(store), store.used_bytes) == (1, len("hello" + "aGk=" * 2 + "answer"))
+    assert (len(store), store.used_bytes) == (1, size_bytes(conversation()))
 
 
 async def test_the_process_forgets_the_conversation_that_was_not_changed_for_longest_if_space_ends() -> None:
-    size = len("hello" + "aGk=" * 2 + "answer")
+    size = size_bytes(conversation())
     store = ProcessMemory(limit_bytes=2 * size)
     for session in ("a", "b", "a", "c"):
         await put(store, session, conversation())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from maven_channel_wecom.contract.hookspecs import hookimpl
-from maven_channel_wecom.host.configuration import Configuration, Gateway
+from maven_channel_wecom.host.configuration import Configuration, Gateway, Sessions
 from maven_channel_wecom.host.plugins import (
     PluginProblems,
     channel_problems,
@@ -149,3 +149,16 @@ def test_a_plugin_that_fails_to_compare_entries_is_a_problem(caplog: pytest.LogC
     (problem,) = conflict_problems(manager_with(Fails()), Configuration())
     assert problem == "channels could not be checked together: a plugin failed with ValueError"
     assert "channel check failed" in caplog.messages
+
+
+def test_a_memory_in_the_file_of_a_channel_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "one.db")
+    channels: dict[str, dict[str, Any]] = {
+        "a": {"state": f"sqlite:{tmp_path}/link.db", "other": "sqlite:\0", "more": ["sqlite:"]},
+        "b": {"state": f"sqlite:{tmp_path}/two.db"},
+    }
+    shared = Configuration(channels=channels, sessions=Sessions(memory_state=f"sqlite:{tmp_path}/one.db"))
+    problem = "agent.memoryState is the same file as channels.a.state: give each a file of its own"
+    assert conflict_problems(manager_with(FakePlugin()), shared) == [problem]
+    in_process = Configuration(channels={"a": {"state": "memory:"}})
+    assert conflict_problems(manager_with(FakePlugin()), in_process) == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from maven_channel_wecom.contract.messages import ImageBlock, InboundMessage, TextBlock
 from maven_channel_wecom.host.sessions import session_id, speaker, starts_over
@@ -15,6 +17,9 @@ def spoken(text: str = "hello", *, sender: str = "ada", chat: str = "chat", grou
     return msgspec.structs.replace(message(text, channel="wecom", chat_id=chat), sender_id=sender, transport_meta=kind)
 
 
+ids = st.builds("".join, st.lists(st.sampled_from(["group:", "single:", "a", "/", "%2F"]), max_size=3))
+
+
 def test_a_chat_keeps_its_session_across_versions_and_shares_it_with_no_other() -> None:
     assert session_id(message(channel="wecom")) == "c0e40eda-64db-5907-acac-de32dc620e8d"
     assert session_id(spoken(group=False)) == session_id(message(channel="wecom"))
@@ -24,6 +29,18 @@ def test_a_chat_keeps_its_session_across_versions_and_shares_it_with_no_other() 
 
 def test_a_group_and_a_person_with_one_id_have_different_sessions() -> None:
     assert session_id(spoken()) != session_id(spoken(group=False))
+
+
+@given(st.lists(st.tuples(st.text("a/%2F:", max_size=4), ids, st.booleans()), unique=True, max_size=8))
+@example([("a", "b/c", False), ("a/b", "c", False)])
+@example([("a", "group:b", False), ("a", "b", True), ("a", "single:group:b", False)])
+@example([("a/", "b", False), ("a%2F", "b", False)])
+def test_different_chats_have_different_sessions_whatever_their_names(chats: list[tuple[str, str, bool]]) -> None:
+    sessions = {
+        session_id(msgspec.structs.replace(spoken(chat=chat, group=group), channel=channel))
+        for channel, chat, group in chats
+    }
+    assert len(sessions) == len(chats)
 
 
 def test_a_member_has_one_pseudonym_in_a_group_and_another_one_in_the_next() -> None:

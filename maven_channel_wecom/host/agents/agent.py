@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -17,6 +17,9 @@ Show = Callable[[Callable[[], str]], None]
 
 def show_nothing(read: Callable[[], str]) -> None:
     """Show no text of an answer before it is complete."""
+
+
+RefusedAttachments = Literal["", "history", "message"]
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,12 +63,13 @@ class Answer(NamedTuple):
     Args:
         text: the answer in Markdown, blank if there is nothing to say.
         response_id: the id by which the agent continues from this answer, if it gives one.
-        accepts_attachments: False if the agent answered only after pictures and files had been left out.
+        refused_attachments: whose pictures and files had to be left out before the agent answered: those of the
+            history, or those of the message.
     """
 
     text: str
     response_id: str = ""
-    accepts_attachments: bool = True
+    refused_attachments: RefusedAttachments = ""
 
     def __repr__(self) -> str:
         return f"<Answer of {len(self.text)} characters>"

@@ -27,6 +27,9 @@ MALFORMED: Final = Failure("malformed", sentences.AGENT_FAILED)
 OTHER_API: Final = Failure("other_api", sentences.AGENT_FORMAT_WRONG)
 """The address has another API, whose type is the code of the error."""
 
+CONTEXT_LENGTH: Final = Failure("context_length", sentences.CONVERSATION_TOO_LONG)
+"""The model cannot read as much as it is asked."""
+
 COMPRESSED: Final = Failure("compressed", sentences.AGENT_FAILED)
 """The answer is compressed although the request forbids it. A small one could unpack to gigabytes."""
 
@@ -34,6 +37,9 @@ TOO_LARGE: Final = Failure("too_large", sentences.ANSWER_TOO_LARGE)
 
 ATTACHMENT_STATUSES: Final = frozenset({400, 413, 415, 422})
 """The HTTP statuses with which an agent may refuse a picture or a file."""
+
+HISTORY_STATUSES: Final = frozenset({400, 413, 422})
+"""The HTTP statuses with which an agent may refuse a message because of what precedes it."""
 
 _STATUS_SENTENCES: Final = {
     400: sentences.MESSAGE_NOT_PROCESSED,
@@ -51,6 +57,11 @@ def for_status(status: int) -> Failure:
     if 300 <= status < 400:  # noqa: PLR2004 -- the range of redirects in HTTP
         return Failure(f"http_{status}", sentences.AGENT_NOT_FOUND)
     return Failure(f"http_{status}", _STATUS_SENTENCES.get(status, sentences.AGENT_FAILED))
+
+
+def may_concern_history(failure: Failure) -> bool:
+    """Return whether an agent may answer the same message if less, or nothing, precedes it."""
+    return failure.reason in {CONTEXT_LENGTH.reason, *(f"http_{status}" for status in HISTORY_STATUSES)}
 
 
 def for_proxy(cause: ProxyFailure) -> Failure:

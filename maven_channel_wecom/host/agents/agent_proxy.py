@@ -1,8 +1,8 @@
 """Chooses the proxy of the agent: the key `agent.proxy`, or else one of the environment. No I/O.
 
-The rules for the environment are those of curl: the variables of the URL's scheme come before those for all schemes,
-the lower-case name of a variable before the upper-case one, and `NO_PROXY` lists hosts, domains and networks that are
-reached directly. So is this machine itself.
+In the environment, the variables of the URL's scheme come before those for all schemes, the lower-case name of a
+variable before the upper-case one, and `NO_PROXY` lists hosts, domains and networks that are reached directly. So is
+this machine itself.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def choose_proxy(proxy: str, url: URL, environment: Mapping[str, str]) -> AgentP
     if not source or is_direct(url, no_proxy):
         return None
     value = environment[source].strip()
-    # As for curl, a proxy without a scheme is an http proxy.
+    # Such variables often hold only host and port.
     return AgentProxy(value if "://" in value else f"http://{value}", source)
 
 

@@ -17,13 +17,23 @@ MAX_VALUES: Final = 50_000
 """Maximum number of values in one JSON text. Higher: decoding a hostile one blocks the event loop for longer, 7 ms for
 50,000 values."""
 
-PREVIOUS_RESPONSE_REFUSED: Final = "previous_response_not_found"
-"""The code of an error because of `previous_response_id`. It is OpenAI's, and used for those of other servers too."""
+CONTEXT_LENGTH_EXCEEDED: Final = "context_length_exceeded"
+"""The code of an error because the model cannot read as much. It is OpenAI's, and used for those of other servers."""
+
+_CONTEXT_CODE = re.compile(r"context_(length|size|window)", re.IGNORECASE)
+_CONTEXT_WORDS = re.compile(
+    rb"context[ _-](length|size|window)|max_tokens|token limit|input length"
+    rb"|(prompt|input|messages?|conversation|context|request)\W{0,2} (is|are) too (long|large)"
+    rb"|(maximum|max|input|total|too many)( \w+){0,3} tokens",
+    re.IGNORECASE,
+)
 
 END_OF_STREAM: Final = b"[DONE]"
 
 # Only codes of this form are logged: other text in an error may repeat the key or the user's words.
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+
+_ERROR_TEXTS: Final = ("code", "type", "param", "message", "detail", "error")
 
 # The name in quotes, as servers write it in sentences. As the name of a field it is part of some reports of any error.
 _REQUIRED = re.compile(rb"[`'\"](messages|input)\\?[`'\"](?!\s*:)")
@@ -62,18 +72,29 @@ def decode_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def error_code(body: bytes, previous_response_id: str = "") -> str:
-    """Return the code in the body of an error, or an empty string.
-
-    It is PREVIOUS_RESPONSE_REFUSED if the body names the parameter `previous_response_id`, or the id that was sent.
-    """
-    if previous_response_id and (b"previous_response" in body or previous_response_id.encode() in body):
-        return PREVIOUS_RESPONSE_REFUSED
-    try:
-        fields = mapping(decode(body))
-    except AgentError:
-        return ""
+def error_code(body: bytes) -> str:
+    """Return the code in the body of an error, or an empty string."""
+    fields = _error_fields(body)
     return log_code(fields.get("error")) or log_code(fields.get("code"))
+
+
+def error_texts(body: bytes) -> list[str]:
+    """Return code, type and sentences in the body of an error; nothing of what is no JSON, such as a page."""
+    fields = _error_fields(body)
+    members = (each.get(name) for each in (fields, mapping(fields.get("error"))) for name in _ERROR_TEXTS)
+    return [text for text in members if isinstance(text, str)]
+
+
+def _error_fields(body: bytes) -> dict[str, Any]:
+    try:
+        return mapping(decode(body))
+    except AgentError:
+        return {}
+
+
+def names_context_length(body: bytes) -> bool:
+    """Return whether the body of an error says that the model cannot read as much."""
+    return bool(_CONTEXT_WORDS.search(body))
 
 
 def required_parameter(body: bytes) -> str:
@@ -86,10 +107,16 @@ def required_parameter(body: bytes) -> str:
 
 
 def log_code(error: object) -> str:
-    """Return the first of an error's code, reason and type that may be logged; an error may also be one word."""
+    """Return the first of an error's code, reason and type that may be logged; an error may also be one word.
+
+    It is CONTEXT_LENGTH_EXCEEDED if one of them is a word for that.
+    """
     fields = error if isinstance(error, dict) else {"code": error}
     candidates = (fields.get(name) for name in ("code", "reason", "type"))
-    return next((str(each) for each in candidates if isinstance(each, str | int) and _CODE.fullmatch(str(each))), "")
+    codes = [str(each) for each in candidates if isinstance(each, str | int) and _CODE.fullmatch(str(each))]
+    if any(map(_CONTEXT_CODE.search, codes)):
+        return CONTEXT_LENGTH_EXCEEDED
+    return codes[0] if codes else ""
 
 
 def check_error(fields: dict[str, Any]) -> None:

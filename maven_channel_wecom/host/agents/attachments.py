@@ -9,9 +9,9 @@ import msgspec
 from maven_channel_wecom.contract.messages import ContentBlock, FileBlock, ImageBlock, UnavailableBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from maven_channel_wecom.host.agents.agent import Turn
+    from maven_channel_wecom.host.agents.agent import Exchange, RefusedAttachments, Turn
 
 _NOT_ACCEPTED: Final = "this agent does not accept it"
 
@@ -32,11 +32,23 @@ def without_attachments(blocks: Iterable[ContentBlock], reason: str) -> tuple[Co
     )
 
 
-def turn_without_attachments(turn: Turn) -> Turn:
-    """Return a turn with a note in place of each picture and file, in its message and its history."""
-    blocks = without_attachments(turn.message.content_blocks, _NOT_ACCEPTED)
-    history = tuple(
-        msgspec.structs.replace(exchange, question=without_attachments(exchange.question, _NOT_ACCEPTED))
-        for exchange in turn.history
-    )
-    return turn._replace(message=msgspec.structs.replace(turn.message, content_blocks=blocks), history=history)
+def kind_in_history(history: Iterable[Exchange]) -> Literal["picture", "file", ""]:
+    """Return what is attached to earlier questions, as `attachment_kind`."""
+    return attachment_kind(block for exchange in history for block in exchange.question)
+
+
+def turns_without_attachments(turn: Turn) -> Iterator[tuple[Turn, RefusedAttachments]]:
+    """Yield what to ask an agent that refuses a turn, and whose attachments it has refused if it answers that.
+
+    First notes take the place of the pictures and files of the history, then also of those of the message.
+    """
+    if kind_in_history(turn.history):
+        history = tuple(
+            msgspec.structs.replace(exchange, question=without_attachments(exchange.question, _NOT_ACCEPTED))
+            for exchange in turn.history
+        )
+        turn = turn._replace(history=history)
+        yield turn, "history"
+    if attachment_kind(turn.message.content_blocks):
+        blocks = without_attachments(turn.message.content_blocks, _NOT_ACCEPTED)
+        yield turn._replace(message=msgspec.structs.replace(turn.message, content_blocks=blocks)), "message"

@@ -79,9 +79,7 @@ class ChatStream:
     def _add(self, fields: dict[str, Any], *, is_error: bool) -> None:
         if is_error:
             raise AgentError(agent_failures.FAILED, code=log_code(fields.get("error")) or log_code(fields))
-        check_error(fields)
-        if is_responses(fields):
-            raise AgentError(agent_failures.OTHER_API, code="responses")
+        _check_api(fields)
         for choice in map(mapping, items(fields.get("choices"))):
             if position(choice.get("index")) == 0:
                 self._streamed.write(_text(choice.get("delta")))
@@ -95,9 +93,7 @@ class ChatStream:
 def plain_chat_answer(body: bytes) -> Answer:
     """Return an answer that is one JSON object. Raises AgentError."""
     fields = decode_object(body)
-    check_error(fields)
-    if is_responses(fields):
-        raise AgentError(agent_failures.OTHER_API, code="responses")
+    _check_api(fields)
     choices = items(fields.get("choices"))
     if not is_chat(fields) or not choices:
         raise AgentError(agent_failures.MALFORMED)
@@ -107,6 +103,13 @@ def plain_chat_answer(body: bytes) -> Answer:
         raise AgentError(agent_failures.TOO_LARGE)
     _check_end(choice, text)
     return Answer(text)
+
+
+def _check_api(fields: dict[str, Any]) -> None:
+    """Raise AgentError for an error, and for an answer of the Responses API."""
+    check_error(fields)
+    if is_responses(fields):
+        raise AgentError(agent_failures.OTHER_API, code="responses")
 
 
 def _check_end(choice: dict[str, Any], text: str = "") -> None:

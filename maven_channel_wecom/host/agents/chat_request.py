@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from maven_channel_wecom.contract.messages import FileBlock, ImageBlock
-from maven_channel_wecom.host.agents.agent import question
-from maven_channel_wecom.host.agents.question_content import texts_and_attachments
+from maven_channel_wecom.host.agents.question_content import conversation, texts_and_attachments
 from maven_channel_wecom.host.agents.request_body import DataUrl
 
 if TYPE_CHECKING:
@@ -18,10 +17,7 @@ if TYPE_CHECKING:
 
 def chat_request(turn: Turn, model: str) -> dict[str, Any]:
     """Return the request for an answer to a turn, as a stream. Its data URLs are of type DataUrl."""
-    messages: list[dict[str, Any]] = []
-    for exchange in turn.history:
-        messages += [_user(exchange.question, exchange.speaker), {"role": "assistant", "content": exchange.answer}]
-    return {"model": model, "stream": True, "messages": [*messages, _user(question(turn.message), turn.speaker)]}
+    return {"model": model, "stream": True, "messages": conversation(turn, _user)}
 
 
 def _user(blocks: Iterable[ContentBlock], speaker: str) -> dict[str, Any]:

@@ -21,8 +21,14 @@ from yarl import URL
 
 from maven_channel_wecom.host.agents import agent_failures
 from maven_channel_wecom.host.agents.agent import AgentError, Answer, Turn, question
-from maven_channel_wecom.host.agents.answer_json import PREVIOUS_RESPONSE_REFUSED, error_code, required_parameter
-from maven_channel_wecom.host.agents.attachments import attachment_kind, turn_without_attachments
+from maven_channel_wecom.host.agents.answer_json import (
+    CONTEXT_LENGTH_EXCEEDED,
+    error_code,
+    error_texts,
+    names_context_length,
+    required_parameter,
+)
+from maven_channel_wecom.host.agents.attachments import attachment_kind, turns_without_attachments
 from maven_channel_wecom.host.agents.chat_answer import ChatStream, plain_chat_answer
 from maven_channel_wecom.host.agents.chat_request import chat_request
 from maven_channel_wecom.host.agents.request_body import RequestBody
@@ -34,7 +40,7 @@ from maven_channel_wecom.transport.proxy import SOCKS_SCHEMES
 from maven_channel_wecom.transport.proxy_failures import proxy_failure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
     from types import SimpleNamespace
 
@@ -49,6 +55,10 @@ AGENT_CONNECT_SECONDS: Final = 10
 
 AGENT_IDLE_SECONDS: Final = 300
 """Timeout between two pieces of an answer. Lower: an agent that silently uses a tool for minutes is cut off."""
+
+AGENT_END_SECONDS: Final = 2.0
+"""Timeout for the end of a stream whose answer is complete: some servers send neither `[DONE]` nor an end. Lower: a
+server with more to say is cut off. Higher: the user waits longer for an answer of such a server."""
 
 AGENT_PROBE_SECONDS: Final = 10.0
 """Timeout for finding out whether the agent can be reached."""
@@ -69,8 +79,16 @@ for 8 KiB."""
 _CONNECT_HEADERS: Final = {"Connection": "keep-alive"}
 
 # Words for attachments in the errors of servers that answer 404 or 500 to them.
-_ATTACHMENT_WORDS: Final = re.compile(rb"image|picture|vision|multimodal|mmproj|file_data|attachment", re.IGNORECASE)
-_NOT_ABOUT_ATTACHMENTS: Final = frozenset({401, 403, 429})
+_ATTACHMENT_WORDS: Final = re.compile(r"image|picture|vision|multimodal|mmproj|file_data|attachment", re.IGNORECASE)
+
+# Errors about keys and limits, and those that pass, whatever words they have: "the container image is being pulled".
+_NOT_ABOUT_ATTACHMENTS: Final = frozenset({401, 403, 408, 425, 429, 502, 503, 504})
+
+# Servers differ in how they refuse an unknown parameter, or the id of a response that they no longer have.
+_PREVIOUS_RESPONSE_STATUSES: Final = frozenset({400, 404, 422})
+
+# OpenAI's code for the latter, which may also come in a stream.
+_PREVIOUS_RESPONSE_NOT_FOUND: Final = "previous_response_not_found"
 
 
 class AnswerStream(Protocol):
@@ -135,18 +153,30 @@ class _RequestProgress:
 
 
 class _RefusedError(AgentError):
-    """An HTTP status other than success."""
+    """An HTTP status other than success. Its body may name attachments, or the previous response."""
 
-    def __init__(self, failure: Failure, *, code: str, names_attachment: bool) -> None:
-        super().__init__(failure, code=code)
-        self.names_attachment = names_attachment
+    def __init__(self, status: int, body: bytes) -> None:
+        is_too_long = status in agent_failures.HISTORY_STATUSES and names_context_length(body)
+        code = CONTEXT_LENGTH_EXCEEDED if is_too_long else error_code(body)
+        super().__init__(agent_failures.for_status(status), code=code)
+        self.status = status
+        names_attachment = any(map(_ATTACHMENT_WORDS.search, error_texts(body)))
+        self.names_attachment = names_attachment and status not in _NOT_ABOUT_ATTACHMENTS
+        self.names_previous_response = b"previous_response" in body
 
 
 class HttpAgent:
     """Sends turns to one address. Create it inside a running event loop, and close it."""
 
-    def __init__(self, settings: AgentSettings, *, idle_seconds: float = AGENT_IDLE_SECONDS) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        idle_seconds: float = AGENT_IDLE_SECONDS,
+        end_seconds: float = AGENT_END_SECONDS,
+    ) -> None:
         self._settings = settings
+        self._end_seconds = end_seconds
         self._api = APIS[settings.type]
         headers = {
             "Accept": "text/event-stream, application/json",
@@ -191,16 +221,18 @@ class HttpAgent:
     async def answer(self, turn: Turn) -> Answer:
         """Return the answer to one message. Raises AgentError.
 
-        If the agent refuses a turn with a picture or a file, it is asked once more with a note in their place. If it
-        does not know `previous_response_id`, or the response, it is asked once more without it.
+        If the agent refuses pictures and files, it is asked again with notes in place of those of the history, then of
+        the message's too. If it may not know `previous_response_id`, or the response, it is asked again without it.
         """
         try:
             return await self._ask_with_attachments(turn)
         except AgentError as error:
             if not _refuses_previous_response(turn, error):
                 raise
-            _warn("agent refused previous response", turn, error)
-        return await self._ask_with_attachments(turn._replace(previous_response_id=""))
+            refusal = error
+        answer = await self._ask_with_attachments(turn._replace(previous_response_id=""))
+        _warn("agent refused previous response", turn, refusal)
+        return answer
 
     async def close(self) -> None:
         """Close all connections."""
@@ -219,21 +251,24 @@ class HttpAgent:
         return await self._probe("POST", b"{}")
 
     async def _ask_with_attachments(self, turn: Turn) -> Answer:
-        asked = question(turn.message)
         try:
             return await self._ask(turn)
         except AgentError as error:
-            sent = (*asked, *(block for exchange in turn.history for block in exchange.question))
-            if not attachment_kind(sent) or not _refuses_attachment(error) or _refuses_previous_response(turn, error):
-                raise
-            _warn("agent refused attachment", turn, error)
-        try:
-            answer = await self._ask(turn_without_attachments(turn))
-        except AgentError as error:
-            if (kind := attachment_kind(asked)) and _refuses_attachment(error):
-                error.failure = agent_failures.with_attachment(error.failure, kind)
-            raise
-        return answer._replace(accepts_attachments=False)
+            refusal = error
+        for shorter, refused in turns_without_attachments(turn):
+            if not _refuses_attachment(refusal) or _names_previous_response(turn, refusal):
+                break
+            try:
+                answer = await self._ask(shorter)
+            except AgentError as error:
+                refusal = error
+            else:
+                _warn("agent refused attachment", turn, refusal)
+                return answer._replace(refused_attachments=refused)
+        else:
+            if (kind := attachment_kind(question(turn.message))) and _refuses_attachment(refusal):
+                refusal.failure = agent_failures.with_attachment(refusal.failure, kind)
+        raise refusal
 
     async def _probe(self, method: str, body: bytes) -> AgentError | None:
         progress = _RequestProgress()
@@ -241,7 +276,7 @@ class HttpAgent:
             async with asyncio.timeout(AGENT_PROBE_SECONDS), self._send(method, body, {}, progress) as response:
                 self._check_proxy_answer(response.status)
                 if body:
-                    self._check_answer_to_nothing(response.status, await _error_body(response))
+                    self._check_answer_to_nothing(response, await _error_body(response))
         except AgentError as error:
             return error
         except Exception as error:  # noqa: BLE001 - aiohttp passes on what asyncio and ssl raise, even AttributeError
@@ -261,29 +296,31 @@ class HttpAgent:
             failed = AgentError(self._connection_failure(error, progress))
         if stream.complete:
             return stream.answer
+        if failed.code == CONTEXT_LENGTH_EXCEEDED:
+            failed.failure = agent_failures.CONTEXT_LENGTH
         failed.partial = failed.partial or stream.text
         raise failed
 
     async def _request(self, turn: Turn, stream: AnswerStream, progress: _RequestProgress) -> Answer:
         body = RequestBody(self._api.request(turn, self._settings.model))
         headers = {"Maven-Session-Id": turn.session_id, "Content-Length": str(body.size_bytes)}
-        async with self._send("POST", _cooperative(body.pieces()), headers, progress) as response:
+        async with self._send("POST", body, headers, progress) as response:
             self._check_proxy_answer(response.status)
             if not _is_success(response.status):
-                raise self._refused(response.status, await _error_body(response), turn.previous_response_id)
+                raise self._refused(response.status, await _error_body(response))
             if response.headers.get("Content-Encoding", "identity").lower() not in {"", "identity"}:
                 raise AgentError(agent_failures.COMPRESSED)
             if response.content_type != "text/event-stream":
                 pieces = [piece async for piece in _pieces(response, MAX_EVENT_BYTES)]
                 return self._api.plain_answer(b"".join(pieces))
             turn.show(lambda: stream.text)
-            await _read_events(response, stream)
+            await _read_events(response, stream, self._end_seconds)
         if not stream.complete:
             raise AgentError(agent_failures.BROKEN_OFF)
         return stream.answer
 
     def _send(
-        self, method: str, body: bytes | AsyncIterator[bytes], headers: dict[str, str], progress: _RequestProgress
+        self, method: str, body: bytes | RequestBody, headers: dict[str, str], progress: _RequestProgress
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         return self._session.request(
             method,
@@ -307,22 +344,36 @@ class HttpAgent:
         if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._is_forwarded:
             raise AgentError(agent_failures.for_proxy("credentials"))
 
-    def _check_answer_to_nothing(self, status: int, body: bytes) -> None:
+    def _check_answer_to_nothing(self, response: aiohttp.ClientResponse, body: bytes) -> None:
         """Raise AgentError for an answer to an empty request that shows a mistake in the configuration."""
+        status = response.status
+        if _is_success(status):
+            self._check_format(response.content_type, body)
+            return
         wrong_address = 300 <= status < 400 or status in {404, 405}  # noqa: PLR2004 - the range of redirects in HTTP
         refused = self._refused(status, body)
         if wrong_address or status in {401, 403} or refused.failure is agent_failures.OTHER_API:
             raise refused
 
-    def _refused(self, status: int, body: bytes, previous_response_id: str = "") -> AgentError:
+    def _check_format(self, content_type: str, body: bytes) -> None:
+        """Raise AgentError for a page, and for the beginning of an answer of the other API."""
+        if content_type == "text/html":
+            raise AgentError(agent_failures.MALFORMED)
+        try:
+            if content_type == "text/event-stream":
+                stream = self._api.stream()
+                for event in EventParser().feed(body):
+                    stream.feed(event)
+            else:
+                self._api.plain_answer(body)
+        except AgentError as error:
+            if error.failure is agent_failures.OTHER_API:
+                raise
+
+    def _refused(self, status: int, body: bytes) -> AgentError:
         if required_parameter(body) == self._api.foreign_parameter:
             return AgentError(agent_failures.OTHER_API, code=self._api.other)
-        names_attachment = status not in _NOT_ABOUT_ATTACHMENTS and bool(_ATTACHMENT_WORDS.search(body))
-        return _RefusedError(
-            agent_failures.for_status(status),
-            code=error_code(body, previous_response_id),
-            names_attachment=names_attachment,
-        )
+        return _RefusedError(status, body)
 
     def _connection_failure(self, error: Exception, progress: _RequestProgress) -> Failure:
         if type(error) is aiohttp.ClientOSError and isinstance(error.__cause__, OSError):
@@ -362,16 +413,28 @@ def _warn(event: str, turn: Turn, error: AgentError) -> None:
     logger.warning(event, extra={"fields": fields})
 
 
+def _names_previous_response(turn: Turn, error: AgentError) -> bool:
+    if not turn.previous_response_id:
+        return False
+    is_named = isinstance(error, _RefusedError) and error.names_previous_response
+    return is_named or error.code == _PREVIOUS_RESPONSE_NOT_FOUND
+
+
 def _refuses_previous_response(turn: Turn, error: AgentError) -> bool:
-    return bool(turn.previous_response_id) and error.code == PREVIOUS_RESPONSE_REFUSED
+    """Return whether the previous response may be why an agent refuses a message."""
+    may_concern_it = isinstance(error, _RefusedError) and error.status in _PREVIOUS_RESPONSE_STATUSES
+    return _names_previous_response(turn, error) or (may_concern_it and bool(turn.previous_response_id))
 
 
 def _refuses_attachment(error: AgentError) -> bool:
     """Return whether an attachment may be why an agent refuses a message. The API has many codes for pictures alone."""
-    statuses = {f"http_{status}" for status in agent_failures.ATTACHMENT_STATUSES}
-    words = re.split("[_.-]", error.code)
-    if isinstance(error, _RefusedError) and (error.failure.reason in statuses or error.names_attachment):
+    if error.failure is agent_failures.CONTEXT_LENGTH:
+        return False
+    if isinstance(error, _RefusedError) and (
+        error.status in agent_failures.ATTACHMENT_STATUSES or error.names_attachment
+    ):
         return True
+    words = re.split("[_.-]", error.code)
     return not error.partial and ("image" in words or "file" in words)
 
 
@@ -396,20 +459,17 @@ def connection_failure(error: Exception) -> Failure:  # noqa: PLR0911 - one retu
     return agent_failures.CONNECTION_LOST
 
 
-async def _cooperative(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the pieces, and let other tasks run after each, even if the network accepts all pieces at once."""
-    for piece in pieces:
-        yield piece
-        await asyncio.sleep(0)
-
-
-async def _read_events(response: aiohttp.ClientResponse, stream: AnswerStream) -> None:
+async def _read_events(response: aiohttp.ClientResponse, stream: AnswerStream, end_seconds: float) -> None:
+    """Feed a stream until it is done, or ends. Raises TimeoutError some time after its answer is complete."""
     parser = EventParser()
-    async for piece in _pieces(response, MAX_BODY_BYTES):
-        for event in parser.feed(piece):
-            stream.feed(event)
-            if stream.done:
-                return
+    async with asyncio.timeout(None) as end:
+        async for piece in _pieces(response, MAX_BODY_BYTES):
+            for event in parser.feed(piece):
+                stream.feed(event)
+                if stream.done:
+                    return
+            if stream.complete and end.when() is None:
+                end.reschedule(asyncio.get_running_loop().time() + end_seconds)
     # Some servers leave out the blank line after the last event. An event that is cut off is no JSON.
     for event in parser.feed(b"\n\n"):
         try:

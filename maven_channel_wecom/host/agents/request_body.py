@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 _PIECE_CHARACTERS: Final = 64 * 1024
 
@@ -17,6 +18,9 @@ class DataUrl(NamedTuple):
 
     media_type: str
     data: str
+
+    def __repr__(self) -> str:
+        return f"<DataUrl of {len(self.data)} characters>"
 
 
 class RequestBody:
@@ -40,6 +44,12 @@ class RequestBody:
     def size_bytes(self) -> int:
         """The size of the whole body."""
         return sum(len(part) for part in self._parts)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the pieces, and let other tasks run after each, even if the network accepts all of them at once."""
+        for piece in self.pieces():
+            yield piece
+            await asyncio.sleep(0)
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the body from beginning to end, media in pieces of 64 KiB."""

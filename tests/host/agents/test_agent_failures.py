@@ -24,6 +24,13 @@ def test_other_statuses_have_the_general_sentence(status: int) -> None:
     assert agent_failures.for_status(status) == Failure(f"http_{status}", agent_failures.FAILED.sentence)
 
 
+def test_a_message_may_be_refused_because_of_what_precedes_it() -> None:
+    may_be = [agent_failures.CONTEXT_LENGTH, *map(agent_failures.for_status, (400, 413, 422))]
+    others = [agent_failures.TIMEOUT, *map(agent_failures.for_status, (401, 404, 429, 500))]
+    assert all(map(agent_failures.may_concern_history, may_be))
+    assert not any(map(agent_failures.may_concern_history, others))
+
+
 def test_each_reason_is_one_word_and_occurs_once() -> None:
     reasons = [failure.reason for failure in FAILURES]
     assert len(set(reasons)) == len(reasons) > 1

@@ -6,10 +6,13 @@ import pytest
 
 from maven_channel_wecom.host.agents.agent import AgentError
 from maven_channel_wecom.host.agents.answer_json import (
-    PREVIOUS_RESPONSE_REFUSED,
+    CONTEXT_LENGTH_EXCEEDED,
     decode,
     decode_object,
     error_code,
+    error_texts,
+    log_code,
+    names_context_length,
     required_parameter,
 )
 
@@ -33,17 +36,53 @@ def test_an_error_has_a_code_only_if_it_is_one_word(body: bytes, code: str) -> N
 
 
 @pytest.mark.parametrize(
-    "body",
+    "error",
     [
-        b'{"error": {"code": "previous_response_not_found"}}',
-        b'{"detail": [{"loc": ["body", "previous_response_id"], "msg": "Extra inputs are not permitted"}]}',
-        b'{"error": {"message": "No response with id resp_1"}}',
+        {"code": "context_length_exceeded"},
+        {"code": 400, "type": "exceed_context_size_error"},
+        {"code": "model_context_window_exceeded"},
     ],
-    ids=range(3),
+    ids=["OpenAI", "llama.cpp", "Anthropic"],
 )
-def test_an_error_because_of_the_previous_response_has_one_code(body: bytes) -> None:
-    assert error_code(body, "resp_1") == PREVIOUS_RESPONSE_REFUSED
-    assert error_code(body) != error_code(body, "resp_1") or b"not_found" in body
+def test_an_error_because_of_the_length_of_the_context_has_one_code(error: object) -> None:
+    assert log_code(error) == CONTEXT_LENGTH_EXCEEDED
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        (b"This model's maximum context length is 8192 tokens. However, you requested 9000.", True),
+        (b"the request exceeds the available context size, try increasing it", True),
+        (b"prompt is too long: 210000 tokens > 200000 maximum", True),
+        (b"Your request exceeded model token limit: 8192", True),
+        (b"Range of input length should be [1, 30720]", True),
+        (b"Total tokens of image and text exceed max message tokens", True),
+        (b"`inputs` tokens + `max_tokens` must be <= 4096", True),
+        (b"the model is not there", False),
+        (b"The request took too long", False),
+        (b"invalid token", False),
+    ],
+    ids=lambda value: None if isinstance(value, bool) else value[:12].decode(),
+)
+def test_the_words_for_a_context_that_is_too_long_are_known(body: bytes, *, names: bool) -> None:
+    assert names_context_length(body) is names
+
+
+@pytest.mark.parametrize(
+    ("body", "texts"),
+    [
+        (b'{"error": {"code": 5, "type": "t", "param": "p", "message": "m"}}', ["t", "p", "m"]),
+        (b'{"object": "error", "code": "c", "message": "m"}', ["c", "m"]),
+        (b'{"detail": "d"}', ["d"]),
+        (b'{"error": "e"}', ["e"]),
+        (b'{"input": [{"image_url": "echoed"}]}', []),
+        (b'<html><link rel="icon" type="image/png">', []),
+        (b"[]", []),
+    ],
+    ids=range(7),
+)
+def test_the_texts_of_an_error_are_those_of_its_json(body: bytes, texts: list[str]) -> None:
+    assert error_texts(body) == texts
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,14 @@ class TestStream:
         stream = stream_of(chunk({"content": "TEXT"}), finish(reason))
         assert (stream.complete, stream.done) == (True, False)
 
+    @pytest.mark.parametrize(
+        "reason",
+        ["length", "content_filter", "max_tokens", "model_length", "sensitive", "insufficient_system_resource"],
+    )
+    def test_an_answer_is_incomplete_with_the_finish_reasons_of_one_that_was_cut(self, reason: str) -> None:
+        error = failure_of(chunk({"content": "half"}), finish(reason))
+        assert error.facts == {"reason": "incomplete", "code": reason}
+
     @pytest.mark.parametrize("reason", [None, "", 0])
     def test_an_empty_finish_reason_is_none(self, reason: object) -> None:
         assert not stream_of({"choices": [{"delta": {"content": "T"}, "finish_reason": reason}]}).complete
@@ -73,8 +81,6 @@ class TestStream:
     @pytest.mark.parametrize(
         ("last", "facts"),
         [
-            (finish("length"), {"reason": "incomplete", "code": "length"}),
-            (finish("content_filter"), {"reason": "incomplete", "code": "content_filter"}),
             (finish("error", error={"code": 502, "message": KEY}), {"reason": "failed", "code": "502"}),
             (finish("network_error"), {"reason": "failed", "code": "network_error"}),
             (
@@ -93,7 +99,7 @@ class TestStream:
             (chunk({"content": "a" * 1_000_001}), {"reason": "too_large"}),
             (b'data: {"choices": [' + b"[]," * 60_000 + b"0]}\n\n", {"reason": "too_large"}),
         ],
-        ids=range(13),
+        ids=range(11),
     )
     def test_each_failure_has_its_reason(self, last: bytes | dict[str, Any], facts: dict[str, str]) -> None:
         assert failure_of(chunk({"content": "half"}), last).facts == facts

@@ -47,12 +47,13 @@ async def asking(
     url: str,
     *,
     idle_seconds: float = 300,
+    end_seconds: float = 300,
     timeout_seconds: int = 30,
     key: str | None = KEY,
     api: type[AgentSettings] = Responses,
 ) -> AsyncIterator[HttpAgent]:
     settings = api(url=url, model="maven", api_key=key, timeout_seconds=timeout_seconds)
-    agent = HttpAgent(settings, idle_seconds=idle_seconds)
+    agent = HttpAgent(settings, idle_seconds=idle_seconds, end_seconds=end_seconds)
     try:
         async with asyncio.timeout(20):
             yield agent
@@ -253,6 +254,12 @@ class TestChatCompletions:
                 await agent.answer(turn())
         assert (caught.value.facts, caught.value.partial) == ({"reason": "broken_off"}, "half")
 
+    async def test_a_finished_answer_is_complete_although_the_stream_does_not_end(self, fake: FakeResponses) -> None:
+        fake.hold = asyncio.Event()
+        fake.chunks = (sse_data(chunk({"content": "ok"}), finish("stop")), sse_data({"choices": [], "usage": {}}))
+        async with asking(fake.url, api=ChatCompletions, end_seconds=0.1) as agent:
+            assert (await agent.answer(turn())).text == "ok"
+
     async def test_an_answer_may_be_one_object(self, fake: FakeResponses) -> None:
         fake.json({"choices": [{"message": {"content": "whole"}, "finish_reason": "stop"}]})
         async with asking(fake.url, api=ChatCompletions) as agent:
@@ -265,7 +272,7 @@ class TestChatCompletions:
         asked = turn(msgspec.structs.replace(message(), content_blocks=(TextBlock(text="look"), PICTURE)))
         async with asking(fake.url, api=ChatCompletions) as agent:
             answered = await agent.answer(asked)
-        assert (answered.text, answered.accepts_attachments) == ("ok", False)
+        assert (answered.text, answered.refused_attachments) == ("ok", "message")
         first, second = (body["messages"][0]["content"] for _, body in fake.requests)
         assert [part["type"] for part in first] == ["text", "image_url"]
         assert (
@@ -282,6 +289,7 @@ class TestChatCompletions:
         assert caught.value.facts == {"reason": f"http_{status}", "code": "why"}
 
 
+OTHER_THAN_RESPONSES = {"reason": "other_api", "code": "chat-completions"}
 MISSING_MESSAGES = {"error": {"message": "Missing required parameter: 'messages'.", "param": "messages"}}
 MISSING_INPUT = {"detail": [{"type": "missing", "loc": ["body", "input"], "msg": "Field required", "input": {}}]}
 
@@ -351,6 +359,27 @@ class TestInspection:
         assert (error.facts if error else {}) == facts
         ((headers, body),) = fake.requests
         assert (headers["Authorization"], body) == (f"Bearer {KEY}", {})
+
+    @pytest.mark.parametrize(
+        ("api", "content_type", "body", "facts"),
+        [
+            (Responses, "text/event-stream", sse_data(chunk({"content": "hi"})), OTHER_THAN_RESPONSES),
+            (Responses, "text/event-stream", sse(delta("hi"), COMPLETED), {}),
+            (Responses, "application/json", b'{"choices": [{"message": {}}]}', OTHER_THAN_RESPONSES),
+            (Responses, "application/json", b'{"error": "no input"}', {}),
+            (Responses, "text/html", b"<html>", {"reason": "malformed"}),
+            (ChatCompletions, "text/event-stream", sse(delta("hi")), {"reason": "other_api", "code": "responses"}),
+            (ChatCompletions, "application/json", b'{"output": []}', {"reason": "other_api", "code": "responses"}),
+        ],
+        ids=range(7),
+    )
+    async def test_an_answer_to_a_request_without_a_message_shows_the_api(
+        self, fake: FakeResponses, api: type[AgentSettings], content_type: str, body: bytes, facts: dict[str, str]
+    ) -> None:
+        fake.content_type, fake.chunks = content_type, (body,)
+        async with asking(fake.url, api=api) as agent:
+            error = await agent.inspect()
+        assert (error.facts if error else {}) == facts
 
     async def test_an_agent_that_is_not_running_is_told(self) -> None:
         async with serving() as server:
@@ -453,15 +482,57 @@ class TestAttachments:
         fake.then.chunks = (sse(delta("ok"), COMPLETED),)
         async with asking(fake.url) as agent:
             answered = await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,))))
-        assert (answered.text, answered.accepts_attachments) == ("ok", False)
+        assert (answered.text, answered.refused_attachments) == ("ok", "message")
 
-    @pytest.mark.parametrize("status", [401, 404, 429, 500])
-    async def test_other_failures_are_not_asked_again(self, fake: FakeResponses, status: int) -> None:
-        fake.json({}, status)
+    @pytest.mark.parametrize(
+        ("status", "reply"),
+        [
+            *((status, {}) for status in (401, 404, 429, 500)),
+            *(
+                (status, {"message": "the image is being pulled"})
+                for status in (401, 403, 408, 425, 429, 502, 503, 504)
+            ),
+            (500, {"echo": {"type": "input_image"}}),
+        ],
+    )
+    async def test_other_failures_are_not_asked_again(
+        self, fake: FakeResponses, status: int, reply: object, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fake.json(reply, status)
         async with asking(fake.url) as agent:
             with pytest.raises(AgentError):
                 await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,))))
         assert len(fake.requests) == 1
+        assert caplog.records == []
+
+    @pytest.mark.parametrize("status", [404, 500])
+    async def test_a_page_is_not_about_pictures(self, fake: FakeResponses, status: int) -> None:
+        fake.json(None, status)
+        fake.chunks = (b'<html><link rel="icon" type="image/png"></html>',)
+        async with asking(fake.url) as agent:
+            with pytest.raises(AgentError):
+                await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,))))
+        assert len(fake.requests) == 1
+
+    async def test_an_answer_that_has_begun_is_not_asked_for_again(self, fake: FakeResponses) -> None:
+        failed = {"type": "response.failed", "response": {"error": {"code": "invalid_image_format"}}}
+        fake.chunks = (sse(delta("half"), failed),)
+        async with asking(fake.url) as agent:
+            with pytest.raises(AgentError) as caught:
+                await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,))))
+        assert (caught.value.partial, len(fake.requests)) == ("half", 1)
+
+    async def test_a_picture_is_kept_if_only_those_of_earlier_messages_are_refused(self, fake: FakeResponses) -> None:
+        fake.json({}, 413)
+        fake.then = FakeResponses()
+        fake.then.chunks = (sse(delta("ok"), COMPLETED),)
+        asked = turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,)))
+        async with asking(fake.url) as agent:
+            answered = await agent.answer(asked._replace(history=(Exchange(question=(PICTURE, FILE), answer="a cat"),)))
+        assert (answered.text, answered.refused_attachments) == ("ok", "history")
+        earlier, _, own = fake.requests[1][1]["input"]
+        assert [part["type"] for part in earlier["content"]] == ["input_text", "input_text"]
+        assert [part["type"] for part in own["content"]] == ["input_image"]
 
     async def test_a_picture_of_an_earlier_message_is_left_out_if_it_may_be_the_cause(
         self, fake: FakeResponses
@@ -472,7 +543,7 @@ class TestAttachments:
         earlier = Exchange(question=(PICTURE,), answer="a cat")
         async with asking(fake.url) as agent:
             answered = await agent.answer(turn()._replace(history=(earlier,)))
-        assert (answered.text, answered.accepts_attachments) == ("ok", False)
+        assert (answered.text, answered.refused_attachments) == ("ok", "history")
         second = fake.requests[1][1]["input"]
         assert [part["type"] for part in second[0]["content"]] == ["input_text"]
 
@@ -484,6 +555,31 @@ class TestAttachments:
             with pytest.raises(AgentError) as caught:
                 await agent.answer(turn()._replace(history=(Exchange(question=(PICTURE,), answer="a cat"),)))
         assert caught.value.failure == agent_failures.for_status(400)
+
+
+class TestContextLength:
+    @pytest.mark.parametrize("status", [400, 413, 422])
+    async def test_words_about_it_are_a_failure_of_their_own(self, fake: FakeResponses, status: int) -> None:
+        fake.json({"error": {"message": "prompt is too long", "code": 1}}, status)
+        error = await failure(fake)
+        assert error.failure == agent_failures.CONTEXT_LENGTH
+        assert error.facts == {"reason": "context_length", "code": "context_length_exceeded"}
+
+    async def test_it_may_be_reported_in_the_stream(self, fake: FakeResponses) -> None:
+        refusal = {"error": {"code": "context_length_exceeded"}}
+        fake.chunks = (sse({"type": "response.failed", "response": refusal}),)
+        assert (await failure(fake)).failure == agent_failures.CONTEXT_LENGTH
+
+    async def test_words_in_other_errors_do_not_count(self, fake: FakeResponses) -> None:
+        fake.json({"error": {"message": "too many input tokens per minute"}}, 429)
+        assert (await failure(fake)).failure == agent_failures.for_status(429)
+
+    async def test_a_message_with_a_picture_is_not_asked_again_without_it(self, fake: FakeResponses) -> None:
+        fake.json({"error": {"message": "prompt is too long"}}, 400)
+        async with asking(fake.url) as agent:
+            with pytest.raises(AgentError):
+                await agent.answer(turn(msgspec.structs.replace(message(), content_blocks=(PICTURE,))))
+        assert len(fake.requests) == 1
 
 
 class TestPreviousResponse:
@@ -499,11 +595,12 @@ class TestPreviousResponse:
         ("status", "error"),
         [
             (400, {"error": {"code": "previous_response_not_found", "message": "no such response"}}),
-            (400, {"error": {"message": "Response with id 'resp_1' not found.", "code": 404}}),
             (404, {"error": {"message": "Response with id 'resp_1' not found."}}),
             (422, {"detail": [{"loc": ["body", "previous_response_id"], "msg": "extra inputs are not permitted"}]}),
+            (500, {"error": {"message": "unknown key previous_response_id"}}),
+            (404, {"detail": "Not Found"}),
         ],
-        ids=["OpenAI", "unknown id", "vLLM", "unknown parameter"],
+        ids=["OpenAI", "vLLM", "unknown parameter", "another status", "no words"],
     )
     async def test_an_agent_that_does_not_know_it_is_asked_once_more_without_it(
         self, fake: FakeResponses, status: int, error: object, caplog: pytest.LogCaptureFixture
@@ -530,9 +627,36 @@ class TestPreviousResponse:
         async with asking(fake.url) as agent:
             assert (await agent.answer(turn()._replace(previous_response_id="resp_1"))).text == "ok"
 
-    @pytest.mark.parametrize("previous_response_id", ["", "resp_1"])
-    async def test_other_failures_are_not_asked_again(self, fake: FakeResponses, previous_response_id: str) -> None:
+    @pytest.mark.parametrize("status", [400, 404, 422])
+    async def test_an_agent_that_refuses_without_a_reason_is_asked_once_more_without_it(
+        self, fake: FakeResponses, status: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fake.json({"object": "error", "message": "Unrecognized request argument supplied"}, status)
+        fake.then = FakeResponses()
+        fake.then.chunks = (sse(delta("ok"), COMPLETED),)
+        async with asking(fake.url) as agent:
+            assert (await agent.answer(turn()._replace(previous_response_id="1"))).text == "ok"
+        assert "previous_response_id" not in fake.requests[1][1]
+        (record,) = caplog.records
+        assert record.message == "agent refused previous response"
+
+    async def test_an_agent_that_refuses_with_and_without_it_is_not_said_to_refuse_it(
+        self, fake: FakeResponses, caplog: pytest.LogCaptureFixture
+    ) -> None:
         fake.json({"error": {"message": "the model is not there"}}, 404)
+        async with asking(fake.url) as agent:
+            with pytest.raises(AgentError, match="http_404"):
+                await agent.answer(turn()._replace(previous_response_id="resp_1"))
+        assert len(fake.requests) == 2
+        assert caplog.records == []
+
+    @pytest.mark.parametrize(
+        ("status", "previous_response_id"), [(404, ""), (401, "1"), (403, "1"), (413, "1"), (429, "1"), (500, "1")]
+    )
+    async def test_other_failures_are_not_asked_again(
+        self, fake: FakeResponses, status: int, previous_response_id: str
+    ) -> None:
+        fake.json({"error": {"message": "1 of 1 models is not there"}}, status)
         async with asking(fake.url) as agent:
             with pytest.raises(AgentError):
                 await agent.answer(turn()._replace(previous_response_id=previous_response_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tracemalloc
 
@@ -33,6 +34,25 @@ def test_media_are_encoded_in_small_pieces_without_a_copy_of_the_whole() -> None
     request = json.loads(b"".join(body.pieces()))
     assert request["model"] == "a[]b"
     assert request["input"] == [{"name": '"[]"', "url": f"data:a/b;base64,{data}"}, "data:c/d;base64,"]
+
+
+async def test_other_tasks_run_after_each_piece() -> None:
+    ran: list[None] = []
+
+    async def other() -> None:
+        while True:
+            ran.append(None)
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    times = [len(ran) async for _ in RequestBody({"url": DataUrl("a/b", "iVBO" * 200_000)})]
+    task.cancel()
+    assert len(times) > 10
+    assert times == list(range(len(times)))
+
+
+def test_no_repr_shows_the_media() -> None:
+    assert repr(DataUrl("image/png", "canary-4711")) == "<DataUrl of 11 characters>"
 
 
 def test_many_texts_are_few_pieces() -> None:

@@ -372,3 +372,10 @@ class TestPlainJson:
     )
     def test_a_body_that_is_not_json_is_malformed(self, body: bytes) -> None:
         assert plain_failure(body).failure.reason == "malformed"
+
+    @pytest.mark.parametrize(("characters", "is_kept"), [(512, True), (513, False)])
+    def test_an_id_that_is_too_long_is_not_kept(self, characters: int, *, is_kept: bool) -> None:
+        response = output("TEXT", id="r" * characters)
+        kept = "r" * characters if is_kept else ""
+        assert plain_responses_answer(json.dumps(response).encode()).response_id == kept
+        assert stream_of({"type": "response.completed", "response": response}).answer.response_id == kept
