@@ -231,7 +231,7 @@ class HttpAgent:
                 raise
             refusal = error
         answer = await self._ask_with_attachments(turn._replace(previous_response_id=""))
-        _warn("agent refused previous response", turn, refusal)
+        logger.warning("agent refused previous response", extra=_log_fields(turn, refusal))
         return answer
 
     async def close(self) -> None:
@@ -263,7 +263,7 @@ class HttpAgent:
             except AgentError as error:
                 refusal = error
             else:
-                _warn("agent refused attachment", turn, refusal)
+                logger.warning("agent refused attachment", extra=_log_fields(turn, refusal))
                 return answer._replace(refused_attachments=refused)
         else:
             if (kind := attachment_kind(question(turn.message))) and _refuses_attachment(refusal):
@@ -408,9 +408,8 @@ def _is_success(status: int) -> bool:
     return 200 <= status < 300  # noqa: PLR2004 - the range of success in HTTP
 
 
-def _warn(event: str, turn: Turn, error: AgentError) -> None:
-    fields = {"channel": turn.message.channel, "message_id": turn.message.message_id, **error.facts}
-    logger.warning(event, extra={"fields": fields})
+def _log_fields(turn: Turn, error: AgentError) -> dict[str, object]:
+    return {"fields": {"channel": turn.message.channel, "message_id": turn.message.message_id, **error.facts}}
 
 
 def _names_previous_response(turn: Turn, error: AgentError) -> bool:
