@@ -69,7 +69,8 @@ def test_a_full_disk_is_one_sentence_and_exit_code_1(config: Path, module: str) 
     assert done.stderr == "maven-wecom: the output cannot be written: No space left on device\n"
 
 
-@pytest.mark.parametrize("module", ALL_COMMANDS)
+# The demo would play all of its scenes.
+@pytest.mark.parametrize("module", [module for module in ALL_COMMANDS if not module.endswith("demo")])
 def test_a_closed_output_changes_nothing(config: Path, module: str) -> None:
     done = shell("$RUN >&-", config, module=module)
     assert (done.returncode, done.stderr) == (0, "")
