@@ -47,6 +47,16 @@ def test_no_service_has_privileges() -> None:
     assert all(SERVICES[name]["read_only"] for name in ("gateway", "redis", "prometheus"))
 
 
+def test_the_playground_starts_only_when_asked_for_and_shares_nothing_with_the_gateway() -> None:
+    """It makes a configuration of its own, the only one in which private addresses are allowed."""
+    playground = SERVICES["playground"]
+    assert playground["profiles"] == ["playground"]
+    assert playground["image"] == SERVICES["gateway"]["image"]
+    assert playground["command"][0] == "playground"
+    assert not {"secrets", "volumes", "environment", "depends_on"} & playground.keys()
+    assert all("profiles" not in service for name, service in SERVICES.items() if name != "playground")
+
+
 def test_redis_keeps_what_is_acknowledged() -> None:
     """docs/state.md names these settings."""
     command = SERVICES["redis"]["command"]
