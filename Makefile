@@ -23,7 +23,7 @@ help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' Makefile
 
 chat: $(RUN)  ## Write to a bot on this machine: make chat [CONFIG=wecom.json]
-	@exec $(BIN)/python -m maven_channel_wecom chat $(if $(filter command line,$(origin CONFIG)),--config "$(CONFIG)")
+	@$(SECRETS) exec $(BIN)/python -m maven_channel_wecom chat $(if $(filter command line,$(origin CONFIG)),--config "$(CONFIG)")
 
 demo: $(RUN)  ## Show a conversation between a simulated WeCom and a real gateway.
 	@exec $(BIN)/python -m maven_channel_wecom demo
@@ -43,7 +43,7 @@ quick: $(READY)  ## Run linters, type checks and the tests that need no server a
 	@$(BIN)/python -m pytest -q -n auto $(QUICK)
 
 playground: $(RUN)  ## Chat with a bot in the browser: make playground, or CONFIG=wecom.json with its agent.
-	@exec $(BIN)/python -m maven_channel_wecom playground $(if $(filter command line,$(origin CONFIG)),--config "$(CONFIG)")
+	@$(SECRETS) exec $(BIN)/python -m maven_channel_wecom playground $(if $(filter command line,$(origin CONFIG)),--config "$(CONFIG)")
 
 init: $(RUN)  ## Write wecom.json and secrets.env, and say what to enter in WeCom's console.
 	@$(BIN)/python -m maven_channel_wecom init $(if $(PUBLIC_URL),--url "$(PUBLIC_URL)")

@@ -26,7 +26,7 @@ _COMMANDS = {
         "maven_channel_wecom.doctor.command", "check a configuration, and the callback URL as WeCom's console does"
     ),
     "chat": _Command(
-        "maven_channel_wecom.simulator.chat",
+        "maven_channel_wecom.playground.chat",
         "write to a bot on this machine, with a simulated WeCom and no configuration",
     ),
     "init": _Command(

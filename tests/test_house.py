@@ -97,7 +97,7 @@ def test_every_import_contract_holds() -> None:
                 "transport",
             },
         ),
-        ("playground", {"host", "simulator", "protocol"}),
+        ("playground", {"host", "simulator", "protocol", "config"}),
         # It reports values. The state is imported because calls to it are timed from outside.
         ("telemetry", {"contract", "errors", "state", "policy"}),
         ("state", {"policy", "protocol", "errors", "clock"}),

@@ -65,8 +65,7 @@ def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) 
     except PluginProblems as error:
         _print_problems(args.config, [*problems, *error.problems])
         return EXIT_CONFIGURATION if problems else EXIT_FAILED
-    problems += channel_problems(plugins, configuration.channels)
-    problems += conflict_problems(plugins, configuration)
+    problems += _found_by_plugins(plugins, configuration)
     if problems:
         _print_problems(args.config, problems)
         return EXIT_CONFIGURATION
@@ -74,6 +73,19 @@ def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) 
     allow_open_files()
     with asyncio.Runner(loop_factory=event_loop()) as runner:
         return runner.run(run(configuration, plugins))
+
+
+def configuration_problems(document: object) -> list[str]:
+    """Return every problem for which the gateway with the installed plugins would refuse a configuration."""
+    configuration, problems = interpret(document)
+    try:
+        return problems + _found_by_plugins(load_plugins(), configuration)
+    except PluginProblems as error:
+        return [*problems, *error.problems]
+
+
+def _found_by_plugins(plugins: pluggy.PluginManager, configuration: Configuration) -> list[str]:
+    return channel_problems(plugins, configuration.channels) + conflict_problems(plugins, configuration)
 
 
 async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> int:

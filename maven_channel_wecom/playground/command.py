@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
+from maven_channel_wecom.host.document import UnreadableConfiguration
+from maven_channel_wecom.playground.own_file import WrongConfiguration, read_own_file
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.simulator.console import KEY_VARIABLE, TOKEN_VARIABLE, is_http_url, port_argument
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="use the agent and the texts of this configuration; default: an echo",
+        help="use the agent and the texts of this configuration; default: a demo agent that says what it got",
     )
     parser.add_argument(
         "--callback-url",
@@ -66,13 +67,13 @@ def main(args: argparse.Namespace) -> int:
         options = module.PlaygroundOptions(
             host=args.host,
             port=args.port,
-            configured=read_document(args.config) if args.config else None,
+            configured=read_own_file(args.config) if args.config else None,
             own_bot=module.OwnBot(*_own_bot(args)) if args.callback_url else None,
             bot=args.bot_name,
             opens_browser=args.open,
         )
         return int(asyncio.run(module.run_playground(options, _print)))
-    except (_BadArguments, UnreadableConfiguration) as problem:
+    except (_BadArguments, UnreadableConfiguration, WrongConfiguration) as problem:
         return _fail(str(problem), _EXIT_BAD_ARGUMENTS)
     except OSError as problem:
         # A name that does not exist has a negative number.

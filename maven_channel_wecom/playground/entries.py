@@ -56,12 +56,12 @@ def render_entry(entry: Entry, history: ChatHistory, view: View) -> Markup:
         line = join(f"{view.name(entry.author)} · {name} ", _details(entry, view))
         return _item(entry, "notice", element("p", line, class_="notice-line"))
     side = "own" if entry.author == view.user else "other"
-    meta = (_status(entry, history, view), _details(entry, view), *_person_actions(entry, view))
+    actions = element("span", _details(entry, view), *_person_actions(entry, view), class_="actions")
     body = element(
         "div",
         _who(view.name(entry.author), entry.at),
         element("div", *_quoted(entry.quotes), *_content(entry, view), class_="bubble"),
-        element("p", *meta, class_="meta"),
+        element("p", _status(entry, history, view), actions, class_="meta"),
         class_="body",
     )
     return _item(entry, side, join(avatar(entry.author, view), body))
@@ -111,12 +111,13 @@ def _bot_entry(entry: BotEntry, history: ChatHistory, view: View) -> Markup:
         content.append(
             element("span", *[element("i")] * 3, class_="dots", role="img", aria_label=view.labels("writing"))
         )
+    actions = element("span", _details(asked or entry, view), *_bot_actions(entry, view), class_="actions")
     name = join(view.bot, element("span", view.labels("bot_badge"), class_="badge"))
     body = element(
         "div",
         _who(name, entry.at),
         element("div", *content, class_="bubble", aria_busy="true" if entry.growing else None),
-        element("p", _details(asked or entry, view), *_bot_actions(entry, view), class_="meta"),
+        element("p", actions, class_="meta"),
         class_="body",
     )
     return _item(entry, "other bot", join(bot_avatar(), body))

@@ -9,6 +9,8 @@ import webbrowser
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from yarl import URL
+
 from maven_channel_wecom.playground.chat_history import ChatHistory
 from maven_channel_wecom.playground.gateway_document import (
     PlaygroundPorts,
@@ -153,7 +155,7 @@ async def run_playground(options: PlaygroundOptions, print_line: Callable[[str],
     playground = Playground(options)
     try:
         async with playground:
-            print_line(f"The playground is at {playground.url}")
+            print_line(f"The playground is at {_address(playground.url)}")
             if not is_loopback(options.host):
                 print_line(
                     "WARNING: everybody who reaches this address can write to the bot, and read what others wrote. "
@@ -181,6 +183,15 @@ async def _until_stopped(playground: Playground, stop: asyncio.Event, print_line
     stopping.cancel()
     print_line(f"the gateway ended with exit code {ending.result()}")
     return 0 if stop.is_set() else 1
+
+
+def _address(url: str) -> str:
+    """Return what to open, with a place for the name if the page is served on every address of this machine."""
+    parsed = URL(url)
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(parsed.host or "")  # noqa: S104 - nothing is bound to it
+    if loopback is None:
+        return url
+    return f"http://{loopback}:{parsed.port}, and from elsewhere at http://ADDRESS-OF-THIS-MACHINE:{parsed.port}"
 
 
 def is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 from maven_channel_wecom.playground.entries import clock_time, errcode
 from maven_channel_wecom.playground.markup import Child, Markup, element, join
 from maven_channel_wecom.playground.meanings import errcode_meaning, offence_meaning
+from maven_channel_wecom.protocol import errcodes
 from maven_channel_wecom.simulator.stream_rules import read_frame
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def render_bot(history: ChatHistory, labels: Labels, *, own_secrets: tuple[str, 
 
     `own_secrets` are the generated token and key, None if they are the operator's. Only `secrets` shows them.
     """
-    urls = list(dict.fromkeys([history.wecom.callback_url, *history.modes.values()]))
+    urls: list[tuple[Child, str]] = [
+        (element("span", labels(f"mode_{mode}"), ": ", class_="hint"), url) for mode, url in history.modes.items()
+    ]
     check = history.url_check
     verdict = "…"
     if check is not None and check.offence:
@@ -54,7 +57,10 @@ def render_bot(history: ChatHistory, labels: Labels, *, own_secrets: tuple[str, 
         verdict = labels("url_check_passed", milliseconds=round(check.elapsed_seconds * 1000))
     again = element("button", labels("check_again"), type="button", class_="plain", data_action="check")
     parts: list[Child] = [
-        _section(labels("url"), *(element("p", element("code", url)) for url in urls)),
+        _section(
+            labels("url"),
+            *(element("p", name, element("code", url)) for name, url in urls or [(None, history.wecom.callback_url)]),
+        ),
         _section(labels("url_check"), element("p", verdict), again),
     ]
     if own_secrets is None:
@@ -136,13 +142,16 @@ def _replies(record: MessageRecord, labels: Labels, now: float) -> Markup:
         window = labels("window_none")
     elif record.spent_after is not None:
         window = labels("window_spent", seconds=f"{record.spent_after:.2f}")
+    elif errcodes.RESPONSE_CODE_INVALID in (errcode(reply.answer) for reply in record.replies):
+        window = labels("window_invalid", code=errcodes.RESPONSE_CODE_INVALID)
     elif now >= record.window_ends_at:
         window = labels("window_expired", until=until)
     else:
         window = labels("window_open", until=until)
     attempts = [_attempt(reply, number, record.fault, labels) for number, reply in enumerate(record.replies, 1)]
+    none = labels("no_replies" if record.spent_after is None else "reply_waits")
     return join(
-        _section(labels("replies"), *attempts or [element("p", labels("no_replies"), class_="hint")]),
+        _section(labels("replies"), *attempts or [element("p", none, class_="hint")]),
         _section(labels("window"), element("p", window)),
     )
 

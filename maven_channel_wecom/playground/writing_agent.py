@@ -46,7 +46,7 @@ _CLOSING: Final = Label(
     "I am only a demo agent and repeat what I get, word by word. With your own model behind the bot, its answer "
     "appears here, and people in WeCom watch it grow.",
 )
-_ABILITIES: Final = Label(
+ABILITIES: Final = Label(
     "你好！我是体验台的演示智能体。你可以：\n\n"
     "1. 发送**文字**、**图片**、**文件**或**语音**，我会说明收到了什么；\n"
     "2. 输入 `markdown`，看看企业微信支持的格式；\n"
@@ -80,13 +80,15 @@ class WritingAgent:
 
     Args:
         writing_seconds: the time between two words.
+        abilities: the answer to a greeting.
 
     Attributes:
         url: the URL of its Responses API.
     """
 
-    def __init__(self, *, writing_seconds: float = WRITING_SECONDS) -> None:
+    def __init__(self, *, writing_seconds: float = WRITING_SECONDS, abilities: Label = ABILITIES) -> None:
         self.url = ""
+        self._abilities = abilities
         self._writing_seconds = writing_seconds
         self._language: PageLanguage = "en"
 
@@ -109,7 +111,7 @@ class WritingAgent:
         await response.prepare(request)
         # A gateway that stops no longer reads.
         with contextlib.suppress(ConnectionError):
-            for piece in pieces(answer(parts, self._language)):
+            for piece in pieces(answer(parts, self._language, self._abilities)):
                 await asyncio.sleep(self._writing_seconds)
                 await response.write(_event({"type": "response.output_text.delta", "output_index": 0, "delta": piece}))
             ended = {"status": "completed", "output": []}
@@ -125,8 +127,8 @@ def language_of(parts: list[dict[str, Any]], last: PageLanguage) -> PageLanguage
     return "zh" if _HAN.search(words) else "en"
 
 
-def answer(parts: list[dict[str, Any]], language: PageLanguage) -> str:
-    """Return the whole answer to the content of a request."""
+def answer(parts: list[dict[str, Any]], language: PageLanguage, abilities: Label = ABILITIES) -> str:
+    """Return the whole answer to the content of a request; `abilities` to a greeting."""
     texts = _texts(parts)
     things = [_thing(part, language) for part in parts if part["type"] != "input_text"]
     quoted = [quote for text in texts if (quote := _quoted(text))]
@@ -134,7 +136,7 @@ def answer(parts: list[dict[str, Any]], language: PageLanguage) -> str:
     if not things and "markdown" in written.lower():
         return _MARKDOWN.text(language)
     if not things and len(written) <= _GREETING_CHARACTERS and _GREETING.search(written):
-        return _ABILITIES.text(language)
+        return abilities.text(language)
     blocks = [f"{_YOU_QUOTED.text(language)}\n\n{quote}" for quote in quoted]
     repeated = "\n".join(f"> {line}" for line in written.splitlines())
     if written:

@@ -8,8 +8,8 @@ import msgspec
 from yarl import URL
 
 from maven_channel_wecom.config import KEYS
-from maven_channel_wecom.config import problems as entry_problems
-from maven_channel_wecom.host.configuration import STATUS_PORT, interpret
+from maven_channel_wecom.host.configuration import STATUS_PORT
+from maven_channel_wecom.host.gateway import configuration_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,12 @@ PORT: Final = int(next(key.default for key in KEYS if key.name == "port"))
 _CHANNEL: Final = "wecom"
 _PATH: Final = "/wecom/bot"
 _STATE: Final = "sqlite:wecom.db"
+_RESPONSES: Final = "/responses"
+_CHAT: Final = "/chat/completions"
+_UNKNOWN_API: Final = (
+    f"the agent's URL must end with {_RESPONSES} or {_CHAT}, which tells its API; write another one into wecom.json "
+    "later, with its agent.type"
+)
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,8 +83,12 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
         found = [] if _is_public(self.url) else ["the URL must be like https://bot.example.com/wecom/bot"]
         if found:
             return found
-        document = self._document(lambda name: self.secrets[name])
-        return interpret(document)[1] + entry_problems(_CHANNEL, document["channels"][_CHANNEL])
+        if problems := configuration_problems(self._document(lambda name: self.secrets[name])):
+            return problems
+        return [_UNKNOWN_API] if self.agent_url and not self._agent_path().endswith((_RESPONSES, _CHAT)) else []
+
+    def _agent_path(self) -> str:
+        return self.agent_url.partition("?")[0].rstrip("/")
 
     def _document(self, secret: Callable[[str], object]) -> dict[str, Any]:
         entry: dict[str, object] = {"token": secret(TOKEN), "encodingAESKey": secret(KEY)}
@@ -93,7 +103,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
         entry["state"] = _STATE
         document: dict[str, Any] = {"channels": {_CHANNEL: entry}}
         if self.agent_url or self.model:
-            is_chat = self.agent_url.rstrip("/").endswith("/chat/completions")
+            is_chat = self._agent_path().endswith(_CHAT)
             given = {"type": "chat-completions" if is_chat else "responses", "url": self.agent_url, "model": self.model}
             agent: dict[str, object] = {key: value for key, value in given.items() if value}
             if self.agent_key:

@@ -57,10 +57,11 @@ class UrlCheckWatch(logging.Handler):
             return
         if text == _STARTED:
             asyncio.get_running_loop().call_later(self._patience_seconds, self._remind)
-            self._print_line("Now save (保存) in the console; this waits for the URL check.")
+            self._print_after_the_log("Now save (保存) in the console; this waits for the URL check.")
         elif text == _CHECKED:
             self._passed = True
-            self._print_line("The URL check passed: the console can save. Now write to the bot.")
+            # The doctor asks as the console does, and nothing in its request tells them apart.
+            self._print_after_the_log("A URL check passed. If it was the console's, write to the bot now.")
         elif text in _REJECTED:
             self._tell(str(getattr(record, "fields", {}).get("reason", "")))
 
@@ -69,7 +70,12 @@ class UrlCheckWatch(logging.Handler):
         if reason not in self._told:
             self._told.add(reason)
             cause = _CAUSES.get(reason, _OTHER_CAUSE).replace("{path}", self._path).replace("{reason}", reason)
-            self._print_line(f"No URL check passed yet: {cause}.")
+            self._print_after_the_log(f"No URL check passed yet: {cause}.")
+
+    def _print_after_the_log(self, line: str) -> None:
+        # The gateway writes a record in the iteration of the loop after this one.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._print_line, line)
 
     def _remind(self) -> None:
         if not self._passed and not self._told:

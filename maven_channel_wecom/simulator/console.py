@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 TOKEN_VARIABLE: Final = "WECOM_TOKEN"  # noqa: S105  # the name of a variable
 KEY_VARIABLE: Final = "WECOM_ENCODING_AES_KEY"
 
+HINT_SECONDS: Final = 6.0
+"""Lower: the hint also comes for an agent that is merely slow. Higher: the operator wonders longer what is wrong."""
+
 _EXIT_BAD_ARGUMENTS = 2
-# Lower: an agent that is merely slow looks silent, and piped input ends without its answer. Higher: the hint that
-# something may be wrong comes later.
+# Lower: piped input ends without the answer of a slow agent. Higher: it waits longer for an answer that never comes.
 _REPLY_SECONDS = 30.0
 _MAX_PORT = 65_535
 # 101027 "feedback_event".
@@ -36,8 +38,10 @@ _HELP = (
     "text, or /lines (several lines, until a lone .)  //COMMAND (a text that begins with a slash)  "
     "/quote TEXT (the next text quotes it)\n"
     "/image PATH  /mixed PATH TEXT  /file PATH  /voice TEXT  /enter  /feedback good|bad|withdraw [TEXT]  "
-    "/group ID  /user ID  /again  /help  /quit"
+    "/group ID  /user ID  /again  /help  /quit  /new (starts a new conversation)"
 )
+# They are sent like any text: `agent.memory` starts over at them.
+_SENT_COMMANDS: Final = frozenset({"/new", "/新话题"})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,11 +64,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the console until /quit or the end of the input, and return the exit code."""
+    token = args.token or os.environ.get(TOKEN_VARIABLE, "")
+    key = args.encoding_aes_key or os.environ.get(KEY_VARIABLE, "")
+    if not token and not key:
+        return _fail(
+            f"{TOKEN_VARIABLE} and {KEY_VARIABLE} are not set: run make init, which writes them to secrets.env"
+        )
     try:
         wecom = SimulatedWeCom(
             args.callback_url,
-            token=args.token or os.environ.get(TOKEN_VARIABLE, ""),
-            encoding_aes_key=args.encoding_aes_key or os.environ.get(KEY_VARIABLE, ""),
+            token=token,
+            encoding_aes_key=key,
             receive_id=args.receive_id,
             port=args.port,
         )
@@ -89,7 +99,13 @@ async def _run(wecom: SimulatedWeCom, user: str, group: str) -> None:
 
 
 async def run_console(
-    wecom: SimulatedWeCom, lines: AsyncIterator[str], print_line: Callable[[str], None], *, user: str, group: str = ""
+    wecom: SimulatedWeCom,
+    lines: AsyncIterator[str],
+    print_line: Callable[[str], None],
+    *,
+    user: str,
+    group: str = "",
+    hint_seconds: float = HINT_SECONDS,
 ) -> None:
     """Check the URL, then send each line, until the lines end or one is /quit.
 
@@ -99,6 +115,7 @@ async def run_console(
         print_line: prints one line.
         user: the user who writes, until /user changes it.
         group: the group to write in, until /group changes it; empty for the single chat.
+        hint_seconds: after which time without an answer the operator is told what may be wrong.
     """
     bubbles = _BubbleLines()
 
@@ -113,7 +130,7 @@ async def run_console(
     else:
         print_line("URL check failed: WeCom's console would not save this URL")
     print_line(_HELP)
-    console = _Console(wecom, print_line, user, group)
+    console = _Console(wecom, print_line, user, group, hint_seconds)
     async for line in lines:
         if not await console.handle_line(line):
             return
@@ -150,11 +167,14 @@ class _BubbleLines:
 class _Console:
     """The current user and chat, the last message, what the next one quotes, and lines that are not sent yet."""
 
-    def __init__(self, wecom: SimulatedWeCom, print_line: Callable[[str], None], user: str, group: str) -> None:
+    def __init__(
+        self, wecom: SimulatedWeCom, print_line: Callable[[str], None], user: str, group: str, hint_seconds: float
+    ) -> None:
         self._wecom = wecom
         self._print_line = print_line
         self._user = user
         self._group = group
+        self._hint_seconds = hint_seconds
         self._last: SentCallback | None = None
         self._quote: Text | None = None
         self._lines: list[str] | None = None
@@ -166,9 +186,9 @@ class _Console:
             await self._add_line(line)
             return True
         line = line.strip()
-        if not line.startswith("/") or line.startswith("//"):
+        if not line.startswith("/") or line.startswith("//") or line in _SENT_COMMANDS:
             if line:
-                await self._send(Text(line.removeprefix("/")))
+                await self._send(Text(line if line in _SENT_COMMANDS else line.removeprefix("/")))
             return True
         command, _, argument = line.partition(" ")
         if command == "/quit":
@@ -190,8 +210,10 @@ class _Console:
                 await self._send_file(command, argument)
             case "/again":
                 await self._redeliver()
-            case _:
+            case "/image" | "/file" | "/mixed" | "/help":
                 self._print_line(_HELP)
+            case _:
+                self._print_line(f"unknown command {command}: /{command} sends it as a text, /help lists the commands")
 
     def _prepare(self, command: str, argument: str) -> None:
         """Run a command that sends nothing and changes what is sent next."""
@@ -220,6 +242,12 @@ class _Console:
 
     async def _wait_for_reply(self, sent: SentCallback) -> None:
         bubble = sent.bubble
+        hint = "does the agent answer, and does the channel have allowPrivateNetwork?"
+        if bubble is None:
+            try:
+                await sent.reply(self._hint_seconds)
+            except TimeoutError:
+                self._print_line(f"no answer yet: {hint}")
         try:
             if bubble is None or bubble.is_finished:
                 await sent.reply(_REPLY_SECONDS)
@@ -229,7 +257,7 @@ class _Console:
         except TimeoutError as problem:
             # What the first frame finishes may be a sentence, or a notice with the answer still to come.
             if bubble is None or not bubble.is_finished:
-                self._print_line(f"{problem}: does the agent answer, and does the channel have allowPrivateNetwork?")
+                self._print_line(f"{problem}: {hint}")
 
     async def _add_line(self, line: str) -> None:
         """Keep one of several lines; a lone full stop sends them as one text."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from maven_channel_wecom.host.gateway import configuration_problems
 from tests.suite_watch import record_output
 
 if TYPE_CHECKING:
@@ -116,6 +117,12 @@ async def test_all_problems_of_host_and_channels_are_escaped_and_printed_at_once
             "(installed plugins: fake); install its plugin, or correct channels.tele\\u001bgram.type"
         ),
     ]
+
+
+def test_the_same_problems_are_found_in_a_configuration_that_is_not_run() -> None:
+    problems = configuration_problems({"gateway": {"port": 9886}, "channels": {"wecom": {"port": 9886}, "x": {}}})
+    assert {problem.split(" ")[0] for problem in problems} >= {"channels.wecom.token", "channels.x"}
+    assert configuration_problems({}) == []
 
 
 async def test_entries_that_exclude_each_other_exit_2_and_are_all_named(tmp_path: Path) -> None:

@@ -159,6 +159,9 @@ async def test_on_a_phone_nothing_overflows_and_the_panel_covers_the_chat(
     assert await phone.evaluate("innerWidth") == 360
     wide = "[...document.querySelectorAll('.bubble')].filter(each => each.scrollWidth > each.clientWidth).length"
     assert await phone.evaluate(wide) == 0
+    tops = "each => new Set([...each.children].map(button => button.getBoundingClientRect().top)).size"
+    for actions in await phone.locator(".actions").all():
+        assert await actions.evaluate(tops) == 1
     assert await violations(phone) == []
     await phone.locator(".entry.bot .details").tap()
     await phone.wait_for_selector("#record section")

@@ -31,6 +31,7 @@ URL = "http://127.0.0.1:9/wecom/bot"
         (["--callback-url", URL], {"WECOM_TOKEN": ""}, "no token: set WECOM_TOKEN"),
         (["--callback-url", URL], {"WECOM_ENCODING_AES_KEY": "short"}, "the EncodingAESKey (WECOM_ENCODING_AES_KEY)"),
         (["--config", "no-such-file.json"], {}, "no-such-file.json cannot be read"),
+        (["--config", "y.json"], {}, "y.json has 1 problem:\n  - agent.kind is not a known key"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(
@@ -43,6 +44,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "y.json").write_text('{"agent": {"kind": "echo"}}', encoding="utf-8")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert main(["playground", *arguments]) == 2

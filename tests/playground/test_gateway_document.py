@@ -12,6 +12,7 @@ from maven_channel_wecom.playground.gateway_document import (
     PlaygroundPorts,
     bot_entry,
     bot_name,
+    chat_document,
     configured_agent,
     gateway_document,
 )
@@ -78,6 +79,23 @@ def test_of_the_operators_bot_only_its_texts_and_its_agent_are_used() -> None:
     assert (entry["welcomeText"], entry["mentionNames"]) == ("hi", ["@小助手"])
     assert not {"state", "proxy", "allowFrom"} & entry.keys()
     assert entry["token"] != "the real token"
+
+
+def test_a_chat_has_the_configured_bot_but_not_its_connection() -> None:
+    """Its port and state belong to a gateway that may be running."""
+    given: dict[str, Any] = {
+        "status_port": 18001,
+        "callback_port": 18002,
+        "token": new_token(),
+        "encoding_aes_key": "k",
+    }
+    made: dict[str, Any] = chat_document(CONFIGURED, **given, agent_url="")
+    entry = made["channels"]["wecom"]
+    assert made["agent"] == CONFIGURED["agent"]
+    assert (entry["port"], entry["welcomeText"], entry["allowFrom"]) == (18002, "hi", ["boss"])
+    assert not {"state", "proxy", "progress"} & entry.keys()
+    echo = chat_document({"agent": {"type": "echo", "memoryState": "sqlite:m.db"}}, **given, agent_url="")
+    assert echo["agent"] == {"type": "echo"}
 
 
 def test_the_name_of_the_bot_is_the_one_that_people_mention() -> None:

@@ -74,7 +74,8 @@ async def test_it_prints_its_address_and_stops_at_sigterm(replying: Bot, host: s
 
     options = PlaygroundOptions(host=host, own_bot=OwnBot(replying.url, new_token(), new_encoding_aes_key()))
     assert await run_playground(options, stop_at_the_end) == 0
-    assert lines[0].startswith(f"The playground is at http://{host}:")
+    assert lines[0].startswith("The playground is at http://127.0.0.1:")
+    assert ("from elsewhere at http://ADDRESS-OF-THIS-MACHINE:" in lines[0]) is warned
     assert any(line.startswith("WARNING") for line in lines) is warned
 
 

@@ -46,7 +46,7 @@ async def test_a_streamed_answer_shows_callback_acknowledgement_and_refreshes(hi
     assert '"finish": false' in text
     assert "Refreshes of the stream (1)" in text
     assert "finished" in text
-    assert "The response_url was not used." in text
+    assert "The response_url has not been used so far." in text
     assert "No rule was broken." in text
 
 
@@ -82,6 +82,24 @@ async def test_a_fault_and_its_errcode_are_named(history: ChatHistory) -> None:
     assert "expired at" in shown(record, now=record.sent_at + 3_600)
 
 
+async def test_a_window_that_wecom_calls_invalid_is_not_open(history: ChatHistory) -> None:
+    written = history.write(view().chat, "lina", Text("hi"), fault=fault_button("code"))
+    record = history.records[written.message_id]
+    while not record.replies:
+        await history.changed(history.version)
+    text = shown(record, now=record.sent_at)
+    assert "no longer valid, says WeCom (errcode 60140)" in text
+    assert "open until" not in text
+
+
+async def test_a_reply_that_wecom_has_not_answered_yet_is_not_called_unused(history: ChatHistory) -> None:
+    record = await answered(history)
+    record.spent_after = 0.1
+    text = shown(record)
+    assert "A reply was accepted; WeCom has not answered it yet." in text
+    assert "has not been used" not in text
+
+
 async def test_a_lost_refresh_is_marked(history: ChatHistory) -> None:
     assert '<span class="chip bad">lost</span>' in shown(await answered(history, fault="refresh"))
 
@@ -103,7 +121,8 @@ async def test_an_event_has_no_window(history: ChatHistory) -> None:
 async def test_the_settings_of_the_bot_hide_its_secrets(history: ChatHistory) -> None:
     secrets = ("the-token", "the-key")
     hidden = render_bot(history, EN, own_secrets=secrets, secrets=False)
-    assert all(url in hidden for url in history.modes.values())
+    assert f"Streamed: </span><code>{history.modes['stream']}</code>" in hidden
+    assert f"One reply: </span><code>{history.modes['reply']}</code>" in hidden
     assert "the-token" not in hidden
     assert "the-key" not in hidden
     revealed = render_bot(history, EN, own_secrets=secrets, secrets=True)

@@ -56,9 +56,10 @@ def test_every_answer_has_its_place() -> None:
 
 
 def test_the_url_of_the_agent_tells_its_type() -> None:
-    answers = answered(agent_url="http://127.0.0.1:1/v1/chat/completions", model="m")
-    assert answers.problems() == []
-    assert answers.document()["agent"]["type"] == "chat-completions"
+    for end in ("", "/", "?api-version=1"):
+        answers = answered(agent_url=f"http://127.0.0.1:1/v1/chat/completions{end}", model="m")
+        assert answers.problems() == []
+        assert answers.document()["agent"]["type"] == "chat-completions"
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,8 @@ def test_a_url_without_a_path_gets_the_default_path(url: str, shown: str) -> Non
         ({"model": "m"}, "agent.url is required"),
         ({"agent_url": "http://127.0.0.1/v1", "model": "m"}, "agent.url is a base URL; append /responses"),
         ({"agent_url": "http://127.0.0.1/v1/responses"}, "agent.model is required"),
+        ({"agent_url": "http://127.0.0.1/ask", "model": "m"}, "the agent's URL must end with /responses or /chat/"),
+        ({"port": 18790}, "gateway.port and channels.wecom.port are both 18790"),
     ],
 )
 def test_a_wrong_answer_is_one_sentence(given: dict[str, object], sentence: str) -> None:

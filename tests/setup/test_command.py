@@ -125,7 +125,7 @@ async def test_start_runs_the_gateway_and_tells_what_the_url_check_brought(tmp_p
             key = found["WECOM_ENCODING_AES_KEY"]
             for token, text in (
                 (new_token(), "No URL check passed yet: a request is signed with another token"),
-                (found["WECOM_TOKEN"], "The URL check passed"),
+                (found["WECOM_TOKEN"], "A URL check passed"),
             ):
                 async with SimulatedWeCom(url, token=token, encoding_aes_key=key) as wecom:
                     await wecom.check_url()

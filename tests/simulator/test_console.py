@@ -80,10 +80,45 @@ async def test_again_redelivers_the_last_message(wecom: SimulatedWeCom, bot: Bot
     assert len(wecom.recorded.replies) == 1
 
 
-async def test_an_unknown_command_prints_the_help_and_sends_nothing(wecom: SimulatedWeCom, bot: Bot) -> None:
-    printed = await run_lines(wecom, "/nonsense", "/image")
+async def test_a_command_without_its_argument_prints_the_help_and_sends_nothing(
+    wecom: SimulatedWeCom, bot: Bot
+) -> None:
+    printed = await run_lines(wecom, "/help", "/image")
     assert len([line for line in printed if "/again" in line]) == 3
     assert bot.received == []
+
+
+async def test_an_unknown_command_is_named_and_not_sent(wecom: SimulatedWeCom, bot: Bot) -> None:
+    printed = await run_lines(wecom, "/nonsense x")
+    assert printed[-1] == "unknown command /nonsense: //nonsense sends it as a text, /help lists the commands"
+    assert bot.received == []
+
+
+@pytest.mark.parametrize("line", ["/new", "/新话题"])
+async def test_what_starts_a_new_conversation_is_sent_as_it_is(line: str, wecom: SimulatedWeCom, bot: Bot) -> None:
+    printed = await run_lines(wecom, line)
+    assert printed[-1].endswith(f": {line}")
+
+
+async def test_while_no_answer_comes_the_likely_reasons_are_named(wecom: SimulatedWeCom, bot: Bot) -> None:
+    bot.replies = False
+    printed: list[str] = []
+    hinted = asyncio.Event()
+
+    def print_line(line: str) -> None:
+        printed.append(line)
+        if line.startswith("no answer yet"):
+            hinted.set()
+
+    async def lines() -> AsyncIterator[str]:
+        yield "hello"
+        await hinted.wait()
+        await bot.post(bot.received[0].response_url, markdown_body("late"))
+
+    async with asyncio.timeout(30):
+        await console.run_console(wecom, lines(), print_line, user="alice", hint_seconds=0.01)
+    assert "no answer yet: does the agent answer, and does the channel have allowPrivateNetwork?" in printed
+    assert printed[-1].endswith(": late")
 
 
 async def test_offences_are_printed(wecom: SimulatedWeCom, bot: Bot) -> None:
@@ -113,12 +148,13 @@ def arguments(*given: str) -> argparse.Namespace:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
+        ([], "WECOM_TOKEN and WECOM_ENCODING_AES_KEY are not set: run make init"),
         (["--token", "t"], "the EncodingAESKey (--encoding-aes-key or WECOM_ENCODING_AES_KEY) must have 43 characters"),
         (["--encoding-aes-key", KEY], "no token: give --token or set WECOM_TOKEN"),
         (["--token", "t", "--encoding-aes-key", KEY, "--callback-url", "ftp://x"], "--callback-url must be a URL"),
         (["--token", "t", "--encoding-aes-key", KEY, "--callback-url", "http://[x"], "--callback-url must be a URL"),
     ],
-    ids=["key", "token", "scheme", "address"],
+    ids=["nothing", "key", "token", "scheme", "address"],
 )
 def test_wrong_arguments_exit_2_with_one_sentence_without_the_key(
     given: list[str], sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

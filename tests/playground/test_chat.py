@@ -1,4 +1,4 @@
-"""The chat on one machine: with an echo, with a configured bot, and as a process that ends cleanly."""
+"""The chat on one machine: with a demo agent, with a configured bot, and as a process that ends cleanly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom import cli
-from maven_channel_wecom.simulator import chat
+from maven_channel_wecom.playground import chat
 from tests.suite_watch import record_output
 
 if TYPE_CHECKING:
@@ -25,52 +25,53 @@ async def typed(*lines: str) -> AsyncIterator[str]:
         yield line
 
 
-def answers(printed: list[str]) -> list[str]:
-    return [line.partition(": ")[2] for line in printed if line.startswith("<- stream finished")]
-
-
-async def test_without_a_configuration_the_bot_repeats_what_is_written() -> None:
+async def test_without_a_configuration_an_answer_grows_and_nothing_leaves_the_machine() -> None:
     printed: list[str] = []
-    assert await chat.chat(chat.Rehearsal(), typed("hello", "/enter"), printed.append, user="alice") == 0
-    assert answers(printed) == ["hello"]
+    lines = typed("three small words", "/enter")
+    assert await chat.chat(None, lines, printed.append, user="alice", writing_seconds=0.005) == 0
+    assert "nothing leaves this machine" in printed[0]
+    streamed = "\n".join(line for line in printed if line.startswith("<- stream"))
+    assert "You wrote:\n\n> three small words" in streamed
+    assert "<- stream finished" in streamed
     assert "<- welcome: Hello, ask me anything." in printed
     assert not [line for line in printed if line.startswith("!!")]
 
 
-async def test_the_bot_of_a_configuration_keeps_its_texts_and_not_its_connection() -> None:
-    """Its secrets are not set, and its port and state belong to a gateway that may be running."""
-    document = {
-        "agent": {"type": "echo", "memoryState": "sqlite:memory.db"},
-        "channels": {
-            "other": {"type": "telegram"},
-            "off": {"type": "wecom", "enabled": False},
-            "wecom": {
-                "token": {"env": "NOT_SET"},
-                "encodingAESKey": {"env": "NOT_SET"},
-                "port": 1,
-                "proxy": "http://127.0.0.1:1",
-                "state": "redis://127.0.0.1:1",
-                "welcomeText": "Hi there.",
-            },
-        },
-    }
+async def test_the_bot_of_a_configuration_keeps_its_texts_and_answers_as_it_does() -> None:
+    """Its secrets are not set, and its answers are not streamed."""
+    entry = {"token": {"env": "NOT_SET"}, "encodingAESKey": {"env": "NOT_SET"}, "port": 1, "welcomeText": "Hi there."}
     printed: list[str] = []
-    rehearsal = chat.Rehearsal.of(document)
-    assert rehearsal.agent == {"type": "echo"}
-    assert rehearsal.settings == {"welcomeText": "Hi there."}
-    assert await chat.chat(rehearsal, typed("/enter"), printed.append, user="bob", group="") == 0
+    assert await chat.chat({"channels": {"wecom": entry}}, typed("hello", "/enter"), printed.append, user="bob") == 0
+    assert [line.partition("s: ")[2] for line in printed if line.startswith("<- reply")] == ["hello"]
     assert "<- welcome: Hi there." in printed
 
 
-async def test_what_is_wrong_in_a_configuration_is_said_by_the_gateway(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_with_an_agent_of_ones_own_it_is_not_said_that_nothing_leaves_the_machine() -> None:
+    agent = {"type": "responses", "url": "http://127.0.0.1:1/v1/responses", "model": "m"}
     printed: list[str] = []
-    rehearsal = chat.Rehearsal.of({"agent": {"type": "responses"}, "channels": "none"})
-    assert await chat.chat(rehearsal, typed("hello"), printed.append, user="alice") == 1
+    assert await chat.chat({"agent": agent}, typed("/quit"), printed.append, user="bob") == 0
+    assert printed[0].endswith("WeCom is simulated, and your agent answers…")
+
+
+async def test_if_the_gateway_does_not_start_its_words_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    printed: list[str] = []
+    assert await chat.chat({"agent": {"type": "responses"}}, typed("hello"), printed.append, user="alice") == 1
     assert any("agent.url is required" in line for line in printed), printed
     assert "the gateway ended with exit code 2 before it was ready" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", "\ud800"], ids=["missing", "not JSON", "no object", "not UTF-8"])
+def test_what_the_gateway_would_refuse_exits_2_and_names_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wecom.json"
+    path.write_text('{"agent": {"type": "responses"}, "cron": {}}', encoding="utf-8")
+    assert cli.main(["chat", "--config", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"maven-wecom chat: {path} has 3 problems:\n  - ")
+    assert error.count("agent.url is required") == 1
+
+
+@pytest.mark.parametrize("content", [None, "{", "\ud800"], ids=["missing", "not JSON", "not UTF-8"])
 def test_an_unreadable_configuration_is_one_sentence_and_exits_2(
     content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
