@@ -86,7 +86,9 @@ class PlaygroundServer:
             while True:
                 version = self._history.version
                 for name, data in self._news(view, known, announced):
-                    await response.write(f"event: {name}\nid: {version}\ndata: {json.dumps(data)}\n\n".encode())
+                    await response.write(f"event: {name}\ndata: {json.dumps(data)}\n".encode())
+                    # Only the last event has the version, so that a page that missed some gets all of them again.
+                    await response.write(f"id: {version}\n\n".encode() if name == "chats" else b"\n")
                 known = version
                 await self._wait(response, known)
         except ConnectionError:

@@ -70,6 +70,20 @@ async def test_a_text_is_sent_and_its_answer_reported(site: Site, history: ChatH
         assert "one two" in seen["chats"]
 
 
+async def test_a_page_that_missed_a_part_of_the_news_gets_all_of_them_again(site: Site, history: ChatHistory) -> None:
+    await site.post("/messages", **HERE, kind="text", text="hi")
+    await until_answered(history)
+    instance = re.search(r'data-instance="(\w+)"', await site.get("/"))
+    assert instance
+    path = f"/events?as=lina&chat=single:lina&after=0&instance={instance[1]}"
+    async with site.session.get(site.url + path) as events:
+        text = ""
+        while "event: chats" not in text or not text.endswith("\n\n"):
+            text += (await events.content.readany()).decode()
+    blocks = text.strip().split("\n\n")
+    assert ["\nid: " in block for block in blocks] == [False] * (len(blocks) - 1) + [True]
+
+
 async def test_after_a_restart_the_page_is_told_to_load_again(site: Site) -> None:
     async with site.session.get(f"{site.url}/events?instance=old") as events:
         assert await events.text() == "event: reload\ndata: \n\n"
