@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from maven_channel_wecom.playground.markup import well_formed
 from maven_channel_wecom.playground.records import MessageRecord
 from maven_channel_wecom.simulator.bubbles import BubbleFrame
 from maven_channel_wecom.simulator.messages import EnterChat, Feedback, File, Image, Mixed, Text, Voice
@@ -249,6 +250,7 @@ class ChatHistory:
         feedback_id: str = "",
     ) -> None:
         """Show an answer, or the newest text of the one that grows."""
+        content = well_formed(content)
         for entry in self.entries:
             if isinstance(entry, BotEntry) and entry.message_id == message_id and entry.form == form == "stream":
                 entry.content, entry.growing = content, growing
