@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from maven_channel_wecom.playground.markup import well_formed
@@ -36,7 +36,7 @@ Written = Text | Voice | Image | File | Mixed
 RATINGS: Final = {"good": 1, "bad": 2, "withdraw": 3}
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class PersonEntry:
     """Something that a person sent.
 
@@ -60,10 +60,13 @@ class PersonEntry:
     status: int | None = None
     copies: int = 1
     quotes: str = ""
-    sent: SentCallback | None = field(default=None, repr=False)
+    sent: SentCallback | None = None
+
+    def __repr__(self) -> str:
+        return f"<PersonEntry {self.number}>"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class BotEntry:
     """Something that the bot answered. `growing` is whether its stream is not finished yet."""
 
@@ -77,6 +80,9 @@ class BotEntry:
     growing: bool = False
     feedback_id: str = ""
     rating: str = ""
+
+    def __repr__(self) -> str:
+        return f"<BotEntry {self.number}>"
 
 
 Entry = PersonEntry | BotEntry

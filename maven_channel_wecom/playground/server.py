@@ -182,7 +182,12 @@ class PlaygroundServer:
         match fields.get("action"):
             case "again" if isinstance(entry, PersonEntry):
                 self._history.send_again(entry)
-            case "rate" if isinstance(entry, BotEntry) and entry.feedback_id and fields.get("rating") in RATINGS:
+            case "rate" if (
+                isinstance(entry, BotEntry)
+                and entry.chat == view.chat
+                and entry.feedback_id
+                and fields.get("rating") in RATINGS
+            ):
                 self._history.rate(entry, view.user, fields["rating"])
             case "enter" if not view.chat.group:
                 self._history.write(view.chat, view.user, EnterChat(), mode=_mode(fields))

@@ -49,6 +49,9 @@ class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
     agent: object = {}
     settings: Mapping[str, object] = {}
 
+    def __repr__(self) -> str:
+        return "<Rehearsal>"
+
     @classmethod
     def of(cls, document: object) -> Rehearsal:
         """Take it from the JSON value of a configuration file, with its first enabled bot.

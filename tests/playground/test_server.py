@@ -221,6 +221,14 @@ async def test_a_form_that_cannot_be_read_is_answered_400(
         assert response.status == 400, await response.text()
 
 
+async def test_an_answer_is_rated_in_its_own_chat_only(site: Site, history: ChatHistory) -> None:
+    await site.post("/messages", **HERE, kind="text", text="hi", mode="reply")
+    await until_answered(history)
+    rating = {"action": "rate", "number": "2", "rating": "good"}
+    assert (await site.post("/actions", **GROUP, **rating))[0] == 400
+    assert (await site.post("/actions", **HERE, **rating))[0] == 204
+
+
 async def test_events_are_refused_to_a_head_request(site: Site) -> None:
     async with site.session.head(f"{site.url}/events") as response:
         assert response.status == 405
