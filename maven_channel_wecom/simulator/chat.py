@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -115,7 +116,7 @@ def main(args: argparse.Namespace) -> int:
             return _fail(f"the configuration {args.config} is no JSON object: {reason}", _EXIT_BAD_ARGUMENTS)
     try:
         return asyncio.run(chat(rehearsal, read_lines(sys.stdin.fileno()), _print, user=args.user, group=args.group))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return _EXIT_OK
 
 
@@ -138,6 +139,11 @@ async def chat(
         group: the group to write in; empty for the single chat.
         command: another command than the gateway's; it takes `--config FILE`.
     """
+    if (chatting := asyncio.current_task()) is not None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # As Ctrl-C does, so that the gateway ends too. nohup ignores SIGHUP, and so it stays.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, chatting.cancel)
     token, key = new_token(), new_encoding_aes_key()
     status_port, callback_port = free_port(), free_port()
     document = rehearsal.document(
