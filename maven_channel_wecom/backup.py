@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,6 +15,7 @@ from maven_channel_wecom.host.logs import printable
 from maven_channel_wecom.slow_step import SlowStep
 from maven_channel_wecom.state.backends import SQLITE, sqlite_path
 from maven_channel_wecom.state.sqlite.file import copy_file
+from maven_channel_wecom.state.sqlite.schema import APPLICATION_ID
 
 if TYPE_CHECKING:
     import argparse
@@ -23,13 +26,18 @@ _EXIT_USAGE: Final = 2
 _OWN_ENDINGS: Final = ("", "-wal", "-shm", "-journal", ".lock")
 """Endings of the files that SQLite and the gateway use, which a copy must not replace."""
 
+_HEADER_BYTES: Final = 100
+_MAGIC: Final = b"SQLite format 3\0"
+_ID_PLACE: Final = slice(68, 72)
+"""Where the application id stands in the header of a file: https://www.sqlite.org/fileformat.html#the_database_header"""
+
 _MEGABYTE: Final = 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="the JSON configuration file")
-    parser.add_argument("--into", required=True, type=Path, metavar="FILE", help="the copy; an older one is replaced")
+    parser.add_argument("--into", required=True, type=Path, metavar="FILE", help="the copy; replaces an older one")
     parser.add_argument("--channel", metavar="NAME", help="the entry of channels, if several have a SQLite state")
 
 
@@ -41,6 +49,7 @@ def main(args: argparse.Namespace) -> int:
     """Copy the state, print the size of the copy, and return the exit code."""
     try:
         path = _state_file(args)
+        _check_target(args.into, args.config)
         with SlowStep(f"copying {printable(str(path))}"):
             size = copy_file(path, args.into)
     except (UnreadableConfiguration, _WrongName) as error:
@@ -66,10 +75,54 @@ def _state_file(args: argparse.Namespace) -> Path:
         message = f"choose a state with --channel from {', '.join(files)}"
         raise _WrongName(message)
     (path,) = files.values()
-    if args.into.resolve() in {path.with_name(path.name + ending) for ending in _OWN_ENDINGS}:
+    return path
+
+
+def _check_target(target: Path, config: Path) -> None:
+    """Raise _WrongName if a copy would replace anything but an older copy.
+
+    Raises:
+        OSError: the path cannot be followed.
+    """
+    document = read_document(config)
+    own = [path + ending for path in _all_state_files(document) for ending in _OWN_ENDINGS]
+    # The name itself and, through links in its folders, the file.
+    if os.path.realpath(target) in {os.path.realpath(config), *own}:
         message = "--into names a file of the gateway: name another one"
         raise _WrongName(message)
-    return path
+    try:
+        found = target.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        message = f"--into names {target}, which is a link, a folder or a device: name a file"
+        raise _WrongName(message)
+    if not _is_copy(target):
+        message = f"--into names {target}, which is no older copy of a state: name another file, or remove this one"
+        raise _WrongName(message)
+
+
+def _is_copy(path: Path) -> bool:
+    """Return whether a file is a state that no gateway has opened, which would have left a lock file."""
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    is_state = header.startswith(_MAGIC) and int.from_bytes(header[_ID_PLACE]) == APPLICATION_ID
+    return is_state and not os.path.lexists(f"{path}.lock")
+
+
+def _all_state_files(document: object) -> list[str]:
+    """Return the file of each state in a configuration, also of channels that are not enabled."""
+    match document:
+        case {"channels": dict() as channels}:
+            entries = list(channels.values())
+        case _:
+            entries = []
+    states = [entry.get("state") for entry in entries if isinstance(entry, dict)]
+    match document:
+        case {"agent": {"memoryState": state}}:
+            states.append(state)
+    paths = [sqlite_path(state) for state in states if isinstance(state, str) and "\0" not in state]
+    return [path for path in paths if path]
 
 
 def _state_files(config: Path) -> dict[str, Path]:

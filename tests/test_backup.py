@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sqlite3
 import stat
@@ -95,21 +96,65 @@ def test_a_copy_contains_everything_acknowledged_before_while_callbacks_go_on(tm
 
 async def test_an_older_copy_is_replaced(tmp_path: Path) -> None:
     path, copy = tmp_path / "state.db", tmp_path / "copy.db"
-    copy.write_text("older", encoding="utf-8")
+    config = configure(tmp_path, wecom=f"sqlite:{path}")
     store = await SqliteStateStore.open(str(path))
+    assert await asyncio.to_thread(back_up, config, copy) == 0
+    await admit(store, "m1")
     await store.close()
-    assert await asyncio.to_thread(back_up, configure(tmp_path, wecom=f"sqlite:{path}"), copy) == 0
-    assert await callbacks(copy) == []
+    assert await asyncio.to_thread(back_up, config, copy) == 0
+    assert await callbacks(copy) == [stored("m1")]
 
 
-@pytest.mark.parametrize("ending", ["", "-wal", "-shm", ".lock"])
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm", "-journal", ".lock"])
+@pytest.mark.parametrize("name", ["state.db", "other.db", "disabled.db", "memory.db"])
 def test_the_files_of_the_gateway_are_never_replaced(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, ending: str
 ) -> None:
-    path = tmp_path / "state.db"
-    path.touch()
-    assert back_up(configure(tmp_path, wecom=f"sqlite:{path}"), tmp_path / f"state.db{ending}") == 2
+    names = {"wecom": "state.db", "second": "other.db", "third": "disabled.db"}
+    config = configure(tmp_path, **{channel: f"sqlite:{tmp_path / file}" for channel, file in names.items()})
+    document = json.loads(config.read_text("utf-8"))
+    document["agent"] = {"memoryState": f"sqlite:{tmp_path / 'memory.db'}"}
+    document["channels"]["third"]["enabled"] = False
+    config.write_text(json.dumps(document), encoding="utf-8")
+    # Through a link in the path, too.
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "up").symlink_to("..")
+    (tmp_path / "state.db").touch()
+    for folder in (tmp_path, tmp_path / "sub" / "up"):
+        assert back_up(config, folder / f"{name}{ending}", "--channel", "wecom") == 2
+        assert "--into names a file of the gateway" in capsys.readouterr().err
+
+
+def test_the_configuration_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = configure(tmp_path, wecom=f"sqlite:{tmp_path}/state.db")
+    assert back_up(config, config) == 2
     assert "--into names a file of the gateway" in capsys.readouterr().err
+
+
+async def test_a_state_of_another_gateway_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, other = tmp_path / "state.db", tmp_path / "other.db"
+    for each in (path, other):
+        await (await SqliteStateStore.open(str(each))).close()
+    assert await asyncio.to_thread(back_up, configure(tmp_path, wecom=f"sqlite:{path}"), other) == 2
+    assert f"{other}, which is no older copy of a state" in capsys.readouterr().err
+
+
+async def test_anything_but_an_older_copy_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, target = tmp_path / "state.db", tmp_path / "target"
+    await (await SqliteStateStore.open(str(path))).close()
+    config = configure(tmp_path, wecom=f"sqlite:{path}")
+    target.write_text("a letter", encoding="utf-8")
+    assert await asyncio.to_thread(back_up, config, target) == 2
+    assert f"{target}, which is no older copy of a state" in capsys.readouterr().err
+    assert target.read_text("utf-8") == "a letter"
+    for name, make in (("loop", lambda each: each.symlink_to(each)), ("pipe", os.mkfifo), ("folder", os.mkdir)):
+        make(tmp_path / name)
+        assert await asyncio.to_thread(back_up, config, tmp_path / name) == 2
+        assert "which is a link, a folder or a device: name a file" in capsys.readouterr().err
+    loop = tmp_path / "loop" / "copy.db"
+    assert await asyncio.to_thread(back_up, config, loop) == 1
+    expected = f"maven-wecom: the copy {loop} cannot be written: Too many levels of symbolic links\n"
+    assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize(

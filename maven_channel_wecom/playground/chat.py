@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -56,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
         return _fail(str(problem), _EXIT_BAD_ARGUMENTS)
     try:
         return asyncio.run(chat(configured, read_lines(sys.stdin.fileno()), _print, user=args.user, group=args.group))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return _EXIT_OK
 
 
@@ -79,6 +80,11 @@ async def chat(
         group: the group to write in; empty for the single chat.
         writing_seconds: the time between two words of the demo's agent.
     """
+    if (chatting := asyncio.current_task()) is not None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # As Ctrl-C does, so that the gateway ends too. nohup ignores SIGHUP, and so it stays.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, chatting.cancel)
     token, key = new_token(), new_encoding_aes_key()
     status_port, callback_port = free_port(), free_port()
     place = "and nothing leaves this machine…" if configured_agent(configured) is None else "and your agent answers…"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from maven_channel_wecom.playground.markup import well_formed
 from maven_channel_wecom.playground.records import MessageRecord
 from maven_channel_wecom.simulator.bubbles import BubbleFrame
 from maven_channel_wecom.simulator.messages import EnterChat, Feedback, File, Image, Mixed, Text, Voice
@@ -35,7 +36,7 @@ Written = Text | Voice | Image | File | Mixed
 RATINGS: Final = {"good": 1, "bad": 2, "withdraw": 3}
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class PersonEntry:
     """Something that a person sent.
 
@@ -59,10 +60,13 @@ class PersonEntry:
     status: int | None = None
     copies: int = 1
     quotes: str = ""
-    sent: SentCallback | None = field(default=None, repr=False)
+    sent: SentCallback | None = None
+
+    def __repr__(self) -> str:
+        return f"<PersonEntry {self.number}>"
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class BotEntry:
     """Something that the bot answered. `growing` is whether its stream is not finished yet."""
 
@@ -76,6 +80,9 @@ class BotEntry:
     growing: bool = False
     feedback_id: str = ""
     rating: str = ""
+
+    def __repr__(self) -> str:
+        return f"<BotEntry {self.number}>"
 
 
 Entry = PersonEntry | BotEntry
@@ -249,6 +256,7 @@ class ChatHistory:
         feedback_id: str = "",
     ) -> None:
         """Show an answer, or the newest text of the one that grows."""
+        content = well_formed(content)
         for entry in self.entries:
             if isinstance(entry, BotEntry) and entry.message_id == message_id and entry.form == form == "stream":
                 entry.content, entry.growing = content, growing

@@ -197,7 +197,7 @@ def errcode(answer: bytes) -> int | None:
     """Return the errcode in an answer of WeCom, None if there is none."""
     try:
         found = json.loads(answer).get("errcode")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None
     return found if isinstance(found, int) else None
 

@@ -165,6 +165,10 @@ LABELS: Final = {
     "problem_large": Label("文件超过 10 MB", "the file is larger than 10 MB"),
     "problem_picture": Label("这不是 PNG、JPEG、GIF 或 WebP 图片", "this is no PNG, JPEG, GIF or WebP picture"),
     "problem_group": Label("群聊只支持文字和图片", "a group takes text and pictures only"),
+    "problem_slow": Label(
+        "体验台 10 秒内没有响应：请关闭它的其他标签页，再试一次",
+        "the playground did not answer within 10 seconds: close its other tabs, and try again",
+    ),
     "problem_network": Label("体验台没有响应", "the playground does not answer"),
     "noscript": Label("此页面需要 JavaScript。", "This page needs JavaScript."),
 }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import nh3
 from markdown_it import MarkdownIt
 
-from maven_channel_wecom.playground.markup import Markup, element, join
+from maven_channel_wecom.playground.markup import Markup, element, join, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,14 @@ _ATTRIBUTES: Final = {
     **{tag: {"class"} for tag in ("th", "td", "span")},
 }
 
+_MAX_CHARACTERS: Final = 64 * 1024
+_MAX_BRACKETS: Final = 1_000
+"""Above these an answer is plain text, because the time to parse it grows with the square of its open brackets: 1,000
+take up to 0.25 s. Lower: long lists of links are not rendered. Higher: a strange answer delays the page."""
+_KEPT_ANSWERS: Final = 256
+"""Number of rendered answers that are kept. Lower: each open page renders the same answers again. Higher: more memory,
+up to some 100 KB for each."""
+
 
 def _image(_renderer: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
     """Render a picture as a link, because the page loads nothing from other addresses."""
@@ -50,7 +59,17 @@ _PARSER: Final = _new_parser()
 
 
 def render_markdown(text: str, *, thinking: str = "") -> Markup:
-    """Return the HTML of an answer. `thinking` is the title of what the model thought, which is folded."""
+    """Return the HTML of an answer, which any thread may call and which is kept, as several pages show it.
+
+    `thinking` is the title of what the model thought, which is folded.
+    """
+    return _render_answer(well_formed(text), thinking)
+
+
+@lru_cache(maxsize=_KEPT_ANSWERS)
+def _render_answer(text: str, thinking: str) -> Markup:
+    if len(text) > _MAX_CHARACTERS or text.count("[") > _MAX_BRACKETS:
+        return Markup(element("p", text).replace("\n", "<br>\n"))
     thought = _THINKING.fullmatch(text)
     if thought is None:
         return _render(text)

@@ -37,7 +37,7 @@ def element(tag: str, *children: Child, **attributes: str | bool | None) -> Mark
 
 def join(*children: Child) -> Markup:
     """Return pieces of content one after the other."""
-    return Markup("".join(child if isinstance(child, Markup) else html.escape(child) for child in children if child))
+    return Markup("".join(child if isinstance(child, Markup) else _escape(child) for child in children if child))
 
 
 def icon(name: str) -> Markup:
@@ -45,6 +45,15 @@ def icon(name: str) -> Markup:
     return Markup(f'<svg class="icon" aria-hidden="true"><use href="#icon-{html.escape(name)}"></use></svg>')
 
 
+def well_formed(text: str) -> str:
+    r"""Return a text with `\ud800` in place of half a character, which JSON can contain and UTF-8 cannot."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _escape(text: str) -> str:
+    return html.escape(well_formed(text))
+
+
 def _attribute(name: str, value: str | bool | None) -> str:  # noqa: FBT001 - an attribute may be a flag
     name = name.rstrip("_").replace("_", "-")
-    return f" {name}" if value is True else f' {name}="{html.escape(str(value))}"'
+    return f" {name}" if value is True else f' {name}="{_escape(str(value))}"'

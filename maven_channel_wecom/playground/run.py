@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import signal
+import threading
 import webbrowser
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -63,6 +64,9 @@ class PlaygroundOptions(NamedTuple):
     opens_browser: bool = False
     writing_seconds: float = WRITING_SECONDS
     refresh_seconds: float | None = None
+
+    def __repr__(self) -> str:
+        return "<PlaygroundOptions>"
 
 
 class Playground:
@@ -139,14 +143,14 @@ class Playground:
 
 
 async def run_playground(options: PlaygroundOptions, print_line: Callable[[str], None]) -> int:
-    """Run the playground until SIGINT or SIGTERM, and return the exit code.
+    """Run the playground until SIGINT, SIGTERM or SIGHUP, and return the exit code.
 
     Raises:
         OSError: the page's address cannot be bound.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A shell starts background jobs with SIGINT ignored, and so it stays.
         if signal.getsignal(number) != signal.SIG_IGN:
             loop.add_signal_handler(number, stop.set)
@@ -163,7 +167,8 @@ async def run_playground(options: PlaygroundOptions, print_line: Callable[[str],
                 )
             print_line("Ctrl-C stops it.")
             if options.opens_browser:
-                await asyncio.to_thread(webbrowser.open, playground.url)
+                # A browser command may run until its window is closed, and nothing waits for a daemon thread.
+                threading.Thread(target=webbrowser.open, args=(playground.url,), daemon=True).start()
             return await _until_stopped(playground, stop, print_line)
     except GatewayFailed as failure:
         print_line(f"{failure}. Its last lines:")

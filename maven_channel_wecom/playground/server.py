@@ -8,6 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from maven_channel_wecom.playground.chat_history import RATINGS, BotEntry, ChatHistory, PersonEntry
 from maven_channel_wecom.playground.entries import View, announcement, render_chats, render_entry
@@ -15,6 +16,7 @@ from maven_channel_wecom.playground.fault_buttons import fault_button
 from maven_channel_wecom.playground.form import MAX_FILE_BYTES, UnsendableError, WrittenForm, picture_type, to_message
 from maven_channel_wecom.playground.guard import Guard
 from maven_channel_wecom.playground.labels import Labels
+from maven_channel_wecom.playground.markdown import render_markdown
 from maven_channel_wecom.playground.page import FOLDER, address, page_template, render_page
 from maven_channel_wecom.playground.people import PEOPLE, chats_of, person
 from maven_channel_wecom.playground.travelled import render_bot, render_record
@@ -29,6 +31,8 @@ HEARTBEAT_SECONDS: Final = 15.0
 """Time after which an idle stream of events gets a comment. Higher: connections of closed pages stay open longer."""
 
 _MARGIN_BYTES: Final = 64 * 1024
+_MALFORMED: Final = (ValueError, LookupError, RuntimeError, AssertionError, HttpProcessingError)
+"""What aiohttp raises for a form that it cannot read."""
 _FILES: Final = {"page.css", "page.js", "icon.svg"}
 
 
@@ -58,7 +62,8 @@ class PlaygroundServer:
         self._guard.install(app)
         app.router.add_get("/", self._page)
         app.router.add_get("/web/{name}", _file)
-        app.router.add_get("/events", self._events)
+        # Not for HEAD, which would wait for events forever.
+        app.router.add_get("/events", self._events, allow_head=False)
         app.router.add_get("/pictures/{number:[0-9]{1,9}}", self._picture)
         app.router.add_get("/travelled/{number:[0-9]{1,9}}", self._travelled)
         app.router.add_get("/bot", self._settings)
@@ -69,6 +74,7 @@ class PlaygroundServer:
     async def _page(self, request: web.Request) -> web.Response:
         view = self._view(request.query, request.headers.get("Accept-Language", ""))
         template = await asyncio.to_thread(page_template)
+        await self._render_ahead(view, 0)
         html = render_page(self._history, view, template, token=self._guard.token, instance=self._instance)
         return web.Response(text=html, content_type="text/html")
 
@@ -84,13 +90,23 @@ class PlaygroundServer:
         announced: dict[int, bool] = {}
         try:
             while True:
+                await self._render_ahead(view, known)
                 version = self._history.version
                 for name, data in self._news(view, known, announced):
-                    await response.write(f"event: {name}\nid: {version}\ndata: {json.dumps(data)}\n\n".encode())
+                    await response.write(f"event: {name}\ndata: {json.dumps(data)}\n".encode())
+                    # Only the last event has the version, so that a page that missed some gets all of them again.
+                    await response.write(f"id: {version}\n\n".encode() if name == "chats" else b"\n")
                 known = version
                 await self._wait(response, known)
         except ConnectionError:
             return response
+
+    async def _render_ahead(self, view: View, known: int) -> None:
+        """Render the answers since a version in a thread. They are kept, and the event loop does not wait for them."""
+        thinking = view.labels("thinking")
+        for entry in self._history.in_chat(view.chat, after=known):
+            if isinstance(entry, BotEntry):
+                await asyncio.to_thread(render_markdown, entry.content, thinking=thinking)
 
     def _news(self, view: View, known: int, announced: dict[int, bool]) -> list[tuple[str, object]]:
         """Return the events since a version. `announced` holds whether an answer that was announced still grew."""
@@ -166,7 +182,12 @@ class PlaygroundServer:
         match fields.get("action"):
             case "again" if isinstance(entry, PersonEntry):
                 self._history.send_again(entry)
-            case "rate" if isinstance(entry, BotEntry) and entry.feedback_id and fields.get("rating") in RATINGS:
+            case "rate" if (
+                isinstance(entry, BotEntry)
+                and entry.chat == view.chat
+                and entry.feedback_id
+                and fields.get("rating") in RATINGS
+            ):
                 self._history.rate(entry, view.user, fields["rating"])
             case "enter" if not view.chat.group:
                 self._history.write(view.chat, view.user, EnterChat(), mode=_mode(fields))
@@ -193,8 +214,17 @@ async def _file(request: web.Request) -> web.StreamResponse:
 
 
 async def _read_form(request: web.Request) -> tuple[dict[str, str], tuple[str, bytes]]:
-    """Return the fields of a form, and the name and content of its file, both empty if there is none."""
-    form = await request.post()
+    """Return the fields of a form, and the name and content of its file, both empty if there is none.
+
+    Raises:
+        HTTPBadRequest: the body is no form, or holds text that is no UTF-8.
+    """
+    try:
+        form = await request.post()
+        for value in form.values():
+            (value.filename if isinstance(value, web.FileField) else str(value)).encode()
+    except _MALFORMED:
+        raise web.HTTPBadRequest(text="The form cannot be read.") from None
     fields = {name: value for name, value in form.items() if isinstance(value, str)}
     upload = form.get("file")
     if not isinstance(upload, web.FileField):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from maven_channel_wecom.playground.entries import clock_time, errcode
-from maven_channel_wecom.playground.markup import Child, Markup, element, join
+from maven_channel_wecom.playground.markup import Child, Markup, element, join, well_formed
 from maven_channel_wecom.playground.meanings import errcode_meaning, offence_meaning
 from maven_channel_wecom.protocol import errcodes
 from maven_channel_wecom.simulator.stream_rules import read_frame
@@ -124,7 +124,7 @@ def _opened(exchange: CallbackExchange, labels: Labels) -> str:
 
 def _refresh_row(exchange: CallbackExchange, number: int, labels: Labels) -> Markup:
     frame = read_frame(exchange.opened or b"")
-    size = labels("bytes", count=f"{len(frame.content.encode()):,}") if frame else ""
+    size = labels("bytes", count=f"{len(well_formed(frame.content).encode()):,}") if frame else ""
     end = element("span", labels("finished"), class_="chip good") if frame and frame.finish else None
     lost = element("span", labels("lost"), class_="chip bad") if exchange.lost else None
     return element(
@@ -204,11 +204,11 @@ def _pretty(text: bytes, labels: Labels, *, secrets: bool) -> str:
     """Return JSON with one value in a line, or the text as it is."""
     try:
         value = json.loads(text)
-    except ValueError:
+        if not secrets:
+            value = _hide(value, labels("hidden"))
+        return json.dumps(value, ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
         return text.decode(errors="replace")
-    if not secrets:
-        value = _hide(value, labels("hidden"))
-    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _hide(value: object, hidden: str) -> object:

@@ -80,15 +80,27 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
 
     def problems(self) -> list[str]:
         """Return one sentence for each wrong answer."""
-        found = [] if _is_public(self.url) else ["the URL must be like https://bot.example.com/wecom/bot"]
-        if found:
-            return found
+        unreadable = [name for name, value in self._texts().items() if not _is_encodable(value)]
+        if unreadable:
+            return [f"{each} must be UTF-8 text: check the terminal's encoding, LANG and LC_ALL" for each in unreadable]
+        if not _is_public(self.url):
+            return ["the URL must be like https://bot.example.com/wecom/bot"]
         if problems := configuration_problems(self._document(lambda name: self.secrets[name])):
             return problems
         return [_UNKNOWN_API] if self.agent_url and not self._agent_path().endswith((_RESPONSES, _CHAT)) else []
 
     def _agent_path(self) -> str:
         return self.agent_url.partition("?")[0].rstrip("/")
+
+    def _texts(self) -> dict[str, str]:
+        """Return what the operator typed, by its name in sentences."""
+        return {
+            "the URL": self.url,
+            "the name": self.name,
+            "the agent's URL": self.agent_url,
+            "the model": self.model,
+            AGENT_KEY: self.agent_key,
+        }
 
     def _document(self, secret: Callable[[str], object]) -> dict[str, Any]:
         entry: dict[str, object] = {"token": secret(TOKEN), "encodingAESKey": secret(KEY)}
@@ -115,6 +127,15 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
 
     def _path(self) -> str:
         return URL(self.url).path or "/" if self.url else "/"
+
+
+def _is_encodable(text: str) -> bool:
+    """Return whether a text has no bytes that Python could not decode, which it keeps as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_public(text: str) -> bool:

@@ -48,6 +48,7 @@ class MediaStore:
 
     def put(self, base_url: str, content: bytes, *, name: str, message_id: str, key: bytes) -> str:
         """Store a file of a message and return its signed URL, with `sign` percent-encoded as by WeCom."""
+        self._delete_expired()
         object_id = str(int.from_bytes(self._random(8), "big"))
         now = int(self._clock())
         period = f"{now};{now + limits.MEDIA_URL_SECONDS}"
@@ -65,6 +66,13 @@ class MediaStore:
             expires_at=self._clock() + limits.MEDIA_URL_SECONDS,
         )
         return url
+
+    def _delete_expired(self) -> None:
+        """Delete the content of files that nobody can download any more. Their URLs are answered as before."""
+        now = self._clock()
+        for object_id, stored in self._stored.items():
+            if stored.content and now >= stored.expires_at:
+                self._stored[object_id] = msgspec.structs.replace(stored, content=b"")
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request to `MEDIA_PATH`."""

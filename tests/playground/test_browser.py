@@ -188,3 +188,51 @@ async def test_the_messages_of_one_person_appear_at_another(
     await expect(other.locator(".entry")).to_have_count(before + 2)
     await expect(other.locator("[aria-busy]")).to_have_count(0)
     await other.close()
+
+
+async def see(page: Page, *, hidden: bool) -> None:
+    """Tell a page that its tab is hidden or shown, which a browser without windows never does by itself."""
+    await page.evaluate(
+        "is => { Object.defineProperty(document, 'hidden', { value: is, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
+    )
+
+
+async def test_many_tabs_work_because_hidden_ones_hold_no_connection(playground: Playground, browser: Browser) -> None:
+    context = await browser.new_context()
+    tabs: list[Page] = []
+    for _ in range(8):
+        tab = await context.new_page()
+        await open_page(tab, f"{playground.url}/?as=lina&lang=en")
+        await see(tab, hidden=True)
+        tabs.append(tab)
+    first = tabs[0]
+    before = await first.locator(".entry").count()
+    await see(tabs[1], hidden=False)
+    await tabs[1].get_by_role("textbox").fill("from the second tab")
+    await tabs[1].keyboard.press("Enter")
+    await expect(tabs[1].locator(".entry")).to_have_count(before + 2)
+    await expect(tabs[1].locator("[aria-busy]")).to_have_count(0)
+    assert await first.locator(".entry").count() == before
+    await see(first, hidden=False)
+    await expect(first.locator(".entry", has_text="from the second tab").first).to_be_visible()
+    await expect(first.locator(".entry")).to_have_count(before + 2)
+    await context.close()
+
+
+async def test_a_request_without_an_answer_ends_with_a_sentence_and_keeps_the_text(
+    playground: Playground, browser: Browser
+) -> None:
+    context = await browser.new_context()
+    page = await context.new_page()
+    await open_page(page, f"{playground.url}/?as=lina&lang=en")
+    # Six connections, which is all that a browser opens.
+    for _ in range(5):
+        other = await context.new_page()
+        await open_page(other, f"{playground.url}/?as=lina&lang=en")
+    await page.get_by_role("textbox").fill("hello")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#problem")).to_contain_text("did not answer within 10 seconds", timeout=30_000)
+    assert await page.get_by_role("textbox").input_value() == "hello"
+    await context.close()

@@ -84,7 +84,7 @@ def test_an_unreadable_configuration_is_one_sentence_and_exits_2(
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("ending", ["end of input", "interrupt"])
+@pytest.mark.parametrize("ending", ["end of input", "interrupt", "SIGTERM", "SIGHUP"])
 async def test_the_command_ends_cleanly_with_its_gateway(ending: str, tmp_path: Path) -> None:
     """A terminal sends an interrupt to every process that it runs."""
     config = tmp_path / "wecom.json"
@@ -95,6 +95,7 @@ async def test_the_command_ends_cleanly_with_its_gateway(ending: str, tmp_path: 
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -108,6 +109,9 @@ async def test_the_command_ends_cleanly_with_its_gateway(ending: str, tmp_path: 
             if ending == "interrupt":
                 os.killpg(process.pid, signal.SIGINT)
                 await process.wait()
+            elif ending.startswith("SIG"):
+                process.send_signal(signal.Signals[ending])
+                await process.wait()
             process.stdin.close()
             _, error = await process.communicate()
     finally:
@@ -117,3 +121,4 @@ async def test_the_command_ends_cleanly_with_its_gateway(ending: str, tmp_path: 
     assert (process.returncode, error) == (0, b"")
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+    assert not list(tmp_path.glob("maven-wecom-*"))

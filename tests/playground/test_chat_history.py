@@ -152,3 +152,9 @@ async def test_the_oldest_entries_and_their_records_disappear(history: ChatHisto
 )
 async def test_the_text_of_each_kind(history: ChatHistory, message: Text, expected: str) -> None:
     assert text_of(history.write(view().chat, "lina", message)) == expected
+
+
+async def test_no_text_stands_in_the_representation_of_an_entry(history: ChatHistory) -> None:
+    asked = history.write(view().chat, "lina", Text("between us"), quoting=None)
+    await until_answered(history)
+    assert repr((asked, history.entries[-1])) == "(<PersonEntry 1>, <BotEntry 2>)"

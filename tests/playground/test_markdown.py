@@ -78,3 +78,16 @@ def test_what_a_model_thinks_is_folded_even_while_it_grows() -> None:
     assert whole.startswith('<details class="thinking"><summary>Thought</summary><p>hm</p>')
     assert whole.strip().endswith("</details><p><strong>yes</strong></p>")
     assert "<p>hm</p>" in render_markdown("<think>hm", thinking="Thought")
+
+
+def test_half_a_character_is_shown_as_an_escape() -> None:
+    assert render_markdown("a \ud800 **b**") == "<p>a \\ud800 <strong>b</strong></p>\n"
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "**a**\n" * 20_000], ids=["brackets", "length"])
+def test_what_takes_long_to_parse_is_plain_text(text: str) -> None:
+    assert render_markdown(text) == "<p>" + text.replace("\n", "<br>\n") + "</p>"
+
+
+def test_an_answer_is_rendered_once_for_all_pages() -> None:
+    assert render_markdown("once *for* all") is render_markdown("once *for* all")

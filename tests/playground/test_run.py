@@ -61,16 +61,20 @@ async def test_a_bot_that_runs_already_is_written_to_at_its_own_url(wecom: Simul
         assert playground.history.modes == {}
     assert [callback.sender_id for callback in replying.received] == ["lina"]
     assert repr(own) == "<OwnBot>"
+    assert repr(PlaygroundOptions(configured={"agent": {"apiKey": "x"}}, own_bot=own)) == "<PlaygroundOptions>"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
-async def test_it_prints_its_address_and_stops_at_sigterm(replying: Bot, host: str, *, warned: bool) -> None:
+async def test_it_prints_its_address_and_stops_at_a_signal(
+    replying: Bot, host: str, number: signal.Signals, *, warned: bool
+) -> None:
     lines: list[str] = []
 
     def stop_at_the_end(line: str) -> None:
         lines.append(line)
         if "Ctrl-C" in line:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     options = PlaygroundOptions(host=host, own_bot=OwnBot(replying.url, new_token(), new_encoding_aes_key()))
     assert await run_playground(options, stop_at_the_end) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 
 from maven_channel_wecom.playground.chat_history import BotEntry, ChatHistory, PersonEntry
 from maven_channel_wecom.playground.form import MAX_FILE_BYTES
+from maven_channel_wecom.playground.guard import TOKEN_HEADER
 from maven_channel_wecom.playground.sample_picture import sample_picture
 from maven_channel_wecom.simulator.messages import EnterChat, File, Image, Mixed, Text, Voice
 from tests.playground.conftest import until_answered, view
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
     from tests.playground.conftest import Site
+    from tests.simulator.bots import Bot
 
 HERE = {"as": "lina", "chat": "single:lina", "lang": "en"}
 GROUP = HERE | {"chat": "group:wrProductTeam"}
@@ -68,6 +71,20 @@ async def test_a_text_is_sent_and_its_answer_reported(site: Site, history: ChatH
         assert json.loads(seen["entry"])["id"] == "entry-2"
         assert "<strong>two</strong>" in json.loads(seen["entry"])["html"]
         assert "one two" in seen["chats"]
+
+
+async def test_a_page_that_missed_a_part_of_the_news_gets_all_of_them_again(site: Site, history: ChatHistory) -> None:
+    await site.post("/messages", **HERE, kind="text", text="hi")
+    await until_answered(history)
+    instance = re.search(r'data-instance="(\w+)"', await site.get("/"))
+    assert instance
+    path = f"/events?as=lina&chat=single:lina&after=0&instance={instance[1]}"
+    async with site.session.get(site.url + path) as events:
+        text = ""
+        while "event: chats" not in text or not text.endswith("\n\n"):
+            text += (await events.content.readany()).decode()
+    blocks = text.strip().split("\n\n")
+    assert ["\nid: " in block for block in blocks] == [False] * (len(blocks) - 1) + [True]
 
 
 async def test_after_a_restart_the_page_is_told_to_load_again(site: Site) -> None:
@@ -167,6 +184,75 @@ async def test_actions_send_again_rate_enter_and_check(site: Site, history: Chat
 async def test_an_impossible_action_is_answered_400(site: Site, fields: dict[str, str]) -> None:
     await site.post("/messages", **HERE, kind="text", text="hi")
     assert (await site.post("/actions", **(HERE | fields)))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=b", b"no boundary"),
+        ("multipart/form-data; boundary=b", b"--b\r\nno header\r\n\r\nx\r\n--b--"),
+        ("multipart/form-data; boundary=b", b"--b\r\n\r\nx\r\n--b--"),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="text"\r\n\r\n\xff\r\n--b--'),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="t"\r\nContent-Transfer-Encoding: base64\r\n\r\n?\r\n--b--',
+        ),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="text"\r\nContent-Transfer-Encoding: odd\r\n\r\nx\r\n--b--',
+        ),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="f"; filename="\xff"\r\nContent-Type: a/b\r\n\r\nx\r\n--b--',
+        ),
+        ("multipart/form-data; boundary=" + "b" * 80, b"x"),
+        ("application/x-www-form-urlencoded", b"text=\xff"),
+        ("application/x-www-form-urlencoded; charset=odd", b"text=x"),
+        ("application/json", b"{}"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/messages", "/actions"])
+async def test_a_form_that_cannot_be_read_is_answered_400(
+    site: Site, path: str, content_type: str, body: bytes
+) -> None:
+    headers = {TOKEN_HEADER: site.token, "Origin": site.url, "Content-Type": content_type}
+    async with site.session.post(site.url + path, data=io.BytesIO(body), headers=headers) as response:
+        assert response.status == 400, await response.text()
+
+
+async def test_an_answer_is_rated_in_its_own_chat_only(site: Site, history: ChatHistory) -> None:
+    await site.post("/messages", **HERE, kind="text", text="hi", mode="reply")
+    await until_answered(history)
+    rating = {"action": "rate", "number": "2", "rating": "good"}
+    assert (await site.post("/actions", **GROUP, **rating))[0] == 400
+    assert (await site.post("/actions", **HERE, **rating))[0] == 204
+
+
+async def test_events_are_refused_to_a_head_request(site: Site) -> None:
+    async with site.session.head(f"{site.url}/events") as response:
+        assert response.status == 405
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 100_000, b'{"a":' * 100_000, rb'"\ud800"', rb'{"msgtype":"text","text":{"content":"\ud800"}}', b"\xff\xfe"],
+    ids=["deep list", "deep object", "surrogate", "surrogate in a welcome", "no text"],
+)
+@pytest.mark.parametrize("mode", ["stream", "reply"])
+async def test_the_details_of_a_broken_answer_are_shown_as_text(
+    site: Site, history: ChatHistory, streaming: Bot, replying: Bot, content: bytes, mode: str
+) -> None:
+    streaming.frames, replying.acknowledgement = lambda _stream_id, _number: content, content
+    await site.post("/messages", **HERE, kind="text", text="hi", mode=mode)
+    entry = history.entries[0]
+    assert isinstance(entry, PersonEntry)
+    while entry.status is None:
+        await history.changed(history.version)
+    for path in ("/travelled/1?lang=en", "/travelled/1?lang=en&secrets=1", "/"):
+        async with site.session.get(site.url + path) as response:
+            assert response.status == 200
+    assert "Acknowledgement" in await site.get("/travelled/1?lang=en")
 
 
 async def test_only_the_files_of_the_page_are_served(site: Site) -> None:

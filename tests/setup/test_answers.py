@@ -82,6 +82,9 @@ def test_a_url_without_a_path_gets_the_default_path(url: str, shown: str) -> Non
             ({"url": url}, "the URL must be like https://bot.example.com/wecom/bot")
             for url in ("bot.example.com", "ftp://x/y", "https://u:p@x/y", "https://x/y?z", "https://x/y#z", "http://[")
         ),
+        ({"name": "\udcff"}, "the name must be UTF-8 text"),
+        ({"url": "https://x/\udcff"}, "the URL must be UTF-8 text"),
+        ({"agent_key": "\udcff"}, "AGENT_API_KEY must be UTF-8 text"),
         ({"port": 70_000}, "channels.wecom.port must be"),
         ({"status_port": -1}, "gateway.port must be"),
         ({"model": "m"}, "agent.url is required"),

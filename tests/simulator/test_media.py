@@ -49,6 +49,17 @@ async def test_a_media_url_expires_after_exactly_five_minutes(bot: Bot, media_ur
     assert (await bot.fetch(media_url))[0] == 403
 
 
+async def test_expired_media_are_deleted_when_new_ones_are_stored(
+    wecom: SimulatedWeCom, bot: Bot, media_url: str, clock: ManualClock
+) -> None:
+    (stored,) = wecom._media._stored
+    clock.now += limits.MEDIA_URL_SECONDS
+    await wecom.send(Image(draw_png(4, 4)))
+    assert [bool(each.content) for each in wecom._media._stored.values()] == [False, True]
+    assert wecom._media._stored[stored].content == b""
+    assert (await bot.fetch(media_url))[0] == 403
+
+
 async def test_an_unknown_media_url_is_not_found_and_counts_for_no_message(wecom: SimulatedWeCom, bot: Bot) -> None:
     status, _, _ = await bot.fetch(f"{wecom.base_url}/aibot-img/1?sign=x")
     assert (status, dict(wecom.recorded.media_requests)) == (404, {})

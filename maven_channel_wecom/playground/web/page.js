@@ -9,6 +9,7 @@ let attached = null; // { kind, file }
 let quoting = "";
 let shown = null; // What the panel shows: { path, button }
 let refreshing = null;
+const LIMIT = 10_000; // Milliseconds that a request may take. A browser lets it wait while six others to here are open.
 
 const isAtEnd = () => messages.scrollHeight - messages.scrollTop - messages.clientHeight < 120;
 const scrollToEnd = () => { messages.scrollTop = messages.scrollHeight; };
@@ -20,11 +21,12 @@ async function post(path, fields) {
   const body = new FormData();
   for (const [name, value] of [...query, ...Object.entries(fields)]) body.append(name, value);
   try {
-    const response = await fetch(path, { method: "POST", body, headers: { "X-Playground-Token": page.token } });
+    const headers = { "X-Playground-Token": page.token };
+    const response = await fetch(path, { method: "POST", body, headers, signal: AbortSignal.timeout(LIMIT) });
     at("problem").textContent = response.ok ? "" : response.status === 413 ? page.large : await response.text();
     return response.ok;
-  } catch {
-    at("problem").textContent = page.network;
+  } catch (error) {
+    at("problem").textContent = error.name === "TimeoutError" ? page.slow : page.network;
     return false;
   }
 }
@@ -79,7 +81,8 @@ function showFault() {
 async function showPanel() {
   const secrets = at("secrets").getAttribute("aria-pressed") === "true";
   const wanted = shown;
-  const response = await fetch(`${wanted.path}?lang=${page.language}${secrets ? "&secrets=1" : ""}`).catch(() => null);
+  const path = `${wanted.path}?lang=${page.language}${secrets ? "&secrets=1" : ""}`;
+  const response = await fetch(path, { signal: AbortSignal.timeout(LIMIT) }).catch(() => null);
   if (!response?.ok || wanted !== shown) return;
   const record = at("record");
   const folds = [...record.querySelectorAll("details")].map((each) => each.open);
@@ -183,22 +186,38 @@ text.addEventListener("paste", (event) => {
 
 /* What the server reports. */
 
-const events = new EventSource(`/events?${query}&after=${page.version}&instance=${page.instance}`);
+let events = null;
+let version = page.version; // Of the last event.
 const connection = at("connection");
-events.onopen = () => { connection.className = "connection live"; connection.textContent = page.connected; };
-events.onerror = () => { connection.className = "connection lost"; connection.textContent = page.disconnected; };
-events.addEventListener("entry", (event) => {
-  const { id, html } = JSON.parse(event.data);
-  const follow = following;
-  const focused = document.activeElement?.closest(`#${id}`) ? document.activeElement.dataset : null;
-  const old = at(id);
-  if (old) old.outerHTML = html; else entries.insertAdjacentHTML("beforeend", html);
-  if (focused) at(id).querySelector(`[data-action="${focused.action}"]`)?.focus();
-  markOpener("true");
-  if (follow || !old) scrollToEnd();
-  for (const picture of at(id).querySelectorAll("img")) picture.onload = () => { if (follow || !old) scrollToEnd(); };
+const handlers = {
+  entry: ({ id, html }) => {
+    const follow = following;
+    const focused = document.activeElement?.closest(`#${id}`) ? document.activeElement.dataset : null;
+    const old = at(id);
+    if (old) old.outerHTML = html; else entries.insertAdjacentHTML("beforeend", html);
+    if (focused) at(id).querySelector(`[data-action="${focused.action}"]`)?.focus();
+    markOpener("true");
+    if (follow || !old) scrollToEnd();
+    for (const picture of at(id).querySelectorAll("img")) picture.onload = () => { if (follow || !old) scrollToEnd(); };
+  },
+  chats: (html) => { at("chats").innerHTML = html; refreshPanel(); },
+  announce: (words) => { at("announcer").textContent = words; },
+};
+
+function listen() {
+  events = new EventSource(`/events?${query}&after=${version}&instance=${page.instance}`);
+  events.onopen = () => { connection.className = "connection live"; connection.textContent = page.connected; };
+  events.onerror = () => { connection.className = "connection lost"; connection.textContent = page.disconnected; };
+  for (const [name, handle] of Object.entries(handlers)) {
+    events.addEventListener(name, (event) => { version = event.lastEventId || version; handle(JSON.parse(event.data)); });
+  }
+  events.addEventListener("reload", () => location.reload());
+}
+
+/* A browser opens six connections to one address. The tabs that nobody sees leave them to the others. */
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && !events) listen();
+  if (document.hidden) { events?.close(); events = null; connection.className = "connection"; }
 });
-events.addEventListener("chats", (event) => { at("chats").innerHTML = JSON.parse(event.data); refreshPanel(); });
-events.addEventListener("announce", (event) => { at("announcer").textContent = JSON.parse(event.data); });
-events.addEventListener("reload", () => location.reload());
+if (!document.hidden) listen();
 scrollToEnd();
