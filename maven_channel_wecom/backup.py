@@ -23,6 +23,7 @@ _EXIT_USAGE: Final = 2
 _OWN_ENDINGS: Final = ("", "-wal", "-shm", "-journal", ".lock")
 """Endings of the files that SQLite and the gateway use, which a copy must not replace."""
 
+_KILOBYTE: Final = 1_000
 _MEGABYTE: Final = 1_000_000
 
 
@@ -49,8 +50,12 @@ def main(args: argparse.Namespace) -> int:
         return _fail(str(unavailable), _EXIT_FAILED)
     except OSError as error:
         return _fail(f"the copy {args.into} cannot be written: {error.strerror}", _EXIT_FAILED)
-    sys.stdout.write(f"{printable(str(args.into))}: {size / _MEGABYTE:.1f} MB\n")
+    sys.stdout.write(f"{printable(str(args.into))}: {_size_text(size)}\n")
     return 0
+
+
+def _size_text(size: int) -> str:
+    return f"{size / _MEGABYTE:.1f} MB" if size >= _MEGABYTE else f"{size / _KILOBYTE:.0f} kB"
 
 
 def _state_file(args: argparse.Namespace) -> Path:
