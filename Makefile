@@ -37,7 +37,7 @@ test: $(READY)  ## Run all tests, linters and type checks, as continuous integra
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -n auto
 
-quick: $(READY)  ## Run linters, type checks and the tests that need no server and no process: under 30 s.
+quick: $(READY)  ## Run linters, type checks and the tests that need no server: under 30 s on two idle cores.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
