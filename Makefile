@@ -10,7 +10,8 @@ READY := $(VENV)/.ready
 CONFIG ?= wecom.json
 URL ?= http://127.0.0.1:9886/wecom/bot
 SECONDS ?= 600
-QUICK := $(addprefix tests/,contract house policy protocol telemetry test_config.py test_documents.py test_errors.py \
+QUICK := $(addprefix tests/,contract $(addprefix house/test_,documentation.py makefile.py structure.py workflows.py) \
+	policy protocol telemetry test_config.py test_documents.py test_errors.py \
 	test_fairness.py test_house.py test_reference.py test_sentences.py test_settings.py)
 # The variables of secrets.env, which `init` writes beside the configuration.
 SECRETS = file="$$(dirname "$(CONFIG)")/secrets.env"; [ ! -r "$$file" ] || { set -a; . "$$file"; set +a; };
@@ -36,7 +37,7 @@ test: $(READY)  ## Run all tests, linters and type checks, as continuous integra
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -n auto
 
-quick: $(READY)  ## Run linters, type checks and the tests that need no server and no process: under 30 s.
+quick: $(READY)  ## Run linters, type checks and the tests that need no server: under 30 s on two idle cores.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -45,9 +46,10 @@ quick: $(READY)  ## Run linters, type checks and the tests that need no server a
 playground: $(RUN)  ## Chat with a bot in the browser: make playground, or CONFIG=wecom.json with its agent.
 	@$(SECRETS) exec $(BIN)/python -m maven_channel_wecom playground $(if $(filter command line,$(origin CONFIG)),--config "$(CONFIG)")
 
-init: $(RUN)  ## Write wecom.json and secrets.env, and say what to enter in WeCom's console.
-	@$(BIN)/python -m maven_channel_wecom init $(if $(PUBLIC_URL),--url "$(PUBLIC_URL)")
-	@echo "In this folder, step 4 is: make gateway"
+init: $(RUN)  ## Write wecom.json and secrets.env, with what to enter in WeCom: make init [ARGS="--progress stream --start"]
+	@exec $(BIN)/python -m maven_channel_wecom init \
+		$(if $(PUBLIC_URL),--url "$(PUBLIC_URL)") $(ARGS)
+	@$(if $(filter --start,$(ARGS)),,echo "In this folder, step 4 is: make gateway")
 
 gateway: $(RUN)  ## Run the gateway: make gateway CONFIG=wecom.json
 	@$(SECRETS) exec $(BIN)/python -m maven_channel_wecom gateway --config "$(CONFIG)"

@@ -31,6 +31,7 @@ _MAGIC: Final = b"SQLite format 3\0"
 _ID_PLACE: Final = slice(68, 72)
 """Where the application id stands in the header of a file: https://www.sqlite.org/fileformat.html#the_database_header"""
 
+_KILOBYTE: Final = 1_000
 _MEGABYTE: Final = 1_000_000
 
 
@@ -58,8 +59,12 @@ def main(args: argparse.Namespace) -> int:
         return _fail(str(unavailable), _EXIT_FAILED)
     except OSError as error:
         return _fail(f"the copy {args.into} cannot be written: {error.strerror}", _EXIT_FAILED)
-    sys.stdout.write(f"{printable(str(args.into))}: {size / _MEGABYTE:.1f} MB\n")
+    sys.stdout.write(f"{printable(str(args.into))}: {_size_text(size)}\n")
     return 0
+
+
+def _size_text(size: int) -> str:
+    return f"{size / _MEGABYTE:.1f} MB" if size >= _MEGABYTE else f"{size / _KILOBYTE:.0f} kB"
 
 
 def _state_file(args: argparse.Namespace) -> Path:

@@ -95,6 +95,9 @@ ENABLED: Final = Key(
 )
 """The key `enabled` of every entry of `channels`. The host reads it, and each channel declares it as well."""
 
+SECTION_NAMES: Final = ("agent", "channels", "cron", "gateway", "logging")
+"""The keys of the whole file, which the host declares. An error about one in an entry of `channels` says its place."""
+
 MAX_PORT: Final = 65_535
 """The largest TCP port number (RFC 9293)."""
 
@@ -197,6 +200,8 @@ class Settings:
         return f"{self._path}.{name}" if self._path else name
 
     def _hint(self, name: str) -> str:
+        if name in SECTION_NAMES and self._path.startswith("channels."):
+            return f"{name} belongs beside channels" if name != "channels" else "it is the object around this entry"
         by_lowercase = {key.name.lower(): key.name for key in self._keys.values() if not key.obsolete}
         near = difflib.get_close_matches(name.lower(), by_lowercase, n=1)
         if near:

@@ -59,7 +59,7 @@ async def test_a_copy_of_a_state_in_use_is_one_complete_private_file(
     assert await asyncio.to_thread(back_up, configure(tmp_path, wecom=f"sqlite:{path}"), copy) == 0
     assert [each.name for each in copy.parent.iterdir()] == ["copy.db"]
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    assert capsys.readouterr().out == f"{copy}: 0.0 MB\n"
+    assert capsys.readouterr().out == f"{copy}: {copy.stat().st_size / 1000:.0f} kB\n"
     await admit(store, "m2")
     await store.close()
     assert await callbacks(copy) == [stored("m1")]

@@ -102,6 +102,18 @@ def test_an_unknown_key_is_reported_with_the_nearest_known_one() -> None:
     assert Settings({"flags": 1}, "", (FLAG,)).problems == ["flags is not a known key; did you mean flag?"]
 
 
+@pytest.mark.parametrize("name", ["agent", "cron", "gateway", "logging"])
+def test_a_section_of_the_file_inside_a_channel_is_told_its_place(name: str) -> None:
+    settings = Settings({name: {}}, "channels.wecom", (FLAG,))
+    assert settings.problems == [f"channels.wecom.{name} is not a known key; {name} belongs beside channels"]
+
+
+def test_channels_inside_a_channel_is_told_its_place() -> None:
+    assert Settings({"channels": {}}, "channels.wecom", (FLAG,)).problems == [
+        "channels.wecom.channels is not a known key; it is the object around this entry"
+    ]
+
+
 def test_obsolete_keys_are_not_suggested() -> None:
     assert Settings({"older": 1}, "part", (FLAG, OLD)).problems == ["part.older is not a known key; known keys: flag"]
 

@@ -158,7 +158,7 @@ AGENT_KEYS: Final = (
         title_zh="上下文记忆",
         help="Who remembers a chat. messages: this host, which sends the earlier turns; previous_response_id: the "
         "agent, which continues from its last response; server: the agent, by the header Maven-Session-Id alone.",
-        help_zh="由谁记住对话。messages：本主机，随请求发送之前的轮次；previous_response_id：智能体，从其上一次回答继续；"
+        help_zh="由谁记住对话。messages：本宿主，随请求发送之前的轮次；previous_response_id：智能体，从其上一次回答继续；"
         "server：智能体，仅凭 Maven-Session-Id 请求头。",
     ),
     Key(
@@ -203,7 +203,7 @@ AGENT_KEYS: Final = (
         title="Memory state",
         title_zh="记忆存储",
         help="Where this host stores what it remembers: memory: or sqlite:PATH, a file of its own.",
-        help_zh="本主机存放记忆的位置：memory: 或 sqlite:路径（单独的文件）。",
+        help_zh="本宿主存放记忆的位置：memory: 或 sqlite:路径（单独的文件）。",
     ),
     Key(
         name="speakerIds",

@@ -7,6 +7,7 @@ import getpass
 import logging
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -123,7 +124,7 @@ def _print_steps(args: argparse.Namespace, answers: Answers) -> None:
     key = answers.encoding_aes_key if shown else f"the value of {KEY} in {secrets}"
     # Only with a slash, a shell looks for the file here and not in PATH.
     source = shlex.quote(str(secrets) if secrets.is_absolute() else f"./{secrets}")
-    start = f"set -a; . {source}; set +a; {_program()} gateway --config {shlex.quote(str(config))}"
+    start = f"set -a; . {source}; set +a; {program(sys.argv[0])} gateway --config {shlex.quote(str(config))}"
     for line in console_steps(answers.callback_url, token, key, port=answers.port, start="" if args.start else start):
         _print(line)
     if args.start:
@@ -134,7 +135,7 @@ def _print_steps(args: argparse.Namespace, answers: Answers) -> None:
 def _start(args: argparse.Namespace, answers: Answers) -> int:
     config = args.folder / files.CONFIG_NAME
     url = answers.callback_url or "https://YOUR-DOMAIN/wecom/bot"
-    doctor = f"{_program()} doctor --config {shlex.quote(str(config))} --url {url}"
+    doctor = f"{program(sys.argv[0])} doctor --config {shlex.quote(str(config))} --url {url}"
     hint = f"Does {url} lead to port {answers.port} of this machine? In another terminal with the secrets: {doctor}"
     watch = UrlCheckWatch(_print, path=URL(url).path, hint=hint)
     logger = logging.getLogger("maven_channel_wecom")
@@ -146,10 +147,13 @@ def _start(args: argparse.Namespace, answers: Answers) -> int:
         logger.removeHandler(watch)
 
 
-def _program() -> str:
-    """Return how this program was called."""
-    by_module = Path(sys.argv[0]).name == "__main__.py"
-    return f"{shlex.quote(sys.executable)} -m maven_channel_wecom" if by_module else "maven-wecom"
+def program(called: str) -> str:
+    """Return what a shell runs as this program: its name if that is in PATH, otherwise `called`, its path."""
+    path = Path(called)
+    if path.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m maven_channel_wecom"
+    found = shutil.which(path.name)
+    return path.name if found and path.exists() and path.samefile(found) else shlex.quote(called)
 
 
 def _print(line: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from maven_channel_wecom.host.agents.agent_proxy import AgentProxy
 from maven_channel_wecom.host.configuration import (
+    SECTIONS,
     ChatCompletions,
     Echo,
     Gateway,
@@ -19,6 +20,7 @@ from maven_channel_wecom.host.configuration import (
 )
 from maven_channel_wecom.host.conversations import MemoryLimits
 from maven_channel_wecom.host.schedules import Calendar, Interval
+from maven_channel_wecom.settings import SECTION_NAMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,6 +124,10 @@ def test_a_job_needs_a_time_zone_if_that_of_the_machine_is_unknown() -> None:
     ]
     assert problems_of({"cron": [job]}, TZ="Asia/Shanghai") == []
     assert problems_of({"cron": [JOB]}, TZ="Asia/Shangai") == []
+
+
+def test_the_sections_are_those_that_an_error_inside_a_channel_knows() -> None:
+    assert sorted(section.name for section in SECTIONS) == list(SECTION_NAMES)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -10,15 +11,29 @@ ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
+def make(*arguments: str) -> list[str]:
+    """Return what make prints, line by line.
+
+    It runs without the variables that make gives its commands, as a make inside of make also prints its folder.
+    """
+    command = ["/usr/bin/make", *arguments]
+    environment = {"PATH": os.defpath}
+    return subprocess.check_output(command, cwd=ROOT, env=environment, text=True).splitlines()  # noqa: S603 - our own
+
+
 def test_make_help_lists_every_target() -> None:
-    done = subprocess.run(["/usr/bin/make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     targets = re.findall(r"^([a-z][a-z%-]*):", MAKEFILE, re.MULTILINE)
-    assert [line.split()[0] for line in done.stdout.splitlines()] == targets
+    assert [line.split()[0] for line in make("help")] == targets
 
 
 def test_help_is_what_make_alone_shows() -> None:
     """Nothing is installed before someone asks for it."""
     assert re.findall(r"^([a-z][a-z%-]*):", MAKEFILE, re.MULTILINE)[0] == "help"
+
+
+def test_make_init_passes_options_on_and_names_no_next_step_if_it_starts_the_gateway() -> None:
+    assert make("-n", "init", "ARGS=--progress stream --start")[-1].endswith(" --progress stream --start")
+    assert make("-n", "init", "ARGS=--progress stream")[-1] == 'echo "In this folder, step 4 is: make gateway"'
 
 
 def test_the_targets_named_in_the_guide_for_contributors_exist() -> None:

@@ -75,6 +75,17 @@ def test_a_folder_that_cannot_be_written_exits_1(tmp_path: Path, capsys: pytest.
     assert "cannot be written: Not a directory" in capsys.readouterr().err
 
 
+def test_the_program_is_named_as_a_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a clone it is not in PATH, or another one is."""
+    called = [tmp_path / folder / "maven-wecom" for folder in ("here", "there")]
+    for path in called:
+        path.parent.mkdir()
+        path.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "here"))
+    assert [command.program(str(path)) for path in called] == ["maven-wecom", str(called[1])]
+    assert command.program("/package/__main__.py").endswith(" -m maven_channel_wecom")
+
+
 def typed(*lines: str) -> Callable[[str], str]:
     rest = iter(lines)
     return lambda _prompt: next(rest)

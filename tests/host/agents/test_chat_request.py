@@ -37,7 +37,7 @@ def request(*blocks: ContentBlock, history: Sequence[Exchange] = (), speaker: st
         ((TextBlock(text="one"), TextBlock(text="two")), "one\n\ntwo"),
         (
             (UnavailableBlock(kind="video", reason="unsupported"),),
-            "[The user sent something of kind video that is not available: unsupported]",
+            "[The user sent a video that could not be passed on (unsupported)]",
         ),
         (
             (TextBlock(text="look"), IMAGE),

@@ -275,10 +275,7 @@ class TestChatCompletions:
         assert (answered.text, answered.refused_attachments) == ("ok", "message")
         first, second = (body["messages"][0]["content"] for _, body in fake.requests)
         assert [part["type"] for part in first] == ["text", "image_url"]
-        assert (
-            second
-            == "look\n\n[The user sent something of kind image that is not available: this agent does not accept it]"
-        )
+        assert second == "look\n\n[The user sent a picture that could not be passed on (this agent does not accept it)]"
 
     @pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
     async def test_an_error_status_is_a_failure_with_its_code(self, fake: FakeResponses, status: int) -> None:

@@ -11,15 +11,19 @@ from maven_channel_wecom.host.agents.question_content import texts_and_attachmen
 @pytest.mark.parametrize(
     ("block", "text"),
     [
-        (UnavailableBlock(kind="video", reason="unsupported"), "of kind video that is not available: unsupported]"),
+        (UnavailableBlock(kind="video", reason="unsupported"), "a video that could not be passed on (unsupported)"),
+        (
+            UnavailableBlock(kind="card", reason="unsupported"),
+            "a message of type card that could not be passed on (unsupported)",
+        ),
         (
             UnavailableBlock(kind="image", reason="not_an_image", media_type="image/heic"),
-            "of kind image that is not available: not_an_image, its type is image/heic]",
+            "a picture that could not be passed on (not_an_image, its type is image/heic)",
         ),
     ],
 )
 def test_what_is_not_available_is_a_note(block: ContentBlock, text: str) -> None:
-    assert list(texts_and_attachments((block,), "")) == [f"[The user sent something {text}"]
+    assert list(texts_and_attachments((block,), "")) == [f"[The user sent {text}]"]
 
 
 def test_a_question_in_a_group_begins_with_its_speaker() -> None:

@@ -58,7 +58,7 @@ def content_of(body: RequestBody) -> list[dict[str, Any]]:
             [
                 {
                     "type": "input_text",
-                    "text": "[The user sent something of kind video that is not available: unsupported]",
+                    "text": "[The user sent a video that could not be passed on (unsupported)]",
                 }
             ],
         ),
@@ -67,8 +67,8 @@ def content_of(body: RequestBody) -> list[dict[str, Any]]:
             [
                 {
                     "type": "input_text",
-                    "text": "[The user sent something of kind image that is not available: "
-                    "not_an_image, its type is image/heic]",
+                    "text": "[The user sent a picture that could not be passed on "
+                    "(not_an_image, its type is image/heic)]",
                 }
             ],
         ),
