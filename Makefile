@@ -16,6 +16,8 @@ QUICK := $(addprefix tests/,contract $(addprefix house/test_,documentation.py ma
 # The variables of secrets.env, which `init` writes beside the configuration.
 SECRETS = file="$$(dirname "$(CONFIG)")/secrets.env"; [ ! -r "$$file" ] || { set -a; . "$$file"; set +a; };
 TARGETS ?= envelope cipher callback media cutting
+# One more than there are cores, because many tests wait for a process or a clock.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: chat init help playground quick package
 .PHONY: demo test gateway simulator doctor lint format coverage reference dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-streams proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
@@ -35,7 +37,7 @@ test: $(READY)  ## Run all tests, linters and type checks, as continuous integra
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n $(WORKERS)
 
 quick: $(READY)  ## Run linters, type checks and the tests that need no server: under 30 s on two idle cores.
 	@$(BIN)/ruff check .
@@ -133,7 +135,7 @@ lowest: $(READY)  ## Run the tests with the lowest allowed version of every depe
 	@.ci/servers
 	@$(BIN)/python -m tests.house.lowest >$(VENV)/lowest.txt
 	@PIP_CONSTRAINT=$(VENV)/lowest.txt .ci/environment $(LOWEST)
-	@$(LOWEST)/bin/python -m pytest -n auto
+	@$(LOWEST)/bin/python -m pytest -n $(WORKERS)
 
 soak-stranger: $(READY)  ## Attack a gateway with compression, slow bodies, replays and floods; measure genuine callbacks.
 	@$(BIN)/python -m tests.soak.stranger --seconds 20

@@ -188,4 +188,4 @@ def test_the_documents_show_a_small_preview_and_call_it_one(uid: str) -> None:
     picture = documents / f"preview-{uid}.png"
     assert f"]({picture.name})" in page
     assert "not a Grafana rendering" in page
-    assert 20_000 < picture.stat().st_size < 320_000
+    assert 20_000 < picture.stat().st_size < 420_000
