@@ -69,7 +69,7 @@ class WritingAgent:
         # The gateway may be killed at any time. Without this, aiohttp would log a traceback.
         with contextlib.suppress(ConnectionError):
             question: dict[str, Any] = await request.json()
-            text: str = question["input"][0]["content"][0].get("text", "")
+            text: str = question["input"][-1]["content"][0].get("text", "")
             self.turns[text] += 1
             words = self.answer_to(text).split(" ")
             pause = self._turn_seconds() / len(words)
