@@ -215,11 +215,17 @@ class Streams:
             self._share(stream)
 
     def first_frame(self, callback: Callback) -> Frame | None:
-        """Return the newest frame for the callback of a message, repeated or not; None if it has no stream here."""
+        """Return the newest frame for the callback of a message, repeated or not; None if it has no stream here.
+
+        An answer is left to the next refresh, because the repeat may be one that was recorded.
+        """
         stream = self._streams.get(stream_id(self._channel, callback.message_id))
         if stream is None or stream.closed:
             return None
-        return self._frame(stream, feedback_id=self._feedback_id_of(callback))
+        feedback_id = self._feedback_id_of(callback)
+        if stream.is_answer_offered:
+            return self._frame_so_far(stream, feedback_id=feedback_id)
+        return self._frame(stream, feedback_id=feedback_id)
 
     def refresh(self, callback: Callback, signed_at: int) -> Frame | None:
         """Return the answer to a refresh, None if another process may have opened its stream.
@@ -236,7 +242,7 @@ class Streams:
             frame = msgspec.structs.replace(self._unknown(callback), written=lambda: self._forget(stream))
         elif is_repeat and stream.is_answer_offered:
             # WeCom would show the answer and stop asking, but a repeat does not count: it would be sent again.
-            frame = Frame(stream_body(stream.id, stream.so_far, is_last=False), "answered")
+            frame = self._frame_so_far(stream)
         else:
             frame = self._frame(stream)
         return msgspec.structs.replace(frame, written=None) if is_repeat else frame
@@ -325,7 +331,7 @@ class Streams:
         now = self._clock.now()
         while self._repeatable and self._repeatable[0][0] <= now:
             self._forget(self._repeatable.popleft()[1])
-        for stream in itertools.islice(list(self._streams.values()), _STREAMS_PER_TICK):
+        for stream in list(itertools.islice(self._streams.values(), _STREAMS_PER_TICK)):
             if stream.opened_at + self._times.forgotten > now:
                 break
             self._give_up(stream)
@@ -356,8 +362,7 @@ class Streams:
         self._finished = asyncio.Event()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(seconds, self._times.closing)):
-                # The others are kept to be given again.
-                while len(self._streams) > len(self._repeatable):
+                while not all(stream.fetched for stream in self._streams.values()):
                     self._finished.clear()
                     await self._finished.wait()
 
@@ -397,6 +402,9 @@ class Streams:
         if not newest.is_last:
             return Frame(body, "answered")
         return Frame(body, "repeated" if stream.fetched else "answered", lambda: self._written(stream))
+
+    def _frame_so_far(self, stream: _OwnStream, *, feedback_id: str = "") -> Frame:
+        return Frame(stream_body(stream.id, stream.so_far, is_last=False, feedback_id=feedback_id), "answered")
 
     def _feedback_id_of(self, callback: Callback) -> str:
         return self._feedback_id(callback.message_id) if self._feedback_id else ""
