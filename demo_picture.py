@@ -11,7 +11,6 @@ if __name__ == "__main__":
     # Before the long imports, so that Ctrl-C ends them silently.
     terminal.prepare()
 
-import asyncio
 import re
 import sys
 from pathlib import Path
@@ -68,7 +67,7 @@ def _text(x: int, y: int, text: str, style: str) -> str:
 def main() -> int:
     """Run the demo and write the picture."""
     lines: list[str] = []
-    failed = asyncio.run(run_demo(lines.append))
+    failed = terminal.run_async(lambda: run_demo(lines.append))
     if failed:
         sys.stderr.write("\n".join([*lines, ""]))
         return failed

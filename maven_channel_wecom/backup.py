@@ -126,16 +126,19 @@ def _all_state_files(document: object) -> list[str]:
     match document:
         case {"agent": {"memoryState": state}}:
             states.append(state)
-    paths = [sqlite_path(state) for state in states if isinstance(state, str) and "\0" not in state]
-    return [path for path in paths if path]
+    return [path for state in states if (path := _path_of(state))]
 
 
 def _state_files(config: Path) -> dict[str, Path]:
     """Return the state file of each enabled entry that has one. Other keys may have problems, or missing secrets."""
     configuration, _ = interpret(read_document(config))
-    states = {name: entry.get("state") for name, entry in configuration.channels.items()}
-    paths = {name: sqlite_path(state) for name, state in states.items() if isinstance(state, str)}
+    paths = {name: _path_of(entry.get("state")) for name, entry in configuration.channels.items()}
     return {name: Path(path) for name, path in paths.items() if path}
+
+
+def _path_of(state: object) -> str | None:
+    """Return the file of a state, or None if it is none. No path contains NUL, which the gateway refuses."""
+    return sqlite_path(state) if isinstance(state, str) and "\0" not in state else None
 
 
 def _fail(sentence: str, code: int) -> int:

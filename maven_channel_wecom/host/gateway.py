@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import disable_created_metrics
 
+from maven_channel_wecom import terminal
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.host import logs
 from maven_channel_wecom.host.configuration import Configuration, interpret
@@ -71,8 +72,8 @@ def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) 
         return EXIT_CONFIGURATION
     tune_garbage_collection()
     allow_open_files()
-    with asyncio.Runner(loop_factory=event_loop()) as runner:
-        return runner.run(run(configuration, plugins))
+    loaded = plugins
+    return terminal.run_async(lambda: run(configuration, loaded), event_loop())
 
 
 def configuration_problems(document: object) -> list[str]:

@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 
 from maven_channel_wecom.simulator.bubbles import BubbleFrame
 from maven_channel_wecom.simulator.line_reader import read_lines
+from maven_channel_wecom.simulator.listening import CannotListen
 from maven_channel_wecom.simulator.messages import EnterChat, Feedback, File, Image, Message, Mixed, Text, Voice
 from maven_channel_wecom.simulator.offences import Offence
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
+from maven_channel_wecom.terminal import Stopped, run_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,6 +30,7 @@ KEY_VARIABLE: Final = "WECOM_ENCODING_AES_KEY"
 HINT_SECONDS: Final = 6.0
 """Lower: the hint also comes for an agent that is merely slow. Higher: the operator wonders longer what is wrong."""
 
+_EXIT_FAILED = 1
 _EXIT_BAD_ARGUMENTS = 2
 # Lower: piped input ends without the answer of a slow agent. Higher: it waits longer for an answer that never comes.
 _REPLY_SECONDS = 30.0
@@ -85,10 +88,10 @@ def main(args: argparse.Namespace) -> int:
     if not is_http_url(args.callback_url):
         return _fail("--callback-url must be a URL such as http://127.0.0.1:9886/wecom/bot")
     try:
-        asyncio.run(_run(wecom, args.user, args.group))
-    except OSError as problem:
-        return _fail(f"cannot listen on 127.0.0.1 port {args.port}: {problem.strerror}; choose another --port")
-    except KeyboardInterrupt:
+        run_async(lambda: _run(wecom, args.user, args.group))
+    except CannotListen as problem:
+        return _fail(f"{problem}; choose another --port", _EXIT_FAILED)
+    except Stopped:
         pass
     return 0
 
@@ -364,6 +367,6 @@ def _print(line: str) -> None:
     sys.stdout.flush()
 
 
-def _fail(sentence: str) -> int:
+def _fail(sentence: str, code: int = _EXIT_BAD_ARGUMENTS) -> int:
     sys.stderr.write(f"maven-wecom simulator: {sentence}\n")
-    return _EXIT_BAD_ARGUMENTS
+    return code

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING
 
+from maven_channel_wecom import terminal
 from maven_channel_wecom.simulator.demo_agent import CountingAgent
 from maven_channel_wecom.simulator.demo_gateway import DemoGateway, GatewayFailed
 from maven_channel_wecom.simulator.demo_scenes import SCENES, STREAM_SCENES, Scene
@@ -28,8 +28,8 @@ _STREAMS = (
 def main() -> int:
     """Run the demo, and return 0 if every scene passed and the bot committed no offence, else 1."""
     try:
-        return asyncio.run(run_demo(_print))
-    except KeyboardInterrupt:
+        return terminal.run_async(lambda: run_demo(_print))
+    except terminal.Stopped:
         _print("stopped")
         raise
 
