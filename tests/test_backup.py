@@ -166,6 +166,7 @@ async def test_anything_but_an_older_copy_stays_as_it_is(tmp_path: Path, capsys:
             ["--channel", "wecom"],
             '--channel names no enabled entry of channels with a state that begins with "sqlite:"',
         ),
+        ({"wecom": "sqlite:a\0b"}, [], 'no enabled entry of channels has a state that begins with "sqlite:"'),
         ({"a": "sqlite:a.db", "b": "sqlite:b.db"}, [], "choose a state with --channel from a, b"),
     ],
 )

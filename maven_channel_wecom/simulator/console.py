@@ -35,6 +35,8 @@ _EXIT_BAD_ARGUMENTS = 2
 # Lower: piped input ends without the answer of a slow agent. Higher: it waits longer for an answer that never comes.
 _REPLY_SECONDS = 30.0
 _MAX_PORT = 65_535
+# Lower: a file that WeCom would send is refused. Higher: a device that never ends takes more memory.
+_MAX_FILE_BYTES = 200_000_000
 # 101027 "feedback_event".
 _RATINGS = {"good": 1, "bad": 2, "withdraw": 3}
 _HELP = (
@@ -276,9 +278,12 @@ class _Console:
         name, _, text = argument.partition(" ") if command == "/mixed" else (argument, "", "")
         path = Path(name)
         try:
-            content = await asyncio.to_thread(path.read_bytes)
+            content = await asyncio.to_thread(_read_file, path)
         except OSError as problem:
             self._print_line(f"cannot read {path}: {problem.strerror}")
+            return
+        except ValueError as problem:
+            self._print_line(f"cannot read {path}: {problem}")
             return
         match command:
             case "/image":
@@ -327,6 +332,16 @@ class _Console:
             self._print_line("nothing was sent yet")
             return
         self._print_line(_describe_sent(await self._wecom.redeliver(self._last)))
+
+
+def _read_file(path: Path) -> bytes:
+    """Return the content of a file. Raises OSError, or ValueError for one that is too large and a path with NUL."""
+    with path.open("rb") as file:
+        content = file.read(_MAX_FILE_BYTES + 1)
+    if len(content) > _MAX_FILE_BYTES:
+        message = f"it is larger than {_MAX_FILE_BYTES // 1_000_000} MB"
+        raise ValueError(message)
+    return content
 
 
 def port_argument(text: str) -> int:

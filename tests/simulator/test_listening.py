@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from maven_channel_wecom.simulator.listening import listen
+from maven_channel_wecom.simulator.listening import CannotListen, listen
 
 
 async def answer(_: web.Request) -> web.Response:
@@ -28,8 +28,16 @@ async def test_the_url_leads_to_the_application(host: str, prefix: str) -> None:
     await runner.cleanup()
 
 
-async def test_a_port_in_use_is_an_error() -> None:
+async def test_a_port_in_use_is_one_sentence() -> None:
     runner, url = await listen(application(), "127.0.0.1", 0)
-    with pytest.raises(OSError, match="in use"):
-        await listen(application(), "127.0.0.1", int(url.rpartition(":")[2]))
+    port = int(url.rpartition(":")[2])
+    with pytest.raises(CannotListen, match=rf"^cannot listen on 127.0.0.1 port {port}: Address already in use$"):
+        await listen(application(), "127.0.0.1", port)
     await runner.cleanup()
+
+
+@pytest.mark.parametrize("host", ["a b", "x" * 300, "..", "[::1]"])
+async def test_a_host_that_is_no_name_is_one_sentence(host: str) -> None:
+    with pytest.raises(CannotListen) as caught:
+        await listen(application(), host, 0)
+    assert str(caught.value) == f"cannot listen on {host} port 0: no such name"
