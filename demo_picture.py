@@ -17,6 +17,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from maven_channel_wecom.simulator.demo import run_demo
+from maven_channel_wecom.slow_step import SlowStep
 
 PICTURE = Path(__file__).parent / "docs" / "demo.svg"
 
@@ -67,7 +68,8 @@ def _text(x: int, y: int, text: str, style: str) -> str:
 def main() -> int:
     """Run the demo and write the picture."""
     lines: list[str] = []
-    failed = terminal.run_async(lambda: run_demo(lines.append))
+    with SlowStep("the demo is running, for about ten seconds"):
+        failed = terminal.run_async(lambda: run_demo(lines.append))
     if failed:
         sys.stderr.write("\n".join([*lines, ""]))
         return failed

@@ -83,6 +83,8 @@ def main(args: argparse.Namespace) -> int:
         try:
             answers = ask(answers, input, getpass.getpass, _print)
         except EOFError:
+            # Ctrl-D leaves the cursor behind the question.
+            _print("")
             return _fail("nothing was written", _EXIT_FAILED)
     if problems := answers.problems():
         return _fail("; ".join(problems))

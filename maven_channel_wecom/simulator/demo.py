@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom import terminal
@@ -11,6 +12,7 @@ from maven_channel_wecom.simulator.demo_gateway import DemoGateway, GatewayFaile
 from maven_channel_wecom.simulator.demo_scenes import SCENES, STREAM_SCENES, Scene
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
+from maven_channel_wecom.slow_step import SlowStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +75,9 @@ async def _play_with(
     """Start a gateway, play scenes and stop it. Return one sentence for each failure."""
     failures: list[str] = []
     try:
-        async with gateway:
+        async with AsyncExitStack() as stack:
+            with SlowStep("starting a gateway"):
+                await stack.enter_async_context(gateway)
             print_line(f"{title}\n")
             failures += await play(wecom, scenes, print_line)
             exit_code = await gateway.stop()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
 from maven_channel_wecom.simulator.demo_agent import CountingAgent, answer_to, counted
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_it_counts_to_the_number_that_it_is_asked_for() -> None:
@@ -37,3 +41,16 @@ async def test_it_streams_one_event_for_each_word_and_one_for_the_end() -> None:
         "event: response.completed",
     ]
     assert '"delta": ", two"' in lines[4]
+
+
+async def test_a_gateway_that_goes_away_in_the_middle_of_an_answer_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with CountingAgent() as agent, aiohttp.ClientSession() as session:
+        async with session.post(agent.url, json=request("count to twelve")) as response:
+            await response.content.readline()
+            response.close()
+        async with asyncio.timeout(10):
+            while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - the tasks of the server end by themselves
+                await asyncio.sleep(0.01)
+    assert not caplog.records
