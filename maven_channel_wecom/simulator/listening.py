@@ -14,14 +14,23 @@ class CannotListen(Exception):
     """An address cannot be bound. The text is one sentence without a full stop."""
 
 
-async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, str]:
+async def listen(
+    app: web.Application, host: str, port: int, *, cancels_handlers: bool = False
+) -> tuple[web.AppRunner, str]:
     """Serve an application, and return its runner, which stops it, and its URL without a trailing slash.
+
+    Args:
+        app: the application.
+        host: the address.
+        port: its port; 0 for any free one.
+        cancels_handlers: whether a request handler ends with its connection. If the runner has to end one that waits,
+            aiohttp logs an InvalidStateError.
 
     Raises:
         CannotListen: the address cannot be bound.
     """
     # An access log would contain every response code.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS, handler_cancellation=cancels_handlers)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

@@ -46,11 +46,13 @@ async def test_it_streams_one_event_for_each_word_and_one_for_the_end() -> None:
 async def test_a_gateway_that_goes_away_in_the_middle_of_an_answer_is_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with CountingAgent() as agent, aiohttp.ClientSession() as session:
-        async with session.post(agent.url, json=request("count to twelve")) as response:
-            await response.content.readline()
-            response.close()
-        async with asyncio.timeout(10):
-            while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - the tasks of the server end by themselves
-                await asyncio.sleep(0.01)
+    async with (
+        CountingAgent() as agent,
+        aiohttp.ClientSession() as session,
+        session.post(agent.url, json=request("count to twelve")) as response,
+    ):
+        await response.content.readline()
+    async with asyncio.timeout(10):
+        while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - the tasks of the server end by themselves
+            await asyncio.sleep(0.01)
     assert not caplog.records
