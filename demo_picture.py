@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape
 
 from maven_channel_wecom.simulator.demo import run_demo
 from maven_channel_wecom.slow_step import SlowStep
+from maven_channel_wecom.stop_signals import run_async
 
 PICTURE = Path(__file__).parent / "docs" / "demo.svg"
 
@@ -69,7 +70,7 @@ def main() -> int:
     """Run the demo and write the picture."""
     lines: list[str] = []
     with SlowStep("the demo is running, for about ten seconds"):
-        failed = terminal.run_async(lambda: run_demo(lines.append))
+        failed = run_async(lambda: run_demo(lines.append))
     if failed:
         sys.stderr.write("\n".join([*lines, ""]))
         return failed

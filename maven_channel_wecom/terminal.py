@@ -1,4 +1,4 @@
-"""Runs a command line so that closed or full outputs, the system's errors and signals never end in a traceback."""
+"""Runs a command line so that closed or full outputs, errors of the system and Ctrl-C never end in a traceback."""
 
 from __future__ import annotations
 
@@ -10,20 +10,14 @@ import sys
 # Not from typing, which takes as long to import as everything else here: until `prepare`, Ctrl-C prints a traceback.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Coroutine
-    from typing import Any, TypeVar
+    from collections.abc import Callable
 
-    _Result = TypeVar("_Result")
-
-EXIT_OUTPUT_FAILED = 1
 EXIT_SYSTEM_ERROR = 1
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_OUTPUT_CLOSED = 128 + signal.SIGPIPE
 """The code of a program that a closed pipe ended, as shells report it: `maven-wecom schema | head -1`."""
 
 _STANDARD_STREAMS = 3
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class OutputLost(SystemExit):
@@ -31,10 +25,6 @@ class OutputLost(SystemExit):
 
     A SystemExit, because asyncio lets only that pass out of any task, and cancels the others.
     """
-
-
-class Stopped(SystemExit):
-    """A signal ended a command, which has cleaned up. Shells report the same exit code for a death by that signal."""
 
 
 def prepare() -> None:
@@ -68,68 +58,9 @@ def run(main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except OSError as error:
-        name = f": {error.filename}" if error.filename else ""
+        name = f": {error.filename!r}" if error.filename else ""
         sys.stderr.write(f"maven-wecom: the system reports an error: {error.strerror or type(error).__name__}{name}\n")
         return EXIT_SYSTEM_ERROR
-
-
-def run_async(
-    main: Callable[[], Coroutine[Any, Any, _Result]],
-    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-) -> _Result:
-    """Run a coroutine as `asyncio.run` does. SIGINT, SIGTERM or SIGHUP cancels it, and it cleans up undisturbed.
-
-    asyncio raises KeyboardInterrupt anywhere in its own code at a second Ctrl-C, and at the first while it makes the
-    loop; SIGTERM and SIGHUP would leave the coroutine's subprocesses and files behind.
-
-    Args:
-        main: returns the coroutine. It may replace the signal handlers of the loop.
-        loop_factory: makes the event loop; None for asyncio's default.
-
-    Raises:
-        Stopped: a signal cancelled the coroutine.
-    """
-    import asyncio  # noqa: PLC0415 - after `prepare`
-
-    before = signal.getsignal(signal.SIGINT)
-    received: list[signal.Signals] = []
-    try:
-        # Without a loop there is nothing to clean up: Ctrl-C ends the process silently.
-        if before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
-            return runner.run(_until_signal(main, received))
-    except asyncio.CancelledError:
-        if not received:
-            raise
-        raise Stopped(128 + received[0]) from None
-    finally:
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-            signal.signal(signal.SIGINT, before)
-
-
-async def _until_signal(main: Callable[[], Coroutine[Any, Any, _Result]], received: list[signal.Signals]) -> _Result:
-    """Run a coroutine, and cancel it at the first signal. Adds each signal to `received`."""
-    import asyncio  # noqa: PLC0415 - after `prepare`
-
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def on_signal(number: signal.Signals) -> None:
-        received.append(number)
-        if task is not None and len(received) == 1:
-            task.cancel()
-
-    for number in _STOP_SIGNALS:
-        # A shell starts background jobs with SIGINT ignored, nohup ignores SIGHUP, and so it stays.
-        if signal.getsignal(number) != signal.SIG_IGN:
-            loop.add_signal_handler(number, on_signal, number)
-    try:
-        return await main()
-    finally:
-        # From here on only threads are waited for, and a further signal ends that silently.
-        for number in _STOP_SIGNALS:
-            if loop.remove_signal_handler(number):
-                signal.signal(number, signal.SIG_DFL)
 
 
 class _Output(io.TextIOWrapper):
@@ -138,7 +69,7 @@ class _Output(io.TextIOWrapper):
     Args:
         stream: the stream, which cannot be used afterwards.
         ends_command: whether the first failure raises OutputLost: with EXIT_OUTPUT_CLOSED if nobody reads the output,
-            otherwise with EXIT_OUTPUT_FAILED after a sentence on stderr.
+            otherwise with EXIT_SYSTEM_ERROR after a sentence on stderr.
     """
 
     def __init__(self, stream: io.TextIOWrapper, *, ends_command: bool) -> None:
@@ -176,7 +107,7 @@ class _Output(io.TextIOWrapper):
         if isinstance(error, BrokenPipeError):
             raise OutputLost(EXIT_OUTPUT_CLOSED)
         sys.stderr.write(f"maven-wecom: the output cannot be written: {error.strerror}\n")
-        raise OutputLost(EXIT_OUTPUT_FAILED)
+        raise OutputLost(EXIT_SYSTEM_ERROR)
 
 
 def _open_closed_streams() -> None:

@@ -119,41 +119,6 @@ async def test_a_gateway_without_standard_streams_drains_like_any_other(config: 
 
 
 @pytest.mark.parametrize(
-    ("signals", "code"),
-    [
-        ([signal.SIGINT], 130),
-        ([signal.SIGINT, signal.SIGINT], 130),
-        ([signal.SIGTERM], 143),
-        ([signal.SIGHUP], 129),
-    ],
-    ids=["interrupt", "two interrupts", "SIGTERM", "SIGHUP"],
-)
-async def test_a_signal_ends_the_demo_with_its_gateway_and_its_files(
-    tmp_path: Path, signals: list[signal.Signals], code: int
-) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", PACKAGE, "demo"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-        env=os.environ | {"TMPDIR": str(tmp_path)},
-    )
-    assert process.stdout
-    assert process.stderr
-    # The first line comes once the gateway runs.
-    await process.stdout.readline()
-    assert list(tmp_path.glob("maven-wecom-*"))
-    for number in signals:
-        process.send_signal(number)
-    assert await process.stderr.read() == b""
-    # A second signal may come when the demo has cleaned up and only the interpreter still runs.
-    assert await process.wait() in {code, -signals[0] if len(signals) > 1 else code}
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
-    assert not list(tmp_path.glob("maven-wecom-*"))
-
-
-@pytest.mark.parametrize(
     ("program", "code"),
     [
         ("terminal.prepare(); interrupt()", -signal.SIGINT),
@@ -166,43 +131,6 @@ def test_ctrl_c_is_silent_at_every_moment(program: str, code: int) -> None:
     assert run_interrupted(program) == (code, "")
 
 
-@pytest.mark.parametrize(
-    ("program", "expected"),
-    [
-        ("run_async(lambda: asyncio.sleep(60), interrupted_loop)", (-signal.SIGINT, "")),
-        ("run_async(lambda: work(signal.SIGINT))", (130, "cleaned up\n")),
-        ("run_async(lambda: work(signal.SIGTERM))", (143, "cleaned up\n")),
-        ("run_async(lambda: work(signal.SIGHUP, signal.SIGINT, signal.SIGTERM))", (129, "cleaned up\n")),
-        ("run_async(lambda: asyncio.sleep(0)); interrupt()", (130, "")),
-        (
-            "signal.signal(signal.SIGHUP, signal.SIG_IGN); run_async(lambda: work(signal.SIGHUP, wait=0))",
-            (0, "cleaned up\n"),
-        ),
-    ],
-    ids=["no loop yet", "SIGINT", "SIGTERM", "one after the other", "after the loop", "nohup"],
-)
-def test_a_signal_lets_a_coroutine_clean_up_undisturbed(program: str, expected: tuple[int, str]) -> None:
-    start = (
-        "import asyncio\n"
-        "from maven_channel_wecom.terminal import run_async\n"
-        "async def work(*signals, wait=60):\n"
-        "    try:\n"
-        "        os.kill(os.getpid(), signals[0])\n"
-        "        await asyncio.sleep(wait)\n"
-        "    finally:\n"
-        "        for number in signals[1:]:\n"
-        "            os.kill(os.getpid(), number)\n"
-        "            await asyncio.sleep(0.01)\n"
-        "        print('cleaned up')\n"
-        "def interrupted_loop():\n"
-        "    loop = asyncio.new_event_loop()\n"
-        "    interrupt()\n"
-        "    return loop\n"
-    )
-    command = f"def command():\n    {program}\n    return 0\n"
-    assert run_interrupted(f"{start}{command}terminal.prepare()\nsys.exit(terminal.run(command))") == expected
-
-
 def test_too_many_open_files_are_one_sentence_and_exit_code_1(config: Path) -> None:
     """With six, asyncio can make its loop, and the simulator no socket."""
     secrets = {"WECOM_TOKEN": "token", "WECOM_ENCODING_AES_KEY": new_encoding_aes_key()}
@@ -213,7 +141,7 @@ def test_too_many_open_files_are_one_sentence_and_exit_code_1(config: Path) -> N
 
 def test_an_error_of_the_system_is_one_sentence_that_names_the_file(tmp_path: Path) -> None:
     program = f"terminal.prepare(); sys.exit(terminal.run(lambda: open({str(tmp_path / 'none')!r})))"
-    sentence = f"maven-wecom: the system reports an error: No such file or directory: {tmp_path / 'none'}\n"
+    sentence = f"maven-wecom: the system reports an error: No such file or directory: {str(tmp_path / 'none')!r}\n"
     assert run_interrupted(program) == (1, sentence)
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import disable_created_metrics
 
-from maven_channel_wecom import terminal
 from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.host import logs
 from maven_channel_wecom.host.configuration import Configuration, interpret
@@ -22,6 +21,7 @@ from maven_channel_wecom.host.memory_store import MemoryUnavailable
 from maven_channel_wecom.host.plugins import PluginProblems, channel_problems, conflict_problems, load_plugins
 from maven_channel_wecom.host.process import allow_open_files, event_loop, tune_garbage_collection
 from maven_channel_wecom.host.status_server import StatusServerError
+from maven_channel_wecom.stop_signals import run_async
 
 if TYPE_CHECKING:
     import argparse
@@ -73,7 +73,7 @@ def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) 
     tune_garbage_collection()
     allow_open_files()
     loaded = plugins
-    return terminal.run_async(lambda: run(configuration, loaded), event_loop())
+    return run_async(lambda: run(configuration, loaded), event_loop())
 
 
 def configuration_problems(document: object) -> list[str]:

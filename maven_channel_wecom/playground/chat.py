@@ -18,7 +18,7 @@ from maven_channel_wecom.simulator.demo_gateway import GatewayFailed, GatewayPro
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.line_reader import read_lines
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
-from maven_channel_wecom.terminal import Stopped, run_async
+from maven_channel_wecom.stop_signals import Stopped, run_async
 
 if TYPE_CHECKING:
     import argparse

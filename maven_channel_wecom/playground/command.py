@@ -14,7 +14,7 @@ from maven_channel_wecom.playground.own_file import WrongConfiguration, read_own
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.simulator.console import KEY_VARIABLE, TOKEN_VARIABLE, is_http_url, port_argument
 from maven_channel_wecom.simulator.listening import CannotListen
-from maven_channel_wecom.terminal import Stopped, run_async
+from maven_channel_wecom.stop_signals import Stopped, run_async
 
 if TYPE_CHECKING:
     import argparse

@@ -16,7 +16,7 @@ from maven_channel_wecom.simulator.listening import CannotListen
 from maven_channel_wecom.simulator.messages import EnterChat, Feedback, File, Image, Message, Mixed, Text, Voice
 from maven_channel_wecom.simulator.offences import Offence
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
-from maven_channel_wecom.terminal import Stopped, run_async
+from maven_channel_wecom.stop_signals import Stopped, run_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -6,13 +6,13 @@ import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from maven_channel_wecom import terminal
 from maven_channel_wecom.simulator.demo_agent import CountingAgent
 from maven_channel_wecom.simulator.demo_gateway import DemoGateway, GatewayFailed
 from maven_channel_wecom.simulator.demo_scenes import SCENES, STREAM_SCENES, Scene
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 from maven_channel_wecom.slow_step import SlowStep
+from maven_channel_wecom.stop_signals import Stopped, run_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,8 @@ _STREAMS = (
 def main() -> int:
     """Run the demo, and return 0 if every scene passed and the bot committed no offence, else 1."""
     try:
-        return terminal.run_async(lambda: run_demo(_print))
-    except terminal.Stopped:
+        return run_async(lambda: run_demo(_print))
+    except Stopped:
         _print("stopped")
         raise
 

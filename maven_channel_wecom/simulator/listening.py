@@ -23,8 +23,8 @@ async def listen(
         app: the application.
         host: the address.
         port: its port; 0 for any free one.
-        cancels_handlers: whether a request handler ends with its connection. If the runner has to end one that waits,
-            aiohttp logs an InvalidStateError.
+        cancels_handlers: whether a request handler ends with its connection. aiohttp may log an InvalidStateError about
+            one that ends just when the runner stops to wait for it.
 
     Raises:
         CannotListen: the address cannot be bound.

@@ -14,7 +14,7 @@ from maven_channel_wecom.playground.form import WrittenForm, to_message
 from maven_channel_wecom.playground.run import OwnBot, Playground, PlaygroundOptions, is_loopback, run_playground
 from maven_channel_wecom.simulator.demo_gateway import GatewayFailed, free_port
 from maven_channel_wecom.simulator.messages import Text
-from maven_channel_wecom.terminal import Stopped, run_async
+from maven_channel_wecom.stop_signals import Stopped, run_async
 from tests.playground.conftest import until_answered, view
 from tests.suite_watch import new_encoding_aes_key, new_token
 
