@@ -68,10 +68,6 @@ def _sentence_problem(value: str | Mapping[str, str], limit_bytes: int) -> str |
     return None
 
 
-def _state_problem(address: str) -> str | None:
-    return copying_problem(address, may_have_spaces=True) or address_problem(address)
-
-
 def _path_problem(path: str) -> str | None:
     if not path.startswith("/") or not path.isprintable() or any(sign in path for sign in "{}?#% "):
         return 'must be a URL path such as "/wecom/bot": it begins with "/" and contains no space and none of ?#%{}'
@@ -262,10 +258,12 @@ KEYS: Final = (
     ),
     Key(
         name="state",
-        type="string",
+        # An address in Redis may contain a password.
+        type="secret",
         default=MEMORY,
-        pattern="^(memory:$|sqlite:|rediss?://)",
-        check=_state_problem,
+        pattern=r"^\s*(memory:\s*$|sqlite:|rediss?://)",
+        check=address_problem,
+        may_have_spaces=True,
         title="State",
         title_zh="状态存储",
         help="Where claims, reply windows and unfinished callbacks are stored: memory:, sqlite:PATH or redis://HOST.",
@@ -476,6 +474,17 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
         drain_seconds=values["drainSeconds"],
         obsolete=settings.obsolete(),
     )
+
+
+def state_address(name: str, raw: Mapping[str, Any]) -> str:
+    """Return the address of the state in the entry `channels.<name>`, whatever is wrong with its other keys.
+
+    Raises:
+        ConfigError: the address has a problem.
+    """
+    keys = [key for key in KEYS if key.name == "state"]
+    address: str = Settings(raw, f"channels.{name}", keys, open_ended=True).read_all()["state"]
+    return address
 
 
 def conflicts(entries: Mapping[str, Mapping[str, Any]], taken: Sequence[tuple[str, int, str]]) -> list[str]:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.doctor.checks import StateFinding
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.file_lock import UnusableFile
 from maven_channel_wecom.host.memory import open_store
 from maven_channel_wecom.host.memory_store import IN_FILE, IN_PROCESS, MemoryUnavailable
 from maven_channel_wecom.state.backends import SQLITE
 from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
-from maven_channel_wecom.state.sqlite.file import StateInUse, UnusableFile, check_link, probe_file
+from maven_channel_wecom.state.sqlite.file import StateInUse, check_link, probe_file
 from maven_channel_wecom.state.sqlite.schema import VERSION
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TOKEN: Final = "WECOM_TOKEN"  # noqa: S105 - the name of a variable
 KEY: Final = "WECOM_ENCODING_AES_KEY"
 AGENT_KEY: Final = "AGENT_API_KEY"
+AGENT_URL: Final = "AGENT_URL"
 """Environment variables that hold the secrets of the configuration."""
 
 PORT: Final = int(next(key.default for key in KEYS if key.name == "port"))
@@ -72,6 +73,8 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     def secrets(self) -> dict[str, str]:
         """The secrets, by the names of their environment variables."""
         found = {TOKEN: self.token, KEY: self.encoding_aes_key, AGENT_KEY: self.agent_key}
+        if self._hides_agent_url():
+            found[AGENT_URL] = self.agent_url
         return {name: value for name, value in found.items() if value}
 
     def document(self) -> dict[str, Any]:
@@ -88,6 +91,10 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
         if problems := configuration_problems(self._document(lambda name: self.secrets[name])):
             return problems
         return [_UNKNOWN_API] if self.agent_url and not self._agent_path().endswith((_RESPONSES, _CHAT)) else []
+
+    def _hides_agent_url(self) -> bool:
+        """Return whether the agent's URL has a query, which may contain a key."""
+        return "?" in self.agent_url
 
     def _agent_path(self) -> str:
         return self.agent_url.partition("?")[0].rstrip("/")
@@ -116,7 +123,8 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
         document: dict[str, Any] = {"channels": {_CHANNEL: entry}}
         if self.agent_url or self.model:
             is_chat = self._agent_path().endswith(_CHAT)
-            given = {"type": "chat-completions" if is_chat else "responses", "url": self.agent_url, "model": self.model}
+            url = secret(AGENT_URL) if self._hides_agent_url() else self.agent_url
+            given = {"type": "chat-completions" if is_chat else "responses", "url": url, "model": self.model}
             agent: dict[str, object] = {key: value for key, value in given.items() if value}
             if self.agent_key:
                 agent["apiKey"] = secret(AGENT_KEY)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import shlex
 import shutil
+import stat
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import maven_channel_wecom
+from maven_channel_wecom.doctor.state_probe import probe_state
 from maven_channel_wecom.monitoring import FILES
-from tests.deploy.files import DEPLOY, check, read_yaml
+from tests.deploy.files import DEPLOY, check, read_json, read_yaml
+from tests.fakes.redis_server import RedisServer
+from tests.suite_watch import new_encoding_aes_key, new_token, register
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +69,59 @@ def test_redis_keeps_what_is_acknowledged() -> None:
     command = SERVICES["redis"]["command"]
     assert "--appendonly yes --appendfsync always" in command
     assert "--maxmemory-policy noeviction" in command
+
+
+def make_secrets(folder: Path) -> Path:
+    """Run the commands of docs/deploy.md that write the secret files, and return their folder."""
+    page = (DEPLOY.parent / "docs" / "deploy.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Compose\n")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\$ (.*)$", section, re.MULTILINE)
+    assert (lines[0], lines[1], lines[-1]) == (
+        "cd deploy",
+        "set -a; . ../secrets.env; set +a",
+        "docker compose up --detach --build",
+    )
+    environment = {
+        "WECOM_TOKEN": new_token(),
+        "WECOM_ENCODING_AES_KEY": new_encoding_aes_key(),
+        "PATH": "/usr/bin:/bin",
+    }
+    subprocess.run(["/bin/sh", "-ec", "\n".join(lines[2:-1])], cwd=folder, env=environment, check=True)  # noqa: S603 - ours
+    made = folder / "secrets"
+    register("the password of Redis", made.joinpath("redis_conf").read_text("utf-8").split()[1])
+    register("the password of Grafana", made.joinpath("grafana_password").read_text("utf-8").strip())
+    return made
+
+
+def test_the_commands_in_the_document_make_every_secret_that_the_file_names(tmp_path: Path) -> None:
+    made = make_secrets(tmp_path)
+    named = {each["file"] for each in read_yaml("compose.yaml")["secrets"].values()}
+    assert named == {f"./secrets/{path.name}" for path in made.iterdir()}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made.iterdir()} == {0o444}
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    mounted = {f"/run/secrets/{name}" for name in SERVICES["gateway"]["secrets"]}
+    entry = read_json("compose/gateway.json")["channels"]["wecom"]
+    assert {entry[key]["file"] for key in ("token", "encodingAESKey", "state")} == mounted
+
+
+async def test_redis_accepts_only_the_password_in_the_address_of_the_gateway(tmp_path: Path) -> None:
+    made = await asyncio.to_thread(make_secrets, tmp_path)
+    command = SERVICES["redis"]["command"].replace("/run/secrets", str(made))
+    program, *options = shlex.split(command)
+    assert program == "redis-server"
+    server = RedisServer(*options)
+    await asyncio.to_thread(server.start)
+    try:
+        address = (made / "wecom_state").read_text("utf-8").replace("redis:6379", f"127.0.0.1:{server.port}")
+        assert (await probe_state(address, channel="wecom")).kind == "redis"
+        without = await probe_state(server.address(), channel="wecom")
+        assert "requires a password" in without.detail
+        # The health check has no password.
+        test = [*SERVICES["redis"]["healthcheck"]["test"][1:-1], "-p", str(server.port), "ping"]
+        asked = await asyncio.to_thread(subprocess.run, test, capture_output=True, check=False)
+        assert asked.returncode == 0
+    finally:
+        server.remove()
 
 
 def test_prometheus_loads_its_configuration_and_the_rules(tmp_path: Path) -> None:

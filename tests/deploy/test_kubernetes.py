@@ -78,3 +78,6 @@ def test_the_configuration_finds_its_secrets() -> None:
     (mount,) = (each for each in CONTAINER["volumeMounts"] if each["name"] == "secrets")
     assert entry["token"]["file"] == f"{mount['mountPath']}/token"
     assert entry["encodingAESKey"]["file"] == f"{mount['mountPath']}/encodingAESKey"
+    assert entry["state"]["file"] == f"{mount['mountPath']}/state"
+    page = (DEPLOY.parent / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert "--from-file=token --from-file=encodingAESKey --from-file=state" in page
