@@ -129,7 +129,8 @@ def judge_secrets(channel: str, secrets: Sequence[Secret], readers: Mapping[str,
         channel: the channel that the secrets belong to.
         secrets: where each secret comes from.
         readers: who besides the owner may read a file, by file name; the empty name is the configuration file. A file
-            that only its owner can read is absent.
+            that only its owner can read is absent. Files in `/run/secrets` are not judged: container engines mount
+            them there with modes of their own, and nobody else is in the container.
     """
     sentences = []
     for secret in secrets:
@@ -139,7 +140,8 @@ def judge_secrets(channel: str, secrets: Sequence[Secret], readers: Mapping[str,
             "configuration": "written in the configuration",
         }[secret.place]
         sentences.append(f"{secret.key} {place}")
-    exposed = {secret.name for secret in secrets if secret.place != "environment"} & readers.keys()
+    files = {secret.name for secret in secrets if secret.place != "environment"}
+    exposed = {name for name in files & readers.keys() if not name.startswith("/run/secrets/")}
     warnings = [
         f"{f'the file {name}' if name else 'the configuration file'} is readable by {readers[name]}:"
         " remove that permission"

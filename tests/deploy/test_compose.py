@@ -54,11 +54,21 @@ def test_no_service_has_privileges() -> None:
     assert all(SERVICES[name]["read_only"] for name in ("gateway", "redis", "prometheus"))
 
 
+def test_no_service_can_fill_the_disk_with_logs_or_take_all_memory() -> None:
+    """Redis may hold `maxmemory` twice while it rewrites its file."""
+    for service in SERVICES.values():
+        assert service["logging"] == {"driver": "json-file", "options": {"max-size": "10m", "max-file": "5"}}
+        assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    redis = SERVICES["redis"]
+    (maximum,) = re.findall(r"--maxmemory (\d+)mb", redis["command"])
+    assert int(redis["mem_limit"].removesuffix("m")) >= 2 * int(maximum) + 128
+
+
 def test_the_playground_starts_only_when_asked_for_and_shares_nothing_with_the_gateway() -> None:
     """It makes a configuration of its own, the only one in which private addresses are allowed."""
     playground = SERVICES["playground"]
     assert playground["profiles"] == ["playground"]
-    assert playground["image"] == SERVICES["gateway"]["image"]
+    assert [playground[key] for key in ("build", "image")] == [SERVICES["gateway"][key] for key in ("build", "image")]
     assert playground["command"][0] == "playground"
     assert not {"secrets", "volumes", "environment", "depends_on"} & playground.keys()
     assert all("profiles" not in service for name, service in SERVICES.items() if name != "playground")

@@ -46,7 +46,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if path.is_dir():
             shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(path, source)
+            (source / name).parent.mkdir(exist_ok=True)
+            shutil.copy(path, source / name)
     return build(source, tmp_path_factory.mktemp("wheel"))
 
 

@@ -74,6 +74,17 @@ async def test_the_address_of_a_state_in_a_file_counts_as_a_secret(doctor: Docto
     assert "state" not in found.detail("secrets")
 
 
+@pytest.mark.parametrize(
+    ("path", "outcome"),
+    [("/run/secrets/wecom_token", "ok"), ("/run/secrets/maven-wecom/token", "ok"), ("/run/secrets2/token", "warn")],
+)
+def test_the_mode_of_a_secret_that_a_container_engine_mounts_is_not_judged(path: str, outcome: str) -> None:
+    """The files of `deploy/` have modes with which the gateway's user in the container can read them."""
+    secret = checks.Secret(key="token", place="file", name=path)
+    found = checks.judge_secrets("wecom", [secret], {path: "everybody"})
+    assert (found.outcome, f"token from the file {path}" in found.detail) == (outcome, True)
+
+
 async def test_a_configuration_with_a_secret_that_others_may_read_is_a_warning(
     doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
