@@ -55,7 +55,7 @@ def test_the_configuration_finds_its_secrets() -> None:
 
 
 def test_a_start_is_complete_when_the_gateway_says_so() -> None:
-    """Which tests/host/test_gateway.py tests."""
+    """That it says so is tested in tests/host/test_gateway.py."""
     assert "\nType=notify\n" in TEXT
 
 
