@@ -26,6 +26,8 @@ CLOCK_SECONDS: Final = 30.0
 """Maximum difference between two clocks without a warning, in seconds. Lower: the whole seconds of `Date` and slow
 answers cause false warnings."""
 
+_PROVIDED: Final = ("/run/secrets/", "/run/credentials/")
+
 PortFinding = Literal["accepts", "free", "in_use", "not_allowed", "not_local"]
 """The result of probing a port. `in_use`: it is taken, and no connection to it succeeds."""
 
@@ -129,8 +131,8 @@ def judge_secrets(channel: str, secrets: Sequence[Secret], readers: Mapping[str,
         channel: the channel that the secrets belong to.
         secrets: where each secret comes from.
         readers: who besides the owner may read a file, by file name; the empty name is the configuration file. A file
-            that only its owner can read is absent. Files in `/run/secrets` are not judged: container engines mount
-            them there with modes of their own, and nobody else is in the container.
+            that only its owner can read is absent. Files in `/run/secrets` and `/run/credentials` are not judged:
+            container engines and systemd put them there with modes of their own, and nobody else gets there.
     """
     sentences = []
     for secret in secrets:
@@ -141,7 +143,7 @@ def judge_secrets(channel: str, secrets: Sequence[Secret], readers: Mapping[str,
         }[secret.place]
         sentences.append(f"{secret.key} {place}")
     files = {secret.name for secret in secrets if secret.place != "environment"}
-    exposed = {name for name in files & readers.keys() if not name.startswith("/run/secrets/")}
+    exposed = {name for name in files & readers.keys() if not name.startswith(_PROVIDED)}
     warnings = [
         f"{f'the file {name}' if name else 'the configuration file'} is readable by {readers[name]}:"
         " remove that permission"

@@ -54,6 +54,11 @@ def test_the_configuration_finds_its_secrets() -> None:
         assert entry[name] == {"file": f"/run/credentials/{UNIT.name}/{name}"}
 
 
+def test_a_start_is_complete_when_the_gateway_says_so() -> None:
+    """That it says so is tested in tests/host/test_gateway.py."""
+    assert "\nType=notify\n" in TEXT
+
+
 def test_the_state_is_in_the_folder_that_systemd_creates() -> None:
     assert "\nStateDirectory=maven-wecom\n" in TEXT
     assert read_json("systemd/wecom.json")["channels"]["wecom"]["state"].startswith("sqlite:/var/lib/maven-wecom/")

@@ -76,10 +76,17 @@ async def test_the_address_of_a_state_in_a_file_counts_as_a_secret(doctor: Docto
 
 @pytest.mark.parametrize(
     ("path", "outcome"),
-    [("/run/secrets/wecom_token", "ok"), ("/run/secrets/maven-wecom/token", "ok"), ("/run/secrets2/token", "warn")],
+    [
+        ("/run/secrets/wecom_token", "ok"),
+        ("/run/secrets/maven-wecom/token", "ok"),
+        ("/run/secrets2/token", "warn"),
+        ("/run/credentials/maven-wecom.service/token", "ok"),
+    ],
 )
-def test_the_mode_of_a_secret_that_a_container_engine_mounts_is_not_judged(path: str, outcome: str) -> None:
-    """The files of `deploy/` have modes with which the gateway's user in the container can read them."""
+def test_the_mode_of_a_secret_that_a_container_engine_or_systemd_provides_is_not_judged(
+    path: str, outcome: str
+) -> None:
+    """The files of `deploy/` have modes with which the gateway's user can read them."""
     secret = checks.Secret(key="token", place="file", name=path)
     found = checks.judge_secrets("wecom", [secret], {path: "everybody"})
     assert (found.outcome, f"token from the file {path}" in found.detail) == (outcome, True)
