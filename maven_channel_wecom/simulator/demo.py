@@ -6,10 +6,11 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from maven_channel_wecom.simulator.demo_agent import CountingAgent
+from maven_channel_wecom.simulator.demo_agent import answer_to
 from maven_channel_wecom.simulator.demo_scenes import SCENES, STREAM_SCENES, Scene
 from maven_channel_wecom.simulator.gateway_process import GatewayFailed, GatewayProcess, free_port
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
+from maven_channel_wecom.simulator.streaming_agent import StreamingAgent
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _SENT_WIDTH = 36
 _RECEIVED_WIDTH = 44
+# Lower: the demo ends earlier. Higher: the bubble grows in more frames.
+_WORD_SECONDS = 0.35
 # Faster than WeCom, about once a second, because the agent and its streams are faster as well.
 _REFRESH_SECONDS = 0.25
 _ECHOES = "A gateway with the echo agent runs as a process of its own; the simulator plays WeCom."
@@ -50,7 +53,7 @@ async def run_demo(print_line: Callable[[str], None], *, command: tuple[str, ...
     token, key = new_token(), new_encoding_aes_key()
     failures: list[str] = []
     messages = replies = streams = offences = 0
-    async with CountingAgent() as agent:
+    async with StreamingAgent(answer_to, piece_seconds=_WORD_SECONDS) as agent:
         for agent_url, scenes, title in (("", SCENES, _ECHOES), (agent.url, STREAM_SCENES, _STREAMS)):
             gateway = DemoGateway(token=token, encoding_aes_key=key, agent_url=agent_url, command=command)
             async with SimulatedWeCom(gateway.callback_url, token=token, encoding_aes_key=key) as wecom:
