@@ -13,8 +13,7 @@ from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.hookspecs import call_optional
 from maven_channel_wecom.contract.messages import Capabilities, Health, OutboundMessage
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.policy.explanation import explanation
-from maven_channel_wecom.policy.normalization import normalize, normalize_event
+from maven_channel_wecom.policy.normalization import explanation, normalize, normalize_event
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.sentences import FAULT
 from maven_channel_wecom.telemetry import events

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from maven_channel_wecom.policy.explanation import explanation
+from maven_channel_wecom.policy.normalization import explanation
 from maven_channel_wecom.policy.stream import stream_id
 from maven_channel_wecom.protocol.callback import ENTER_CHAT, is_message
 from maven_channel_wecom.protocol.reply import stream_body, welcome_body

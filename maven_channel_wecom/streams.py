@@ -17,7 +17,7 @@ import msgspec
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy import rendering
-from maven_channel_wecom.policy.explanation import explanation
+from maven_channel_wecom.policy.normalization import explanation
 from maven_channel_wecom.policy.reply_window import chat_key
 from maven_channel_wecom.policy.stream import broken_off, stream_id
 from maven_channel_wecom.protocol import limits
