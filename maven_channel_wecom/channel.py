@@ -214,11 +214,10 @@ class WeComChannel:
             mention_names=self._config.mention_names,
         )
 
-    async def explain(self, admitted: AdmittedCallback) -> None:
+    async def explain(self, callback: Callback) -> None:
         """Answer a message that holds nothing to read. A message that another plugin withheld is not answered."""
-        found = explanation(admitted.callback)
-        if found is not None and not admitted.is_explained:
-            await self._answer(admitted.callback, *found)
+        if found := explanation(callback):
+            await self._answer(callback, *found)
 
     async def apologize(self, callback: Callback) -> None:
         """Answer a message that failed until its reply window ends."""

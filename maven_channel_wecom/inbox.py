@@ -103,7 +103,7 @@ class Inbox:
         limit: int,
         normalize: Callable[[AdmittedCallback], Awaitable[InboundMessage | None]],
         publish: Callable[[InboundMessage], Awaitable[None]],
-        explain: Callable[[AdmittedCallback], Awaitable[None]],
+        explain: Callable[[Callback], Awaitable[None]],
         apologize: Callable[[Callback], Awaitable[None]],
         streams: Streams,
         report_event: Callable[[AdmittedCallback], Awaitable[None]],
@@ -286,7 +286,8 @@ class Inbox:
         blocks = len(message.content_blocks) if message else 0
         self._emit(events.MessageNormalized(message_id=callback.message_id, blocks=blocks))
         if message is None or pending.admitted.is_explained:
-            await self._explain(pending.admitted)
+            if not pending.admitted.is_explained:
+                await self._explain(callback)
             self._emit_end(callback, "unsupported")
             return
         self._emit(events.MessagePublishing(message_id=callback.message_id))

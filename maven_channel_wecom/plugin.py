@@ -152,8 +152,8 @@ async def build_channel(
         normalized: InboundMessage | None = await host.hook.maven_inbound_normalize(channel=channel, callback=admitted)
         return normalized
 
-    async def explain(admitted: AdmittedCallback) -> None:
-        await channel.explain(admitted)
+    async def explain(callback: Callback) -> None:
+        await channel.explain(callback)
 
     async def apologize(callback: Callback) -> None:
         await channel.apologize(callback)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import msgspec
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from maven_channel_wecom.config import WeComConfig
-    from maven_channel_wecom.egress.egress import Egress
     from maven_channel_wecom.policy.stream import Progress
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import SealedEnvelope
@@ -134,7 +133,7 @@ class InboundHarness:
         self.languages = Languages(None, ())
         self.refusals = Refusals(
             Sentence("抱歉", "Sorry"),
-            poster=cast("Egress", self.poster),
+            poster=self.poster,
             languages=self.languages,
             emit=self.recorder,
             clock=self.clock,
@@ -186,8 +185,8 @@ class InboundHarness:
     async def _report_event(self, admitted: AdmittedCallback) -> None:
         self.reported.append(admitted.callback.message_id)
 
-    async def _explain(self, explained: AdmittedCallback) -> None:
-        self.explained.append(explained.callback.message_id)
+    async def _explain(self, callback: Callback) -> None:
+        self.explained.append(callback.message_id)
 
     async def _apologize(self, _: Callback) -> None:
         raise AssertionError
@@ -663,6 +662,8 @@ async def test_a_message_that_was_explained_at_once_is_not_explained_again() -> 
     (answer,) = await harness.post(streamed("m1").replace(b'"canary"', b'""'))
     assert opened(answer) == stream("m1", MESSAGE_EMPTY.zh, finish=True)
     assert len(harness.recorder.of(events.PersonExplained)) == 1
+    await harness.inbox.drain(WAIT_SECONDS)
+    assert harness.explained == []
 
 
 class SharedState(MemoryStateStore):
