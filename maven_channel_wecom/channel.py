@@ -172,10 +172,10 @@ class WeComChannel:
         # The server listens on, and refreshes are answered.
         loop = asyncio.get_running_loop()
         until = loop.time() + drain_seconds
-        ending = asyncio.create_task(self._streams.end_in(drain_seconds))
+        ending = asyncio.create_task(self._streams.end_before(drain_seconds))
         try:
             unfinished = await self._inbox.drain(drain_seconds)
-            await self._streams.finish_all(until - loop.time())
+            await self._streams.end_and_wait(until - loop.time())
         finally:
             ending.cancel()
             await asyncio.gather(ending, return_exceptions=True)

@@ -245,7 +245,7 @@ class Outbound:
             reply.sent, reply.verdict, reply.judged_at = 1, _FETCHED, self._clock.now()
 
         try:
-            await self._streams.finish(window.message_id, part.content, on_fetched=on_fetched)
+            await self._streams.offer(window.message_id, part.content, on_fetched=on_fetched)
         finally:
             if reply.sent:
                 await _complete(self._record(reply, window, self._state.spend_window))

@@ -3,6 +3,15 @@
 The answer to a message's callback opens a stream. From then on WeCom asks for the newest frame about once a second,
 and nothing can be pushed (100719). So a final text is delivered when a refresh fetched it; if none does, the stream is
 closed and the answer goes out through the reply window.
+
+| a stream is | |
+|---|---|
+| open | its text grows, because the turn runs |
+| offered | its last frame is the answer, which no refresh has fetched |
+| ended | its last frame is a sentence of the channel: the answer comes in another way, or there is none |
+| fetched | a refresh got its last frame, which is given again for a minute |
+| closed | its answer goes through the reply window, and the next refresh is told that nothing follows |
+| abandoned | WeCom no longer asks, although the last frame was not fetched |
 """
 
 from __future__ import annotations
@@ -276,7 +285,7 @@ class Streams:
             stream.content = rendering.render_progress(message.content) or stream.content
             self._share(stream)
 
-    async def finish(self, message_id: str, content: str, *, on_fetched: _Fetched) -> bool:
+    async def offer(self, message_id: str, content: str, *, on_fetched: _Fetched) -> bool:
         """Offer the final text of an answer to the coming refreshes, and return whether one of them fetched it.
 
         If not, the stream is closed: the caller sends the answer another way. Before it returns True, `on_fetched` is
@@ -334,7 +343,7 @@ class Streams:
         for stream in list(itertools.islice(self._streams.values(), _STREAMS_PER_TICK)):
             if stream.opened_at + self._times.forgotten > now:
                 break
-            self._give_up(stream)
+            self._abandon(stream)
         for _ in range(_STREAMS_PER_TICK):
             oldest = self._streams.get(self._alive[0]) if self._alive else None
             if not self._alive or (oldest is not None and not self._is_past_life(oldest)):
@@ -351,13 +360,13 @@ class Streams:
             except Exception as error:  # noqa: BLE001 - no error may end the periodic work
                 self._emit(events.RecoveryFailed(error=type(error).__name__))
 
-    async def end_in(self, seconds: float) -> None:
-        """End all open streams shortly before a stop that waits for messages for `seconds` is over."""
+    async def end_before(self, seconds: float) -> None:
+        """End all open streams shortly before `seconds` are over, in which a stop waits for messages."""
         await self._clock.sleep(max(0.0, seconds - self._times.closing))
         await self.end_all()
 
-    async def finish_all(self, seconds: float) -> None:
-        """End all open streams, and wait up to `seconds`, but not long, until refreshes have told it to the people."""
+    async def end_and_wait(self, seconds: float) -> None:
+        """End all open streams, and wait up to `seconds`, but not long, until refreshes have fetched their ends."""
         await self.end_all()
         self._finished = asyncio.Event()
         with contextlib.suppress(TimeoutError):
@@ -367,12 +376,12 @@ class Streams:
                     await self._finished.wait()
 
     async def close(self) -> None:
-        """Give up the streams that are still open."""
+        """Abandon the streams that are still open."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for stream in list(self._streams.values()):
-            self._give_up(stream)
+            self._abandon(stream)
 
     def _open_stream(self, message_id: str | None) -> _OwnStream | None:
         """Return the stream of a message whose turn still runs."""
@@ -452,7 +461,7 @@ class Streams:
         if self._finished:
             self._finished.set()
 
-    def _give_up(self, stream: _OwnStream) -> None:
+    def _abandon(self, stream: _OwnStream) -> None:
         """Forget a stream that no refresh will ask for again."""
         if not stream.fetched and not stream.closed:
             self._emit(events.StreamEnded(message_id=stream.message_id, outcome="abandoned"))

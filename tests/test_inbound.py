@@ -617,7 +617,7 @@ async def test_a_last_frame_that_could_not_be_written_is_not_fetched() -> None:
     harness = InboundHarness(config=STREAMING, clock=SteppedClock())
     await harness.post(streamed("m1"))
     fetched: list[str] = []
-    finished = asyncio.ensure_future(harness.streams.finish("m1", "42", on_fetched=lambda: fetched.append("m1")))
+    finished = asyncio.ensure_future(harness.streams.offer("m1", "42", on_fetched=lambda: fetched.append("m1")))
     await asyncio.sleep(0)
     gone = callback(refresh("m1"))
     gone.is_there = False
