@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 HEAD = bytes(16)
 
 
-def signed(token: str, encrypted: str, *, timestamp: str = "", nonce: str = "nonce1") -> tuple[str, bytes]:
+def signed(token: str, encrypted: str) -> tuple[str, bytes]:
     """Return the query and body of a callback with a valid signature over `encrypted`."""
-    timestamp = timestamp or str(int(time.time()))
+    timestamp, nonce = str(int(time.time())), "nonce1"
     query = {
         "msg_signature": signature.sign(token, timestamp, nonce, encrypted),
         "timestamp": timestamp,
