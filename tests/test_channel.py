@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pluggy
@@ -257,10 +258,11 @@ async def test_nothing_delays_the_end_of_a_start_once_the_channel_listens() -> N
     await host.hook.maven_channel_stop(channel=channel)
 
 
-async def test_a_host_that_knows_no_events_is_told_of_none() -> None:
+async def test_a_host_that_knows_no_events_is_told_of_none(caplog: pytest.LogCaptureFixture) -> None:
     """Hosts of the first version of the contract have six hooks."""
     host = PluginHost()
     channel = await host.start()
     event = Callback(message_id="e1", type="event", sender_id="alice", event=Event("enter_chat", {}))
     channel.report_event(AdmittedCallback(event, 1.0, MediaUse("single:alice")), pluggy.PluginManager("maven").hook)
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
     await host.hook.maven_channel_stop(channel=channel)
