@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maven_channel_wecom.policy.language import Languages
-    from maven_channel_wecom.policy.stream import Progress
+    from maven_channel_wecom.policy.stream import ProgressMode
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.sentences import Sentence
     from maven_channel_wecom.streams import Streams
@@ -66,7 +66,7 @@ class PassiveReplies:
         self,
         channel: str,
         *,
-        progress: Progress,
+        progress: ProgressMode,
         progress_text: Sentence,
         welcome_text: Sentence,
         languages: Languages,

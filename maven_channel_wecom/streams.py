@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import OutboundProgress
     from maven_channel_wecom.errors import RefreshOutcome, StreamOutcome
     from maven_channel_wecom.policy.language import Languages
-    from maven_channel_wecom.policy.stream import Progress, StreamTimes
+    from maven_channel_wecom.policy.stream import ProgressMode, StreamTimes
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.sentences import Sentence
     from maven_channel_wecom.state.store import StateStore
@@ -156,7 +156,7 @@ class Streams:
         self,
         channel: str,
         *,
-        progress: Progress,
+        progress: ProgressMode,
         text: Sentence,
         feedback_id: Callable[[str], str] | None,
         languages: Languages,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from maven_channel_wecom.config import WeComConfig
-    from maven_channel_wecom.policy.stream import Progress
+    from maven_channel_wecom.policy.stream import ProgressMode
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import SealedEnvelope
     from maven_channel_wecom.server.messages import Answer
@@ -648,7 +648,7 @@ async def test_the_life_of_a_stream_begins_with_the_arrival_of_its_callback() ->
 
 @pytest.mark.parametrize("progress", ["notice", "stream"])
 async def test_a_refused_person_gets_the_sentence_once_an_hour_but_a_repeated_callback_again(
-    progress: Progress,
+    progress: ProgressMode,
 ) -> None:
     rules = AdmissionRules(senders=frozenset({"bob"}))
     harness = InboundHarness(config=msgspec.structs.replace(CONFIG, progress=progress, rules=rules))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.config import Overflow
     from maven_channel_wecom.egress.egress import SendProgress
-    from maven_channel_wecom.policy.stream import Progress
+    from maven_channel_wecom.policy.stream import ProgressMode
     from maven_channel_wecom.state.store import StateStore
 
 CUT_NOTICE = ANSWER_CUT.zh
@@ -51,7 +51,7 @@ class OutboundHarness:
         clock: FakeClock | None = None,
         poster: ScriptedEgress | None = None,
         feedback_id: Callable[[str], str] | None = None,
-        progress: Progress = "off",
+        progress: ProgressMode = "off",
     ) -> None:
         self.clock = clock or FakeClock()
         self.recorder = Recorder()

@@ -23,7 +23,7 @@ from tests.fakes.streams import WORKING, make_streams
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from maven_channel_wecom.policy.stream import Progress
+    from maven_channel_wecom.policy.stream import ProgressMode
     from maven_channel_wecom.state.store import StateStore
     from maven_channel_wecom.streams import Frame
 
@@ -53,7 +53,7 @@ class StreamsHarness:
     """Streams with a clock that tests move."""
 
     def __init__(
-        self, progress: Progress = "stream", *, text: Sentence = WORKING, state: StateStore | None = None
+        self, progress: ProgressMode = "stream", *, text: Sentence = WORKING, state: StateStore | None = None
     ) -> None:
         self.clock = SteppedClock()
         self.recorder = Recorder()
@@ -296,7 +296,7 @@ async def test_a_repeated_message_whose_stream_is_over_gets_no_frame() -> None:
 
 
 @pytest.mark.parametrize("progress", ["off", "notice"])
-async def test_only_the_mode_stream_opens_streams(progress: Progress) -> None:
+async def test_only_the_mode_stream_opens_streams(progress: ProgressMode) -> None:
     harness = StreamsHarness(progress)
     harness.open()
     assert harness.streams.first_frame(message()) is None
@@ -715,5 +715,7 @@ async def test_no_representation_holds_a_text() -> None:
         ("stream", WORKING, True),
     ],
 )
-def test_what_people_see_at_once_depends_on_mode_and_text(*, progress: Progress, text: Sentence, shows: bool) -> None:
+def test_what_people_see_at_once_depends_on_mode_and_text(
+    *, progress: ProgressMode, text: Sentence, shows: bool
+) -> None:
     assert make_streams(progress, text=text).shows_at_once is shows

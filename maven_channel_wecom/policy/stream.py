@@ -7,7 +7,7 @@ import msgspec
 
 from maven_channel_wecom.policy.rendering import append_notice
 
-Progress = Literal["off", "notice", "stream"]
+ProgressMode = Literal["off", "notice", "stream"]
 """What a person sees of an answer before it is complete: nothing, one sentence, or the text as it grows."""
 
 _ID_BYTES: Final = 16

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.simulator.acknowledgements import Acknowledgement
     from maven_channel_wecom.simulator.bubbles import Bubble
-    from maven_channel_wecom.simulator.callbacks import CallbackKind
+    from maven_channel_wecom.simulator.callbacks import SentKind
     from maven_channel_wecom.simulator.faults import Fault, FaultScript
     from maven_channel_wecom.simulator.media_faults import MediaFault
     from maven_channel_wecom.simulator.messages import Message, Quotable
@@ -314,7 +314,7 @@ class SimulatedWeCom:
         return sent
 
     def _judge(
-        self, answer: HttpAnswer, request: SealedRequest, message_id: str, kind: CallbackKind, *, genuine: bool
+        self, answer: HttpAnswer, request: SealedRequest, message_id: str, kind: SentKind, *, genuine: bool
     ) -> Acknowledgement | None:
         """Judge the answer to a callback. Return None if it is no acknowledgement."""
         is_event = kind in {"event", "enter_chat"}
