@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.refusals import Refusals
     from maven_channel_wecom.server.messages import Request
     from maven_channel_wecom.state.store import StateStore
-    from maven_channel_wecom.streams import Frame, Streams
+    from maven_channel_wecom.streams import StreamReply, Streams
     from maven_channel_wecom.telemetry.events import CallbackKind, CallbackOutcome, Emit
 
 ADMIT_SECONDS: Final = 3.0
@@ -278,7 +278,7 @@ class Inbound:
         else:
             self._start_reading(self._refresh_from_state(opened), opened)
 
-    def _answer_refresh(self, opened: _OpenedCallback, frame: Frame) -> None:
+    def _answer_refresh(self, opened: _OpenedCallback, frame: StreamReply) -> None:
         _send(opened.request, self._seal(opened, frame.body), frame)
         self._emit(
             events.RefreshAnswered(outcome=frame.outcome, started_at=opened.started_at, answered_at=self._clock.now())
@@ -427,7 +427,7 @@ class Inbound:
         return msgspec.structs.replace(answer, verifies=opened)
 
 
-def _send(request: Request, answer: Answer, reply: PassiveReply | Frame | None) -> None:
+def _send(request: Request, answer: Answer, reply: PassiveReply | StreamReply | None) -> None:
     if request.answer(answer) and reply and reply.written:
         reply.written()
 

@@ -65,15 +65,15 @@ _REMEMBERED_REFRESHES: Final = 16
 _STREAMS_PER_TICK: Final = 500
 
 
-class Frame(msgspec.Struct, frozen=True):
-    """The answer to one refresh: the body before it is sealed, and what to call if it was written."""
+class StreamReply(msgspec.Struct, frozen=True):
+    """One frame as an answer to WeCom: the body before it is sealed, and what to call if it was written."""
 
     body: bytes
     outcome: RefreshOutcome
     written: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Frame {self.outcome}>"
+        return f"<StreamReply {self.outcome}>"
 
 
 class _OwnStream(msgspec.Struct, eq=False):
@@ -223,7 +223,7 @@ class Streams:
             # Another process would show moving dots in its place.
             self._share(stream)
 
-    def first_frame(self, callback: Callback) -> Frame | None:
+    def first_frame(self, callback: Callback) -> StreamReply | None:
         """Return the newest frame for the callback of a message, repeated or not; None if it has no stream here.
 
         An answer is left to the next refresh, because the repeat may be one that was recorded.
@@ -236,7 +236,7 @@ class Streams:
             return self._frame_so_far(stream, feedback_id=feedback_id)
         return self._frame(stream, feedback_id=feedback_id)
 
-    def refresh(self, callback: Callback, signed_at: int) -> Frame | None:
+    def refresh(self, callback: Callback, signed_at: int) -> StreamReply | None:
         """Return the answer to a refresh, None if another process may have opened its stream.
 
         `signed_at` is the time in seconds that WeCom signed.
@@ -256,13 +256,13 @@ class Streams:
             frame = self._frame(stream)
         return msgspec.structs.replace(frame, written=None) if is_repeat else frame
 
-    async def refresh_from_state(self, callback: Callback) -> Frame:
+    async def refresh_from_state(self, callback: Callback) -> StreamReply:
         """Return the answer to a refresh of a stream that another process opened. Raises StateUnavailable."""
         chat = chat_key(callback.chat_id, is_group=callback.is_group)
         frame = await self._state.read_frame(callback.stream_id, chat, self._clock.now())
         return self._unknown(callback) if frame is None else self._shared_frame(callback.stream_id, frame)
 
-    async def first_frame_from_state(self, callback: Callback) -> Frame | None:
+    async def first_frame_from_state(self, callback: Callback) -> StreamReply | None:
         """Return the newest frame for a repeated callback whose stream another process opened, None if there is none.
 
         Raises StateUnavailable.
@@ -404,29 +404,29 @@ class Streams:
         stream.last, stream.outcome = content, "ended"
         self._share(stream)
 
-    def _frame(self, stream: _OwnStream, *, feedback_id: str = "") -> Frame:
+    def _frame(self, stream: _OwnStream, *, feedback_id: str = "") -> StreamReply:
         self._is_past_life(stream)
         newest = stream.frame
         body = stream_body(stream.id, newest.content, is_last=newest.is_last, feedback_id=feedback_id)
         if not newest.is_last:
-            return Frame(body, "answered")
-        return Frame(body, "repeated" if stream.fetched else "answered", lambda: self._written(stream))
+            return StreamReply(body, "answered")
+        return StreamReply(body, "repeated" if stream.fetched else "answered", lambda: self._written(stream))
 
-    def _frame_so_far(self, stream: _OwnStream, *, feedback_id: str = "") -> Frame:
-        return Frame(stream_body(stream.id, stream.so_far, is_last=False, feedback_id=feedback_id), "answered")
+    def _frame_so_far(self, stream: _OwnStream, *, feedback_id: str = "") -> StreamReply:
+        return StreamReply(stream_body(stream.id, stream.so_far, is_last=False, feedback_id=feedback_id), "answered")
 
     def _feedback_id_of(self, callback: Callback) -> str:
         return self._feedback_id(callback.message_id) if self._feedback_id else ""
 
-    def _shared_frame(self, shared_id: str, newest: StreamFrame, *, feedback_id: str = "") -> Frame:
+    def _shared_frame(self, shared_id: str, newest: StreamFrame, *, feedback_id: str = "") -> StreamReply:
         body = stream_body(shared_id, newest.content, is_last=newest.is_last, feedback_id=feedback_id)
         confirm = (lambda: self._confirm(shared_id)) if newest.is_last else None
-        return Frame(body, "answered", confirm)
+        return StreamReply(body, "answered", confirm)
 
-    def _unknown(self, callback: Callback) -> Frame:
+    def _unknown(self, callback: Callback) -> StreamReply:
         """Return the same frame for every id without an open stream, so that nobody learns which ids exist."""
         sentence = STREAM_ENDED.text(self._languages.of_person(callback.sender_id))
-        return Frame(stream_body(callback.stream_id, sentence, is_last=True), "unknown")
+        return StreamReply(stream_body(callback.stream_id, sentence, is_last=True), "unknown")
 
     def _written(self, stream: _OwnStream) -> None:
         if not stream.fetched:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.policy.stream import ProgressMode
     from maven_channel_wecom.state.store import StateStore
-    from maven_channel_wecom.streams import Frame
+    from maven_channel_wecom.streams import StreamReply
 
 TIMES = StreamTimes()
 
@@ -67,7 +67,7 @@ class StreamsHarness:
     def show(self, content: str, *, reply_to: str = "m1", chat_id: str = "alice") -> None:
         self.streams.show(OutboundProgress(channel="wecom", chat_id=chat_id, reply_to=reply_to, content=content))
 
-    def ask(self, message_id: str = "m1", **changes: object) -> Frame:
+    def ask(self, message_id: str = "m1", **changes: object) -> StreamReply:
         self.asked += 1
         asked = refresh(message_id, **{"message_id": f"r{self.asked}", **changes})
         frame = self.streams.refresh(asked, int(self.clock.now()))
@@ -91,7 +91,7 @@ class StreamsHarness:
         return [ended.outcome for ended in self.recorder.of(events.StreamEnded)]
 
 
-def content_of(frame: Frame) -> tuple[str, bool]:
+def content_of(frame: StreamReply) -> tuple[str, bool]:
     stream = msgspec.json.decode(frame.body)["stream"]
     return stream["content"], stream["finish"]
 
