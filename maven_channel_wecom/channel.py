@@ -17,7 +17,6 @@ from maven_channel_wecom.policy.normalization import explanation, normalize, nor
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.sentences import FAULT
 from maven_channel_wecom.telemetry import events
-from maven_channel_wecom.telemetry.loop_lag import measure_loop_lag
 from maven_channel_wecom.telemetry.trail import trail_id
 
 if TYPE_CHECKING:
@@ -42,6 +41,10 @@ if TYPE_CHECKING:
 RECOVER_SECONDS: Final = 5.0
 """Interval between periodic checks, which recover messages of replicas that died, in seconds. Lower: more queries of
 the state. Higher: users of a replica that died wait longer."""
+
+LAG_SECONDS: Final = 1.0
+"""Interval between measurements of the event loop's lag, in seconds. Lower: fewer stalls are missed, at a higher cost.
+Higher: stalls between two measurements are missed."""
 
 CAPABILITIES: Final = Capabilities(
     reactions=False, file_upload=False, reactive_only=True, progress=True, welcome=True, feedback=True
@@ -284,3 +287,12 @@ class WeComChannel:
         if problem != self._state_problem:
             self._state_problem = problem
             self._emit(events.StateChanged(problem=problem))
+
+
+async def measure_loop_lag(emit: Emit, *, interval_seconds: float = LAG_SECONDS) -> None:
+    """Emit, at an interval and until cancelled, how many seconds late the event loop resumed this task."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + interval_seconds
+        await asyncio.sleep(interval_seconds)
+        emit(events.LoopLagged(seconds=max(0.0, loop.time() - due)))
