@@ -424,6 +424,11 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
         return f"<WeComConfig {self.host}:{self.port}{self.path}>"
 
 
+def is_wecom(name: str, entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry of `channels` is of this type, which is its name unless it has the key `type`."""
+    return bool(entry.get("type", name) == TYPE)
+
+
 def problems(name: str, raw: Mapping[str, Any]) -> list[str]:
     """Return one sentence for each problem of the entry `channels.<name>`, an empty list if there is none."""
     try:
