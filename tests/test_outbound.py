@@ -19,7 +19,7 @@ from maven_channel_wecom.sentences import ANSWER_CONTINUED, ANSWER_CUT, ANSWER_E
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.store import Admission, StoredCallback
 from maven_channel_wecom.telemetry import events
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, SuspendingClock
 from tests.fakes.recorder import Recorder
 from tests.fakes.replies import ScriptedEgress, Step
 from tests.fakes.streams import make_streams
@@ -775,12 +775,7 @@ async def test_every_answer_is_delivered_and_recorded_once_the_state_is_availabl
 
 
 async def test_the_window_of_a_cancelled_answer_is_restored_once_the_state_is_available() -> None:
-    class SlowClock(FakeClock):
-        async def sleep(self, seconds: float) -> None:
-            await asyncio.sleep(0)
-            await super().sleep(seconds)
-
-    harness = OutboundHarness([RequestNotSent()], clock=SlowClock())
+    harness = OutboundHarness([RequestNotSent()], clock=SuspendingClock())
     outage = Outage(harness.state, harness.clock)
     harness.outbound._state = outage
     await harness.receive("m1")

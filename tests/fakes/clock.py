@@ -26,6 +26,14 @@ class FakeClock:
         self.time += seconds
 
 
+class SuspendingClock(FakeClock):
+    """A clock whose sleeps suspend the caller once."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        await super().sleep(seconds)
+
+
 class SteppedClock(FakeClock):
     """A clock whose sleepers wake only once a test has passed their time."""
 
