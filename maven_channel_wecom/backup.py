@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from maven_channel_wecom.config import TYPE, state_address
+from maven_channel_wecom.config import is_wecom, state_address
 from maven_channel_wecom.errors import ConfigError, StateUnavailable
 from maven_channel_wecom.host.configuration import Configuration, interpret
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
@@ -158,7 +158,7 @@ def _addresses(configuration: Configuration, channel: str | None = None) -> dict
     return {
         name: state_address(name, entry)
         for name, entry in configuration.channels.items()
-        if entry.get("type", name) == TYPE and channel in {None, name}
+        if is_wecom(name, entry) and channel in {None, name}
     }
 
 

@@ -11,7 +11,7 @@ import msgspec
 from maven_channel_wecom.errors import ConfigError
 from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
-from maven_channel_wecom.policy.stream import Progress
+from maven_channel_wecom.policy.stream import ProgressMode
 from maven_channel_wecom.policy.visibility import is_visible
 from maven_channel_wecom.protocol import cipher, limits
 from maven_channel_wecom.protocol.envelope import Credentials
@@ -402,7 +402,7 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     path: str
     rules: AdmissionRules
-    progress: Progress
+    progress: ProgressMode
     progress_text: Sentence
     welcome_text: Sentence
     refusal_text: Sentence
@@ -422,6 +422,11 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<WeComConfig {self.host}:{self.port}{self.path}>"
+
+
+def is_wecom(name: str, entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry of `channels` is of this type, which is its name unless it has the key `type`."""
+    return bool(entry.get("type", name) == TYPE)
 
 
 def problems(name: str, raw: Mapping[str, Any]) -> list[str]:

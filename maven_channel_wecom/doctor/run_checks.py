@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from maven_channel_wecom.config import KEYS, TYPE, read_config, state_address
+from maven_channel_wecom.config import KEYS, is_wecom, read_config, state_address
 from maven_channel_wecom.doctor import checks, probing, proxy_probe, state_probe
 from maven_channel_wecom.doctor.checks import Check
 from maven_channel_wecom.doctor.url_check import (
@@ -42,11 +42,6 @@ PUBLIC_URL: Final = "public_url"
 """Name of the check of the URL that WeCom calls."""
 
 _SECRETS: Final = tuple(key.name for key in KEYS if key.type == "secret")
-
-
-def is_wecom(name: str, entry: Mapping[str, Any]) -> bool:
-    """Return whether an entry of `channels` is of type wecom, by the plugin's rule: the name is the default type."""
-    return bool(entry.get("type", name) == TYPE)
 
 
 def check_host(path: Path, agent: object) -> Iterator[Check]:

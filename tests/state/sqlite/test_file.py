@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse, _to_unavailable
 from maven_channel_wecom.state.sqlite.schema import APPLICATION_ID, VERSION
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
+from tests.fakes.disk import largest_file
 from tests.state.messages import NOW, admission, admit, claim, stored, take_over_all, window
 
 if TYPE_CHECKING:
@@ -249,12 +249,8 @@ def test_on_a_full_disk_no_offset_is_recorded(path: Path) -> None:
     """The one that the last process recorded would be wrong."""
     record(path, BEFORE)
     file = StateFile(path)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    try:
+    with largest_file(0):
         file.record_clock(ClockOffset("boot", 8_200.0))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert file.clock_adjustment(ClockOffset("boot", 8_200.0)) == 0
     file.close()
 
