@@ -8,6 +8,7 @@ of the gateway run on keys of their own, which are deleted at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import tempfile
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 _PAGE_BYTES: Final = 4096
 
+REDIS_ATTEMPTS: Final = 3
+"""How often Redis is probed before it counts as unusable. A command has 0.2 s, which a process that has just started
+may miss on a busy machine. Lower: it is blamed for that. Higher: a Redis that does not answer is reported later."""
+
 
 async def probe_state(address: str, *, channel: str) -> StateFinding:
     """Probe the state of one channel. `address` has been validated before."""
@@ -36,6 +41,9 @@ async def probe_state(address: str, *, channel: str) -> StateFinding:
         if address.startswith(SQLITE):
             return await asyncio.to_thread(_probe_file, address.removeprefix(SQLITE))
         if is_redis(address):
+            for _ in range(REDIS_ATTEMPTS - 1):
+                with contextlib.suppress(StateUnavailable):
+                    return await _probe_redis(address, channel)
             return await _probe_redis(address, channel)
     except StateUnavailable as unavailable:
         return StateFinding(kind="unusable", detail=str(unavailable))

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import maven_channel_wecom
 from maven_channel_wecom.doctor.state_probe import probe_state
 from maven_channel_wecom.monitoring import FILES
-from tests.deploy.files import DEPLOY, check, read_json, read_yaml
+from tests.deploy.files import DEPLOY, check, console_lines, instructions, read_json, read_yaml, run_lines
 from tests.fakes.redis_server import RedisServer
-from tests.suite_watch import new_encoding_aes_key, new_token, register
+from tests.suite_watch import register
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +64,13 @@ def test_no_service_can_fill_the_disk_with_logs_or_take_all_memory() -> None:
     assert int(redis["mem_limit"].removesuffix("m")) >= 2 * int(maximum) + 128
 
 
+def test_the_folder_that_the_image_gives_its_user_is_a_volume() -> None:
+    """There the embedded host can keep conversations, as the root of the gateway is read-only."""
+    folder = dict(instructions())["WORKDIR"]
+    assert f"gateway:{folder}" in SERVICES["gateway"]["volumes"]
+    assert "gateway" in read_yaml("compose.yaml")["volumes"]
+
+
 def test_the_playground_starts_only_when_asked_for_and_shares_nothing_with_the_gateway() -> None:
     """It makes a configuration of its own, the only one in which private addresses are allowed."""
     playground = SERVICES["playground"]
@@ -83,20 +90,11 @@ def test_redis_keeps_what_is_acknowledged() -> None:
 
 def make_secrets(folder: Path) -> Path:
     """Run the commands of docs/deploy.md that write the secret files, and return their folder."""
-    page = (DEPLOY.parent / "docs" / "deploy.md").read_text(encoding="utf-8")
-    section = page.partition("\n## Compose\n")[2].partition("\n## ")[0]
-    lines = re.findall(r"^\$ (.*)$", section, re.MULTILINE)
-    assert (lines[0], lines[1], lines[-1]) == (
-        "cd deploy",
-        "set -a; . ../secrets.env; set +a",
-        "docker compose up --detach --build",
-    )
-    environment = {
-        "WECOM_TOKEN": new_token(),
-        "WECOM_ENCODING_AES_KEY": new_encoding_aes_key(),
-        "PATH": "/usr/bin:/bin",
-    }
-    subprocess.run(["/bin/sh", "-ec", "\n".join(lines[2:-1])], cwd=folder, env=environment, check=True)  # noqa: S603 - ours
+    lines = console_lines("Compose")
+    end = lines.index("docker compose up --detach --build")
+    assert lines[:2] == ["cd deploy", "set -a; . ../secrets.env; set +a"]
+    run_lines(lines[2:end], folder)
+    run_lines(lines[2:end], folder)  # as to change them
     made = folder / "secrets"
     register("the password of Redis", made.joinpath("redis_conf").read_text("utf-8").split()[1])
     register("the password of Grafana", made.joinpath("grafana_password").read_text("utf-8").strip())
@@ -107,7 +105,7 @@ def test_the_commands_in_the_document_make_every_secret_that_the_file_names(tmp_
     made = make_secrets(tmp_path)
     named = {each["file"] for each in read_yaml("compose.yaml")["secrets"].values()}
     assert named == {f"./secrets/{path.name}" for path in made.iterdir()}
-    assert {stat.S_IMODE(path.stat().st_mode) for path in made.iterdir()} == {0o444}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made.iterdir()} == {0o644}
     assert stat.S_IMODE(made.stat().st_mode) == 0o700
     mounted = {f"/run/secrets/{name}" for name in SERVICES["gateway"]["secrets"]}
     entry = read_json("compose/gateway.json")["channels"]["wecom"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 import maven_channel_wecom
-from tests.deploy.files import DEPLOY, check, instructions, read_json, read_yaml
+from tests.deploy.files import DEPLOY, check, console_lines, instructions, read_json, read_yaml, run_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,11 +96,15 @@ def test_the_status_port_is_no_part_of_the_service_and_open_to_prometheus_only()
     assert status["from"]
 
 
-def test_the_configuration_finds_its_secrets() -> None:
+def test_the_commands_in_the_document_make_every_secret_that_the_configuration_reads(tmp_path: Path) -> None:
+    lines = console_lines("Kubernetes")
+    made = tmp_path / "deploy" / "secrets" / "kubernetes"
+    made.parents[1].mkdir()
+    run_lines([line for line in lines if line.startswith(("install", "printf"))], tmp_path)
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
     entry = read_json("kubernetes/wecom.json")["channels"]["wecom"]
     (mount,) = (each for each in CONTAINER["volumeMounts"] if each["name"] == "secrets")
-    assert entry["token"]["file"] == f"{mount['mountPath']}/token"
-    assert entry["encodingAESKey"]["file"] == f"{mount['mountPath']}/encodingAESKey"
-    assert entry["state"]["file"] == f"{mount['mountPath']}/state"
-    page = (DEPLOY.parent / "docs" / "deploy.md").read_text(encoding="utf-8")
-    assert "--from-file=token --from-file=encodingAESKey --from-file=state" in page
+    read = {entry[key]["file"] for key in ("token", "encodingAESKey", "state")}
+    assert read == {f"{mount['mountPath']}/{path.name}" for path in made.iterdir()}
+    (create,) = (line for line in lines if line.startswith("kubectl create"))
+    assert create.endswith("secret generic maven-wecom --namespace maven-wecom --from-file=deploy/secrets/kubernetes")
