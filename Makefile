@@ -15,11 +15,14 @@ QUICK := $(addprefix tests/,contract $(addprefix house/test_,documentation.py ma
 	test_fairness.py test_house.py test_reference.py test_sentences.py test_settings.py)
 # The variables of secrets.env, which `init` writes beside the configuration.
 SECRETS = file="$$(dirname "$(CONFIG)")/secrets.env"; [ ! -r "$$file" ] || { set -a; . "$$file"; set +a; };
+# For every processor that has wheels, as the image may be built for others too.
+LOCK := $(BIN)/uv pip compile --no-config --quiet --upgrade --universal --python-version 3.13 --generate-hashes \
+	--no-annotate --custom-compile-command "make lock"
 TARGETS ?= envelope cipher callback media cutting
 # One more than there are cores, because many tests wait for a process or a clock.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-.PHONY: chat init help playground quick package
+.PHONY: chat init help playground quick package lock
 .PHONY: demo test gateway simulator doctor lint format coverage reference dashboards previews proof-dashboards proof-kill proof-drain proof-replicas proof-streams proof-hostile proof-series proof-slow proof-overload bench fuzz mutants clean
 
 help:  ## List the targets.
@@ -164,6 +167,12 @@ mutants: $(READY)  ## Run mutation tests on protocol and policy: docs/mutants.md
 package: $(READY)  ## Build the wheel and the sdist reproducibly, check them, and write an SBOM: dist/
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group release
 	@.ci/package $(BIN)/python dist
+
+lock: $(READY)  ## Renew the versions and hashes of the packages in the image: deploy/*requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group lock
+	@$(LOCK) --all-extras --output-file deploy/requirements.txt pyproject.toml
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+		| $(LOCK) --output-file deploy/build-requirements.txt -
 
 clean:  ## Remove the environments and everything that was generated.
 	rm -rf $(VENV) $(LOWEST) dist mutants .coverage .fuzz .hostile .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

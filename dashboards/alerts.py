@@ -70,22 +70,35 @@ def _budget_alert(objective: Objective, burn: Burn) -> Alert:
     )
 
 
+def _share(bad: str, *, of: str, without: str, window: str, more_than: float, at_least: int) -> str:
+    """Return the expression for a share of bad events that is too high, and for more of them than a few.
+
+    `bad` and `of` are counters with their matchers; `without` are the labels over which they are summed.
+    """
+    count, total = (f"sum without ({REPLICA}, {without}) (increase({counter}[{window}]))" for counter in (bad, of))
+    return promql(f"""
+        {count}
+        /
+        ({total} > 0)
+        > {more_than}
+        and
+        {count}
+        >= {at_least}
+    """)
+
+
 _ANSWERS: Final = (
     *(_budget_alert(ANSWER, burn) for burn in BURNS),
     Alert(
         name="WeComAnswersUndelivered",
-        expr=promql(f"""
-            sum without ({REPLICA}, outcome, reason)
-              (increase(maven_wecom_replies_total{{outcome!="delivered", reason!="silent"}}[15m]))
-            /
-            (sum without ({REPLICA}, outcome, reason)
-              (increase(maven_wecom_replies_total{{reason!="silent"}}[15m])) > 0)
-            > {UNDELIVERED_SHARE}
-            and
-            sum without ({REPLICA}, outcome, reason)
-              (increase(maven_wecom_replies_total{{outcome!="delivered", reason!="silent"}}[15m]))
-            >= {UNDELIVERED_ANSWERS}
-        """),
+        expr=_share(
+            'maven_wecom_replies_total{outcome!="delivered", reason!="silent"}',
+            of='maven_wecom_replies_total{reason!="silent"}',
+            without="outcome, reason",
+            window="15m",
+            more_than=UNDELIVERED_SHARE,
+            at_least=UNDELIVERED_ANSWERS,
+        ),
         wait="2m",
         keep="5m",
         severity="critical",
@@ -121,15 +134,14 @@ _ANSWERS: Final = (
     ),
     Alert(
         name="WeComAgentFailing",
-        expr=promql(f"""
-            sum without ({REPLICA}, outcome) (increase(maven_agent_turns_total{{outcome="failed"}}[15m]))
-            /
-            (sum without ({REPLICA}, outcome) (increase(maven_agent_turns_total[15m])) > 0)
-            > {AGENT_SHARE}
-            and
-            sum without ({REPLICA}, outcome) (increase(maven_agent_turns_total{{outcome="failed"}}[15m]))
-            >= {AGENT_FAILURES}
-        """),
+        expr=_share(
+            'maven_agent_turns_total{outcome="failed"}',
+            of="maven_agent_turns_total",
+            without="outcome",
+            window="15m",
+            more_than=AGENT_SHARE,
+            at_least=AGENT_FAILURES,
+        ),
         wait="2m",
         keep="5m",
         severity="critical",
@@ -153,18 +165,14 @@ _ANSWERS: Final = (
     ),
     Alert(
         name="WeComMediaFailing",
-        expr=promql(f"""
-            sum without ({REPLICA}, outcome)
-              (increase(maven_wecom_media_fetches_total{{outcome!~"opened|unsupported|no_url"}}[30m]))
-            /
-            (sum without ({REPLICA}, outcome)
-              (increase(maven_wecom_media_fetches_total{{outcome!~"unsupported|no_url"}}[30m])) > 0)
-            > {MEDIA_SHARE}
-            and
-            sum without ({REPLICA}, outcome)
-              (increase(maven_wecom_media_fetches_total{{outcome!~"opened|unsupported|no_url"}}[30m]))
-            >= {MEDIA_FAILURES}
-        """),
+        expr=_share(
+            'maven_wecom_media_fetches_total{outcome!~"opened|unsupported|no_url"}',
+            of='maven_wecom_media_fetches_total{outcome!~"unsupported|no_url"}',
+            without="outcome",
+            window="30m",
+            more_than=MEDIA_SHARE,
+            at_least=MEDIA_FAILURES,
+        ),
         wait="5m",
         severity="warning",
         summary="Pictures and files cannot be fetched or opened: the agent learns only that one arrived.",
@@ -214,17 +222,14 @@ _ANSWERS: Final = (
     ),
     Alert(
         name="WeComStreamsNotFetched",
-        expr=promql(f"""
-            sum without ({REPLICA}, outcome)
-              (increase(maven_wecom_streams_total{{outcome=~"handed_over|abandoned"}}[30m]))
-            /
-            (sum without ({REPLICA}, outcome) (increase(maven_wecom_streams_total[30m])) > 0)
-            > {STREAMS_SHARE}
-            and
-            sum without ({REPLICA}, outcome)
-              (increase(maven_wecom_streams_total{{outcome=~"handed_over|abandoned"}}[30m]))
-            >= {STREAMS_NOT_FETCHED}
-        """),
+        expr=_share(
+            'maven_wecom_streams_total{outcome=~"handed_over|abandoned"}',
+            of="maven_wecom_streams_total",
+            without="outcome",
+            window="30m",
+            more_than=STREAMS_SHARE,
+            at_least=STREAMS_NOT_FETCHED,
+        ),
         wait="5m",
         keep="5m",
         severity="warning",
@@ -236,15 +241,14 @@ _ANSWERS: Final = (
     ),
     Alert(
         name="WeComRefreshesUnknown",
-        expr=promql(f"""
-            sum without ({REPLICA}, outcome) (increase(maven_wecom_stream_refreshes_total{{outcome="unknown"}}[15m]))
-            /
-            (sum without ({REPLICA}, outcome) (increase(maven_wecom_stream_refreshes_total[15m])) > 0)
-            > {UNKNOWN_SHARE}
-            and
-            sum without ({REPLICA}, outcome) (increase(maven_wecom_stream_refreshes_total{{outcome="unknown"}}[15m]))
-            >= {UNKNOWN_REFRESHES}
-        """),
+        expr=_share(
+            'maven_wecom_stream_refreshes_total{outcome="unknown"}',
+            of="maven_wecom_stream_refreshes_total",
+            without="outcome",
+            window="15m",
+            more_than=UNKNOWN_SHARE,
+            at_least=UNKNOWN_REFRESHES,
+        ),
         wait="2m",
         keep="5m",
         severity="warning",
@@ -301,17 +305,14 @@ _CALLBACKS: Final = (
     ),
     Alert(
         name="WeComSignatureFailures",
-        expr=promql(f"""
-            sum without ({REPLICA}, kind, outcome)
-              (increase(maven_wecom_callbacks_total{{outcome="signature"}}[15m]))
-            /
-            (sum without ({REPLICA}, kind, outcome) (increase(maven_wecom_callbacks_total[15m])) > 0)
-            > {SIGNATURE_SHARE}
-            and
-            sum without ({REPLICA}, kind, outcome)
-              (increase(maven_wecom_callbacks_total{{outcome="signature"}}[15m]))
-            >= {SIGNATURE_FAILURES}
-        """),
+        expr=_share(
+            'maven_wecom_callbacks_total{outcome="signature"}',
+            of="maven_wecom_callbacks_total",
+            without="kind, outcome",
+            window="15m",
+            more_than=SIGNATURE_SHARE,
+            at_least=SIGNATURE_FAILURES,
+        ),
         wait="5m",
         keep="10m",
         severity="warning",

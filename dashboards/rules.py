@@ -92,21 +92,21 @@ def ratio(objective: Objective, window: str) -> str:
     return f"job_channel:maven_wecom_{objective.name}_errors:ratio_rate{window}"
 
 
-def events(objective: Objective, rate: str, matchers: str = "") -> str:
+def events(objective: Objective, rate: str) -> str:
     """Return the expression of all events per second, over a window such as `5m`."""
     if objective is ACKNOWLEDGE:
-        timed = f"sum without ({REPLICA}) (rate(maven_wecom_callback_seconds_count{_braces(matchers)}[{rate}]))"
-        outcomes = _braces(matchers, f'outcome=~"{UNAVAILABLE}"')
+        timed = f"sum without ({REPLICA}) (rate(maven_wecom_callback_seconds_count[{rate}]))"
+        outcomes = f'{{outcome=~"{UNAVAILABLE}"}}'
         refused = f"sum without ({REPLICA}, kind, outcome) (rate(maven_wecom_callbacks_total{outcomes}[{rate}]))"
         return f"{timed}\n+\n{refused}"
     # A silence that the host wanted is no answer that failed.
-    wanted = _braces(matchers, 'reason!="silent"')
+    wanted = '{reason!="silent"}'
     return f"sum without ({REPLICA}, outcome, reason) (rate(maven_wecom_replies_total{wanted}[{rate}]))"
 
 
-def good_events(objective: Objective, rate: str, matchers: str = "") -> str:
+def good_events(objective: Objective, rate: str) -> str:
     """Return the expression of good events per second."""
-    bucket = _braces(matchers, f'le="{objective.seconds}"')
+    bucket = f'{{le="{objective.seconds}"}}'
     return f"sum without ({REPLICA}, le) (rate({objective.good}_bucket{bucket}[{rate}]))"
 
 
@@ -147,8 +147,3 @@ _Dumper.add_representer(str, _text)
 def to_yaml(document: dict[str, Any]) -> str:
     """Return a document as YAML."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1_000, allow_unicode=True)
-
-
-def _braces(*matchers: str) -> str:
-    given = ", ".join(filter(None, matchers))
-    return f"{{{given}}}" if given else ""

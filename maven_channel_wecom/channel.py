@@ -13,12 +13,10 @@ from maven_channel_wecom.contract.channel import ChannelStartError
 from maven_channel_wecom.contract.hookspecs import call_optional
 from maven_channel_wecom.contract.messages import Capabilities, Health, OutboundMessage
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.policy.explanation import explanation
-from maven_channel_wecom.policy.normalization import normalize, normalize_event
+from maven_channel_wecom.policy.normalization import explanation, normalize, normalize_event
 from maven_channel_wecom.protocol.callback import MediaItem
 from maven_channel_wecom.sentences import FAULT
 from maven_channel_wecom.telemetry import events
-from maven_channel_wecom.telemetry.loop_lag import measure_loop_lag
 from maven_channel_wecom.telemetry.trail import trail_id
 
 if TYPE_CHECKING:
@@ -43,6 +41,10 @@ if TYPE_CHECKING:
 RECOVER_SECONDS: Final = 5.0
 """Interval between periodic checks, which recover messages of replicas that died, in seconds. Lower: more queries of
 the state. Higher: users of a replica that died wait longer."""
+
+LAG_SECONDS: Final = 1.0
+"""Interval between measurements of the event loop's lag, in seconds. Lower: fewer stalls are missed, at a higher cost.
+Higher: stalls between two measurements are missed."""
 
 CAPABILITIES: Final = Capabilities(
     reactions=False, file_upload=False, reactive_only=True, progress=True, welcome=True, feedback=True
@@ -173,10 +175,10 @@ class WeComChannel:
         # The server listens on, and refreshes are answered.
         loop = asyncio.get_running_loop()
         until = loop.time() + drain_seconds
-        ending = asyncio.create_task(self._streams.end_in(drain_seconds))
+        ending = asyncio.create_task(self._streams.end_before(drain_seconds))
         try:
             unfinished = await self._inbox.drain(drain_seconds)
-            await self._streams.finish_all(until - loop.time())
+            await self._streams.end_and_wait(until - loop.time())
         finally:
             ending.cancel()
             await asyncio.gather(ending, return_exceptions=True)
@@ -215,11 +217,10 @@ class WeComChannel:
             mention_names=self._config.mention_names,
         )
 
-    async def explain(self, admitted: AdmittedCallback) -> None:
+    async def explain(self, callback: Callback) -> None:
         """Answer a message that holds nothing to read. A message that another plugin withheld is not answered."""
-        found = explanation(admitted.callback)
-        if found is not None and not admitted.is_explained:
-            await self._answer(admitted.callback, *found)
+        if found := explanation(callback):
+            await self._answer(callback, *found)
 
     async def apologize(self, callback: Callback) -> None:
         """Answer a message that failed until its reply window ends."""
@@ -286,3 +287,12 @@ class WeComChannel:
         if problem != self._state_problem:
             self._state_problem = problem
             self._emit(events.StateChanged(problem=problem))
+
+
+async def measure_loop_lag(emit: Emit, *, interval_seconds: float = LAG_SECONDS) -> None:
+    """Emit, at an interval and until cancelled, how many seconds late the event loop resumed this task."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + interval_seconds
+        await asyncio.sleep(interval_seconds)
+        emit(events.LoopLagged(seconds=max(0.0, loop.time() - due)))

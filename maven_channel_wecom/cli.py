@@ -38,7 +38,7 @@ _COMMANDS = {
         "run a conversation between a simulated WeCom and a real gateway on this machine",
         takes_arguments=False,
     ),
-    "backup": _Command("maven_channel_wecom.backup", "copy a channel's SQLite state while the gateway runs"),
+    "backup": _Command("maven_channel_wecom.backup", "copy what is in SQLite files while the gateway runs"),
     "dashboards": _Command(
         "maven_channel_wecom.monitoring", "write the dashboards for Grafana and the rules for Prometheus into a folder"
     ),

@@ -11,7 +11,7 @@ import msgspec
 from maven_channel_wecom.errors import ConfigError
 from maven_channel_wecom.policy.admission import AdmissionRules
 from maven_channel_wecom.policy.media_blocks import BLOCK_BYTES
-from maven_channel_wecom.policy.stream import Progress
+from maven_channel_wecom.policy.stream import ProgressMode
 from maven_channel_wecom.policy.visibility import is_visible
 from maven_channel_wecom.protocol import cipher, limits
 from maven_channel_wecom.protocol.envelope import Credentials
@@ -66,10 +66,6 @@ def _sentence_problem(value: str | Mapping[str, str], limit_bytes: int) -> str |
         if size_bytes > limit_bytes:
             return f"must be at most {limit_bytes} bytes of UTF-8 in each language"
     return None
-
-
-def _state_problem(address: str) -> str | None:
-    return copying_problem(address, may_have_spaces=True) or address_problem(address)
 
 
 def _path_problem(path: str) -> str | None:
@@ -262,10 +258,12 @@ KEYS: Final = (
     ),
     Key(
         name="state",
-        type="string",
+        # An address in Redis may contain a password.
+        type="secret",
         default=MEMORY,
-        pattern="^(memory:$|sqlite:|rediss?://)",
-        check=_state_problem,
+        pattern=r"^\s*(memory:\s*$|sqlite:|rediss?://)",
+        check=address_problem,
+        may_have_spaces=True,
         title="State",
         title_zh="状态存储",
         help="Where claims, reply windows and unfinished callbacks are stored: memory:, sqlite:PATH or redis://HOST.",
@@ -404,7 +402,7 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     path: str
     rules: AdmissionRules
-    progress: Progress
+    progress: ProgressMode
     progress_text: Sentence
     welcome_text: Sentence
     refusal_text: Sentence
@@ -424,6 +422,11 @@ class WeComConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<WeComConfig {self.host}:{self.port}{self.path}>"
+
+
+def is_wecom(name: str, entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry of `channels` is of this type, which is its name unless it has the key `type`."""
+    return bool(entry.get("type", name) == TYPE)
 
 
 def problems(name: str, raw: Mapping[str, Any]) -> list[str]:
@@ -476,6 +479,17 @@ def read_config(name: str, raw: Mapping[str, Any]) -> WeComConfig:
         drain_seconds=values["drainSeconds"],
         obsolete=settings.obsolete(),
     )
+
+
+def state_address(name: str, raw: Mapping[str, Any]) -> str:
+    """Return the address of the state in the entry `channels.<name>`, whatever is wrong with its other keys.
+
+    Raises:
+        ConfigError: the address has a problem.
+    """
+    keys = [key for key in KEYS if key.name == "state"]
+    address: str = Settings(raw, f"channels.{name}", keys, open_ended=True).read_all()["state"]
+    return address
 
 
 def conflicts(entries: Mapping[str, Mapping[str, Any]], taken: Sequence[tuple[str, int, str]]) -> list[str]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.refusals import Refusals
     from maven_channel_wecom.server.messages import Request
     from maven_channel_wecom.state.store import StateStore
-    from maven_channel_wecom.streams import Frame, Streams
+    from maven_channel_wecom.streams import StreamReply, Streams
     from maven_channel_wecom.telemetry.events import CallbackKind, CallbackOutcome, Emit
 
 ADMIT_SECONDS: Final = 3.0
@@ -240,9 +240,6 @@ class Inbound:
                 request.answer(self._unavailable_answer(unavailable, opened=True))
                 return None
             refusal = admission.refusal(opened.callback, self._config.rules)
-            is_admitted = refusal is None and _is_admissible(opened.callback)
-            if is_admitted and self._inbox.hold_place(opened.callback):
-                return opened
         except Exception as error:  # noqa: BLE001 - a bug must not leave the request without an answer
             if isinstance(error, UndecipherableEnvelope | WrongReceiver | StaleCallback):
                 # These errors are raised only once the signature was found to be valid.
@@ -251,20 +248,28 @@ class Inbound:
             is_opened = opened_envelope is not None or isinstance(error, WrongReceiver)
             request.answer(self._answer_to_error("message", error, opened=is_opened))
             return None
-        # "accepted" here means an unknown type without a URL to answer it, or a stream refresh if nothing is streamed.
-        outcome: CallbackOutcome = "refused" if refusal else "chat_full" if is_admitted else "accepted"
-        explained = None
         if refusal:
-            again = self._replies.uses_streams
-            explained = self._refusals.explanation(opened.callback, refusal, again=again)
-        reply = SUCCESS
-        if explained and self._replies.uses_streams:
-            reply = self._replies.sentence(opened.callback, explained)
-        _send(request, RETRY_LATER if outcome == "chat_full" else self._try_seal(opened, reply), reply)
-        self._emit_answered(opened, outcome, refusal=refusal)
-        if explained and not self._replies.uses_streams:
-            self._refusals.send(opened.callback, explained)
+            self._refuse(opened, refusal)
+        elif not _is_admissible(opened.callback):
+            # An unknown type without a URL to answer it, or a refresh if nothing is streamed.
+            opened.request.answer(self._try_seal(opened, SUCCESS))
+            self._emit_answered(opened, "accepted")
+        elif not self._inbox.hold_place(opened.callback):
+            opened.request.answer(RETRY_LATER)
+            self._emit_answered(opened, "chat_full")
+        else:
+            return opened
         return None
+
+    def _refuse(self, opened: _OpenedCallback, refusal: Refusal) -> None:
+        """Acknowledge a callback that is refused, and tell its sender why: in the acknowledgement if it can show it."""
+        shows = self._replies.uses_streams
+        explained = self._refusals.explanation(opened.callback, refusal, again=shows)
+        reply = self._replies.sentence(opened.callback, explained) if explained and shows else SUCCESS
+        opened.request.answer(self._try_seal(opened, reply))
+        self._emit_answered(opened, "refused", refusal=refusal)
+        if explained and not shows:
+            self._refusals.send(opened.callback, explained)
 
     def _refresh(self, opened: _OpenedCallback) -> None:
         """Answer a refresh from memory, or once the state was read if another process may have opened its stream."""
@@ -273,7 +278,7 @@ class Inbound:
         else:
             self._start_reading(self._refresh_from_state(opened), opened)
 
-    def _answer_refresh(self, opened: _OpenedCallback, frame: Frame) -> None:
+    def _answer_refresh(self, opened: _OpenedCallback, frame: StreamReply) -> None:
         _send(opened.request, self._seal(opened, frame.body), frame)
         self._emit(
             events.RefreshAnswered(outcome=frame.outcome, started_at=opened.started_at, answered_at=self._clock.now())
@@ -422,7 +427,7 @@ class Inbound:
         return msgspec.structs.replace(answer, verifies=opened)
 
 
-def _send(request: Request, answer: Answer, reply: PassiveReply | Frame | None) -> None:
+def _send(request: Request, answer: Answer, reply: PassiveReply | StreamReply | None) -> None:
     if request.answer(answer) and reply and reply.written:
         reply.written()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.state.store import StateStore, StoredCallback
     from maven_channel_wecom.streams import Streams
-    from maven_channel_wecom.telemetry.events import Emit
+    from maven_channel_wecom.telemetry.events import Emit, MessageOutcome
 
 LATE_SECONDS: Final = 60.0
 """Age at which a message in progress is reported as late, in seconds. Lower: agents that are merely slow are reported.
@@ -103,7 +103,7 @@ class Inbox:
         limit: int,
         normalize: Callable[[AdmittedCallback], Awaitable[InboundMessage | None]],
         publish: Callable[[InboundMessage], Awaitable[None]],
-        explain: Callable[[AdmittedCallback], Awaitable[None]],
+        explain: Callable[[Callback], Awaitable[None]],
         apologize: Callable[[Callback], Awaitable[None]],
         streams: Streams,
         report_event: Callable[[AdmittedCallback], Awaitable[None]],
@@ -286,7 +286,8 @@ class Inbox:
         blocks = len(message.content_blocks) if message else 0
         self._emit(events.MessageNormalized(message_id=callback.message_id, blocks=blocks))
         if message is None or pending.admitted.is_explained:
-            await self._explain(pending.admitted)
+            if not pending.admitted.is_explained:
+                await self._explain(callback)
             self._emit_end(callback, "unsupported")
             return
         self._emit(events.MessagePublishing(message_id=callback.message_id))
@@ -347,9 +348,7 @@ class Inbox:
             await self._state.finish(message_id, self._clock.now())
             self._unrecorded.pop(message_id, None)
 
-    def _emit_end(
-        self, callback: Callback, outcome: Literal["published", "unsupported", "failed"], reason: str = ""
-    ) -> None:
+    def _emit_end(self, callback: Callback, outcome: MessageOutcome, reason: str = "") -> None:
         self._emit(
             events.MessageEnded(message_id=callback.message_id, type=callback.type, outcome=outcome, reason=reason)
         )

@@ -245,7 +245,7 @@ class Outbound:
             reply.sent, reply.verdict, reply.judged_at = 1, _FETCHED, self._clock.now()
 
         try:
-            await self._streams.finish(window.message_id, part.content, on_fetched=on_fetched)
+            await self._streams.offer(window.message_id, part.content, on_fetched=on_fetched)
         finally:
             if reply.sent:
                 await _complete(self._record(reply, window, self._state.spend_window))
@@ -345,36 +345,26 @@ class Outbound:
         await _complete(self._record(reply, window, self._state.spend_window))
 
     async def _attempt(
-        self, reply: _Reply, window: ReplyWindow, body: bytes, attempt: int, seconds_left: float
+        self, reply: _Reply, window: ReplyWindow, body: bytes, number: int, seconds_left: float
     ) -> Verdict:
-        self._emit(events.AttemptStarted(message_id=window.message_id, attempt=attempt, repeated=window.repeated))
         progress = SendProgress()
-        timeout_seconds = min(delivery.ATTEMPT_SECONDS, seconds_left)
-        failure = detail = ""
         try:
-            answer = await self._poster.post(window.url, body, timeout_seconds=timeout_seconds, progress=progress)
-            verdict = delivery.judge_answer(*answer)
-        except (RequestNotSent, AnswerLost) as error:
-            verdict = delivery.judge_failure(error)
-            failure, detail = error.reason, str(error)
+            return await attempt(
+                self._poster,
+                self._emit,
+                window.url,
+                body,
+                message_id=window.message_id,
+                number=number,
+                repeated=window.repeated,
+                timeout_seconds=min(delivery.ATTEMPT_SECONDS, seconds_left),
+                progress=progress,
+            )
         except asyncio.CancelledError:
             if progress.left:
                 reply.verdict = delivery.CANCELLED
                 reply.repeat(window)
             raise
-        judged = delivery.judge_repeat(verdict, repeated=window.repeated)
-        self._emit(
-            events.AttemptEnded(
-                message_id=window.message_id,
-                attempt=attempt,
-                outcome=judged.outcome,
-                errcode=verdict.errcode,
-                meaning=delivery.meaning(verdict.errcode) if verdict.errcode else "",
-                failure=failure,
-                detail=detail,
-            )
-        )
-        return judged
 
     async def _restore(self, reply: _Reply) -> None:
         """Restore the windows that a reply still holds."""
@@ -393,6 +383,45 @@ class Outbound:
             )
         except StateUnavailable as unavailable:
             self._emit(events.ReplyNotRecorded(message_id=window.message_id, reason=unavailable.reason))
+
+
+async def attempt(
+    poster: Poster,
+    emit: Emit,
+    url: str,
+    body: bytes,
+    *,
+    message_id: str,
+    number: int,
+    repeated: bool,
+    timeout_seconds: float,
+    progress: SendProgress,
+) -> Verdict:
+    """POST a reply once, report the attempt, and return the verdict on it.
+
+    `number` is 1 for the first attempt, and `repeated` is that of the reply window.
+    """
+    emit(events.AttemptStarted(message_id=message_id, attempt=number, repeated=repeated))
+    failure = detail = ""
+    try:
+        answer = await poster.post(url, body, timeout_seconds=timeout_seconds, progress=progress)
+        verdict = delivery.judge_answer(*answer)
+    except (RequestNotSent, AnswerLost) as error:
+        verdict = delivery.judge_failure(error)
+        failure, detail = error.reason, str(error)
+    judged = delivery.judge_repeat(verdict, repeated=repeated)
+    emit(
+        events.AttemptEnded(
+            message_id=message_id,
+            attempt=number,
+            outcome=judged.outcome,
+            errcode=verdict.errcode,
+            meaning=delivery.meaning(verdict.errcode) if verdict.errcode else "",
+            failure=failure,
+            detail=detail,
+        )
+    )
+    return judged
 
 
 async def _complete(recording: Coroutine[None, None, None]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from maven_channel_wecom.policy.explanation import explanation
+from maven_channel_wecom.policy.normalization import explanation
 from maven_channel_wecom.policy.stream import stream_id
 from maven_channel_wecom.protocol.callback import ENTER_CHAT, is_message
 from maven_channel_wecom.protocol.reply import stream_body, welcome_body
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maven_channel_wecom.policy.language import Languages
-    from maven_channel_wecom.policy.stream import Progress
+    from maven_channel_wecom.policy.stream import ProgressMode
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.sentences import Sentence
     from maven_channel_wecom.streams import Streams
@@ -66,7 +66,7 @@ class PassiveReplies:
         self,
         channel: str,
         *,
-        progress: Progress,
+        progress: ProgressMode,
         progress_text: Sentence,
         welcome_text: Sentence,
         languages: Languages,

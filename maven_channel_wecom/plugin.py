@@ -55,20 +55,20 @@ STREAM_TIMES = StreamTimes()
 
 @hookimpl
 def maven_channel_problems(name: str, config: Mapping[str, Any]) -> list[str] | None:
-    return configuration.problems(name, config) if _is_wecom_entry(name, config) else None
+    return configuration.problems(name, config) if configuration.is_wecom(name, config) else None
 
 
 @hookimpl(optionalhook=True)
 def maven_channels_problems(
     channels: Mapping[str, Mapping[str, Any]], taken: Sequence[tuple[str, int, str]]
 ) -> list[str]:
-    entries = {name: config for name, config in channels.items() if _is_wecom_entry(name, config)}
+    entries = {name: config for name, config in channels.items() if configuration.is_wecom(name, config)}
     return configuration.conflicts(entries, taken)
 
 
 @hookimpl
 def maven_channel_start(name: str, config: Mapping[str, Any], host: HostServices) -> Awaitable[Channel] | None:
-    return _start(name, config, host) if _is_wecom_entry(name, config) else None
+    return _start(name, config, host) if configuration.is_wecom(name, config) else None
 
 
 @hookimpl
@@ -96,10 +96,6 @@ def maven_channel_capabilities(channel: Channel) -> Capabilities | None:
 @hookimpl
 def maven_channel_stop(channel: Channel) -> Awaitable[None] | None:
     return channel.stop() if isinstance(channel, WeComChannel) else None
-
-
-def _is_wecom_entry(name: str, config: Mapping[str, Any]) -> bool:
-    return bool(config.get("type", name) == configuration.TYPE)
 
 
 async def _start(name: str, raw: Mapping[str, Any], host: HostServices) -> WeComChannel:
@@ -152,8 +148,8 @@ async def build_channel(
         normalized: InboundMessage | None = await host.hook.maven_inbound_normalize(channel=channel, callback=admitted)
         return normalized
 
-    async def explain(admitted: AdmittedCallback) -> None:
-        await channel.explain(admitted)
+    async def explain(callback: Callback) -> None:
+        await channel.explain(callback)
 
     async def apologize(callback: Callback) -> None:
         await channel.apologize(callback)

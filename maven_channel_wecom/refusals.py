@@ -6,16 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.egress.egress import SendProgress
-from maven_channel_wecom.errors import AnswerLost, RequestNotSent
-from maven_channel_wecom.policy import delivery
-from maven_channel_wecom.protocol import reply
+from maven_channel_wecom.outbound import attempt
+from maven_channel_wecom.policy.delivery import ATTEMPT_SECONDS
 from maven_channel_wecom.protocol.callback import is_message
+from maven_channel_wecom.protocol.reply import markdown_body
 from maven_channel_wecom.telemetry import events
 
 if TYPE_CHECKING:
     from maven_channel_wecom.clock import Clock
-    from maven_channel_wecom.egress.egress import Egress
     from maven_channel_wecom.errors import Refusal
+    from maven_channel_wecom.outbound import Poster
     from maven_channel_wecom.policy.language import Languages
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.sentences import Sentence
@@ -46,7 +46,7 @@ class Refusals:
         clock: the clock of the channel.
     """
 
-    def __init__(self, text: Sentence, *, poster: Egress, languages: Languages, emit: Emit, clock: Clock) -> None:
+    def __init__(self, text: Sentence, *, poster: Poster, languages: Languages, emit: Emit, clock: Clock) -> None:
         self._text = text
         self._poster = poster
         self._languages = languages
@@ -94,28 +94,14 @@ class Refusals:
         return self._answered.get(sender_id, (None, 0.0))[0]
 
     async def _send(self, callback: Callback, content: str) -> None:
-        message_id = callback.message_id
-        self._emit(events.AttemptStarted(message_id=message_id, attempt=1, repeated=False))
-        failure = detail = ""
-        try:
-            answer = await self._poster.post(
-                callback.response_url,
-                reply.markdown_body(content),
-                timeout_seconds=delivery.ATTEMPT_SECONDS,
-                progress=SendProgress(),
-            )
-            verdict = delivery.judge_answer(*answer)
-        except (RequestNotSent, AnswerLost) as error:
-            verdict = delivery.judge_failure(error)
-            failure, detail = error.reason, str(error)
-        self._emit(
-            events.AttemptEnded(
-                message_id=message_id,
-                attempt=1,
-                outcome=verdict.outcome,
-                errcode=verdict.errcode,
-                meaning=delivery.meaning(verdict.errcode) if verdict.errcode else "",
-                failure=failure,
-                detail=detail,
-            )
+        await attempt(
+            self._poster,
+            self._emit,
+            callback.response_url,
+            markdown_body(content),
+            message_id=callback.message_id,
+            number=1,
+            repeated=False,
+            timeout_seconds=ATTEMPT_SECONDS,
+            progress=SendProgress(),
         )

@@ -54,8 +54,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         name: the key as written in the configuration.
         type: the type of the value. A `secret` is a string, or a reference to an environment variable or file that
-            holds it. A `sentence` is a string, or an object with one string for each language of the chat. The content
-            of an `object` or `list` is not checked here.
+            holds it; an address that may contain a password is a secret. A `sentence` is a string, or an object with
+            one string for each language of the chat. The content of an `object` or `list` is not checked here.
         title: two or three English words for a form; `title_zh` is the Chinese title.
         help: one English sentence for tables and forms; `help_zh` is the Chinese one.
         default: the value if the key is absent. An empty string is valid only if it is the default,
@@ -68,6 +68,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
         pattern: a regular expression that every valid value matches, for the JSON Schema only.
         check: returns what is wrong with a value of the right type, as the rest of a sentence that begins with the
             key, or None.
+        may_have_spaces: whether there may be spaces in a secret, as in a path.
         obsolete: whether the key is accepted without having an effect.
     """
 
@@ -84,6 +85,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     pattern: str = ""
     check: Callable[[Any], str | None] | None = None
+    may_have_spaces: bool = False
     obsolete: bool = False
 
 
@@ -179,9 +181,9 @@ class Settings:
         if key.name not in self._raw or (value == "" and key.type == "secret" and key.required is True):
             self._report_missing(key)
             return key.default
-        # `_read_secret` rejects the empty string, which is valid if it is the default.
+        # `read_secret` rejects the empty string, which is valid if it is the default.
         if key.type == "secret" and (value is None or value != key.default):
-            value, problem = _read_secret(value, self._environment)
+            value, problem = read_secret(value, self._environment, may_have_spaces=key.may_have_spaces)
         else:
             problem = _type_problem(key, value)
         if problem is None and value != key.default and key.check is not None:
@@ -348,8 +350,14 @@ def _converted(key: Key, value: Any) -> Any:  # noqa: ANN401 - the declaration d
             return value
 
 
-def _read_secret(value: object, environment: Mapping[str, str]) -> tuple[str, str | None]:
-    """Return a secret without surrounding white space (such as a file's final newline), and what is wrong with it."""
+def read_secret(
+    value: object, environment: Mapping[str, str] = os.environ, *, may_have_spaces: bool = False
+) -> tuple[str, str | None]:
+    """Return a secret without surrounding white space (such as a file's final newline), and what is wrong with it.
+
+    `value` is the text itself, or the reference to an environment variable or file. The problem is the rest of a
+    sentence that begins with the key, and None if there is none.
+    """
     match value:
         case str(text):
             source = "is"
@@ -377,7 +385,7 @@ def _read_secret(value: object, environment: Mapping[str, str]) -> tuple[str, st
         case _:
             return "", f"must be {_SOURCES}"
     text = text.strip()
-    return text, copying_problem(text) if text else f"{source} empty"
+    return text, copying_problem(text, may_have_spaces=may_have_spaces) if text else f"{source} empty"
 
 
 def copying_problem(text: str, *, may_have_spaces: bool = False) -> str | None:

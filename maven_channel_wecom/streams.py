@@ -3,6 +3,15 @@
 The answer to a message's callback opens a stream. From then on WeCom asks for the newest frame about once a second,
 and nothing can be pushed (100719). So a final text is delivered when a refresh fetched it; if none does, the stream is
 closed and the answer goes out through the reply window.
+
+| a stream is | |
+|---|---|
+| open | its text grows, because the turn runs |
+| offered | its last frame is the answer, which no refresh has fetched |
+| ended | its last frame is a sentence of the channel: the answer comes in another way, or there is none |
+| fetched | a refresh got its last frame, which is given again for a minute |
+| closed | its answer goes through the reply window, and the next refresh is told that nothing follows |
+| abandoned | WeCom no longer asks, although the last frame was not fetched |
 """
 
 from __future__ import annotations
@@ -17,7 +26,7 @@ import msgspec
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy import rendering
-from maven_channel_wecom.policy.explanation import explanation
+from maven_channel_wecom.policy.normalization import explanation
 from maven_channel_wecom.policy.reply_window import chat_key
 from maven_channel_wecom.policy.stream import broken_off, stream_id
 from maven_channel_wecom.protocol import limits
@@ -34,7 +43,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import OutboundProgress
     from maven_channel_wecom.errors import RefreshOutcome, StreamOutcome
     from maven_channel_wecom.policy.language import Languages
-    from maven_channel_wecom.policy.stream import Progress, StreamTimes
+    from maven_channel_wecom.policy.stream import ProgressMode, StreamTimes
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.sentences import Sentence
     from maven_channel_wecom.state.store import StateStore
@@ -56,15 +65,15 @@ _REMEMBERED_REFRESHES: Final = 16
 _STREAMS_PER_TICK: Final = 500
 
 
-class Frame(msgspec.Struct, frozen=True):
-    """The answer to one refresh: the body before it is sealed, and what to call if it was written."""
+class StreamReply(msgspec.Struct, frozen=True):
+    """One frame as an answer to WeCom: the body before it is sealed, and what to call if it was written."""
 
     body: bytes
     outcome: RefreshOutcome
     written: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Frame {self.outcome}>"
+        return f"<StreamReply {self.outcome}>"
 
 
 class _OwnStream(msgspec.Struct, eq=False):
@@ -147,7 +156,7 @@ class Streams:
         self,
         channel: str,
         *,
-        progress: Progress,
+        progress: ProgressMode,
         text: Sentence,
         feedback_id: Callable[[str], str] | None,
         languages: Languages,
@@ -214,7 +223,7 @@ class Streams:
             # Another process would show moving dots in its place.
             self._share(stream)
 
-    def first_frame(self, callback: Callback) -> Frame | None:
+    def first_frame(self, callback: Callback) -> StreamReply | None:
         """Return the newest frame for the callback of a message, repeated or not; None if it has no stream here.
 
         An answer is left to the next refresh, because the repeat may be one that was recorded.
@@ -227,7 +236,7 @@ class Streams:
             return self._frame_so_far(stream, feedback_id=feedback_id)
         return self._frame(stream, feedback_id=feedback_id)
 
-    def refresh(self, callback: Callback, signed_at: int) -> Frame | None:
+    def refresh(self, callback: Callback, signed_at: int) -> StreamReply | None:
         """Return the answer to a refresh, None if another process may have opened its stream.
 
         `signed_at` is the time in seconds that WeCom signed.
@@ -247,13 +256,13 @@ class Streams:
             frame = self._frame(stream)
         return msgspec.structs.replace(frame, written=None) if is_repeat else frame
 
-    async def refresh_from_state(self, callback: Callback) -> Frame:
+    async def refresh_from_state(self, callback: Callback) -> StreamReply:
         """Return the answer to a refresh of a stream that another process opened. Raises StateUnavailable."""
         chat = chat_key(callback.chat_id, is_group=callback.is_group)
         frame = await self._state.read_frame(callback.stream_id, chat, self._clock.now())
         return self._unknown(callback) if frame is None else self._shared_frame(callback.stream_id, frame)
 
-    async def first_frame_from_state(self, callback: Callback) -> Frame | None:
+    async def first_frame_from_state(self, callback: Callback) -> StreamReply | None:
         """Return the newest frame for a repeated callback whose stream another process opened, None if there is none.
 
         Raises StateUnavailable.
@@ -276,7 +285,7 @@ class Streams:
             stream.content = rendering.render_progress(message.content) or stream.content
             self._share(stream)
 
-    async def finish(self, message_id: str, content: str, *, on_fetched: _Fetched) -> bool:
+    async def offer(self, message_id: str, content: str, *, on_fetched: _Fetched) -> bool:
         """Offer the final text of an answer to the coming refreshes, and return whether one of them fetched it.
 
         If not, the stream is closed: the caller sends the answer another way. Before it returns True, `on_fetched` is
@@ -334,7 +343,7 @@ class Streams:
         for stream in list(itertools.islice(self._streams.values(), _STREAMS_PER_TICK)):
             if stream.opened_at + self._times.forgotten > now:
                 break
-            self._give_up(stream)
+            self._abandon(stream)
         for _ in range(_STREAMS_PER_TICK):
             oldest = self._streams.get(self._alive[0]) if self._alive else None
             if not self._alive or (oldest is not None and not self._is_past_life(oldest)):
@@ -351,13 +360,13 @@ class Streams:
             except Exception as error:  # noqa: BLE001 - no error may end the periodic work
                 self._emit(events.RecoveryFailed(error=type(error).__name__))
 
-    async def end_in(self, seconds: float) -> None:
-        """End all open streams shortly before a stop that waits for messages for `seconds` is over."""
+    async def end_before(self, seconds: float) -> None:
+        """End all open streams shortly before `seconds` are over, in which a stop waits for messages."""
         await self._clock.sleep(max(0.0, seconds - self._times.closing))
         await self.end_all()
 
-    async def finish_all(self, seconds: float) -> None:
-        """End all open streams, and wait up to `seconds`, but not long, until refreshes have told it to the people."""
+    async def end_and_wait(self, seconds: float) -> None:
+        """End all open streams, and wait up to `seconds`, but not long, until refreshes have fetched their ends."""
         await self.end_all()
         self._finished = asyncio.Event()
         with contextlib.suppress(TimeoutError):
@@ -367,12 +376,12 @@ class Streams:
                     await self._finished.wait()
 
     async def close(self) -> None:
-        """Give up the streams that are still open."""
+        """Abandon the streams that are still open."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for stream in list(self._streams.values()):
-            self._give_up(stream)
+            self._abandon(stream)
 
     def _open_stream(self, message_id: str | None) -> _OwnStream | None:
         """Return the stream of a message whose turn still runs."""
@@ -395,29 +404,29 @@ class Streams:
         stream.last, stream.outcome = content, "ended"
         self._share(stream)
 
-    def _frame(self, stream: _OwnStream, *, feedback_id: str = "") -> Frame:
+    def _frame(self, stream: _OwnStream, *, feedback_id: str = "") -> StreamReply:
         self._is_past_life(stream)
         newest = stream.frame
         body = stream_body(stream.id, newest.content, is_last=newest.is_last, feedback_id=feedback_id)
         if not newest.is_last:
-            return Frame(body, "answered")
-        return Frame(body, "repeated" if stream.fetched else "answered", lambda: self._written(stream))
+            return StreamReply(body, "answered")
+        return StreamReply(body, "repeated" if stream.fetched else "answered", lambda: self._written(stream))
 
-    def _frame_so_far(self, stream: _OwnStream, *, feedback_id: str = "") -> Frame:
-        return Frame(stream_body(stream.id, stream.so_far, is_last=False, feedback_id=feedback_id), "answered")
+    def _frame_so_far(self, stream: _OwnStream, *, feedback_id: str = "") -> StreamReply:
+        return StreamReply(stream_body(stream.id, stream.so_far, is_last=False, feedback_id=feedback_id), "answered")
 
     def _feedback_id_of(self, callback: Callback) -> str:
         return self._feedback_id(callback.message_id) if self._feedback_id else ""
 
-    def _shared_frame(self, shared_id: str, newest: StreamFrame, *, feedback_id: str = "") -> Frame:
+    def _shared_frame(self, shared_id: str, newest: StreamFrame, *, feedback_id: str = "") -> StreamReply:
         body = stream_body(shared_id, newest.content, is_last=newest.is_last, feedback_id=feedback_id)
         confirm = (lambda: self._confirm(shared_id)) if newest.is_last else None
-        return Frame(body, "answered", confirm)
+        return StreamReply(body, "answered", confirm)
 
-    def _unknown(self, callback: Callback) -> Frame:
+    def _unknown(self, callback: Callback) -> StreamReply:
         """Return the same frame for every id without an open stream, so that nobody learns which ids exist."""
         sentence = STREAM_ENDED.text(self._languages.of_person(callback.sender_id))
-        return Frame(stream_body(callback.stream_id, sentence, is_last=True), "unknown")
+        return StreamReply(stream_body(callback.stream_id, sentence, is_last=True), "unknown")
 
     def _written(self, stream: _OwnStream) -> None:
         if not stream.fetched:
@@ -452,7 +461,7 @@ class Streams:
         if self._finished:
             self._finished.set()
 
-    def _give_up(self, stream: _OwnStream) -> None:
+    def _abandon(self, stream: _OwnStream) -> None:
         """Forget a stream that no refresh will ask for again."""
         if not stream.fetched and not stream.closed:
             self._emit(events.StreamEnded(message_id=stream.message_id, outcome="abandoned"))

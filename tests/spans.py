@@ -12,3 +12,9 @@ SPANS: Final = InMemorySpanExporter()
 _provider = TracerProvider()
 _provider.add_span_processor(SimpleSpanProcessor(SPANS))
 trace.set_tracer_provider(_provider)
+
+
+def parents(spans: InMemorySpanExporter) -> dict[str, str | None]:
+    """Return the name of each span with the name of its parent."""
+    names = {span.context.span_id: span.name for span in spans.get_finished_spans()}
+    return {span.name: names[span.parent.span_id] if span.parent else None for span in spans.get_finished_spans()}

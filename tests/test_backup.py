@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from maven_channel_wecom.cli import main
+from maven_channel_wecom.host.memory_file import MemoryFile
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
+from tests.host.test_memory_store import NOW, conversation, put
 from tests.state.messages import admit, stored, take_over_all
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 
 
-def configure(folder: Path, **states: str) -> Path:
+def configure(folder: Path, **states: object) -> Path:
     """Write a configuration with one entry for each state. Its secrets are not available here."""
     secret = {"env": "NO_SUCH_VARIABLE_4711"}
     entries = {
@@ -122,13 +124,13 @@ def test_the_files_of_the_gateway_are_never_replaced(
     (tmp_path / "state.db").touch()
     for folder in (tmp_path, tmp_path / "sub" / "up"):
         assert back_up(config, folder / f"{name}{ending}", "--channel", "wecom") == 2
-        assert "--into names a file of the gateway" in capsys.readouterr().err
+        assert "would replace a file of the gateway: name another place" in capsys.readouterr().err
 
 
 def test_the_configuration_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = configure(tmp_path, wecom=f"sqlite:{tmp_path}/state.db")
     assert back_up(config, config) == 2
-    assert "--into names a file of the gateway" in capsys.readouterr().err
+    assert "would replace a file of the gateway: name another place" in capsys.readouterr().err
 
 
 async def test_a_state_of_another_gateway_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +138,7 @@ async def test_a_state_of_another_gateway_is_not_replaced(tmp_path: Path, capsys
     for each in (path, other):
         await (await SqliteStateStore.open(str(each))).close()
     assert await asyncio.to_thread(back_up, configure(tmp_path, wecom=f"sqlite:{path}"), other) == 2
-    assert f"{other}, which is no older copy of a state" in capsys.readouterr().err
+    assert f"the copy {other} would replace a file that is no older copy" in capsys.readouterr().err
 
 
 async def test_anything_but_an_older_copy_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,12 +147,12 @@ async def test_anything_but_an_older_copy_stays_as_it_is(tmp_path: Path, capsys:
     config = configure(tmp_path, wecom=f"sqlite:{path}")
     target.write_text("a letter", encoding="utf-8")
     assert await asyncio.to_thread(back_up, config, target) == 2
-    assert f"{target}, which is no older copy of a state" in capsys.readouterr().err
+    assert f"the copy {target} would replace a file that is no older copy" in capsys.readouterr().err
     assert target.read_text("utf-8") == "a letter"
     for name, make in (("loop", lambda each: each.symlink_to(each)), ("pipe", os.mkfifo), ("folder", os.mkdir)):
         make(tmp_path / name)
         assert await asyncio.to_thread(back_up, config, tmp_path / name) == 2
-        assert "which is a link, a folder or a device: name a file" in capsys.readouterr().err
+        assert "would replace a link, a folder or a device: name another place" in capsys.readouterr().err
     loop = tmp_path / "loop" / "copy.db"
     assert await asyncio.to_thread(back_up, config, loop) == 1
     expected = f"maven-wecom: the copy {loop} cannot be written: Too many levels of symbolic links\n"
@@ -166,7 +168,6 @@ async def test_anything_but_an_older_copy_stays_as_it_is(tmp_path: Path, capsys:
             ["--channel", "wecom"],
             '--channel names no enabled entry of channels with a state that begins with "sqlite:"',
         ),
-        ({"wecom": "sqlite:a\0b"}, [], 'no enabled entry of channels has a state that begins with "sqlite:"'),
         ({"a": "sqlite:a.db", "b": "sqlite:b.db"}, [], "choose a state with --channel from a, b"),
     ],
 )
@@ -196,6 +197,132 @@ def test_what_cannot_be_copied_is_one_sentence_and_leaves_nothing(
     assert back_up(config, tmp_path / "copy.db") == 1
     assert capsys.readouterr().err.startswith(f"maven-wecom: the state file {path} {sentence}")
     assert set(tmp_path.iterdir()) == before
+
+
+def with_memory(config: Path, **agent: object) -> Path:
+    """Add an agent with a memory to a configuration. Its key is not available here."""
+    document = json.loads(config.read_text("utf-8"))
+    common = {"type": "responses", "url": "http://127.0.0.1:1/v1/responses", "model": "m"}
+    document["agent"] = common | {"apiKey": {"env": "NO_SUCH_VARIABLE_4711"}} | agent
+    config.write_text(json.dumps(document), encoding="utf-8")
+    return config
+
+
+def back_up_all(config: Path, folder: Path, *others: str) -> int:
+    return main(["backup", "--config", str(config), "--all-into", str(folder), *others])
+
+
+async def test_one_command_copies_every_state_and_the_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    states = {name: f"sqlite:{tmp_path / file}.db" for name, file in (("wecom", "one"), ("../%", "two"))}
+    config = configure(tmp_path, **states, trying="memory:", shared="redis://127.0.0.1:1")
+    with_memory(config, memoryState=f"sqlite:{tmp_path / 'memory.db'}")
+    for name, state in states.items():
+        store = await SqliteStateStore.open(state.removeprefix("sqlite:"))
+        await admit(store, f"m-{name}")
+        await store.close()
+    memory = await MemoryFile(tmp_path / "memory.db", lambda: NOW).open()
+    await put(memory, "a", conversation())
+    await memory.close()
+    for _ in range(2):  # The second time older copies are replaced.
+        assert await asyncio.to_thread(back_up_all, config, folder) == 0
+    names = ["channels.wecom.state.db", "channels...%2F%25.state.db", "agent.memoryState.db"]
+    assert {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()} == dict.fromkeys(names, 0o600)
+    *lines, last = capsys.readouterr().out.splitlines()[4:]
+    assert [line.rpartition(":")[0] for line in lines] == [str(folder / name) for name in names]
+    assert last == "channels.shared.state is in Redis, and not copied"
+    assert await callbacks(folder / names[0]) == [stored("m-wecom")]
+    assert await callbacks(folder / names[1]) == [stored("m-../%")]
+    copied = await MemoryFile(folder / names[2], lambda: NOW).open()
+    assert await copied.read("a", NOW) == conversation()
+    await copied.close()
+
+
+async def test_a_copy_that_fails_leaves_all_older_copies_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A state and a memory that belong to different times would not be what the command promises."""
+    config = with_memory(
+        configure(tmp_path, wecom=f"sqlite:{tmp_path}/state.db"), memoryState=f"sqlite:{tmp_path}/m.db"
+    )
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    store = await SqliteStateStore.open(str(tmp_path / "state.db"))
+    await (await MemoryFile(tmp_path / "m.db", lambda: NOW).open()).close()
+    assert await asyncio.to_thread(back_up_all, config, folder) == 0
+    before = {each.name: each.read_bytes() for each in folder.iterdir()}
+    await admit(store, "m1")
+    await store.close()
+    (tmp_path / "m.db").unlink()
+    assert await asyncio.to_thread(back_up_all, config, folder) == 1
+    assert f"the file {tmp_path}/m.db of agent.memoryState does not exist" in capsys.readouterr().err
+    assert {each.name: each.read_bytes() for each in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("document", "options", "sentence"),
+    [
+        ({"channels": {"wecom": {"state": "memory:"}}}, [], "nothing to copy: no state of an enabled channel and no"),
+        # The echo remembers nothing.
+        ({"agent": {"type": "echo", "memoryState": "sqlite:m.db"}}, [], "nothing to copy"),
+        ({"agent": {"type": "ech", "memoryState": "sqlite:m.db"}}, [], "agent.type must be one of echo, responses"),
+        ({"agent": {"type": "responses", "memoryState": "sqlite:"}}, [], 'agent.memoryState must be "memory:" or'),
+        ({"agent": []}, [], "agent must be an object"),
+        (
+            {"channels": {"wecom": {"state": {"env": "NO_SUCH_VARIABLE_4711"}}}},
+            [],
+            "channels.wecom.state takes its value from the environment variable NO_SUCH_VARIABLE_4711, which is not",
+        ),
+        ({}, ["--channel", "wecom"], "--channel belongs to --into: leave it out"),
+    ],
+)
+def test_what_keeps_everything_from_being_copied_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], document: object, options: list[str], sentence: str
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(document), encoding="utf-8")
+    assert back_up_all(config, tmp_path, *options) == 2
+    assert capsys.readouterr().err.startswith(f"maven-wecom: {sentence}")
+
+
+async def test_only_older_copies_of_the_same_kind_are_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = with_memory(
+        configure(tmp_path, wecom=f"sqlite:{tmp_path}/state.db"), memoryState=f"sqlite:{tmp_path}/m.db"
+    )
+    await (await SqliteStateStore.open(str(tmp_path / "state.db"))).close()
+    await (await MemoryFile(tmp_path / "m.db", lambda: NOW).open()).close()
+    target = tmp_path / "agent.memoryState.db"
+    for content in (b"a letter", (tmp_path / "state.db").read_bytes()):
+        target.write_bytes(content)
+        assert await asyncio.to_thread(back_up_all, config, tmp_path) == 2
+        assert f"the copy {target} would replace a file that is no older copy" in capsys.readouterr().err
+        assert target.read_bytes() == content
+    assert not (tmp_path / "channels.wecom.state.db").exists()
+
+
+def test_a_file_and_a_folder_exclude_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = configure(tmp_path, wecom=f"sqlite:{tmp_path}/state.db")
+    with pytest.raises(SystemExit) as raised:
+        back_up(config, tmp_path / "copy.db", "--all-into", str(tmp_path))
+    assert raised.value.code == 2
+    assert "not allowed with argument --into" in capsys.readouterr().err
+
+
+async def test_the_address_of_a_state_may_be_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "address").write_text(f"sqlite:{tmp_path}/state.db\n", encoding="utf-8")
+    config = configure(tmp_path, wecom={"file": str(tmp_path / "address")})
+    store = await SqliteStateStore.open(str(tmp_path / "state.db"))
+    await admit(store, "m1")
+    await store.close()
+    assert await asyncio.to_thread(back_up, config, tmp_path / "copy.db") == 0
+    assert await callbacks(tmp_path / "copy.db") == [stored("m1")]
+    assert await asyncio.to_thread(back_up, config, tmp_path / "state.db") == 2
+    assert "would replace a file of the gateway" in capsys.readouterr().err
 
 
 async def test_a_folder_that_does_not_exist_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pluggy
@@ -10,7 +12,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from maven_channel_wecom import plugin
-from maven_channel_wecom.channel import WeComChannel
+from maven_channel_wecom.channel import WeComChannel, measure_loop_lag
 from maven_channel_wecom.clock import SystemClock
 from maven_channel_wecom.config import read_config
 from maven_channel_wecom.contract.channel import ChannelStartError
@@ -257,10 +259,27 @@ async def test_nothing_delays_the_end_of_a_start_once_the_channel_listens() -> N
     await host.hook.maven_channel_stop(channel=channel)
 
 
-async def test_a_host_that_knows_no_events_is_told_of_none() -> None:
+async def test_a_host_that_knows_no_events_is_told_of_none(caplog: pytest.LogCaptureFixture) -> None:
     """Hosts of the first version of the contract have six hooks."""
     host = PluginHost()
     channel = await host.start()
     event = Callback(message_id="e1", type="event", sender_id="alice", event=Event("enter_chat", {}))
     channel.report_event(AdmittedCallback(event, 1.0, MediaUse("single:alice")), pluggy.PluginManager("maven").hook)
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
     await host.hook.maven_channel_stop(channel=channel)
+
+
+async def test_a_stall_is_measured() -> None:
+    emitted: asyncio.Queue[events.TelemetryEvent] = asyncio.Queue()
+
+    async def lag_seconds() -> float:
+        event = await emitted.get()
+        assert isinstance(event, events.LoopLagged)
+        return event.seconds
+
+    measuring = asyncio.create_task(measure_loop_lag(emitted.put_nowait, interval_seconds=0.01))
+    assert await lag_seconds() >= 0
+    # This blocks the event loop on purpose.
+    time.sleep(0.2)  # noqa: ASYNC251
+    assert max(await lag_seconds(), await lag_seconds()) >= 0.15
+    measuring.cancel()

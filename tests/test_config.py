@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from maven_channel_wecom.config import KEYS, conflicts, problems, read_config
+from maven_channel_wecom.config import KEYS, conflicts, problems, read_config, state_address
 from maven_channel_wecom.errors import ConfigError
 from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
@@ -286,8 +286,46 @@ def test_neither_a_problem_nor_a_repr_contains_a_secret() -> None:
     with pytest.raises(ConfigError) as raised:
         read_config("wecom", secrets)
     assert "canary" not in str(raised.value)
-    config = read_config("wecom", {**MINIMAL, "token": "canary", "proxy": "http://user:canary@proxy:8080"})
+    settings = {"token": "canary", "proxy": "http://user:canary@proxy:8080", "state": "redis://:canary@redis"}
+    config = read_config("wecom", MINIMAL | settings)
     assert "canary" not in repr(config)
+
+
+def test_the_address_of_the_state_is_read_from_the_environment_or_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WECOM_STATE", "redis://user:canary@redis:6379/0")
+    (tmp_path / "state").write_text("sqlite:/var/lib/My Bot/wecom.db\n", encoding="utf-8")
+    from_environment = {"state": {"env": "WECOM_STATE"}}
+    assert read_config("wecom", MINIMAL | from_environment).state == "redis://user:canary@redis:6379/0"
+    assert state_address("wecom", from_environment) == "redis://user:canary@redis:6379/0"
+    from_file = read_config("wecom", MINIMAL | {"state": {"file": str(tmp_path / "state")}})
+    assert from_file.state == "sqlite:/var/lib/My Bot/wecom.db"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "takes its value from the file {file}, which cannot be read: No such file or directory"),
+        (" \n", "takes its value from the file {file}, which is empty"),
+        ("canary", 'must be "memory:", "sqlite:PATH" or "redis://HOST"'),
+        ("WECOM_STATE=redis://:canary@redis", "begins with NAME=, as a line of a shell does: leave that out"),
+        ("redis://redis/canary", "must end with the host and port, or with the number of a database"),
+    ],
+)
+def test_what_is_wrong_with_a_referenced_address_is_told_without_the_address(
+    tmp_path: Path, content: str | None, problem: str
+) -> None:
+    file = tmp_path / "state"
+    if content:
+        file.write_text(content, encoding="utf-8")
+    entry = {"state": {"file": str(file)}}
+    expected = f"channels.wecom.state {problem.format(file=file)}"
+    assert problems("wecom", MINIMAL | entry) == [expected]
+    # Other keys, which are missing here, do not matter.
+    with pytest.raises(ConfigError) as raised:
+        state_address("wecom", entry)
+    assert raised.value.problems == (expected,)
 
 
 @pytest.mark.parametrize(
@@ -324,9 +362,12 @@ def test_two_entries_cannot_share_a_file(tmp_path: Path) -> None:
         "c": {"port": 3, "state": f"sqlite:{tmp_path}/other.db"},
         "d": {"port": 4},
         "e": {"port": 5},
+        "f": {"port": 6, "state": {"file": str(tmp_path / "address")}},
     }
+    (tmp_path / "address").write_text(f"sqlite:{tmp_path}/other.db\n", encoding="utf-8")
     assert conflicts(entries, ()) == [
-        "channels.a.state and channels.b.state are the same file: give each a file of its own"
+        "channels.a.state and channels.b.state are the same file: give each a file of its own",
+        "channels.c.state and channels.f.state are the same file: give each a file of its own",
     ]
 
 

@@ -69,11 +69,14 @@ def test_every_example_of_the_readme_is_valid() -> None:
         {"$schema": "./wecom.schema.json"},
         {"gateway": {"host": "0.0.0.0", "port": 1}, "logging": {"level": "debug", "format": "json", "userIds": True}},
         {"agent": RESPONSES | {"apiKey": {"env": "KEY"}, "timeoutSeconds": 5}},
+        {"agent": RESPONSES | {"url": {"file": "/run/url"}}},
         {"agent": {"type": "echo"}},
         {"cron": [JOB | {"deliver": True, "channel": "wecom", "to": "chat"}]},
         {"cron": [{"name": "b", "schedule": "0 9 * * 1-5", "message": "m"}]},
         {"channels": {"wecom": MINIMAL, "second": MINIMAL | {"type": "wecom"}}},
         {"channels": {"wecom": MINIMAL | {"token": {"file": "/run/token"}, "shortPath": False, "proxy": ""}}},
+        {"channels": {"wecom": MINIMAL | {"state": {"env": "WECOM_STATE"}}}},
+        {"channels": {"wecom": MINIMAL | {"state": "sqlite:/var/lib/My Bot/wecom.db"}}},
         {"channels": {"wecom": {"enabled": False, "token": ""}}},
         {"channels": {"telegram": {"whatever": 1}, "wecom": {"type": "telegram"}}},
     ],
@@ -105,6 +108,8 @@ def test_the_schema_accepts_a_correct_file(document: dict[str, Any]) -> None:
         {"channels": {"wecom": {}}},
         {"channels": {"second": {"type": "wecom"}}},
         {"channels": {"wecom": MINIMAL | {"prot": 1}}},
+        {"channels": {"wecom": MINIMAL | {"state": "cassette:"}}},
+        {"channels": {"wecom": MINIMAL | {"state": {"env": "A", "file": "B"}}}},
     ],
 )
 def test_the_schema_rejects_a_wrong_file(document: object) -> None:

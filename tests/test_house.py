@@ -78,7 +78,20 @@ def test_every_import_contract_holds() -> None:
     ("folder", "allowed"),
     [
         # Of policy, only what removes a model's reasoning, which is not remembered. The clock is that of the memory.
-        ("host", {"clock", "contract", "fairness", "policy", "sentences", "settings", "stop_signals", "transport"}),
+        (
+            "host",
+            {
+                "clock",
+                "contract",
+                "fairness",
+                "file_lock",
+                "policy",
+                "sentences",
+                "settings",
+                "stop_signals",
+                "transport",
+            },
+        ),
         ("simulator", {"protocol", "errors", "slow_step", "stop_signals"}),
         ("setup", {"host", "config", "simulator"}),
         (
@@ -94,13 +107,14 @@ def test_every_import_contract_holds() -> None:
                 "clock",
                 "protocol",
                 "errors",
+                "file_lock",
                 "transport",
             },
         ),
         ("playground", {"host", "simulator", "protocol", "config", "stop_signals"}),
         # It reports values. The state is imported because calls to it are timed from outside.
         ("telemetry", {"contract", "errors", "state", "policy"}),
-        ("state", {"policy", "protocol", "errors", "clock"}),
+        ("state", {"policy", "protocol", "errors", "clock", "file_lock"}),
         ("server", {"errors"}),
         ("egress", {"errors", "transport"}),
         ("transport", {"errors"}),
@@ -109,6 +123,7 @@ def test_every_import_contract_holds() -> None:
         ("contract", set()),
         ("clock", set()),
         ("fairness", set()),
+        ("file_lock", set()),
         ("settings", {"errors"}),
         ("errors", set()),
         ("sentences", set()),

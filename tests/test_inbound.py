@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import msgspec
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from maven_channel_wecom.config import WeComConfig
-    from maven_channel_wecom.egress.egress import Egress
-    from maven_channel_wecom.policy.stream import Progress
+    from maven_channel_wecom.policy.stream import ProgressMode
     from maven_channel_wecom.protocol.callback import Callback
     from maven_channel_wecom.protocol.envelope import SealedEnvelope
     from maven_channel_wecom.server.messages import Answer
@@ -134,7 +133,7 @@ class InboundHarness:
         self.languages = Languages(None, ())
         self.refusals = Refusals(
             Sentence("抱歉", "Sorry"),
-            poster=cast("Egress", self.poster),
+            poster=self.poster,
             languages=self.languages,
             emit=self.recorder,
             clock=self.clock,
@@ -186,8 +185,8 @@ class InboundHarness:
     async def _report_event(self, admitted: AdmittedCallback) -> None:
         self.reported.append(admitted.callback.message_id)
 
-    async def _explain(self, explained: AdmittedCallback) -> None:
-        self.explained.append(explained.callback.message_id)
+    async def _explain(self, callback: Callback) -> None:
+        self.explained.append(callback.message_id)
 
     async def _apologize(self, _: Callback) -> None:
         raise AssertionError
@@ -618,7 +617,7 @@ async def test_a_last_frame_that_could_not_be_written_is_not_fetched() -> None:
     harness = InboundHarness(config=STREAMING, clock=SteppedClock())
     await harness.post(streamed("m1"))
     fetched: list[str] = []
-    finished = asyncio.ensure_future(harness.streams.finish("m1", "42", on_fetched=lambda: fetched.append("m1")))
+    finished = asyncio.ensure_future(harness.streams.offer("m1", "42", on_fetched=lambda: fetched.append("m1")))
     await asyncio.sleep(0)
     gone = callback(refresh("m1"))
     gone.is_there = False
@@ -649,7 +648,7 @@ async def test_the_life_of_a_stream_begins_with_the_arrival_of_its_callback() ->
 
 @pytest.mark.parametrize("progress", ["notice", "stream"])
 async def test_a_refused_person_gets_the_sentence_once_an_hour_but_a_repeated_callback_again(
-    progress: Progress,
+    progress: ProgressMode,
 ) -> None:
     rules = AdmissionRules(senders=frozenset({"bob"}))
     harness = InboundHarness(config=msgspec.structs.replace(CONFIG, progress=progress, rules=rules))
@@ -663,6 +662,8 @@ async def test_a_message_that_was_explained_at_once_is_not_explained_again() -> 
     (answer,) = await harness.post(streamed("m1").replace(b'"canary"', b'""'))
     assert opened(answer) == stream("m1", MESSAGE_EMPTY.zh, finish=True)
     assert len(harness.recorder.of(events.PersonExplained)) == 1
+    await harness.inbox.drain(WAIT_SECONDS)
+    assert harness.explained == []
 
 
 class SharedState(MemoryStateStore):

@@ -142,8 +142,8 @@ class InboxHarness:
     async def _report_event(self, admitted: AdmittedCallback) -> None:
         self.reported.append(admitted.callback.message_id)
 
-    async def _explain(self, admitted: AdmittedCallback) -> None:
-        self.explained.append(admitted.callback.message_id)
+    async def _explain(self, callback: Callback) -> None:
+        self.explained.append(callback.message_id)
 
     async def _apologize(self, callback: Callback) -> None:
         self.apologized.append(callback.message_id)

@@ -19,7 +19,7 @@ from maven_channel_wecom.sentences import ANSWER_CONTINUED, ANSWER_CUT, ANSWER_E
 from maven_channel_wecom.state.memory import MemoryStateStore
 from maven_channel_wecom.state.store import Admission, StoredCallback
 from maven_channel_wecom.telemetry import events
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, SuspendingClock
 from tests.fakes.recorder import Recorder
 from tests.fakes.replies import ScriptedEgress, Step
 from tests.fakes.streams import make_streams
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.config import Overflow
     from maven_channel_wecom.egress.egress import SendProgress
-    from maven_channel_wecom.policy.stream import Progress
+    from maven_channel_wecom.policy.stream import ProgressMode
     from maven_channel_wecom.state.store import StateStore
 
 CUT_NOTICE = ANSWER_CUT.zh
@@ -51,7 +51,7 @@ class OutboundHarness:
         clock: FakeClock | None = None,
         poster: ScriptedEgress | None = None,
         feedback_id: Callable[[str], str] | None = None,
-        progress: Progress = "off",
+        progress: ProgressMode = "off",
     ) -> None:
         self.clock = clock or FakeClock()
         self.recorder = Recorder()
@@ -775,12 +775,7 @@ async def test_every_answer_is_delivered_and_recorded_once_the_state_is_availabl
 
 
 async def test_the_window_of_a_cancelled_answer_is_restored_once_the_state_is_available() -> None:
-    class SlowClock(FakeClock):
-        async def sleep(self, seconds: float) -> None:
-            await asyncio.sleep(0)
-            await super().sleep(seconds)
-
-    harness = OutboundHarness([RequestNotSent()], clock=SlowClock())
+    harness = OutboundHarness([RequestNotSent()], clock=SuspendingClock())
     outage = Outage(harness.state, harness.clock)
     harness.outbound._state = outage
     await harness.receive("m1")

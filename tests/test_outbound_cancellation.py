@@ -16,7 +16,7 @@ from maven_channel_wecom.outbound import Outbound
 from maven_channel_wecom.policy.language import Languages
 from maven_channel_wecom.policy.reply_window import chat_key
 from maven_channel_wecom.protocol.limits import MARKDOWN_BYTES
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import SuspendingClock
 from tests.fakes.recorder import Recorder
 from tests.fakes.streams import make_streams
 from tests.state.backends import BACKENDS
@@ -34,14 +34,6 @@ _T = TypeVar("_T")
 CHAT = chat_key("alice", is_group=False)
 
 ENDLESS = 1_000
-
-
-class SuspendingClock(FakeClock):
-    """A clock whose sleeps suspend the caller once."""
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
-        await super().sleep(seconds)
 
 
 class SuspendingEgress:

@@ -31,10 +31,10 @@ class StreamingHarness(OutboundHarness):
         self.stepped = SteppedClock()
         super().__init__(steps, overflow=overflow, clock=self.stepped, progress="stream")
 
-    async def receive_streamed(self, message_id: str = "m1") -> None:
-        await self.receive(message_id)
+    async def receive_streamed(self) -> None:
+        await self.receive("m1")
         asked = Callback(
-            message_id=message_id,
+            message_id="m1",
             type="text",
             is_group=True,
             chat_id="chat",

@@ -17,7 +17,7 @@ from tests.fakes.streams import WORKING, make_streams
 
 if TYPE_CHECKING:
     from maven_channel_wecom.errors import ExplanationReason
-    from maven_channel_wecom.policy.stream import Progress
+    from maven_channel_wecom.policy.stream import ProgressMode
 
 NONE = Sentence("", "")
 WELCOME = Sentence("你好", "Hello")
@@ -38,7 +38,7 @@ def message(text: str = "hello", type_: str = "text", **changes: object) -> Call
 class Replies:
     """Passive replies and the streams behind them."""
 
-    def __init__(self, progress: Progress, *, text: Sentence = WORKING, welcome: Sentence = WELCOME) -> None:
+    def __init__(self, progress: ProgressMode, *, text: Sentence = WORKING, welcome: Sentence = WELCOME) -> None:
         languages = Languages(None, ())
         self.streams = make_streams(progress, text=text, languages=languages)
         self.replies = PassiveReplies(
@@ -107,7 +107,7 @@ def test_a_repeated_message_whose_stream_is_over_gets_an_empty_reply() -> None:
     ids=["empty", "voice", "unknown type"],
 )
 def test_a_sentence_that_is_known_at_once_is_a_finished_stream(
-    progress: Progress, asked: Callback, reason: ExplanationReason, sentence: Sentence
+    progress: ProgressMode, asked: Callback, reason: ExplanationReason, sentence: Sentence
 ) -> None:
     replies = Replies(progress)
     reply = replies.to_new_message(asked)
@@ -122,7 +122,7 @@ def entry(type_: str = "enter_chat") -> Callback:
 
 
 @pytest.mark.parametrize("progress", ["off", "notice", "stream"])
-def test_a_person_who_enters_is_welcomed_in_every_mode(progress: Progress) -> None:
+def test_a_person_who_enters_is_welcomed_in_every_mode(progress: ProgressMode) -> None:
     reply = Replies(progress).replies.to_event(entry())
     assert msgspec.json.decode(reply.body) == {"msgtype": "text", "text": {"content": "你好"}}
     assert reply.reported == events.PersonWelcomed(message_id="e1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -24,7 +24,6 @@ from tests.fakes.recorder import Recorder
 from tests.fakes.replies import ScriptedEgress, Step
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.egress.egress import Egress
     from maven_channel_wecom.errors import Refusal
 
 BOTH = Sentence("抱歉", "Sorry")
@@ -43,7 +42,7 @@ class RefusalsHarness:
         self.poster = ScriptedEgress(steps or (0,))
         self.refusals = Refusals(
             text,
-            poster=cast("Egress", self.poster),
+            poster=self.poster,
             languages=Languages(None, ()),
             emit=self.recorder,
             clock=self.clock,
@@ -143,7 +142,7 @@ async def test_the_number_of_answers_on_their_way_is_limited_and_a_stop_cancels_
 
     harness = RefusalsHarness()
     poster = HangingEgress()
-    harness.refusals._poster = cast("Egress", poster)
+    harness.refusals._poster = poster
     for number in range(CONCURRENT_REFUSALS + 5):
         harness.start(callback(str(number)))
     await asyncio.sleep(0)

@@ -226,6 +226,16 @@ def test_an_unusual_secret_is_accepted(secret: str) -> None:
     assert read(SECRET, secret) == (secret, [])
 
 
+def test_a_secret_may_have_spaces_if_its_declaration_says_so(tmp_path: Path) -> None:
+    path = Key(name="path", type="secret", default="a b", may_have_spaces=True, **TEXTS)
+    (tmp_path / "path").write_text(" My Bot\n", encoding="utf-8")
+    for value in ("My Bot", {"env": "NAME"}, {"file": str(tmp_path / "path")}):
+        assert read(path, value, NAME="My Bot") == ("My Bot", [])
+    assert read(path, {"env": "NAME"}, NAME="My\nBot")[1] == [
+        "part.path must be printable characters, and holds a line end (U+000A)"
+    ]
+
+
 def test_a_secret_may_be_empty_if_that_is_its_default() -> None:
     optional = Key(name="secret", type="secret", default="", **TEXTS)
     required = Key(name="secret", type="secret", required=True, **TEXTS)

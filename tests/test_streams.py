@@ -23,9 +23,9 @@ from tests.fakes.streams import WORKING, make_streams
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from maven_channel_wecom.policy.stream import Progress
+    from maven_channel_wecom.policy.stream import ProgressMode
     from maven_channel_wecom.state.store import StateStore
-    from maven_channel_wecom.streams import Frame
+    from maven_channel_wecom.streams import StreamReply
 
 TIMES = StreamTimes()
 
@@ -53,7 +53,7 @@ class StreamsHarness:
     """Streams with a clock that tests move."""
 
     def __init__(
-        self, progress: Progress = "stream", *, text: Sentence = WORKING, state: StateStore | None = None
+        self, progress: ProgressMode = "stream", *, text: Sentence = WORKING, state: StateStore | None = None
     ) -> None:
         self.clock = SteppedClock()
         self.recorder = Recorder()
@@ -67,7 +67,7 @@ class StreamsHarness:
     def show(self, content: str, *, reply_to: str = "m1", chat_id: str = "alice") -> None:
         self.streams.show(OutboundProgress(channel="wecom", chat_id=chat_id, reply_to=reply_to, content=content))
 
-    def ask(self, message_id: str = "m1", **changes: object) -> Frame:
+    def ask(self, message_id: str = "m1", **changes: object) -> StreamReply:
         self.asked += 1
         asked = refresh(message_id, **{"message_id": f"r{self.asked}", **changes})
         frame = self.streams.refresh(asked, int(self.clock.now()))
@@ -81,8 +81,8 @@ class StreamsHarness:
             frame.written()
         return content_of(frame)
 
-    def finish(self, content: str, message_id: str = "m1") -> asyncio.Task[bool]:
-        return asyncio.ensure_future(self.streams.finish(message_id, content, on_fetched=self._on_fetched))
+    def offer(self, content: str, message_id: str = "m1") -> asyncio.Task[bool]:
+        return asyncio.ensure_future(self.streams.offer(message_id, content, on_fetched=self._on_fetched))
 
     def _on_fetched(self) -> None:
         self.fetched += 1
@@ -91,7 +91,7 @@ class StreamsHarness:
         return [ended.outcome for ended in self.recorder.of(events.StreamEnded)]
 
 
-def content_of(frame: Frame) -> tuple[str, bool]:
+def content_of(frame: StreamReply) -> tuple[str, bool]:
     stream = msgspec.json.decode(frame.body)["stream"]
     return stream["content"], stream["finish"]
 
@@ -146,7 +146,7 @@ async def test_a_frame_is_rendered_like_an_answer() -> None:
 async def test_the_final_text_counts_as_delivered_once_a_refresh_fetched_it() -> None:
     harness = StreamsHarness()
     harness.open()
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await settle()
     frame = harness.ask()
     assert (harness.fetched, content_of(frame)) == (0, ("42", True))
@@ -161,7 +161,7 @@ async def test_a_last_frame_that_was_not_written_is_given_again() -> None:
     """Its client had left before it could be written."""
     harness = StreamsHarness()
     harness.open()
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await settle()
     harness.ask()
     assert harness.outcomes() == []
@@ -172,7 +172,7 @@ async def test_a_last_frame_that_was_not_written_is_given_again() -> None:
 async def test_a_fetched_last_frame_is_given_again_for_a_minute() -> None:
     harness = StreamsHarness()
     harness.open()
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await settle()
     harness.read()
     assert await done(finished)
@@ -189,7 +189,7 @@ async def test_a_fetched_last_frame_is_given_again_for_a_minute() -> None:
 async def test_without_a_refresh_the_answer_goes_another_way_after_eight_seconds() -> None:
     harness = StreamsHarness()
     harness.open()
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await harness.clock.pass_seconds(TIMES.fetch - 0.1)
     assert not finished.done()
     await harness.clock.pass_seconds(0.1)
@@ -202,7 +202,7 @@ async def test_the_wait_for_a_refresh_ends_with_the_life_of_the_stream() -> None
     harness = StreamsHarness()
     harness.open()
     await harness.clock.pass_seconds(TIMES.life - 3)
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await harness.clock.pass_seconds(3)
     assert not await done(finished)
 
@@ -214,7 +214,7 @@ async def test_a_turn_that_outlives_its_stream_leaves_the_text_so_far_and_a_sent
     await harness.clock.pass_seconds(TIMES.life)
     assert harness.read() == (f"Half an answer\n\n> {STREAM_CONTINUES.en}", True)
     assert harness.outcomes() == ["ended"]
-    assert not await done(harness.finish("The whole answer"))
+    assert not await done(harness.offer("The whole answer"))
     assert harness.read() == (f"Half an answer\n\n> {STREAM_CONTINUES.en}", True)
 
 
@@ -277,7 +277,7 @@ async def test_a_repeated_message_leaves_the_answer_to_the_next_refresh() -> Non
     """It may be one that was recorded, while WeCom has stopped asking."""
     harness = StreamsHarness()
     harness.open()
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await settle()
     frame = harness.streams.first_frame(message())
     assert frame
@@ -296,12 +296,12 @@ async def test_a_repeated_message_whose_stream_is_over_gets_no_frame() -> None:
 
 
 @pytest.mark.parametrize("progress", ["off", "notice"])
-async def test_only_the_mode_stream_opens_streams(progress: Progress) -> None:
+async def test_only_the_mode_stream_opens_streams(progress: ProgressMode) -> None:
     harness = StreamsHarness(progress)
     harness.open()
     assert harness.streams.first_frame(message()) is None
     assert harness.streams.id_to_open(message()) == ""
-    assert not await done(harness.finish("42"))
+    assert not await done(harness.offer("42"))
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ async def test_progress_for_a_message_without_a_stream_is_ignored_and_counted(sh
 async def test_progress_after_the_end_is_ignored_and_counted() -> None:
     harness = StreamsHarness()
     harness.open()
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await settle()
     harness.show("late")
     assert harness.read() == ("42", True)
@@ -359,7 +359,7 @@ async def test_a_stream_that_showed_nothing_is_never_finished_blank() -> None:
 async def test_the_end_of_a_message_changes_nothing_once_its_answer_is_there() -> None:
     harness = StreamsHarness()
     harness.open()
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await settle()
     harness.streams.end("m1")
     assert harness.read() == ("42", True)
@@ -370,12 +370,12 @@ async def test_a_cancelled_reply_leaves_the_stream_open() -> None:
     harness = StreamsHarness()
     harness.open()
     harness.show("Half an answer")
-    cancelled = harness.finish("42")
+    cancelled = harness.offer("42")
     await settle()
     cancelled.cancel()
     await settle()
     assert harness.read() == ("Half an answer", False)
-    finished = harness.finish("43")
+    finished = harness.offer("43")
     await settle()
     assert harness.read() == ("43", True)
     assert await done(finished)
@@ -385,9 +385,9 @@ async def test_a_cancelled_reply_leaves_the_stream_open() -> None:
 async def test_a_second_answer_to_a_message_goes_another_way() -> None:
     harness = StreamsHarness()
     harness.open()
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await settle()
-    assert not await done(harness.finish("43"))
+    assert not await done(harness.offer("43"))
     assert harness.read() == ("42", True)
     assert await done(finished)
 
@@ -397,8 +397,8 @@ async def test_a_stop_ends_open_streams_and_waits_for_no_refresh() -> None:
     harness.open()
     harness.show("Half an answer")
     harness.open("m2")
-    waiting = harness.finish("42", "m2")
-    ending = asyncio.ensure_future(harness.streams.end_in(10))
+    waiting = harness.offer("42", "m2")
+    ending = asyncio.ensure_future(harness.streams.end_before(10))
     await harness.clock.pass_seconds(10 - TIMES.closing - 0.1)
     assert harness.read() == ("Half an answer", False)
     await harness.clock.pass_seconds(0.1)
@@ -475,7 +475,7 @@ async def test_a_final_text_is_shared_at_once() -> None:
     harness.open()
     harness.show("text")
     await settle()
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await settle()
     assert state.written == [StreamFrame("text"), StreamFrame("42", is_last=True)]
     harness.read()
@@ -488,7 +488,7 @@ async def test_a_final_text_that_another_process_gave_out_counts_as_delivered() 
     state = SharedState()
     harness = StreamsHarness(state=state)
     harness.open()
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await harness.clock.pass_seconds(3)
     assert not finished.done()
     state.is_taken = True
@@ -502,7 +502,7 @@ async def test_a_stream_is_not_closed_while_another_process_gives_out_its_last_f
     state.closes = False
     harness = StreamsHarness(state=state)
     harness.open()
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await harness.clock.pass_seconds(TIMES.fetch + 1)
     assert not finished.done()
     state.is_taken = True
@@ -517,7 +517,7 @@ async def test_an_answer_is_sent_although_the_state_is_away() -> None:
     harness = StreamsHarness(state=state)
     harness.open()
     state.away = True
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await harness.clock.pass_seconds(TIMES.fetch)
     assert not await done(finished)
 
@@ -598,7 +598,7 @@ async def test_a_refresh_that_is_sent_again_gets_no_answer_and_fetches_nothing(r
         harness.streams.refresh(refresh(message_id=f"between {number}"), signed_at)
     harness.streams.refresh(earlier, signed_at - 10) if recorded == "an earlier one" else None
     harness.streams.refresh(last, signed_at)
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await settle()
     again = harness.streams.refresh(
         last if recorded == "the last one" else earlier, signed_at - 10 * (recorded != "the last one")
@@ -616,7 +616,7 @@ async def test_a_refresh_that_is_a_little_late_counts() -> None:
     harness.streams.refresh(refresh(message_id="r1"), 1_700_000_005)
     frame = harness.streams.refresh(refresh(message_id="r2"), 1_700_000_001)
     assert frame
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await settle()
     frame = harness.streams.refresh(refresh(message_id="r3"), 1_700_000_000)
     assert frame
@@ -628,7 +628,7 @@ async def test_a_refresh_that_is_a_little_late_counts() -> None:
 async def test_a_handed_over_stream_is_finished_by_the_next_refresh_and_then_forgotten() -> None:
     harness = StreamsHarness()
     harness.open()
-    finished = harness.finish("42")
+    finished = harness.offer("42")
     await harness.clock.pass_seconds(TIMES.fetch)
     assert not await done(finished)
     assert len(harness.streams._streams) == 1
@@ -641,7 +641,7 @@ async def test_a_stop_waits_until_people_have_been_told_but_not_long() -> None:
     harness = StreamsHarness()
     harness.open()
     harness.show("Half an answer")
-    stopping = asyncio.ensure_future(harness.streams.finish_all(10))
+    stopping = asyncio.ensure_future(harness.streams.end_and_wait(10))
     await asyncio.sleep(0.01)
     assert not stopping.done()
     assert harness.read() == (f"Half an answer\n\n> {STREAM_ENDED.en}", True)
@@ -652,7 +652,7 @@ async def test_a_stop_waits_until_people_have_been_told_but_not_long() -> None:
 async def test_a_stop_without_open_streams_waits_for_nothing() -> None:
     harness = StreamsHarness()
     async with asyncio.timeout(0.5):
-        await harness.streams.finish_all(10)
+        await harness.streams.end_and_wait(10)
 
 
 async def test_a_message_that_other_processes_may_take_over_loses_its_stream() -> None:
@@ -715,5 +715,7 @@ async def test_no_representation_holds_a_text() -> None:
         ("stream", WORKING, True),
     ],
 )
-def test_what_people_see_at_once_depends_on_mode_and_text(*, progress: Progress, text: Sentence, shows: bool) -> None:
+def test_what_people_see_at_once_depends_on_mode_and_text(
+    *, progress: ProgressMode, text: Sentence, shows: bool
+) -> None:
     assert make_streams(progress, text=text).shows_at_once is shows

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.config import WeComConfig
 
-Outcome = Literal["ok", "warn", "fail"]
+CheckOutcome = Literal["ok", "warn", "fail"]
 
 CONSOLE_ERROR: Final = "the console says 回调地址请求不通过"
 """The error that an administrator reads in WeCom's console when the URL check fails."""
@@ -25,6 +25,8 @@ CONSOLE_ERROR: Final = "the console says 回调地址请求不通过"
 CLOCK_SECONDS: Final = 30.0
 """Maximum difference between two clocks without a warning, in seconds. Lower: the whole seconds of `Date` and slow
 answers cause false warnings."""
+
+_PROVIDED: Final = ("/run/secrets/", "/run/credentials/")
 
 PortFinding = Literal["accepts", "free", "in_use", "not_allowed", "not_local"]
 """The result of probing a port. `in_use`: it is taken, and no connection to it succeeds."""
@@ -35,7 +37,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     channel: str
-    outcome: Outcome
+    outcome: CheckOutcome
     detail: str
 
 
@@ -129,7 +131,8 @@ def judge_secrets(channel: str, secrets: Sequence[Secret], readers: Mapping[str,
         channel: the channel that the secrets belong to.
         secrets: where each secret comes from.
         readers: who besides the owner may read a file, by file name; the empty name is the configuration file. A file
-            that only its owner can read is absent.
+            that only its owner can read is absent. Files in `/run/secrets` and `/run/credentials` are not judged:
+            container engines and systemd put them there with modes of their own, and nobody else gets there.
     """
     sentences = []
     for secret in secrets:
@@ -139,7 +142,8 @@ def judge_secrets(channel: str, secrets: Sequence[Secret], readers: Mapping[str,
             "configuration": "written in the configuration",
         }[secret.place]
         sentences.append(f"{secret.key} {place}")
-    exposed = {secret.name for secret in secrets if secret.place != "environment"} & readers.keys()
+    files = {secret.name for secret in secrets if secret.place != "environment"}
+    exposed = {name for name in files & readers.keys() if not name.startswith(_PROVIDED)}
     warnings = [
         f"{f'the file {name}' if name else 'the configuration file'} is readable by {readers[name]}:"
         " remove that permission"
@@ -184,7 +188,7 @@ def judge_gateway(channel: str, port: int, reasons: Sequence[str] | None) -> Che
 
 def judge_state(channel: str, finding: StateFinding, *, gateway_listens: bool) -> Check:
     """Judge the state. A file in use is expected while the gateway listens, and suspicious otherwise."""
-    outcome: Outcome = "ok"
+    outcome: CheckOutcome = "ok"
     match finding.kind:
         case "memory":
             outcome, detail = "warn", "kept in memory: a restart loses the messages in progress; sqlite:PATH keeps them"
@@ -217,7 +221,7 @@ def judge_memory(finding: StateFinding) -> Check:
         "file": "the file is healthy and writable",
         "locked": "the file is in use, as expected while the gateway runs",
     }.get(finding.kind, finding.detail)
-    outcome: Outcome = "fail" if finding.kind == "unusable" else "ok"
+    outcome: CheckOutcome = "fail" if finding.kind == "unusable" else "ok"
     return Check(name="memory", channel="", outcome=outcome, detail=detail)
 
 
@@ -238,7 +242,7 @@ def judge_proxy(channel: str, finding: ProxyFinding) -> Check:
         " between",
         "unusable": f"no reply can leave: {finding.detail}",
     }[finding.kind]
-    outcome: Outcome = "ok" if finding.kind in {"accepts", "works"} else "fail"
+    outcome: CheckOutcome = "ok" if finding.kind in {"accepts", "works"} else "fail"
     if finding.kind == "wrong_answer":
         outcome = "warn"
     return Check(name="proxy", channel=channel, outcome=outcome, detail=detail)
@@ -274,7 +278,7 @@ def judge_clock(channel: str, skew_seconds: float | None, *, of_public: bool, ma
     apart = abs(skew_seconds)
     whose = "the public address" if of_public else "the local answer, most likely the same clock (--url shows another)"
     detail = f"it differs by {apart:.0f} s from the clock of {whose}"
-    outcome: Outcome = "ok"
+    outcome: CheckOutcome = "ok"
     if max_skew_seconds and apart > max_skew_seconds:
         outcome = "fail"
         detail += f", and maxSkewSeconds is {max_skew_seconds}: callbacks would be answered 401; set the clock (NTP)"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from yarl import URL
 
 from maven_channel_wecom.clock import SystemClock
-from maven_channel_wecom.config import read_config
+from maven_channel_wecom.config import is_wecom, read_config
 from maven_channel_wecom.doctor import report
 from maven_channel_wecom.doctor.checks import Check
 from maven_channel_wecom.doctor.probing import UrlProbe
@@ -23,7 +23,6 @@ from maven_channel_wecom.doctor.run_checks import (
     check_host,
     check_memory,
     check_replicas,
-    is_wecom,
 )
 from maven_channel_wecom.host.configuration import AgentSettings, interpret
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document

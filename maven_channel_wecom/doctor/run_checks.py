@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from maven_channel_wecom.config import KEYS, TYPE, read_config
+from maven_channel_wecom.config import KEYS, is_wecom, read_config, state_address
 from maven_channel_wecom.doctor import checks, probing, proxy_probe, state_probe
 from maven_channel_wecom.doctor.checks import Check
 from maven_channel_wecom.doctor.url_check import (
@@ -21,6 +21,7 @@ from maven_channel_wecom.doctor.url_check import (
     seal_check,
 )
 from maven_channel_wecom.egress.addresses import is_forbidden
+from maven_channel_wecom.errors import ConfigError
 from maven_channel_wecom.host.agents.http_agent import HttpAgent
 from maven_channel_wecom.host.plugins import channel_problems
 from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
@@ -43,14 +44,13 @@ PUBLIC_URL: Final = "public_url"
 _SECRETS: Final = tuple(key.name for key in KEYS if key.type == "secret")
 
 
-def is_wecom(name: str, entry: Mapping[str, Any]) -> bool:
-    """Return whether an entry of `channels` is of type wecom, by the plugin's rule: the name is the default type."""
-    return bool(entry.get("type", name) == TYPE)
-
-
 def check_host(path: Path, agent: object) -> Iterator[Check]:
     """Check where the agent's secrets are stored, if it has some. `agent` is that section of the file `path`."""
-    if isinstance(agent, dict) and (secrets := checks.find_secrets(agent, ("apiKey", "proxy"))):
+    if not isinstance(agent, dict):
+        return
+    # A URL that is written in the file rarely has a key in it.
+    keys = ["apiKey", "proxy"] if isinstance(agent.get("url"), str) else ["url", "apiKey", "proxy"]
+    if secrets := checks.find_secrets(agent, keys):
         yield checks.judge_secrets("", secrets, _readers(path, secrets))
 
 
@@ -76,7 +76,7 @@ async def check_memory(configuration: Configuration, probe: probing.UrlProbe) ->
 def check_replicas(entries: Mapping[str, Mapping[str, Any]], memory: str) -> Iterator[Check]:
     """Warn of channels whose replicas remember chats apart from each other. `memory` is that key of `agent`."""
     for name, entry in entries.items():
-        if memory == "messages" and is_wecom(name, entry) and is_redis(str(entry.get("state", ""))):
+        if memory == "messages" and is_wecom(name, entry) and _is_shared(name, entry):
             detail = (
                 "processes can share the state of this channel, but each remembers only the turns that it ran itself:"
                 " with several replicas, set agent.memory to server or previous_response_id"
@@ -109,11 +109,18 @@ def check_entry(name: str, entry: Mapping[str, Any], path: Path, plugins: pluggy
             " placeholder?"
         )
         yield Check(name="token", channel=name, outcome="warn", detail=detail)
-    secrets = checks.find_secrets(entry, _SECRETS)
-    state = entry.get("state", "")
-    if is_redis(state) and parse_redis_address(state).password:
-        secrets.append(checks.Secret(key="state", place="configuration"))
+    has_password = is_redis(config.state) and bool(parse_redis_address(config.state).password)
+    hides_state = has_password or isinstance(entry.get("state"), dict)
+    secrets = checks.find_secrets(entry, [key for key in _SECRETS if key != "state" or hides_state])
     yield checks.judge_secrets(name, secrets, _readers(path, secrets))
+
+
+def _is_shared(name: str, entry: Mapping[str, Any]) -> bool:
+    """Return whether processes can share the state of an entry; False if its address has a problem."""
+    try:
+        return is_redis(state_address(name, entry))
+    except ConfigError:
+        return False
 
 
 async def check_channel(

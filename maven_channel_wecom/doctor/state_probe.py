@@ -8,6 +8,7 @@ of the gateway run on keys of their own, which are deleted at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import tempfile
@@ -16,17 +17,22 @@ from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.doctor.checks import StateFinding
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.file_lock import UnusableFile
 from maven_channel_wecom.host.memory import open_store
 from maven_channel_wecom.host.memory_store import IN_FILE, IN_PROCESS, MemoryUnavailable
 from maven_channel_wecom.state.backends import SQLITE
 from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
-from maven_channel_wecom.state.sqlite.file import StateInUse, UnusableFile, check_link, probe_file
+from maven_channel_wecom.state.sqlite.file import StateInUse, check_link, probe_file
 from maven_channel_wecom.state.sqlite.schema import VERSION
 
 if TYPE_CHECKING:
     from maven_channel_wecom.state.redis.connection import RedisConnection
 
 _PAGE_BYTES: Final = 4096
+
+REDIS_ATTEMPTS: Final = 3
+"""How often Redis is probed before it counts as unusable. A command has 0.2 s, which a process that has just started
+may miss on a busy machine. Lower: it is blamed for that. Higher: a Redis that does not answer is reported later."""
 
 
 async def probe_state(address: str, *, channel: str) -> StateFinding:
@@ -35,6 +41,9 @@ async def probe_state(address: str, *, channel: str) -> StateFinding:
         if address.startswith(SQLITE):
             return await asyncio.to_thread(_probe_file, address.removeprefix(SQLITE))
         if is_redis(address):
+            for _ in range(REDIS_ATTEMPTS - 1):
+                with contextlib.suppress(StateUnavailable):
+                    return await _probe_redis(address, channel)
             return await _probe_redis(address, channel)
     except StateUnavailable as unavailable:
         return StateFinding(kind="unusable", detail=str(unavailable))

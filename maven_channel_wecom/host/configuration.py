@@ -102,7 +102,8 @@ AGENT_KEYS: Final = (
     ),
     Key(
         name="url",
-        type="string",
+        # Its query may contain a key.
+        type="secret",
         required=_BEHIND_HTTP,
         check=url_problem,
         title="URL",

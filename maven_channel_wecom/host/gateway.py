@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import disable_created_metrics
 
 from maven_channel_wecom.contract.channel import ChannelStartError
-from maven_channel_wecom.host import logs
+from maven_channel_wecom.host import logs, systemd
 from maven_channel_wecom.host.configuration import Configuration, interpret
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.lifecycle import Host
@@ -107,6 +107,7 @@ async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> in
         logger.warning("no channels enabled")
     try:
         if await _start(host, stop):
+            systemd.report_ready()
             await stop.wait()
             logger.info("gateway draining")
             await host.stop()
@@ -166,8 +167,13 @@ class _StopSignals:
 def _print_problems(path: Path, problems: Sequence[str]) -> None:
     _print_error(f"{path} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:")
     for problem in problems:
-        sys.stderr.write(f"  - {logs.printable(problem)}\n")
+        _print(f"  - {logs.printable(problem)}")
 
 
 def _print_error(sentence: str) -> None:
-    sys.stderr.write(f"maven-wecom: {logs.printable(sentence)}\n")
+    _print(f"maven-wecom: {logs.printable(sentence)}")
+
+
+def _print(line: str) -> None:
+    marked = systemd.with_priority(line, logging.ERROR) if systemd.is_journal(sys.stderr) else line
+    sys.stderr.write(f"{marked}\n")

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from maven_channel_wecom.contract.messages import Health
     from maven_channel_wecom.host.agents.agent import Agent
     from maven_channel_wecom.host.configuration import Configuration
-    from maven_channel_wecom.host.cron import CronClock
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +40,12 @@ class Host:
         plugins: pluggy.PluginManager,
         *,
         agent: Agent | None = None,
-        clock: CronClock | None = None,
     ) -> None:
         self.metrics = CollectorRegistry()
         self.channels: dict[str, Channel] = {}
         self._configuration = configuration
         self._hook = plugins.hook
         self._agent = agent
-        self._clock = clock
         self._memory: Memory | None = None
         self._cron: Cron | None = None
         self._probing: asyncio.Task[None] | None = None
@@ -99,7 +96,7 @@ class Host:
                 channel = await self._start_channel(name, bus)
                 self.channels[name] = channel
                 bus.attach(name, channel)
-            self._cron = Cron(self._configuration.cron, bus, self._skips, self._clock)
+            self._cron = Cron(self._configuration.cron, bus, self._skips)
             self._cron.start()
         except BaseException:
             await self.stop()

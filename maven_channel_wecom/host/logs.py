@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from maven_channel_wecom.contract.pseudonym import Pseudonym
+from maven_channel_wecom.host import systemd
 from maven_channel_wecom.host.log_stream import LogStream
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def configure(level: str, style: LogFormat, stream: TextIO | None = None, *, use
     logging._srcfile = None  # noqa: SLF001 - recommended by the documentation of logging
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = LogStream(sys.stderr if stream is None else stream)
-    handler.setFormatter((JsonLines if style == "json" else TextLines)(user_ids=user_ids))
+    lines = (JsonLines if style == "json" else TextLines)(user_ids=user_ids)
+    handler.setFormatter(systemd.JournalLines(lines) if systemd.is_journal(handler.stream) else lines)
     if sys.version_info >= (3, 12):
         logging.logAsyncioTasks = False
     root = logging.getLogger()

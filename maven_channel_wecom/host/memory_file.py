@@ -1,4 +1,4 @@
-"""The memory store in an SQLite file, which this process alone uses."""
+"""The memory store in an SQLite file, which one process uses; others can copy it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import queue
+import shutil
 import sqlite3
 import threading
 from concurrent.futures import Future
@@ -14,6 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from maven_channel_wecom.file_lock import UnusableFile, lock_file
 from maven_channel_wecom.host.conversations import Conversation
 from maven_channel_wecom.host.memory_store import MEMORY_STORE_BYTES, MemoryStore, MemoryUnavailable
 
@@ -23,14 +25,15 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_APPLICATION_ID: Final = 0x4D564E4D
-"""Marks the file as one of this store: `MVNM`."""
+MEMORY_FILE_ID: Final = 0x4D564E4D
+"""The application id that marks the file as one of this store: `MVNM`."""
 
 _VERSION: Final = 1
 """The version of the table."""
 
-_BUSY_SECONDS: Final = 0.5
-"""Maximum time to wait for the lock of another process. Higher: a start takes longer to fail."""
+_BUSY_SECONDS: Final = 2.0
+"""Maximum time to wait for another process that copies the file: up to 1 s for 256 MiB on a busy machine. Lower: a turn
+that ends meanwhile is not remembered. Higher: with the wait, a call takes longer than `_CALL_SECONDS`."""
 
 _OPEN_SECONDS: Final = 10.0
 """Maximum time to open the file. Lower: a start fails on a slow disk. Higher: on one that hangs, it fails later."""
@@ -46,9 +49,6 @@ the disk for longer."""
 _MODE: Final = 0o600
 """Only the owner reads what people wrote."""
 
-_LOCKING: Final = "PRAGMA locking_mode = EXCLUSIVE"
-"""The lock is held until the file is closed, so that a second process cannot use it."""
-
 _SETTINGS: Final = (
     # A journal that is empty after each change: a write-ahead log would keep what was forgotten.
     "PRAGMA journal_mode = TRUNCATE",
@@ -60,7 +60,7 @@ _SETTINGS: Final = (
 _TABLE: Final = (
     "CREATE TABLE conversations (session TEXT PRIMARY KEY, expires_at REAL NOT NULL, conversation BLOB NOT NULL)",
     "CREATE INDEX expiry ON conversations (expires_at)",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA application_id = {MEMORY_FILE_ID}",
     f"PRAGMA user_version = {_VERSION}",
 )
 _READ: Final = "SELECT conversation FROM conversations WHERE session = ? AND expires_at > ?"
@@ -112,6 +112,7 @@ class MemoryFile(MemoryStore):
         # What the thread does now or did last, and what it did when a call took too long.
         self._current: Future[Any] = Future()
         self._hanging: Future[Any] | None = None
+        self._opened = contextlib.ExitStack()
 
     async def open(self) -> Self:
         """Open or create the file. Raises MemoryUnavailable."""
@@ -141,7 +142,7 @@ class MemoryFile(MemoryStore):
 
     async def close(self) -> None:
         with contextlib.suppress(MemoryUnavailable):
-            await self._call(sqlite3.Connection.close)
+            await self._call(lambda _: self._opened.close())
         self._calls.put(None)
 
     async def _call(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -157,26 +158,20 @@ class MemoryFile(MemoryStore):
         except TimeoutError:
             self._hanging = self._current
             raise self._too_slow() from None
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            cause = _CAUSES.get(code, "cannot be read or written: check its disk")
-        except OSError as error:
-            cause = f"cannot be opened: {os.strerror(error.errno or 0)}"
-        raise self._unavailable(cause)
+        except (sqlite3.Error, OSError, UnusableFile) as error:
+            raise _unavailable(self._path, error) from None
 
     def _too_slow(self) -> MemoryUnavailable:
-        return self._unavailable("does not answer in time: check its disk")
-
-    def _unavailable(self, cause: str) -> MemoryUnavailable:
-        return MemoryUnavailable(f"the file {self._path} of agent.memoryState {cause}")
+        return _unavailable(self._path, UnusableFile("does not answer in time: check its disk"))
 
     def _run_thread(self, opened: Future[None]) -> None:
         # Only this thread has the connection: as a process ends, no other one waits for a disk that hangs.
         opened.set_running_or_notify_cancel()
         try:
-            connection = _open(self._path.absolute())
+            connection = _open(self._path.absolute(), self._opened)
             _expire(connection, self._now())
         except BaseException as error:  # noqa: BLE001 - it is raised in `open`
+            self._opened.close()
             opened.set_exception(error)
             return
         opened.set_result(None)
@@ -194,7 +189,7 @@ class MemoryFile(MemoryStore):
             if call.result.set_running_or_notify_cancel():
                 self._current = call.result
                 call.run(connection)
-        connection.close()
+        self._opened.close()
 
 
 class _Call(NamedTuple):
@@ -226,42 +221,79 @@ def _expire(connection: sqlite3.Connection, now: float) -> None:
         connection.execute(_EXPIRE, (now,))
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def copy_memory(path: Path, copy: Path) -> None:
+    """Copy a file of this store, which may be in use, into an empty file. The copy has all turns that ended before.
+
+    Other processes can read the file meanwhile, and wait before they change it. This process must not use it: as it
+    closes the file, the operating system releases all of its locks on it.
+
+    Raises:
+        MemoryUnavailable: the file cannot be copied; the message says why and what to do.
+        OSError: the copy cannot be written.
+    """
+    path = path.absolute()
+    if not path.exists():
+        cause = "does not exist: name the file that the gateway uses, or run this in the gateway's working directory"
+        raise _unavailable(path, UnusableFile(cause))
+    try:
+        _check_owner(path)
+        with contextlib.closing(_connect(path)) as connection:
+            # From its first read on, a transaction keeps others from writing. SQLite takes longer to copy the pages.
+            connection.execute("BEGIN")
+            _number(connection, "SELECT count(*) FROM sqlite_master")
+            shutil.copyfile(path, copy)
+        with contextlib.closing(_connect(copy)) as connection:
+            is_whole = connection.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]
+    except sqlite3.Error as error:
+        raise _unavailable(path, error) from None
+    if not is_whole:
+        raise _unavailable(path, UnusableFile(_CAUSES[sqlite3.SQLITE_CORRUPT]))
+
+
+def _open(path: Path, opened: contextlib.ExitStack) -> sqlite3.Connection:
+    """Open or create the file. `opened` closes it and releases its lock."""
     with contextlib.suppress(FileExistsError):
         # SQLite would create the file with the rights of the umask.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, _MODE))
-    connection = sqlite3.connect(
-        f"file:{quote(str(path))}?mode=rw",
-        uri=True,
-        timeout=_BUSY_SECONDS,
-        isolation_level=None,
-        # Opened, used and closed by one thread.
-        check_same_thread=True,
-    )
-    try:
-        _set_up(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _set_up(connection: sqlite3.Connection, path: Path) -> None:
-    # First: SQLite uses shared memory unless it is in this mode when it reads a file.
-    connection.execute(_LOCKING)
-    owner = _number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version")
-    is_empty = not _number(connection, "SELECT count(*) FROM sqlite_master")
-    if owner != (_APPLICATION_ID, _VERSION) and not (is_empty and owner == (0, 0)):
-        message = (
-            f"the file {path} of agent.memoryState belongs to another program or to another version of this one: "
-            "name another file"
-        )
-        raise MemoryUnavailable(message)
+    # Before locking, so that no lock file is created next to a file of another program.
+    is_empty = _check_owner(path)
+    opened.callback(os.close, lock_file(path))
+    connection = opened.enter_context(contextlib.closing(_connect(path)))
     for setting in _SETTINGS:
         connection.execute(setting).fetchall()
     with _transaction(connection):
         for statement in _TABLE if is_empty else ():
             connection.execute(statement)
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    address = f"file:{quote(str(path))}?mode=rw"
+    return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+
+
+def _check_owner(path: Path) -> bool:
+    """Return whether the file is empty. Raises MemoryUnavailable if it is not of this store. Nothing is written."""
+    with contextlib.closing(_connect(path)) as connection:
+        # SQLite would create files beside one of another program, for shared memory, but not in this mode.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        owner = _number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version")
+        is_empty = not _number(connection, "SELECT count(*) FROM sqlite_master")
+    if owner != (MEMORY_FILE_ID, _VERSION) and not (is_empty and owner == (0, 0)):
+        message = "belongs to another program or to another version of this one: name another file"
+        raise _unavailable(path, UnusableFile(message))
+    return is_empty
+
+
+def _unavailable(path: Path, error: sqlite3.Error | OSError | UnusableFile) -> MemoryUnavailable:
+    if isinstance(error, UnusableFile):
+        cause = str(error)
+    elif isinstance(error, OSError):
+        cause = f"cannot be opened: {os.strerror(error.errno or 0)}"
+    else:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        cause = _CAUSES.get(code, "cannot be read or written: check its disk")
+    return MemoryUnavailable(f"the file {path} of agent.memoryState {cause}")
 
 
 @contextlib.contextmanager

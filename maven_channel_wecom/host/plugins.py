@@ -11,6 +11,7 @@ import pluggy
 
 from maven_channel_wecom.contract import hookspecs
 from maven_channel_wecom.host.memory_store import IN_FILE
+from maven_channel_wecom.settings import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,13 +104,16 @@ def conflict_problems(manager: pluggy.PluginManager, configuration: Configuratio
 
 
 def _shared_file_problems(configuration: Configuration) -> list[str]:
-    """Return the problem of a memory in a file that a channel uses too. The host does not know which key names it."""
+    """Return the problem of a memory in a file that a channel uses too.
+
+    The host does not know which key names the file, nor whether its value is the address or a reference to it.
+    """
     path = _file_path(configuration.sessions.memory_state)
     return [
         f"agent.memoryState is the same file as channels.{name}.{key}: give each a file of its own"
         for name, entry in configuration.channels.items()
         for key, value in entry.items()
-        if path and isinstance(value, str) and _file_path(value) == path
+        if path and isinstance(value, str | dict) and _file_path(read_secret(value)[0]) == path
     ]
 
 

@@ -9,15 +9,14 @@ import socket
 from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
-from prometheus_client import generate_latest
-
-from maven_channel_wecom.host.process_metrics import ProcessMetrics
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from aiohttp.typedefs import Handler
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Metric
 
     from maven_channel_wecom.host.configuration import Gateway
 
@@ -55,6 +54,27 @@ connections use up the open files that the callback port needs."""
 
 class StatusServerError(Exception):
     """The status server could not start. Its text is one sentence that names the key to change."""
+
+
+class ProcessMetrics(Collector):
+    """The metrics of this process, from Python and the operating system, in the registry of the host.
+
+    A scrape gets what `refresh` read last: an event loop that serves callbacks must read no files, not even in /proc.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._process = ProcessCollector(registry=None)
+        self._last_read: list[Metric] = []
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        registry.register(self)
+
+    async def refresh(self) -> None:
+        """Read the metrics of the process again, in a thread."""
+        self._last_read = await asyncio.to_thread(lambda: list(self._process.collect()))
+
+    def collect(self) -> Iterable[Metric]:
+        return self._last_read
 
 
 class StatusServer:

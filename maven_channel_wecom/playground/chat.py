@@ -14,7 +14,7 @@ from maven_channel_wecom.playground.labels import Label
 from maven_channel_wecom.playground.own_file import WrongConfiguration, read_own_file
 from maven_channel_wecom.playground.writing_agent import WRITING_SECONDS, WritingAgent
 from maven_channel_wecom.simulator.console import run_console
-from maven_channel_wecom.simulator.demo_gateway import GatewayFailed, GatewayProcess, free_port
+from maven_channel_wecom.simulator.gateway_process import GatewayFailed, GatewayProcess, free_port
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.line_reader import read_lines
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom

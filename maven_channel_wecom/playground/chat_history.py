@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.playground.fault_buttons import FaultButton
     from maven_channel_wecom.playground.people import Chat
-    from maven_channel_wecom.simulator.exchanges import Exchange
+    from maven_channel_wecom.simulator.exchanges import HttpExchange
     from maven_channel_wecom.simulator.recorded import Reply
     from maven_channel_wecom.simulator.sent import SentCallback, UrlCheckResult
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom
@@ -218,7 +218,7 @@ class ChatHistory:
         self.url_check = await self.wecom.check_url()
         self._touch(None)
 
-    def _on_exchange(self, exchange: Exchange) -> None:
+    def _on_exchange(self, exchange: HttpExchange) -> None:
         record = self.records.get(exchange.message_id)
         if record is None:
             return

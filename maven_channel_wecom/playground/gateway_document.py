@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from maven_channel_wecom.config import TYPE, is_wecom
+
 BOT_NAME: Final = "Maven"
 
 STREAM_CHANNEL: Final = "wecom"
 REPLY_CHANNEL: Final = "reply"
 
-_TYPE: Final = "wecom"
 # What decides how a bot answers. Its secrets, addresses, state and allow-lists belong to the real bot.
 _COPIED: Final = frozenset({"mentionNames", "welcomeText", "progressText", "language", "overflow"})
 # A gateway that runs holds this file.
@@ -55,7 +56,7 @@ def gateway_document(
         "mentionNames": [BOT_NAME],
         "welcomeText": _WELCOME,
         **entry,
-        "type": _TYPE,
+        "type": TYPE,
         "token": token,
         "encodingAESKey": encoding_aes_key,
         "host": "127.0.0.1",
@@ -128,7 +129,7 @@ def bot_entry(configured: object) -> dict[str, Any]:
 
 def is_bot(name: str, entry: object) -> bool:
     """Return whether an entry of `channels` is an enabled bot in WeCom."""
-    return isinstance(entry, dict) and entry.get("type", name) == _TYPE and bool(entry.get("enabled", True))
+    return isinstance(entry, dict) and is_wecom(name, entry) and bool(entry.get("enabled", True))
 
 
 def _demo_agent(url: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from maven_channel_wecom.protocol import limits
 from maven_channel_wecom.simulator.exchanges import ReplyExchange
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.simulator.exchanges import CallbackExchange, Exchange
+    from maven_channel_wecom.simulator.exchanges import CallbackExchange, HttpExchange
     from maven_channel_wecom.simulator.offences import OffenceKind
 
 MAX_REFRESHES: Final = 400
@@ -51,7 +51,7 @@ class MessageRecord:
         """The end of the reply window, in seconds since the epoch."""
         return self.sent_at + limits.RESPONSE_URL_SECONDS
 
-    def add(self, exchange: Exchange) -> None:
+    def add(self, exchange: HttpExchange) -> None:
         """Record a request and its answer."""
         if isinstance(exchange, ReplyExchange):
             self.replies.append(exchange)

@@ -20,7 +20,7 @@ from maven_channel_wecom.playground.gateway_document import (
 )
 from maven_channel_wecom.playground.server import PlaygroundServer
 from maven_channel_wecom.playground.writing_agent import WRITING_SECONDS, WritingAgent
-from maven_channel_wecom.simulator.demo_gateway import GatewayFailed, GatewayProcess, free_port
+from maven_channel_wecom.simulator.gateway_process import GatewayFailed, GatewayProcess, free_port
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.listening import listen
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom

@@ -1,32 +1,23 @@
-"""An agent for the playground: a server with the Responses API that repeats what it got, one word after the other."""
+"""The agent of the playground, which repeats what it got, one word after the other."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
-import json
 import re
 import struct
-from typing import TYPE_CHECKING, Any, Final, Self
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Any, Final
 
 from maven_channel_wecom.playground.labels import Label
-from maven_channel_wecom.simulator.listening import listen
+from maven_channel_wecom.simulator.streaming_agent import StreamingAgent
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Mapping
 
     from maven_channel_wecom.playground.labels import PageLanguage
 
 WRITING_SECONDS: Final = 0.09
 """Time between two words. Lower: an answer is complete before anyone sees it grow. Higher: people wait for it."""
 
-MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
-"""Maximum size of a request, which holds pictures and files in base64."""
-
-_PATH: Final = "/v1/responses"
 # A word with the white space after it, or up to three Chinese characters.
 _PIECE: Final = re.compile(r"[\u3000-\u9fff\uff00-\uffef]{1,3}|[^\s\u3000-\u9fff\uff00-\uffef]*\s*")
 _HAN: Final = re.compile(r"[\u4e00-\u9fff]")
@@ -75,48 +66,23 @@ _GREETING_CHARACTERS: Final = 40
 _GREETING: Final = re.compile(r"你好|您好|你能|\b(hello|hi|help|what can you do)\b", re.IGNORECASE)
 
 
-class WritingAgent:
-    """A running agent: a context manager that listens on a free port of 127.0.0.1.
+class WritingAgent(StreamingAgent):
+    """A running agent that repeats what it got.
 
     Args:
         writing_seconds: the time between two words.
         abilities: the answer to a greeting.
-
-    Attributes:
-        url: the URL of its Responses API.
     """
 
     def __init__(self, *, writing_seconds: float = WRITING_SECONDS, abilities: Label = ABILITIES) -> None:
-        self.url = ""
+        super().__init__(self._repeat, piece_seconds=writing_seconds)
         self._abilities = abilities
-        self._writing_seconds = writing_seconds
         self._language: PageLanguage = "en"
 
-    async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        app.router.add_post(_PATH, self._answer)
-        self._runner, base_url = await listen(app, "127.0.0.1", 0, cancels_handlers=True)
-        self.url = base_url + _PATH
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._runner.cleanup()
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        parts = json.loads(await request.read())["input"][-1]["content"]
+    def _repeat(self, request: Mapping[str, Any]) -> list[str]:
+        parts = request["input"][-1]["content"]
         self._language = language_of(parts, self._language)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        # A gateway that stops no longer reads.
-        with contextlib.suppress(ConnectionError):
-            for piece in pieces(answer(parts, self._language, self._abilities)):
-                await asyncio.sleep(self._writing_seconds)
-                await response.write(_event({"type": "response.output_text.delta", "output_index": 0, "delta": piece}))
-            ended = {"status": "completed", "output": []}
-            await response.write(_event({"type": "response.completed", "response": ended}))
-        return response
+        return pieces(answer(parts, self._language, self._abilities))
 
 
 def language_of(parts: list[dict[str, Any]], last: PageLanguage) -> PageLanguage:
@@ -176,7 +142,3 @@ def _thing(part: dict[str, Any], language: PageLanguage) -> str:
         width, height = _PNG_HEAD.unpack_from(content)
         size = _PIXELS.text(language).format(width=width, height=height)
     return _PICTURE.text(language).format(type=kind, size=size, bytes=f"{len(content):,}")
-
-
-def _event(fields: dict[str, object]) -> bytes:
-    return f"event: {fields['type']}\ndata: {json.dumps(fields)}\n\n".encode()

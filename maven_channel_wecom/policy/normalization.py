@@ -1,4 +1,4 @@
-"""Normalization of a callback into the message that an agent reads."""
+"""Normalization of a callback into the message that an agent reads, if it holds anything to read."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,9 +11,18 @@ from maven_channel_wecom.contract.messages import (
     TextBlock,
     UnavailableBlock,
 )
+from maven_channel_wecom.errors import ExplanationReason
 from maven_channel_wecom.policy.visibility import is_visible
-from maven_channel_wecom.protocol.callback import ENTER_CHAT, FEEDBACK, Callback, Item, MediaItem, TextItem
-from maven_channel_wecom.sentences import Language
+from maven_channel_wecom.protocol.callback import (
+    ENTER_CHAT,
+    FEEDBACK,
+    MESSAGE_TYPES,
+    Callback,
+    Item,
+    MediaItem,
+    TextItem,
+)
+from maven_channel_wecom.sentences import MESSAGE_EMPTY, MESSAGE_TYPE_UNKNOWN, VOICE_EMPTY, Language, Sentence
 
 _AT_SIGNS = ("@", "＠")
 
@@ -94,6 +103,17 @@ def normalize_event(callback: Callback, *, channel: str, received_at: float) -> 
         timestamp=callback.created_at if callback.created_at is not None else int(received_at),
         data=data,
     )
+
+
+def explanation(callback: Callback) -> tuple[ExplanationReason, Sentence] | None:
+    """Return why a message holds nothing for the agent, and the sentence for its sender; None if it holds something."""
+    if callback.type not in MESSAGE_TYPES:
+        return "unknown_type", MESSAGE_TYPE_UNKNOWN
+    if callback.quoted_items or any(
+        not isinstance(item, TextItem) or is_visible(item.content) for item in callback.items
+    ):
+        return None
+    return "empty_message", VOICE_EMPTY if callback.type == "voice" else MESSAGE_EMPTY
 
 
 def strip_mentions(text: str, names: Sequence[str]) -> str:

@@ -7,14 +7,14 @@ import msgspec
 
 from maven_channel_wecom.policy.rendering import append_notice
 
-Progress = Literal["off", "notice", "stream"]
+ProgressMode = Literal["off", "notice", "stream"]
 """What a person sees of an answer before it is complete: nothing, one sentence, or the text as it grows."""
 
 _ID_BYTES: Final = 16
 
 
 class StreamTimes(msgspec.Struct, frozen=True):
-    """The times of streams in seconds. Only a test changes them, all together.
+    """The times of streams in seconds. Only tests and the demo change them.
 
     Attributes:
         life: from the arrival of a message to the end of its stream. WeCom asks for six minutes from the moment the
@@ -39,10 +39,6 @@ class StreamTimes(msgspec.Struct, frozen=True):
     def forgotten(self) -> float:
         """From the arrival of a message until nothing is known of its stream, which WeCom no longer asks for."""
         return self.life + self.repeat
-
-    def divided(self, by: float) -> "StreamTimes":
-        """Return the times, each divided by a number."""
-        return StreamTimes(*(seconds / by for seconds in msgspec.structs.astuple(self)))
 
 
 def stream_id(channel: str, message_id: str) -> str:

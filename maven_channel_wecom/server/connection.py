@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maven_channel_wecom.errors import BodyRejection, HttpRejection
-    from maven_channel_wecom.server.bodies import LargeBodies
     from maven_channel_wecom.server.connections import Connections
     from maven_channel_wecom.server.messages import Answer, Receiver, ResponseWriter
     from maven_channel_wecom.server.parser import ParsedRequest
@@ -45,8 +44,7 @@ class Connection(asyncio.BufferedProtocol):
     Args:
         receiver: handles the requests.
         path: the callback path.
-        connections: the connections of the server, to which this one adds itself.
-        bodies: the memory budget for large bodies.
+        connections: the connections of the server, to which this one adds itself, and their memory budget.
         writer: encodes answers.
         buffer: SEGMENT_BYTES to read into, shared by all connections, as each copies its bytes out immediately.
         body_seconds: maximum time to receive a whole body.
@@ -63,7 +61,6 @@ class Connection(asyncio.BufferedProtocol):
         receiver: Receiver,
         path: bytes,
         connections: Connections,
-        bodies: LargeBodies,
         writer: ResponseWriter,
         buffer: memoryview,
         body_seconds: float,
@@ -74,7 +71,6 @@ class Connection(asyncio.BufferedProtocol):
         self._receiver = receiver
         self._path = path
         self._connections = connections
-        self._bodies = bodies
         self._writer = writer
         self._buffer = buffer
         self._body_seconds = body_seconds
@@ -205,7 +201,7 @@ class Connection(asyncio.BufferedProtocol):
             return True
         if request.body_rejection is not None:
             self.reject(*request.body_rejection)
-        elif not self._bodies.charge(self, len(request.body)):
+        elif not self._connections.bodies.charge(self, len(request.body)):
             self.reject(503, "crowded")
         elif request.complete:
             self._parser.requests.popleft()
@@ -247,7 +243,7 @@ class Connection(asyncio.BufferedProtocol):
     def _answer(self, answer: Answer) -> bool:
         """Send the receiver's answer, and process what was read in the meantime. Return whether it was written."""
         request, self._answering = self._answering, None
-        self._bodies.release(self)
+        self._connections.bodies.release(self)
         if request is None or self._transport.is_closing():
             return False
         if answer.verifies:
@@ -291,7 +287,7 @@ class Connection(asyncio.BufferedProtocol):
         self._receiving = None
         self._deadline = math.inf
         if self._answering is None:
-            self._bodies.release(self)
+            self._connections.bodies.release(self)
 
     def _discard_requests(self) -> None:
         self._end_body()

@@ -1,4 +1,4 @@
-"""The connections of a server: how many may be open, and how long each may go without a genuine callback."""
+"""The connections of a server: how many may be open, for how long, and how much memory their bodies may take."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ UNVERIFIED_SECONDS: Final = 12.0
 """Maximum lifetime of an unverified connection, whether it sends slowly, leaves answers unread or does nothing. A
 callback takes milliseconds, and WeCom gives up after five seconds. Lower: clients on slow networks are cut off."""
 
+SMALL_BODY_BYTES: Final = 64 * 1024
+"""Maximum size of a body that is not charged: the connection limit alone bounds the total of small bodies. Genuine
+bodies are far smaller."""
+
+LARGE_BODIES_BYTES: Final = 32 * 1024 * 1024
+"""Maximum total size of all larger bodies, which any client can send. Lower: large bodies crowd each other out
+sooner."""
+
 _CHECKS: Final = 15
 """Number of checks within the shortest limit, so that none of these limits is exceeded by more than a fifteenth."""
 
@@ -39,6 +47,10 @@ class Connections:
         unverified_seconds: maximum lifetime of an unverified connection.
         idle_seconds: maximum idle time of a verified connection between two callbacks.
         body_seconds: maximum time to receive a body, whose deadline is checked here.
+        large_bodies_bytes: maximum total size of all large bodies.
+
+    Attributes:
+        bodies: the memory budget of large bodies.
     """
 
     def __init__(
@@ -49,7 +61,9 @@ class Connections:
         unverified_seconds: float,
         idle_seconds: float,
         body_seconds: float,
+        large_bodies_bytes: int,
     ) -> None:
+        self.bodies = LargeBodies(large_bodies_bytes)
         self._dropped = dropped
         self._max_connections = max_connections
         self._unverified_seconds = unverified_seconds
@@ -145,3 +159,39 @@ class Connections:
             else:
                 connection.check_deadline(now)
         self._schedule_check()
+
+
+class LargeBodies:
+    """The bodies being received or answered, each with the number of bytes charged for it.
+
+    Only bytes that have arrived are charged, so that a client has to send what it wants to occupy. A complete body is
+    charged until its request is answered: clients could otherwise send complete ones faster than they are opened.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        # In the order in which the bodies began; 0 for those that are still small.
+        self._sizes: dict[Connection, int] = {}
+        self._bytes = 0
+
+    def charge(self, connection: Connection, received_bytes: int) -> bool:
+        """Charge what has arrived of the body of a connection. Return False if there is no room for it.
+
+        While all large bodies together exceed the limit, one that is being received on an unverified connection is
+        rejected: the one that began first, because a genuine body arrives within milliseconds. To crowd it out, an
+        attacker has to send as much as the limit in that time.
+        """
+        charged_bytes = received_bytes if received_bytes > SMALL_BODY_BYTES else 0
+        self._bytes += charged_bytes - self._sizes.get(connection, 0)
+        self._sizes[connection] = charged_bytes
+        while self._bytes > self._max_bytes:
+            large = (each for each, size in self._sizes.items() if size)
+            crowded_out = next((each for each in large if not each.verified and not each.answering), connection)
+            if crowded_out is connection:
+                return False
+            crowded_out.reject(503, "crowded")
+        return True
+
+    def release(self, connection: Connection) -> None:
+        """Release the body of a connection, if there is one."""
+        self._bytes -= self._sizes.pop(connection, 0)

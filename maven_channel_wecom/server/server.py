@@ -6,9 +6,9 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Final
 
-from maven_channel_wecom.server.bodies import LARGE_BODIES_BYTES, LargeBodies
 from maven_channel_wecom.server.connection import BODY_SECONDS, SEGMENT_BYTES, Connection
 from maven_channel_wecom.server.connections import (
+    LARGE_BODIES_BYTES,
     MAX_CONNECTIONS,
     UNVERIFIED_SECONDS,
     Connections,
@@ -39,9 +39,8 @@ class CallbackServer:
         rejected: called with the reason and the status of each request that is rejected without the receiver.
         dropped: called with the reason when a connection is dropped.
         idle_seconds: maximum idle time of a connection that has brought a genuine callback.
-        max_connections, unverified_seconds: limits described in `connections`.
+        max_connections, unverified_seconds, large_bodies_bytes: limits described in `connections`.
         body_seconds: the limit described in `connection`.
-        large_bodies_bytes: the limit described in `bodies`.
     """
 
     def __init__(
@@ -71,8 +70,8 @@ class CallbackServer:
             unverified_seconds=unverified_seconds,
             idle_seconds=idle_seconds,
             body_seconds=body_seconds,
+            large_bodies_bytes=large_bodies_bytes,
         )
-        self._bodies = LargeBodies(large_bodies_bytes)
         self._writer = ResponseWriter()
         self._buffer = memoryview(bytearray(SEGMENT_BYTES))
         self._listener: asyncio.Server | None = None
@@ -116,7 +115,6 @@ class CallbackServer:
             receiver=self._receiver,
             path=self._path,
             connections=self._connections,
-            bodies=self._bodies,
             writer=self._writer,
             buffer=self._buffer,
             body_seconds=self._body_seconds,

@@ -8,6 +8,7 @@ import msgspec
 from yarl import URL
 
 from maven_channel_wecom.config import KEYS
+from maven_channel_wecom.host.agents.agent_url import API_PATHS, api_of
 from maven_channel_wecom.host.configuration import STATUS_PORT
 from maven_channel_wecom.host.gateway import configuration_problems
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 TOKEN: Final = "WECOM_TOKEN"  # noqa: S105 - the name of a variable
 KEY: Final = "WECOM_ENCODING_AES_KEY"
 AGENT_KEY: Final = "AGENT_API_KEY"
+AGENT_URL: Final = "AGENT_URL"
 """Environment variables that hold the secrets of the configuration."""
 
 PORT: Final = int(next(key.default for key in KEYS if key.name == "port"))
@@ -25,11 +27,9 @@ PORT: Final = int(next(key.default for key in KEYS if key.name == "port"))
 _CHANNEL: Final = "wecom"
 _PATH: Final = "/wecom/bot"
 _STATE: Final = "sqlite:wecom.db"
-_RESPONSES: Final = "/responses"
-_CHAT: Final = "/chat/completions"
 _UNKNOWN_API: Final = (
-    f"the agent's URL must end with {_RESPONSES} or {_CHAT}, which tells its API; write another one into wecom.json "
-    "later, with its agent.type"
+    f"the agent's URL must end with {' or '.join(API_PATHS.values())}, which tells its API; write another one into "
+    "wecom.json later, with its agent.type"
 )
 
 
@@ -72,6 +72,8 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     def secrets(self) -> dict[str, str]:
         """The secrets, by the names of their environment variables."""
         found = {TOKEN: self.token, KEY: self.encoding_aes_key, AGENT_KEY: self.agent_key}
+        if self._hides_agent_url():
+            found[AGENT_URL] = self.agent_url
         return {name: value for name, value in found.items() if value}
 
     def document(self) -> dict[str, Any]:
@@ -87,10 +89,11 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
             return ["the URL must be like https://bot.example.com/wecom/bot"]
         if problems := configuration_problems(self._document(lambda name: self.secrets[name])):
             return problems
-        return [_UNKNOWN_API] if self.agent_url and not self._agent_path().endswith((_RESPONSES, _CHAT)) else []
+        return [_UNKNOWN_API] if self.agent_url and not api_of(self.agent_url) else []
 
-    def _agent_path(self) -> str:
-        return self.agent_url.partition("?")[0].rstrip("/")
+    def _hides_agent_url(self) -> bool:
+        """Return whether the agent's URL has a query, which may contain a key."""
+        return "?" in self.agent_url
 
     def _texts(self) -> dict[str, str]:
         """Return what the operator typed, by its name in sentences."""
@@ -115,8 +118,8 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
         entry["state"] = _STATE
         document: dict[str, Any] = {"channels": {_CHANNEL: entry}}
         if self.agent_url or self.model:
-            is_chat = self._agent_path().endswith(_CHAT)
-            given = {"type": "chat-completions" if is_chat else "responses", "url": self.agent_url, "model": self.model}
+            url = secret(AGENT_URL) if self._hides_agent_url() else self.agent_url
+            given = {"type": api_of(self.agent_url) or "responses", "url": url, "model": self.model}
             agent: dict[str, object] = {key: value for key, value in given.items() if value}
             if self.agent_key:
                 agent["apiKey"] = secret(AGENT_KEY)

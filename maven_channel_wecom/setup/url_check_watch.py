@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE_SECONDS: Final = 60.0
+REMINDER_SECONDS: Final = 60.0
 """Lower: the hint comes while the operator still fills in the console. Higher: it comes later than they wonder."""
 
 _STARTED: Final = "gateway channels started"
@@ -36,17 +36,17 @@ class UrlCheckWatch(logging.Handler):
         print_line: prints one line.
         path: the path of the callback URL.
         hint: what to do if no request arrives.
-        patience_seconds: how long after the gateway's start the hint is printed.
+        reminder_seconds: how long after the gateway's start the hint is printed.
     """
 
     def __init__(
-        self, print_line: Callable[[str], None], *, path: str, hint: str, patience_seconds: float = PATIENCE_SECONDS
+        self, print_line: Callable[[str], None], *, path: str, hint: str, reminder_seconds: float = REMINDER_SECONDS
     ) -> None:
         super().__init__(logging.INFO)
         self._print_line = print_line
         self._path = path
         self._hint = hint
-        self._patience_seconds = patience_seconds
+        self._reminder_seconds = reminder_seconds
         self._told: set[str] = set()
         self._passed = False
 
@@ -56,7 +56,7 @@ class UrlCheckWatch(logging.Handler):
         if self._passed:
             return
         if text == _STARTED:
-            asyncio.get_running_loop().call_later(self._patience_seconds, self._remind)
+            asyncio.get_running_loop().call_later(self._reminder_seconds, self._remind)
             self._print_after_the_log("Now save (保存) in the console; this waits for the URL check.")
         elif text == _CHECKED:
             self._passed = True
@@ -79,4 +79,4 @@ class UrlCheckWatch(logging.Handler):
 
     def _remind(self) -> None:
         if not self._passed and not self._told:
-            self._print_line(f"No request arrived within {self._patience_seconds:g} s. {self._hint}")
+            self._print_line(f"No request arrived within {self._reminder_seconds:g} s. {self._hint}")

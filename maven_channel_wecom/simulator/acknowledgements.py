@@ -14,7 +14,7 @@ from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.simulator.stream_rules import AnsweredFrame, read_frame
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.simulator.callbacks import CallbackKind, SealedRequest
+    from maven_channel_wecom.simulator.callbacks import SealedRequest, SentKind
     from maven_channel_wecom.simulator.offences import OffenceKind
     from maven_channel_wecom.simulator.recorded import AcknowledgementForm
 
@@ -65,7 +65,7 @@ def welcome_text(opened: bytes) -> str | None:
 
 
 def read_acknowledgement(
-    body: bytes, request: SealedRequest, receive_id: str, *, kind: CallbackKind = "message"
+    body: bytes, request: SealedRequest, receive_id: str, *, kind: SentKind = "message"
 ) -> Acknowledgement:
     """Open the answer to `request`, a callback of a kind, and judge it."""
     # https://developer.work.weixin.qq.com/document/path/101033
@@ -84,7 +84,7 @@ def read_acknowledgement(
     return _judge(opened.message, kind)
 
 
-def _judge(opened: bytes, kind: CallbackKind) -> Acknowledgement:
+def _judge(opened: bytes, kind: SentKind) -> Acknowledgement:
     if form := _FORMS.get(opened):
         return Acknowledgement(opened, form=form)
     if kind == "enter_chat" and (welcome_text(opened) or "").strip():

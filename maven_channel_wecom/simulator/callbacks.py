@@ -68,7 +68,7 @@ def has_response_url(message: Message) -> bool:
     return not isinstance(message, _WITHOUT_RESPONSE_URL)
 
 
-CallbackKind = Literal["message", "refresh", "enter_chat", "event"]
+SentKind = Literal["message", "refresh", "enter_chat", "event"]
 """What decides how a callback may be answered. `event` is any event but `enter_chat`."""
 
 
@@ -94,7 +94,7 @@ class CallbackHead(msgspec.Struct, frozen=True):
     stream: _StreamName = _StreamName()
 
     @property
-    def kind(self) -> CallbackKind:
+    def kind(self) -> SentKind:
         """What decides how it may be answered."""
         if self.msgtype == "event":
             return "enter_chat" if self.event.eventtype == "enter_chat" else "event"

@@ -6,10 +6,11 @@ import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from maven_channel_wecom.simulator.demo_agent import CountingAgent
-from maven_channel_wecom.simulator.demo_gateway import DemoGateway, GatewayFailed
+from maven_channel_wecom.simulator.demo_agent import answer_to
 from maven_channel_wecom.simulator.demo_scenes import SCENES, STREAM_SCENES, Scene
+from maven_channel_wecom.simulator.gateway_process import GatewayFailed, GatewayProcess, free_port
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
+from maven_channel_wecom.simulator.streaming_agent import StreamingAgent
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 from maven_channel_wecom.slow_step import SlowStep
 from maven_channel_wecom.stop_signals import Stopped, run_async
@@ -19,11 +20,19 @@ if TYPE_CHECKING:
 
 _SENT_WIDTH = 36
 _RECEIVED_WIDTH = 44
+# Lower: the demo ends earlier. Higher: the bubble grows in more frames.
+_WORD_SECONDS = 0.35
 # Faster than WeCom, about once a second, because the agent and its streams are faster as well.
 _REFRESH_SECONDS = 0.25
 _ECHOES = "A gateway with the echo agent runs as a process of its own; the simulator plays WeCom."
 _STREAMS = (
     "\nAnother gateway streams the answers of an agent that counts slowly; its streams last three seconds at most."
+)
+
+# Streams that last three seconds instead of five and a half minutes, which nobody would wait for.
+_SHORT_STREAMS = (
+    "import sys, msgspec; from maven_channel_wecom import cli, plugin;"
+    " plugin.STREAM_TIMES = msgspec.structs.replace(plugin.STREAM_TIMES, life=3.0); sys.exit(cli.main())"
 )
 
 
@@ -46,7 +55,7 @@ async def run_demo(print_line: Callable[[str], None], *, command: tuple[str, ...
     token, key = new_token(), new_encoding_aes_key()
     failures: list[str] = []
     messages = replies = streams = offences = 0
-    async with CountingAgent() as agent:
+    async with StreamingAgent(answer_to, piece_seconds=_WORD_SECONDS) as agent:
         for agent_url, scenes, title in (("", SCENES, _ECHOES), (agent.url, STREAM_SCENES, _STREAMS)):
             gateway = DemoGateway(token=token, encoding_aes_key=key, agent_url=agent_url, command=command)
             async with SimulatedWeCom(gateway.callback_url, token=token, encoding_aes_key=key) as wecom:
@@ -108,6 +117,63 @@ async def play(wecom: SimulatedWeCom, scenes: tuple[Scene, ...], print_line: Cal
         if not result.passed:
             failures.append(f"{scene.__name__}: rule broken: {result.rule}")
     return failures
+
+
+class DemoGateway(GatewayProcess):
+    """The gateway of the demo.
+
+    Args:
+        token: the token of its bot.
+        encoding_aes_key: the key of its bot.
+        agent_url: the agent whose answers it streams, for a few seconds at most; empty for echoes and no streams.
+        command: another command that takes `--config FILE`.
+
+    Attributes:
+        callback_url: the callback URL of its bot.
+    """
+
+    def __init__(
+        self, *, token: str, encoding_aes_key: str, agent_url: str = "", command: tuple[str, ...] = ()
+    ) -> None:
+        status_port, callback_port = free_port(), free_port()
+        self.callback_url = f"http://127.0.0.1:{callback_port}/wecom/bot"
+        document = _configuration(
+            status_port=status_port,
+            callback_port=callback_port,
+            token=token,
+            encoding_aes_key=encoding_aes_key,
+            agent_url=agent_url,
+        )
+        start = (sys.executable, "-c", _SHORT_STREAMS, "gateway") if agent_url else ()
+        super().__init__(document, status_port=status_port, command=command or start)
+
+
+def _configuration(
+    *, status_port: int, callback_port: int, token: str, encoding_aes_key: str, agent_url: str = ""
+) -> dict[str, object]:
+    """Return a gateway configuration with one bot, and an agent that echoes each message.
+
+    With an `agent_url` that agent answers instead, and people see its answers grow.
+    """
+    wecom: dict[str, object] = {
+        "enabled": True,
+        "token": token,
+        "encodingAESKey": encoding_aes_key,
+        "host": "127.0.0.1",
+        "port": callback_port,
+        "mentionNames": ["Maven"],
+        "welcomeText": {"zh": "您好，请提问。", "en": "Hello, ask me anything."},
+        "allowPrivateNetwork": True,
+    }
+    agent = {"type": "echo"}
+    if agent_url:
+        wecom["progress"] = "stream"
+        agent = {"type": "responses", "url": agent_url, "model": "demo"}
+    return {
+        "gateway": {"host": "127.0.0.1", "port": status_port},
+        "agent": agent,
+        "channels": {"wecom": wecom},
+    }
 
 
 def _row(sent: str, received: str, rule: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from maven_channel_wecom.simulator.callbacks import CallbackKind, SealedRequest
+    from maven_channel_wecom.simulator.callbacks import SealedRequest, SentKind
     from maven_channel_wecom.simulator.http_client import HttpAnswer
 
 
@@ -28,7 +28,7 @@ class CallbackExchange(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     message_id: str
-    kind: CallbackKind
+    kind: SentKind
     plaintext: bytes
     request: SealedRequest
     answer: HttpAnswer
@@ -62,5 +62,5 @@ class ReplyExchange(msgspec.Struct, frozen=True, kw_only=True):
         return f"<ReplyExchange {self.status}, {len(self.body)} bytes>"
 
 
-Exchange = CallbackExchange | ReplyExchange
+HttpExchange = CallbackExchange | ReplyExchange
 """A request in either direction, with its answer."""

@@ -1,4 +1,4 @@
-"""Generates credentials in the format of WeCom's console (101033), for the demo and for tests."""
+"""Generates credentials in the format of WeCom's console (101033)."""
 
 import secrets
 import string

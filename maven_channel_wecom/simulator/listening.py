@@ -1,4 +1,4 @@
-"""Starts the simulator's HTTP server."""
+"""Starts an HTTP server: the simulator's, an agent's, or the one of the playground."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maven_channel_wecom.simulator.bubbles import Bubble, BubbleFrame
-    from maven_channel_wecom.simulator.exchanges import Exchange
+    from maven_channel_wecom.simulator.exchanges import HttpExchange
     from maven_channel_wecom.simulator.offences import OffenceKind
 
 AcknowledgementForm = Literal["success", "empty_body", "empty_object", "welcome", "stream"]
@@ -64,7 +64,7 @@ class Recorded:
         self.acknowledgements: Counter[AcknowledgementForm] = Counter()
         self.media_requests: Counter[str] = Counter()
         self.listeners: list[Callable[[Offence | Reply | BubbleFrame], None]] = []
-        self.observers: list[Callable[[Exchange], None]] = []
+        self.observers: list[Callable[[HttpExchange], None]] = []
 
     def offence(self, kind: OffenceKind, message_id: str = "") -> None:
         """Record an offence."""
@@ -87,7 +87,7 @@ class Recorded:
             self.feedback_ids.append(bubble.feedback_id)
         self._notify(frame)
 
-    def exchange(self, exchange: Exchange) -> None:
+    def exchange(self, exchange: HttpExchange) -> None:
         """Pass a request and its answer to the observers."""
         for observer in self.observers:
             observer(exchange)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from maven_channel_wecom.simulator.acknowledgements import Acknowledgement
     from maven_channel_wecom.simulator.bubbles import Bubble
-    from maven_channel_wecom.simulator.callbacks import CallbackKind
+    from maven_channel_wecom.simulator.callbacks import SentKind
     from maven_channel_wecom.simulator.faults import Fault, FaultScript
     from maven_channel_wecom.simulator.media_faults import MediaFault
     from maven_channel_wecom.simulator.messages import Message, Quotable
@@ -51,7 +51,7 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class SimulatedWeCom:
-    """WeCom for one bot: a context manager that listens on `host` and `port` (0: any free port).
+    """WeCom for one bot: a context manager that listens on a `port` of 127.0.0.1 (0: any free port).
 
     Attributes:
         callback_url: the callback URL of the bot; may be set after the start.
@@ -79,7 +79,6 @@ class SimulatedWeCom:
         token: str,
         encoding_aes_key: str,
         receive_id: str = "",
-        host: str = "127.0.0.1",
         port: int = 0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -103,7 +102,7 @@ class SimulatedWeCom:
         self.recorded = Recorded()
         self.clock = clock
         self.monotonic = monotonic
-        self._host, self._port = host, port
+        self._port = port
         self._random = random
         self._replies = replies.Replies(self.recorded, clock=clock, monotonic=monotonic, random=random)
         self._refreshes = Refreshes(self.recorded, monotonic=monotonic, sleep=sleep)
@@ -117,7 +116,7 @@ class SimulatedWeCom:
         app = web.Application()
         app.router.add_route("*", replies.REPLY_PATH, self._replies.handle)
         app.router.add_get(media.MEDIA_PATH, self._media.handle)
-        self._runner, self._base_url = await listen(app, self._host, self._port)
+        self._runner, self._base_url = await listen(app, "127.0.0.1", self._port)
         self._client = BotClient(self.connections)
         return self
 
@@ -315,7 +314,7 @@ class SimulatedWeCom:
         return sent
 
     def _judge(
-        self, answer: HttpAnswer, request: SealedRequest, message_id: str, kind: CallbackKind, *, genuine: bool
+        self, answer: HttpAnswer, request: SealedRequest, message_id: str, kind: SentKind, *, genuine: bool
     ) -> Acknowledgement | None:
         """Judge the answer to a callback. Return None if it is no acknowledgement."""
         is_event = kind in {"event", "enter_chat"}

@@ -34,7 +34,7 @@ EventType = Literal["enter_chat", "template_card_event", "feedback_event"]
 
 CallbackKind = Literal["verify", "message", "event"]
 CallbackOutcome = Literal["accepted", "duplicate", "refused", Rejection, Unavailability]
-MessageOutcome = Literal["published", "unsupported", "failed", "acknowledged"]
+MessageOutcome = Literal["published", "unsupported", "failed"]
 StateOperation = Literal[
     "admit",
     "release",
@@ -180,7 +180,7 @@ class MessageEnded(TelemetryEvent, frozen=True, kw_only=True):
 
     message_id: str
     type: str
-    outcome: Literal["published", "unsupported", "failed"]
+    outcome: MessageOutcome
     reason: str = ""
 
 

@@ -40,7 +40,7 @@ _CALLBACK_OUTCOMES: Final[Mapping[str, Sequence[str]]] = {
 _MESSAGE_TYPES: Final = get_args(events.MessageType)
 _EVENT_TYPES: Final = get_args(events.EventType)
 _INBOUND_OUTCOMES: Final[Mapping[str, Sequence[str]]] = {
-    **dict.fromkeys(_MESSAGE_TYPES, ("published", "unsupported", "failed")),
+    **dict.fromkeys(_MESSAGE_TYPES, get_args(events.MessageOutcome)),
     **dict.fromkeys((*_EVENT_TYPES, "other_event"), ("acknowledged",)),
     "stream": ("unsupported",),
     "unknown": ("unsupported",),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _CONNECTIONS = 32
+# One answer in so many is kept.
+_SAMPLE_EVERY = 100
 _RECEIVE_BYTES = 65536
 _SILENCE_SECONDS = 30.0
 _SILENT = f"no answer for {_SILENCE_SECONDS:.0f} s"
@@ -69,17 +71,15 @@ def pinned(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def put_under_load(
-    port: int, requests: Sequence[bytes], *, connections: int = _CONNECTIONS, sample_every: int = 100
-) -> Load:
+def put_under_load(port: int, requests: Sequence[bytes]) -> Load:
     """Send every request once, as fast as the server answers, over a few connections.
 
     Raises:
         RuntimeError: an answer is not 200, or the server closed a connection or stopped answering.
     """
     with ExitStack() as stack:
-        poll, callers = _connect(stack, port, min(connections, len(requests)))
-        return _run(poll, callers, requests, sample_every)
+        poll, callers = _connect(stack, port, min(_CONNECTIONS, len(requests)))
+        return _run(poll, callers, requests)
 
 
 def _connect(stack: ExitStack, port: int, connections: int) -> tuple[select.epoll, dict[int, _Caller]]:
@@ -94,7 +94,7 @@ def _connect(stack: ExitStack, port: int, connections: int) -> tuple[select.epol
     return poll, callers
 
 
-def _run(poll: select.epoll, callers: dict[int, _Caller], requests: Sequence[bytes], sample_every: int) -> Load:
+def _run(poll: select.epoll, callers: dict[int, _Caller], requests: Sequence[bytes]) -> Load:
     seconds: list[float] = []
     sample: dict[int, bytes] = {}
     numbered = enumerate(requests)
@@ -114,7 +114,7 @@ def _run(poll: select.epoll, callers: dict[int, _Caller], requests: Sequence[byt
                 continue
             now = time.perf_counter()
             seconds.append(now - caller.began)
-            if caller.number % sample_every == 0:
+            if caller.number % _SAMPLE_EVERY == 0:
                 sample[caller.number] = body
             following = next(numbered, None)
             if following is not None:
@@ -142,16 +142,14 @@ class SteadyLoad:
     sample: dict[int, bytes]
 
 
-def send_steadily(
-    port: int, requests: Sequence[bytes], *, per_second: float, connections: int = _CONNECTIONS, sample_every: int = 100
-) -> SteadyLoad:
+def send_steadily(port: int, requests: Sequence[bytes], *, per_second: float) -> SteadyLoad:
     """Send the requests at a steady rate, each on a free connection. Time spent waiting for a connection counts.
 
     Raises:
         RuntimeError: an answer is not 200, or the server closed a connection or stopped answering.
     """
     due = [number / per_second for number in range(len(requests))]
-    return send_on_schedule(port, requests, due, connections=connections, sample_every=sample_every)
+    return send_on_schedule(port, requests, due)
 
 
 def send_on_schedule(
@@ -160,7 +158,6 @@ def send_on_schedule(
     due: Sequence[float],
     *,
     connections: int = _CONNECTIONS,
-    sample_every: int = 100,
     is_needed: Callable[[int], bool] = lambda _: True,
     answered: Callable[[int, bytes], None] = lambda _number, _body: None,
 ) -> SteadyLoad:
@@ -208,7 +205,7 @@ def send_on_schedule(
                     answered(caller.number, body)
                     done += 1
                     idle.append(caller)
-                    if caller.number % sample_every == 0:
+                    if caller.number % _SAMPLE_EVERY == 0:
                         sample[caller.number] = body
     return SteadyLoad(seconds, sample)
 

@@ -16,8 +16,8 @@ from maven_channel_wecom.host.agents.agent import AgentError, Answer
 from maven_channel_wecom.host.agents.agent_failures import FAILED
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.protocol.envelope import Credentials
-from maven_channel_wecom.simulator.demo_gateway import free_port
 from maven_channel_wecom.simulator.faults import Errcode
+from maven_channel_wecom.simulator.gateway_process import free_port
 from maven_channel_wecom.simulator.media_faults import Expired
 from maven_channel_wecom.simulator.messages import (
     CardClick,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.suite_watch import new_encoding_aes_key, new_token
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -30,6 +33,22 @@ def read_yaml(name: str) -> Any:  # noqa: ANN401 - any document
 
 def read_json(name: str) -> Any:  # noqa: ANN401 - any document
     return json.loads((DEPLOY / name).read_text(encoding="utf-8"))
+
+
+def console_lines(section: str) -> list[str]:
+    """Return the commands in a section of docs/deploy.md."""
+    page = (DEPLOY.parent / "docs" / "deploy.md").read_text(encoding="utf-8").replace("\\\n", "")
+    return re.findall(r"^\$ (.*)$", page.partition(f"\n## {section}\n")[2].partition("\n## ")[0], re.MULTILINE)
+
+
+def run_lines(lines: list[str], folder: Path) -> None:
+    """Run commands of docs/deploy.md in a folder of the test, with a new token and key."""
+    environment = {
+        "WECOM_TOKEN": new_token(),
+        "WECOM_ENCODING_AES_KEY": new_encoding_aes_key(),
+        "PATH": os.environ["PATH"],
+    }
+    subprocess.run(["/bin/sh", "-ec", "\n".join(lines)], cwd=folder, env=environment, check=True)  # noqa: S603 - ours
 
 
 def instructions() -> list[tuple[str, str]]:

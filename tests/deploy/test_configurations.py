@@ -22,11 +22,18 @@ def read(name: str, folder: Path) -> tuple[Configuration, dict[str, Any]]:
     text = json.dumps(read_json(name))
     for path in re.findall(r'"file": "([^"]+)"', text):
         secret = folder / Path(path).name
-        secret.write_text(new_encoding_aes_key() if "key" in path.lower() else new_token(), encoding="utf-8")
+        secret.write_text(_secret(secret.name), encoding="utf-8")
         text = text.replace(path, str(secret))
     configuration, found = interpret(json.loads(text))
     assert found == []
     return configuration, configuration.channels["wecom"]
+
+
+def _secret(name: str) -> str:
+    """Return the content of a secret file of this name."""
+    if name.endswith("state"):
+        return "redis://:canary@redis:6379/0"
+    return new_encoding_aes_key() if "key" in name.lower() else new_token()
 
 
 @pytest.mark.parametrize("name", NAMES)

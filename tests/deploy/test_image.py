@@ -46,7 +46,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if path.is_dir():
             shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(path, source)
+            (source / name).parent.mkdir(exist_ok=True)
+            shutil.copy(path, source / name)
     return build(source, tmp_path_factory.mktemp("wheel"))
 
 
@@ -68,6 +69,7 @@ def test_the_commands_of_the_image_run_without_root_in_a_read_only_root(tmp_path
         archive.extractall(tmp_path / "site")
     (tmp_path / "token").write_text(new_token(), encoding="utf-8")
     (tmp_path / "key").write_text(new_encoding_aes_key(), encoding="utf-8")
+    (tmp_path / "state").write_text("redis://:canary@127.0.0.1:1/0", encoding="utf-8")
     (tmp_path / "root").mkdir()
     stage = Stage(
         root=str(tmp_path / "root"),
@@ -76,6 +78,7 @@ def test_the_commands_of_the_image_run_without_root_in_a_read_only_root(tmp_path
             "/etc/maven-wecom/wecom.json": str(DEPLOY / "compose" / "gateway.json"),
             "/run/secrets/wecom_token": str(tmp_path / "token"),
             "/run/secrets/wecom_encoding_aes_key": str(tmp_path / "key"),
+            "/run/secrets/wecom_state": str(tmp_path / "state"),
         },
         run=[arguments for instruction, arguments in instructions() if instruction == "RUN"],
         user=found["USER"],

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
 import shutil
-import signal
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.deploy.files import DEPLOY, check, read_json
-from tests.suite_watch import new_encoding_aes_key
+from tests.e2e.gateway_process import GatewayProcess
+from tests.suite_watch import SUITE, new_encoding_aes_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +51,11 @@ def test_the_configuration_finds_its_secrets() -> None:
         assert entry[name] == {"file": f"/run/credentials/{UNIT.name}/{name}"}
 
 
+def test_a_start_is_complete_when_the_gateway_says_so() -> None:
+    """That it says so is tested in tests/host/test_gateway.py."""
+    assert "\nType=notify\n" in TEXT
+
+
 def test_the_state_is_in_the_folder_that_systemd_creates() -> None:
     assert "\nStateDirectory=maven-wecom\n" in TEXT
     assert read_json("systemd/wecom.json")["channels"]["wecom"]["state"].startswith("sqlite:/var/lib/maven-wecom/")
@@ -62,14 +64,8 @@ def test_the_state_is_in_the_folder_that_systemd_creates() -> None:
 async def test_the_gateway_runs_without_memory_that_is_writable_and_executable(tmp_path: Path) -> None:
     """As MemoryDenyWriteExecute= demands."""
     entry = {"token": "token", "encodingAESKey": new_encoding_aes_key(), "host": "127.0.0.1", "port": 0}
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"gateway": {"port": 0}, "channels": {"wecom": entry}}), encoding="utf-8")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", DENY_WRITE_EXECUTE, "gateway", "--config", str(path)), stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr
-    while b"gateway channels started" not in (line := await process.stderr.readline()):
-        assert line
-    process.send_signal(signal.SIGTERM)
-    await process.stderr.read()
-    assert await process.wait() == 0
+    document = {"gateway": {"port": 0}, "channels": {"wecom": entry}}
+    async with GatewayProcess(SUITE.watch, tmp_path, document, python=("-c", DENY_WRITE_EXECUTE)) as gateway:
+        await gateway.until("gateway channels started")
+        gateway.terminate()
+        assert await gateway.exit_code() == 0

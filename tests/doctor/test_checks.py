@@ -63,6 +63,35 @@ async def test_a_secret_file_that_others_may_read_is_a_warning(
     assert (f"the file {token} is readable by" in found.detail("secrets")) == (outcome == "warn")
 
 
+async def test_the_address_of_a_state_in_a_file_counts_as_a_secret(doctor: Doctor, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.write_text(f"sqlite:{tmp_path}/wecom.db\n", encoding="utf-8")
+    state.chmod(0o644)
+    found = await doctor.diagnose(bot_config(tmp_path, state={"file": str(state)}))
+    assert found.outcome("state") == "ok"
+    assert f"state from the file {state}; the file {state} is readable by" in found.detail("secrets")
+    found = await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{tmp_path}/wecom.db"))
+    assert "state" not in found.detail("secrets")
+
+
+@pytest.mark.parametrize(
+    ("path", "outcome"),
+    [
+        ("/run/secrets/wecom_token", "ok"),
+        ("/run/secrets/maven-wecom/token", "ok"),
+        ("/run/secrets2/token", "warn"),
+        ("/run/credentials/maven-wecom.service/token", "ok"),
+    ],
+)
+def test_the_mode_of_a_secret_that_a_container_engine_or_systemd_provides_is_not_judged(
+    path: str, outcome: str
+) -> None:
+    """The files of `deploy/` have modes with which the gateway's user can read them."""
+    secret = checks.Secret(key="token", place="file", name=path)
+    found = checks.judge_secrets("wecom", [secret], {path: "everybody"})
+    assert (found.outcome, f"token from the file {path}" in found.detail) == (outcome, True)
+
+
 async def test_a_configuration_with_a_secret_that_others_may_read_is_a_warning(
     doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from maven_channel_wecom.cli import main
-from maven_channel_wecom.simulator.demo_gateway import free_port
+from maven_channel_wecom.simulator.gateway_process import free_port
 from tests.doctor.faulty_bots import KEY, PASSWORD, TOKEN, FakeBot, bot_config, entry, write_config
 from tests.e2e.gateway_process import GatewayProcess
 from tests.suite_watch import record_output

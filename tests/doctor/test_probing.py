@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +15,7 @@ from maven_channel_wecom.doctor.url_check import NoAnswer, judge_url_check
 from tests.doctor.faulty_bots import FakeBot, bot_config, entry, write_config
 from tests.fakes.certificates import Authority
 from tests.fakes.clock import FakeClock
+from tests.fakes.installed_aiodns import run_with_aiodns
 from tests.fakes.names import Names
 from tests.fakes.sites import PlainTextServer, Site, answer, in_turn
 
@@ -89,24 +88,14 @@ async def test_gateway_port_without_a_gateway_is_a_warning(doctor: Doctor, tmp_p
 
 
 def test_an_installed_aiodns_is_not_used() -> None:
-    """It does not find every name that the system finds, such as those of NSS modules."""
     program = """
-import asyncio, sys, types
-
-class DNSResolver:
-    def __init__(self, *_, **__): sys.exit("aiodns was used")
-    def getaddrinfo(self): ...
-
-sys.modules["aiodns"] = aiodns = types.ModuleType("aiodns")
-aiodns.DNSResolver = DNSResolver
 from yarl import URL
 from maven_channel_wecom.clock import SystemClock
 from maven_channel_wecom.doctor.probing import UrlProbe
 
 print(asyncio.run(UrlProbe(SystemClock()).get(URL("http://localhost:1/"))).reason)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
-    assert done.stdout == "refused\n"
+    assert run_with_aiodns(program) == "refused\n"
 
 
 async def test_an_unknown_name_is_explained(doctor: Doctor, tmp_path: Path) -> None:

@@ -119,6 +119,29 @@ def test_replicas_that_would_remember_apart_from_each_other_are_a_warning(
     assert all("agent.memory" in check.detail for check in found)
 
 
+def test_an_address_in_a_file_is_that_of_replicas_too(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("redis://127.0.0.1:1\n", encoding="utf-8")
+    entries = {"wecom": entry(state={"file": str(tmp_path / "state")})}
+    assert [check.channel for check in check_replicas(entries, "messages")] == ["wecom"]
+    # It is reported as a problem of the configuration.
+    entries["wecom"]["state"]["file"] = "/none/such"
+    assert list(check_replicas(entries, "messages")) == []
+
+
+async def test_the_url_of_an_agent_counts_as_a_secret_if_it_is_not_in_the_configuration(
+    doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent: dict[str, object] = {"type": "responses", "url": "http://127.0.0.1:1/v1/responses", "model": "m"}
+    document = {"agent": agent, "channels": {"wecom": entry()}}
+    found = await doctor.diagnose(write_config(tmp_path, document))
+    assert [check["channel"] for check in found.checks if check["name"] == "secrets"] == ["wecom"]
+    monkeypatch.setenv("AGENT_URL", f"http://127.0.0.1:1/v1/responses?key={PASSWORD}")
+    agent["url"] = {"env": "AGENT_URL"}
+    found = await doctor.diagnose(write_config(tmp_path, document))
+    assert "url from the environment variable AGENT_URL" in [check["detail"] for check in found.checks]
+    assert found.detail("agent").startswith("http://127.0.0.1:1 cannot be used: nothing listens there")
+
+
 async def test_the_doctor_warns_of_replicas_only_if_the_agent_is_behind_http(doctor: Doctor, tmp_path: Path) -> None:
     channels = {"wecom": entry(state="redis://127.0.0.1:1")}
     async with serving() as fake:

@@ -17,6 +17,7 @@ from maven_channel_wecom.host.configuration import Gateway
 from maven_channel_wecom.host.status_server import StatusServer
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 from tests.doctor.faulty_bots import PASSWORD, FakeBot, bot_config, entry, write_config
+from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_server import RedisServer, shared_redis
 from tests.suite_watch import record_output
 
@@ -232,6 +233,15 @@ async def test_an_unusable_redis_is_explained(doctor: Doctor, tmp_path: Path) ->
     found = await doctor.diagnose(bot_config(tmp_path, state=server.address()))
     assert "cannot be reached" in found.detail("state")
     assert (found.exit_code, found.outcome("state")) == (1, "fail")
+
+
+async def test_a_redis_that_answers_late_at_first_is_ok(doctor: Doctor, tmp_path: Path) -> None:
+    """As on a busy machine, where the doctor has just started."""
+    server = await asyncio.to_thread(shared_redis)
+    async with FaultProxy(server.port) as proxy:
+        proxy.drop(2, to=b"DEL", silently=True)
+        found = await doctor.diagnose(bot_config(tmp_path, state=proxy.address()))
+        assert (found.outcome("state"), proxy.lost) == ("ok", 2)
 
 
 @pytest.mark.parametrize(

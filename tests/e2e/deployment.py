@@ -214,3 +214,9 @@ def _private_texts(message: Message | Quotable | None) -> Iterator[str]:
         case Mixed():
             for part in message.parts:
                 yield from _private_texts(part)
+
+
+async def assert_still_answers(deployment: Deployment) -> None:
+    """Assert that the channel still answers a genuine message and has logged no traceback."""
+    assert await deployment.ask("a genuine message after it") == "a genuine message after it"
+    assert deployment.watch.tracebacks == []

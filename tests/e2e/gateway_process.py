@@ -23,23 +23,30 @@ TIMEOUT_SECONDS = 30
 class GatewayProcess:
     """Context manager that runs `python -m maven_channel_wecom gateway --config FILE`, and kills it at the end.
 
-    Its working directory is the folder of the file.
+    Its working directory is the folder of the file. `python` are other arguments of Python than `-m` and the module.
     """
 
     def __init__(
-        self, watch: Watch, folder: Path, document: Mapping[str, Any], *, environment: Mapping[str, str] | None = None
+        self,
+        watch: Watch,
+        folder: Path,
+        document: Mapping[str, Any],
+        *,
+        environment: Mapping[str, str] | None = None,
+        python: tuple[str, str] = ("-m", "maven_channel_wecom"),
     ) -> None:
         self.lines: list[str] = []
         self.config = folder.absolute() / "config.json"
         self._watch = watch
         self._document = document
         self._environment = dict(environment or {})
+        self._python = python
 
     async def __aenter__(self) -> Self:
         self.config.write_text(json.dumps(self._document), encoding="utf-8")
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "maven_channel_wecom", "gateway", "--config", str(self.config)),
+            *(*self._python, "gateway", "--config", str(self.config)),
             env=os.environ | self._environment,
             cwd=self.config.parent,
             stdout=asyncio.subprocess.PIPE,

@@ -16,7 +16,7 @@ from maven_channel_wecom.protocol import cipher, signature
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.callbacks import seal_callback
 from maven_channel_wecom.simulator.messages import Text
-from tests.e2e.deployment import Deployment
+from tests.e2e.deployment import Deployment, assert_still_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 HEAD = bytes(16)
 
 
-def signed(token: str, encrypted: str, *, timestamp: str = "", nonce: str = "nonce1") -> tuple[str, bytes]:
+def signed(token: str, encrypted: str) -> tuple[str, bytes]:
     """Return the query and body of a callback with a valid signature over `encrypted`."""
-    timestamp = timestamp or str(int(time.time()))
+    timestamp, nonce = str(int(time.time())), "nonce1"
     query = {
         "msg_signature": signature.sign(token, timestamp, nonce, encrypted),
         "timestamp": timestamp,
@@ -81,12 +81,6 @@ ODD_PLAINTEXT = [
 
 async def post(deployment: Deployment, query: str, body: bytes, **headers: str) -> HttpAnswer:
     return await deployment.wecom.request("POST", query=query, body=body, headers=headers)
-
-
-async def assert_still_answers(deployment: Deployment) -> None:
-    """Assert that the channel still answers a genuine message and has logged no traceback."""
-    assert await deployment.ask("a genuine message after it") == "a genuine message after it"
-    assert deployment.watch.tracebacks == []
 
 
 @pytest.mark.parametrize("make", UNDECIPHERABLE.values(), ids=list(UNDECIPHERABLE))

@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.deployment import Deployment
+from tests.e2e.deployment import Deployment, assert_still_answers
 
 if TYPE_CHECKING:
     from tests.e2e.watch import Watch
 
 MEBIBYTE = 1024 * 1024
 QUERY = f"msg_signature={'0' * 40}&timestamp=1700000000&nonce=n"
-
-
-async def assert_still_answers(deployment: Deployment) -> None:
-    """Assert that the channel still answers a genuine message and has logged no traceback."""
-    assert await deployment.ask("a genuine message after it") == "a genuine message after it"
-    assert deployment.watch.tracebacks == []
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"])

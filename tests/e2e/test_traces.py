@@ -11,6 +11,7 @@ from maven_channel_wecom.simulator.messages import EnterChat, Image, Text, Unkno
 from maven_channel_wecom.simulator.picture import draw_png
 from maven_channel_wecom.telemetry.trail import trail_id
 from tests.e2e.deployment import Deployment
+from tests.spans import parents
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
     from tests.e2e.watch import Watch
 
 ALLOWED = {"wecom.channel", "wecom.trail", "wecom.type", "wecom.outcome", "wecom.reason", "wecom.attempts"}
-
-
-def parents(spans: InMemorySpanExporter) -> dict[str, str | None]:
-    """Return the name of each span with the name of its parent."""
-    names = {span.context.span_id: span.name for span in spans.get_finished_spans()}
-    return {span.name: names[span.parent.span_id] if span.parent else None for span in spans.get_finished_spans()}
 
 
 def span_named(spans: InMemorySpanExporter, name: str) -> ReadableSpan:

@@ -6,8 +6,6 @@ import asyncio
 import gc
 import logging
 import socket
-import subprocess
-import sys
 import traceback
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ import pytest
 from maven_channel_wecom.egress.egress import Egress, SendProgress
 from maven_channel_wecom.errors import AnswerLost, RequestNotSent
 from tests.fakes.connecting import Diversion
+from tests.fakes.installed_aiodns import run_with_aiodns
 from tests.fakes.names import Names
 from tests.fakes.sites import (
     LoopbackServer,
@@ -88,16 +87,7 @@ async def test_the_body_arrives_unchanged_and_the_answer_is_returned() -> None:
 
 
 def test_an_installed_aiodns_is_not_used() -> None:
-    """By default aiohttp uses aiodns if it is installed, which does not find every name that the system finds."""
     program = """
-import asyncio, sys, types
-
-class DNSResolver:
-    def __init__(self, *_, **__): sys.exit("aiodns was used")
-    def getaddrinfo(self): ...
-
-sys.modules["aiodns"] = aiodns = types.ModuleType("aiodns")
-aiodns.DNSResolver = DNSResolver
 from maven_channel_wecom.egress.egress import Egress
 from maven_channel_wecom.errors import RequestNotSent
 
@@ -111,8 +101,7 @@ async def main():
 
 asyncio.run(main())
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
-    assert done.stdout == "forbidden_address\n"
+    assert run_with_aiodns(program) == "forbidden_address\n"
 
 
 async def test_simultaneous_replies_to_two_hosts_have_the_right_host_header() -> None:

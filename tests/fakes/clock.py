@@ -26,11 +26,19 @@ class FakeClock:
         self.time += seconds
 
 
+class SuspendingClock(FakeClock):
+    """A clock whose sleeps suspend the caller once."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        await super().sleep(seconds)
+
+
 class SteppedClock(FakeClock):
     """A clock whose sleepers wake only once a test has passed their time."""
 
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
-        super().__init__(now)
+    def __init__(self) -> None:
+        super().__init__()
         # A heap; the number keeps sleepers of the same time in the order in which they fell asleep.
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import aiohttp
 import yaml
 
-from maven_channel_wecom.simulator.demo_gateway import free_port
+from maven_channel_wecom.simulator.gateway_process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

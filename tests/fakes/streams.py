@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maven_channel_wecom.clock import Clock
-    from maven_channel_wecom.policy.stream import Progress
+    from maven_channel_wecom.policy.stream import ProgressMode
     from maven_channel_wecom.state.store import StateStore
     from maven_channel_wecom.telemetry.events import Emit
 
@@ -24,7 +24,7 @@ WORKING = Sentence("处理中", "Working")
 
 
 def make_streams(
-    progress: Progress = "off",
+    progress: ProgressMode = "off",
     *,
     text: Sentence = WORKING,
     state: StateStore | None = None,

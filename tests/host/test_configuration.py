@@ -178,8 +178,8 @@ def test_the_sections_are_those_that_an_error_inside_a_channel_knows() -> None:
         ),
         ({"agent": RESPONSES | {"url": "https://api.example/v1/"}}, "agent.url is a base URL; append /responses"),
         (
-            {"agent": RESPONSES | {"url": f" {RESPONSES['url']}"}},
-            "agent.url must be a URL that starts with http:// or https://",
+            {"agent": RESPONSES | {"url": f"{RESPONSES['url']} {CANARY}"}},
+            "agent.url must be printable characters without spaces, and holds a space (U+0020)",
         ),
         (
             {"cron": [JOB | {"timezone": "Asia/Shanghai"}]},
@@ -208,7 +208,11 @@ def test_the_sections_are_those_that_an_error_inside_a_channel_knows() -> None:
         ),
         ({"agent": RESPONSES | {"url": "ftp://x"}}, "agent.url must be a URL that starts with http:// or https://"),
         ({"agent": RESPONSES | {"url": "http://["}}, "agent.url must be a URL that starts with http:// or https://"),
-        ({"agent": RESPONSES | {"url": 5}}, "agent.url must be a string that is not empty"),
+        ({"agent": RESPONSES | {"url": 5}}, 'agent.url must be a string, {"env": "NAME"} or {"file": "PATH"}'),
+        (
+            {"agent": RESPONSES | {"url": {"env": "BLANK"}}},
+            "agent.url takes its value from the environment variable BLANK, which is empty",
+        ),
         (
             {"agent": RESPONSES | {"url": f"http://u:{CANARY}@127.0.0.1/"}},
             "agent.url must not hold a user name or password; put the key into agent.apiKey",

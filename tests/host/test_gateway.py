@@ -119,6 +119,23 @@ async def test_all_problems_of_host_and_channels_are_escaped_and_printed_at_once
     ]
 
 
+async def test_problems_are_errors_in_the_journal(tmp_path: Path) -> None:
+    path = written(tmp_path, {"gateway": {"port": 70000}})
+    with (tmp_path / "journal").open("w+", encoding="utf-8") as journal:
+        status = os.fstat(journal.fileno())
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, *INSTALLED, "--config", str(path)),
+            env=os.environ | {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"},
+            stderr=journal,
+        )
+        assert await process.wait() == 2
+        journal.seek(0)
+        assert journal.read().splitlines() == [
+            f"<3>maven-wecom: {path} has 1 problem:",
+            "<3>  - gateway.port must be a whole number from 0 to 65535",
+        ]
+
+
 def test_the_same_problems_are_found_in_a_configuration_that_is_not_run() -> None:
     problems = configuration_problems({"gateway": {"port": 9886}, "channels": {"wecom": {"port": 9886}, "x": {}}})
     assert {problem.split(" ")[0] for problem in problems} >= {"channels.wecom.token", "channels.x"}
@@ -202,6 +219,18 @@ async def test_a_plugin_that_does_not_load_exits_1_and_is_named(tmp_path: Path) 
     assert "  - plugin broken cannot be loaded: ModuleNotFoundError" in printed
     assert "No module named 'not_there_at_all'; repair or uninstall it" in printed
     assert "Traceback" not in printed
+
+
+async def test_systemd_learns_that_the_start_is_complete(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(tmp_path / "notify"))
+        notified.settimeout(0)
+        path = written(tmp_path, GOOD)
+        async with started(WITH_FAKE_CHANNEL, path, NOTIFY_SOCKET=str(tmp_path / "notify")) as process:
+            await until(process, "agent configured")
+            async with asyncio.timeout(30):
+                assert await asyncio.get_running_loop().sock_recv(notified, 100) == b"READY=1"
+            await until(process, "gateway channels started")
 
 
 async def test_a_signal_during_the_start_exits_0(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maven_channel_wecom.host.conversations import Conversation
-from maven_channel_wecom.host.memory_file import MemoryFile
+from maven_channel_wecom.host.memory_file import MemoryFile, copy_memory
 from maven_channel_wecom.host.memory_store import MemoryUnavailable
 from maven_channel_wecom.state.backends import open_state
 from tests.host.test_memory_store import NOW, conversation, put
@@ -77,7 +77,7 @@ async def test_only_the_owner_can_read_the_file_and_what_belongs_to_it(tmp_path:
         await store.close()
     finally:
         os.umask(old_mask)
-    assert modes == {"memory.db": 0o600, "memory.db-journal": 0o600}
+    assert modes == dict.fromkeys(("memory.db", "memory.db-journal", "memory.db.lock"), 0o600)
 
 
 async def test_a_file_has_one_owner(tmp_path: Path) -> None:
@@ -88,6 +88,89 @@ async def test_a_file_has_one_owner(tmp_path: Path) -> None:
     await put(store, "a", conversation())
     await store.close()
     await (await opened(path)).close()
+
+
+def test_a_copy_has_all_that_was_remembered_before_while_turns_go_on(tmp_path: Path) -> None:
+    path, copy = tmp_path / "memory.db", tmp_path / "copy.db"
+    command = [sys.executable, "-m", "tests.host.remember_until_killed", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own program
+        assert process.stdout
+        remembered: set[str] = set()
+        for _ in range(5):
+            remembered |= {process.stdout.readline().strip() for _ in range(30)}
+            copy_memory(path, copy)
+            with contextlib.closing(sqlite3.connect(copy)) as connection:
+                assert remembered <= {row[0] for row in connection.execute("SELECT session FROM conversations")}
+        # No turn was forgotten meanwhile, which would have ended the process.
+        assert process.stdout.readline()
+        process.kill()
+
+
+def test_a_copy_of_what_a_killed_process_left_is_that_of_its_last_complete_turn(tmp_path: Path) -> None:
+    """A journal that is left beside the file belongs to a turn that was not complete."""
+    path, copy = tmp_path / "memory.db", tmp_path / "copy.db"
+    program = """
+import pathlib, os, sqlite3, sys
+from contextlib import ExitStack
+from maven_channel_wecom.host.memory_file import _open
+
+connection = _open(pathlib.Path(sys.argv[1]), ExitStack())
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN")
+for number in range(100):
+    connection.execute("INSERT INTO conversations VALUES (?, 9e9, zeroblob(9000))", (str(number),))
+os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", program, str(path)], check=False)  # noqa: S603 - our own program
+    assert (tmp_path / "memory.db-journal").stat().st_size > 0
+    copy_memory(path, copy)
+    with contextlib.closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT count(*) FROM conversations").fetchone() == (0,)
+
+
+async def test_what_cannot_be_copied_is_one_sentence(tmp_path: Path) -> None:
+    path, copy = tmp_path / "memory.db", tmp_path / "copy.db"
+    with pytest.raises(MemoryUnavailable, match="does not exist: name the file that the gateway uses"):
+        await asyncio.to_thread(copy_memory, path, copy)
+    state = await open_state(f"sqlite:{tmp_path / 'wecom.db'}", channel="wecom")
+    await state.close()
+    with pytest.raises(MemoryUnavailable, match="belongs to another program"):
+        await asyncio.to_thread(copy_memory, tmp_path / "wecom.db", copy)
+    store = await opened(path)
+    await put(store, "a", conversation("x" * 100_000))
+    await store.close()
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + bytes(len(content) - 8192))
+    with pytest.raises(MemoryUnavailable, match="is damaged"):
+        await asyncio.to_thread(copy_memory, path, copy)
+
+
+async def test_a_turn_waits_for_a_program_that_copies_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    store = await opened(path)
+    program = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN")
+connection.execute("SELECT count(*) FROM conversations").fetchall()
+print("reads", flush=True)
+sys.stdin.readline()
+"""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program, str(path)), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdin
+    assert process.stdout
+    assert await process.stdout.readline() == b"reads\n"
+    storing = asyncio.create_task(put(store, "a", conversation()))
+    # It waits for the lock, as no other call is answered meanwhile.
+    done, _ = await asyncio.wait({storing}, timeout=0.2)
+    assert not done
+    process.stdin.close()
+    await process.wait()
+    await storing
+    assert await store.read("a", NOW) == conversation()
+    await store.close()
 
 
 async def test_nothing_forgotten_stays_on_the_disk_while_the_file_is_open(tmp_path: Path) -> None:

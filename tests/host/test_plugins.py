@@ -6,6 +6,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from maven_channel_wecom.contract.hookspecs import hookimpl
@@ -160,5 +161,10 @@ def test_a_memory_in_the_file_of_a_channel_is_a_problem(tmp_path: Path) -> None:
     shared = Configuration(channels=channels, sessions=Sessions(memory_state=f"sqlite:{tmp_path}/one.db"))
     problem = "agent.memoryState is the same file as channels.a.state: give each a file of its own"
     assert conflict_problems(manager_with(FakePlugin()), shared) == [problem]
+    (tmp_path / "address").write_text(f"sqlite:{tmp_path}/one.db\n", encoding="utf-8")
+    referenced = {"a": {"state": {"file": str(tmp_path / "address")}, "other": {"file": "/none/such"}}}
+    assert conflict_problems(manager_with(FakePlugin()), msgspec.structs.replace(shared, channels=referenced)) == [
+        problem
+    ]
     in_process = Configuration(channels={"a": {"state": "memory:"}})
     assert conflict_problems(manager_with(FakePlugin()), in_process) == []

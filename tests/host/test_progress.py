@@ -185,7 +185,7 @@ async def test_an_exception_about_capabilities_is_logged(caplog: pytest.LogCaptu
     assert [record.message for record in caplog.records] == ["progress failed"]
 
 
-async def test_a_channel_without_the_hook_gets_no_progress() -> None:
+async def test_a_channel_without_the_hook_gets_no_progress(caplog: pytest.LogCaptureFixture) -> None:
     """It may be older than the hook."""
 
     class Older:
@@ -197,6 +197,7 @@ async def test_a_channel_without_the_hook_gets_no_progress() -> None:
     await answer.begin()
     await answer.grow("one")
     await answer.progress.end()
+    assert caplog.records == []
 
 
 async def test_a_call_of_the_channel_that_hangs_ends_with_the_turn() -> None:

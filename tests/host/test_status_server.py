@@ -6,14 +6,15 @@ import asyncio
 import gzip
 import socket
 import sys
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 from maven_channel_wecom.host.configuration import Gateway
-from maven_channel_wecom.host.status_server import MAX_STATUS_CONNECTIONS, StatusServer
+from maven_channel_wecom.host.status_server import MAX_STATUS_CONNECTIONS, ProcessMetrics, StatusServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -204,3 +205,30 @@ async def test_concurrent_scrapes_leave_the_event_loop_to_other_tasks() -> None:
         assert all(task.result().startswith(b"HTTP/1.1 200") for task in scrapes_under_way)
     assert scrapes >= 30
     assert most_between == 1
+
+
+async def test_a_refresh_reads_the_process_in_a_thread_and_a_scrape_reads_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = []
+    collect = ProcessCollector.collect
+
+    def recorded(collector: ProcessCollector) -> object:
+        threads.append(threading.current_thread())
+        return collect(collector)
+
+    monkeypatch.setattr(ProcessCollector, "collect", recorded)
+    registry = CollectorRegistry()
+    metrics = ProcessMetrics(registry)
+    assert registry.get_sample_value("process_cpu_seconds_total") is None
+    await metrics.refresh()
+    first = registry.get_sample_value("process_cpu_seconds_total")
+    assert first is not None
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
+
+
+def test_python_and_its_garbage_collector_are_in_the_registry() -> None:
+    registry = CollectorRegistry()
+    ProcessMetrics(registry)
+    assert {"python_info", "python_gc_collections"} <= {metric.name for metric in registry.collect()}

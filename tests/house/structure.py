@@ -136,6 +136,12 @@ def public_constants(source: str) -> list[str]:
     return sorted(name for name in names if name.isupper() and not name.startswith("_"))
 
 
+def public_types(source: str) -> list[str]:
+    """Return the names of the public type aliases of a module: assigned names in the style of a class."""
+    names = {name for name, statement in _definitions(ast.parse(source)) if isinstance(statement, ast.Assign)}
+    return sorted(name for name in names if name[0].isupper() and not name.isupper())
+
+
 def behaves(source: str) -> bool:
     """Return whether a module has behavior of its own: any function or method with a body that does something."""
     functions = (node for node in ast.walk(ast.parse(source)) if isinstance(node, _Function))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import signal
 import subprocess
 import sys
 import tomllib
@@ -12,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.suite_watch import new_encoding_aes_key
+from tests.e2e.gateway_process import GatewayProcess
+from tests.suite_watch import SUITE, new_encoding_aes_key
 
 MAX_DEPENDENCIES = 9
 MAX_IMPORT_SECONDS = 0.5
@@ -37,17 +35,9 @@ def test_the_plugin_is_imported_within_half_a_second() -> None:
 async def test_an_idle_gateway_needs_at_most_60_megabytes(tmp_path: Path) -> None:
     entry = {"token": "token", "encodingAESKey": new_encoding_aes_key(), "host": "127.0.0.1", "port": 0}
     entry["state"] = f"sqlite:{tmp_path}/state.db"
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"gateway": {"port": 0}, "channels": {"wecom": entry}}), encoding="utf-8")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "maven_channel_wecom", "gateway", "--config", str(path)), stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr
-    while b"gateway channels started" not in (line := await process.stderr.readline()):
-        assert line
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-    process.send_signal(signal.SIGTERM)
-    await process.stderr.read()
-    await process.wait()
+    document = {"gateway": {"port": 0}, "channels": {"wecom": entry}}
+    async with GatewayProcess(SUITE.watch, tmp_path, document) as gateway:
+        await gateway.until("gateway channels started")
+        status = Path(f"/proc/{gateway.process.pid}/status").read_text(encoding="utf-8")
     (resident,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
     assert resident <= MAX_IDLE_KIBIBYTES

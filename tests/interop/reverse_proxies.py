@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from maven_channel_wecom.simulator.demo_gateway import free_port
+from maven_channel_wecom.simulator.gateway_process import free_port
 from tests.interop.programs import find_program, running
 
 if TYPE_CHECKING:

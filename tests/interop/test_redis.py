@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maven_channel_wecom.simulator.demo_gateway import free_port
+from maven_channel_wecom.simulator.gateway_process import free_port
 from maven_channel_wecom.simulator.messages import Text
 from tests.fakes.redis_server import RedisServer
 from tests.interop.gateways import running_gateway

@@ -12,7 +12,7 @@ import pytest
 from maven_channel_wecom.playground.chat_history import BotEntry
 from maven_channel_wecom.playground.form import WrittenForm, to_message
 from maven_channel_wecom.playground.run import OwnBot, Playground, PlaygroundOptions, is_loopback, run_playground
-from maven_channel_wecom.simulator.demo_gateway import GatewayFailed, free_port
+from maven_channel_wecom.simulator.gateway_process import GatewayFailed, free_port
 from maven_channel_wecom.simulator.messages import Text
 from maven_channel_wecom.stop_signals import Stopped, run_async
 from tests.playground.conftest import until_answered, view

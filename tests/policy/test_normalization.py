@@ -10,8 +10,9 @@ from maven_channel_wecom.contract.messages import (
     TextBlock,
     UnavailableBlock,
 )
-from maven_channel_wecom.policy.normalization import normalize, normalize_event, strip_mentions
+from maven_channel_wecom.policy.normalization import explanation, normalize, normalize_event, strip_mentions
 from maven_channel_wecom.protocol.callback import Callback, Event, Item, MediaItem, Rating, TextItem, UnknownItem
+from maven_channel_wecom.sentences import MESSAGE_EMPTY, MESSAGE_TYPE_UNKNOWN, VOICE_EMPTY
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 PICTURE = ImageBlock(media_type="image/png", data="AAAA")
@@ -271,3 +272,33 @@ def test_a_feedback_of_an_unknown_kind_is_an_event_without_data() -> None:
 @pytest.mark.parametrize("type_", ["template_card_event", "tea_time"])
 def test_other_events_are_kept_from_plugins(type_: str) -> None:
     assert event_of(type_) is None
+
+
+def received(type_: str, *items: Item, quoted: tuple[Item, ...] = ()) -> Callback:
+    return Callback(message_id="m1", type=type_, sender_id="alice", items=items, quoted_items=quoted)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\u200b\x07"])
+def test_a_message_of_a_blank_text_or_transcript_is_explained_as_empty(text: str) -> None:
+    assert explanation(received("text", TextItem(text))) == ("empty_message", MESSAGE_EMPTY)
+    assert explanation(received("mixed", TextItem(text), TextItem(text))) == ("empty_message", MESSAGE_EMPTY)
+    assert explanation(received("voice", TextItem(text))) == ("empty_message", VOICE_EMPTY)
+
+
+def test_a_message_of_an_unknown_type_is_explained_as_such() -> None:
+    assert explanation(received("hologram")) == ("unknown_type", MESSAGE_TYPE_UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        received("text", TextItem("x")),
+        received("mixed", TextItem(""), IMAGE),
+        received("image", IMAGE),
+        received("voice", UnknownItem("voice")),
+        received("text", TextItem(""), quoted=(TextItem("words"),)),
+    ],
+    ids=["text", "blank text and picture", "picture", "unreadable", "quote"],
+)
+def test_anything_else_needs_no_explanation(asked: Callback) -> None:
+    assert explanation(asked) is None

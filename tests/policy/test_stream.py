@@ -23,13 +23,6 @@ def test_a_stream_ends_before_wecom_stops_asking() -> None:
     assert StreamTimes().life + StreamTimes().fetch < limits.REFRESH_SECONDS
 
 
-def test_all_times_can_be_divided_together() -> None:
-    times, divided = StreamTimes(), StreamTimes().divided(20)
-    assert divided.life == times.life / 20
-    assert divided.poll == times.poll / 20
-    assert divided.forgotten == pytest.approx(times.forgotten / 20)
-
-
 def test_a_stream_that_ends_early_keeps_its_text_and_says_why() -> None:
     assert broken_off("Half an answer", "More follows.") == "Half an answer\n\n> More follows."
 

@@ -55,6 +55,13 @@ def test_every_answer_has_its_place() -> None:
     assert answers.secrets["AGENT_API_KEY"] == "canary-agent-key"
 
 
+def test_a_url_of_the_agent_with_a_query_is_a_secret_because_there_may_be_a_key_in_it() -> None:
+    answers = answered(agent_url="http://127.0.0.1:1/v1/responses?key=canary", model="m")
+    assert answers.problems() == []
+    assert answers.document()["agent"] == {"type": "responses", "url": {"env": "AGENT_URL"}, "model": "m"}
+    assert answers.secrets["AGENT_URL"] == "http://127.0.0.1:1/v1/responses?key=canary"
+
+
 def test_the_url_of_the_agent_tells_its_type() -> None:
     for end in ("", "/", "?api-version=1"):
         answers = answered(agent_url=f"http://127.0.0.1:1/v1/chat/completions{end}", model="m")

@@ -15,7 +15,7 @@ import pytest
 from maven_channel_wecom import cli
 from maven_channel_wecom.setup import command
 from maven_channel_wecom.setup.answers import Answers
-from maven_channel_wecom.simulator.demo_gateway import free_port
+from maven_channel_wecom.simulator.gateway_process import free_port
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 from tests.suite_watch import new_encoding_aes_key, new_token, record_output, register
 

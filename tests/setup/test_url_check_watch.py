@@ -24,8 +24,8 @@ async def log_written() -> None:
         await asyncio.sleep(0)
 
 
-def watch(printed: list[str], patience_seconds: float = 60.0) -> UrlCheckWatch:
-    return UrlCheckWatch(printed.append, path="/p", hint="Look.", patience_seconds=patience_seconds)
+def watch(printed: list[str], reminder_seconds: float = 60.0) -> UrlCheckWatch:
+    return UrlCheckWatch(printed.append, path="/p", hint="Look.", reminder_seconds=reminder_seconds)
 
 
 async def test_a_passed_check_is_told_once_and_nothing_after_it() -> None:
@@ -85,7 +85,7 @@ async def test_if_no_request_arrives_the_hint_is_printed() -> None:
         if line.endswith("Look."):
             hinted.set()
 
-    handler = UrlCheckWatch(print_line, path="/p", hint="Look.", patience_seconds=0.0)
+    handler = UrlCheckWatch(print_line, path="/p", hint="Look.", reminder_seconds=0.0)
     handler.emit(record("gateway channels started"))
     async with asyncio.timeout(30):
         await hinted.wait()
@@ -94,7 +94,7 @@ async def test_if_no_request_arrives_the_hint_is_printed() -> None:
 
 async def test_after_a_passed_check_there_is_no_hint() -> None:
     printed: list[str] = []
-    handler = watch(printed, patience_seconds=0.0)
+    handler = watch(printed, reminder_seconds=0.0)
     handler.emit(record("gateway channels started"))
     handler.emit(record("wecom callback url checked"))
     later = asyncio.Event()

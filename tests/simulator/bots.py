@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from maven_channel_wecom.protocol.envelope import Credentials, OpenedEnvelope, SealedEnvelope
+    from maven_channel_wecom.simulator.offences import OffenceKind
+    from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
 JSON = {"Content-Type": "application/json"}
 
@@ -35,6 +37,11 @@ class PostResult:
 
     status: int
     errcode: int | None
+
+
+def kinds(wecom: SimulatedWeCom) -> list[OffenceKind]:
+    """Return the kinds of the offences that a simulator has recorded."""
+    return [offence.kind for offence in wecom.recorded.offences]
 
 
 def frame(stream_id: str, content: str, *, finish: bool = False, **more: object) -> bytes:

@@ -12,7 +12,7 @@ from maven_channel_wecom.protocol import envelope
 from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
 from maven_channel_wecom.simulator.acknowledgements import Acknowledgement, read_acknowledgement, welcome_text
-from maven_channel_wecom.simulator.callbacks import CallbackKind, SealedRequest, seal_callback
+from maven_channel_wecom.simulator.callbacks import SealedRequest, SentKind, seal_callback
 from tests.simulator.bots import frame
 from tests.suite_watch import new_encoding_aes_key, new_token
 
@@ -98,7 +98,7 @@ def test_an_entry_answered_with_anything_else_is_an_offence(request_: SealedRequ
     ],
 )
 def test_a_stream_answers_messages_and_refreshes_and_no_event(
-    request_: SealedRequest, kind: CallbackKind, form: str | None, offence: str | None
+    request_: SealedRequest, kind: SentKind, form: str | None, offence: str | None
 ) -> None:
     found = read_acknowledgement(sealed(request_, frame("s1", "hello")), request_, RECEIVE_ID, kind=kind)
     assert (found.form, found.offence) == (form, offence)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maven_channel_wecom.simulator.exchanges import CallbackExchange, Exchange, ReplyExchange
+from maven_channel_wecom.simulator.exchanges import CallbackExchange, HttpExchange, ReplyExchange
 from maven_channel_wecom.simulator.faults import Errcode, ResetAfterReading, ResetBeforeReading
 from maven_channel_wecom.simulator.messages import Text
 from maven_channel_wecom.simulator.refresh_faults import CutRefresh, LostAnswer
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.simulator.bots import Bot
 
 
-Seen = asyncio.Queue[Exchange]
+Seen = asyncio.Queue[HttpExchange]
 
 
 @pytest.fixture

@@ -13,16 +13,12 @@ from maven_channel_wecom.protocol.reply import markdown_body
 from maven_channel_wecom.simulator.messages import Text
 from maven_channel_wecom.simulator.offences import OFFENCE_MEANINGS, Offence, OffenceKind
 from tests.fakes.sites import Site, silence
-from tests.simulator.bots import Bot, PostResult
+from tests.simulator.bots import Bot, PostResult, kinds
 
 if TYPE_CHECKING:
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
 BODY = markdown_body("hello")
-
-
-def kinds(wecom: SimulatedWeCom) -> list[OffenceKind]:
-    return [offence.kind for offence in wecom.recorded.offences]
 
 
 @pytest.mark.parametrize(

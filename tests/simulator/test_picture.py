@@ -18,13 +18,15 @@ def test_the_picture_is_a_png_of_the_given_size(width: int, height: int) -> None
     assert struct.unpack(">II", picture[16:24]) == (width, height)
 
 
-def test_every_chunk_has_a_valid_checksum() -> None:
-    picture = draw_png(8, 3)
-    kinds, at = [], 8
+def test_every_chunk_has_a_valid_checksum_and_every_pixel_its_color() -> None:
+    picture = draw_png(8, 3, lambda x, y: (x, y, 255))
+    chunks, at = {}, 8
     while at < len(picture):
         (length,) = struct.unpack(">I", picture[at : at + 4])
         chunk, checksum = picture[at + 4 : at + 8 + length], picture[at + 8 + length : at + 12 + length]
         assert struct.pack(">I", zlib.crc32(chunk)) == checksum
-        kinds.append(chunk[:4])
+        chunks[chunk[:4]] = chunk[4:]
         at += 12 + length
-    assert kinds == [b"IHDR", b"IDAT", b"IEND"]
+    assert list(chunks) == [b"IHDR", b"IDAT", b"IEND"]
+    rows = b"".join(bytes((0, *(each for x in range(8) for each in (x, y, 255)))) for y in range(3))
+    assert zlib.decompress(chunks[b"IDAT"]) == rows

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from maven_channel_wecom.simulator.messages import EnterChat, Feedback, StreamRefresh, Text
-from tests.simulator.bots import Bot, frame, growing
+from tests.simulator.bots import Bot, frame, growing, kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from maven_channel_wecom.simulator.messages import Message
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom
     from tests.simulator.conftest import StreamTime
-
-
-def kinds(wecom: SimulatedWeCom) -> list[str]:
-    return [offence.kind for offence in wecom.recorded.offences]
 
 
 async def test_a_stream_is_refreshed_every_second_until_it_is_finished(

@@ -22,8 +22,8 @@ from maven_channel_wecom.simulator.messages import (
     Video,
     Voice,
 )
-from maven_channel_wecom.simulator.offences import Offence, OffenceKind
-from tests.simulator.bots import Bot, PostResult
+from maven_channel_wecom.simulator.offences import Offence
+from tests.simulator.bots import Bot, PostResult, kinds
 
 if TYPE_CHECKING:
     from maven_channel_wecom.simulator.messages import Message
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from tests.simulator.conftest import ManualClock
 
 BODY = markdown_body("hello")
-
-
-def kinds(wecom: SimulatedWeCom) -> list[OffenceKind]:
-    return [offence.kind for offence in wecom.recorded.offences]
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,12 @@ class Stops:
     messages: Tally
 
 
-async def stop_repeatedly(folder: Path, *, stops: int, per_second: float = 60.0) -> Stops:
+async def stop_repeatedly(folder: Path, *, stops: int) -> Stops:
     """Stop and restart a gateway `stops` times at random moments, under traffic."""
     exit_codes: list[int] = []
     seconds: list[float] = []
     async with lone_gateway(folder) as (wecom, gateway):
-        async with Traffic(wecom, lambda: [gateway.callback_url], per_second=per_second):
+        async with Traffic(wecom, lambda: [gateway.callback_url], per_second=60.0):
             for _ in range(stops):
                 await asyncio.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - a delay, not a secret
                 started = time.monotonic()

@@ -7,6 +7,8 @@ python -m tests.soak.fast_streams gateway --config wecom.json
 
 import sys
 
+import msgspec
+
 from maven_channel_wecom import channel, cli, plugin
 from maven_channel_wecom.policy.stream import StreamTimes
 from maven_channel_wecom.state.redis import store
@@ -22,7 +24,7 @@ RECOVER_SECONDS = 1.0
 
 def main() -> int:
     """Run the command line with these times."""
-    plugin.STREAM_TIMES = StreamTimes().divided(DIVISOR)
+    plugin.STREAM_TIMES = StreamTimes(*(seconds / DIVISOR for seconds in msgspec.structs.astuple(StreamTimes())))
     store.SILENT_SECONDS = SILENT_SECONDS  # type: ignore[misc]  # only tests change it
     channel.RECOVER_SECONDS = RECOVER_SECONDS  # type: ignore[misc]  # only tests change it
     return cli.main()

@@ -14,7 +14,7 @@ import aiohttp
 
 from maven_channel_wecom.protocol.cipher import decode_key
 from maven_channel_wecom.protocol.envelope import Credentials
-from maven_channel_wecom.simulator.demo_gateway import free_port
+from maven_channel_wecom.simulator.gateway_process import free_port
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 from tests.soak.agent import counting_agent
 from tests.suite_watch import new_encoding_aes_key, new_token, record_output

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _REPLY_WAIT_SECONDS = 60.0
 
 
-async def kill_repeatedly(folder: Path, *, kills: int, per_second: float = 60.0) -> Tally:
+async def kill_repeatedly(folder: Path, *, kills: int) -> Tally:
     """Kill and restart a gateway `kills` times at random moments, under traffic."""
     async with lone_gateway(folder) as (wecom, gateway):
-        async with Traffic(wecom, lambda: [gateway.callback_url], per_second=per_second):
+        async with Traffic(wecom, lambda: [gateway.callback_url], per_second=60.0):
             for _ in range(kills):
                 await asyncio.sleep(random.uniform(0.05, 0.8))  # noqa: S311 - a delay, not a secret
                 await gateway.kill()

@@ -36,7 +36,7 @@ from tests.fakes.streams import WORKING, make_streams
 
 if TYPE_CHECKING:
     from maven_channel_wecom.egress.egress import SendProgress
-    from maven_channel_wecom.streams import Frame
+    from maven_channel_wecom.streams import StreamReply
 
 # Seconds are multiples of an eighth, so that what happens at the same moment does so exactly.
 _TICK: Final = 0.125
@@ -270,12 +270,14 @@ class _Turns:
             stream_id=stream_id("wecom", asked.message_id),
         )
 
-    def _ask(self, refresh: Callback) -> Frame:
+    def _ask(self, refresh: Callback) -> StreamReply:
         frame = self._streams.refresh(refresh, int(self.clock.wall()))
         assert frame is not None
         return frame
 
-    def _receive(self, frame: Frame, bubble: Bubble, sent_at: float, fault: str, *, is_refresh: bool = True) -> None:
+    def _receive(
+        self, frame: StreamReply, bubble: Bubble, sent_at: float, fault: str, *, is_refresh: bool = True
+    ) -> None:
         """Write an answer to the connection unless it is cut, and show it unless it is lost."""
         if fault == "cut":
             return

@@ -43,9 +43,9 @@ def admission_of_event(message_id: str, now: float = NOW) -> Admission:
     return Admission(stored(message_id, now), None)
 
 
-def admission_with_stream(message_id: str, now: float = NOW, *, chat: str = CHAT) -> Admission:
+def admission_with_stream(message_id: str, now: float = NOW) -> Admission:
     """Return the admission of a message whose acknowledgement opens the stream `stream of MESSAGE_ID`."""
-    return Admission(stored(message_id, now), window(message_id, now, chat=chat), stream_id(message_id))
+    return Admission(stored(message_id, now), window(message_id, now), stream_id(message_id))
 
 
 def stream_id(message_id: str) -> str:

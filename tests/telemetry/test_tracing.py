@@ -18,6 +18,7 @@ from maven_channel_wecom.contract.messages import InboundMessage, OutboundMessag
 from maven_channel_wecom.telemetry import events
 from maven_channel_wecom.telemetry.tracing import MAX_ROOTS, SpanTracing, Tracing, open_tracing
 from maven_channel_wecom.telemetry.trail import trail_id
+from tests.spans import parents
 from tests.telemetry.samples import event
 
 if TYPE_CHECKING:
@@ -95,12 +96,6 @@ def by_name(spans: InMemorySpanExporter) -> dict[str, ReadableSpan]:
     return found
 
 
-def tree(spans: InMemorySpanExporter) -> dict[str, str | None]:
-    """Return the names of all spans, each with the name of its parent span."""
-    names = {span.context.span_id: span.name for span in spans.get_finished_spans()}
-    return {span.name: names[span.parent.span_id] if span.parent else None for span in spans.get_finished_spans()}
-
-
 @pytest.mark.parametrize("setting", ["sys.modules['opentelemetry'] = None", ""], ids=["no package", "no SDK"])
 def test_without_an_sdk_functions_are_not_wrapped_and_no_listener_is_registered(setting: str) -> None:
     code = (
@@ -122,7 +117,7 @@ async def test_all_spans_of_a_message_are_in_one_trace_although_they_start_in_ot
     flow.emit(event(events.CallbackAnswered))
     await asyncio.ensure_future(flow.normalize(ADMITTED))
     await asyncio.ensure_future(flow.publish(MESSAGE))
-    assert tree(spans) == {
+    assert parents(spans) == {
         "wecom callback": None,
         "wecom normalize": "wecom callback",
         "wecom publish": "wecom callback",
@@ -149,7 +144,7 @@ async def test_an_answer_after_publish_is_a_child_of_its_callback(spans: InMemor
     flow.emit(event(events.CallbackAnswered))
     await flow.publish(MESSAGE)
     await flow.deliver(ANSWER)
-    assert tree(spans)["wecom deliver"] == "wecom callback"
+    assert parents(spans)["wecom deliver"] == "wecom callback"
 
 
 async def test_an_answer_is_a_child_of_the_current_span_of_the_host(spans: InMemorySpanExporter) -> None:
@@ -157,7 +152,7 @@ async def test_an_answer_is_a_child_of_the_current_span_of_the_host(spans: InMem
     flow.emit(event(events.CallbackAnswered))
     with trace.get_tracer("host").start_as_current_span("turn of the agent"):
         await flow.deliver(ANSWER)
-    assert tree(spans)["wecom deliver"] == "turn of the agent"
+    assert parents(spans)["wecom deliver"] == "turn of the agent"
 
 
 async def test_a_span_around_the_start_of_a_channel_is_not_a_parent_of_its_messages(
@@ -168,7 +163,7 @@ async def test_a_span_around_the_start_of_a_channel_is_not_a_parent_of_its_messa
     with trace.get_tracer("host").start_as_current_span("start of the gateway"):
         flow.emit(event(events.CallbackAnswered))
         await flow.normalize(ADMITTED)
-    assert tree(spans) == {
+    assert parents(spans) == {
         "wecom callback": None,
         "wecom normalize": "wecom callback",
         "start of the gateway": None,
@@ -180,7 +175,7 @@ async def test_a_recovered_message_starts_a_trace(spans: InMemorySpanExporter) -
     flow = Flow()
     flow.emit(event(events.MessageRecovered, type="image"))
     await flow.normalize(ADMITTED)
-    assert tree(spans) == {"wecom takeover": None, "wecom normalize": "wecom takeover"}
+    assert parents(spans) == {"wecom takeover": None, "wecom normalize": "wecom takeover"}
     span = by_name(spans)["wecom takeover"]
     assert (span.kind, dict(span.attributes or {})) == (SpanKind.CONSUMER, COMMON | {"wecom.type": "image"})
 
@@ -217,7 +212,7 @@ async def test_the_root_span_of_a_message_that_ended_is_dropped(spans: InMemoryS
     flow.emit(event(events.CallbackAnswered))
     flow.emit(event(events.MessageEnded))
     await flow.normalize(ADMITTED)
-    assert tree(spans)["wecom normalize"] is None
+    assert parents(spans)["wecom normalize"] is None
 
 
 async def test_the_oldest_root_span_is_dropped_if_there_are_too_many() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from yarl import URL
 
-_PATHS: Final = {"responses": "/responses", "chat-completions": "/chat/completions"}
+API_PATHS: Final = {"responses": "/responses", "chat-completions": "/chat/completions"}
 """How the URL of each type of agent usually ends."""
 
 
@@ -27,12 +27,18 @@ def url_problem(url: str) -> str | None:
     return None
 
 
+def api_of(url: str) -> str:
+    """Return the type of agent whose URLs usually end like this one, empty if it looks like none."""
+    path = re.split("[?#]", url, maxsplit=1)[0].rstrip("/")
+    return next((kind for kind, end in API_PATHS.items() if path.endswith(end)), "")
+
+
 def path_problem(url: str, kind: str) -> str | None:
     """Return what is wrong with the path of a URL for one type of agent, as `url_problem` does."""
+    if api := api_of(url):
+        other = f'is the URL of another API: set agent.type to "{api}", or use that of {API_PATHS[kind]}'
+        return None if api == kind else other
     path = URL(url).path.rstrip("/")
-    for other, end in _PATHS.items():
-        if other != kind and path.endswith(end):
-            return f'is the URL of another API: set agent.type to "{other}", or use that of {_PATHS[kind]}'
-    if path.endswith("/completions") and not path.endswith(_PATHS["chat-completions"]):
-        return f"is the URL of an older API without chats; enter the one that ends with {_PATHS[kind]}"
-    return f"is a base URL; append {_PATHS[kind]}" if path.endswith("/v1") else None
+    if path.endswith("/completions"):
+        return f"is the URL of an older API without chats; enter the one that ends with {API_PATHS[kind]}"
+    return f"is a base URL; append {API_PATHS[kind]}" if path.endswith("/v1") else None

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import sqlite3
-import stat
-import tempfile
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import msgspec
 
 from maven_channel_wecom.clock import ClockOffset
 from maven_channel_wecom.errors import StateUnavailable
+from maven_channel_wecom.file_lock import IN_USE, NO_LOCKS, UnusableFile, check_access, lock_file, lock_path
 from maven_channel_wecom.state.sqlite.schema import APPLICATION_ID, VERSION, DamagedFile, migrate
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _BUSY_SECONDS: Final = 0.5
 """Maximum time to wait for another program that holds one of SQLite's write locks, in seconds. Lower: an operation
@@ -40,14 +40,7 @@ _SETTINGS: Final = (
 )
 
 _DAMAGED: Final = "is damaged: stop the program, and move the file and its -wal file away to start with an empty state"
-_IN_USE: Final = "is in use by another process or channel: stop that one, or give each a file of its own"
-_NO_LOCK_FILE: Final = "has a lock file (its name plus .lock) that is not a regular file: remove the lock file"
 _REPLACED: Final = "or its .lock file was removed or replaced while in use: start the program again"
-
-_NO_LOCKS: Final = (
-    "cannot be locked, because its file system has no working locks, as on many network shares: "
-    "name a file on a local disk"
-)
 _NO_TARGET: Final = "is a symbolic link that leads nowhere: remove the link, or create the folder and file it names"
 _SEVERAL_NAMES: Final = (
     "has several names (hard links), so two gateways could use it at once: remove the other names, or make a copy"
@@ -55,14 +48,14 @@ _SEVERAL_NAMES: Final = (
 
 # By extended error code, or else by the primary one.
 _SENTENCES: Final = {
-    sqlite3.SQLITE_PROTOCOL: _NO_LOCKS,
-    sqlite3.SQLITE_IOERR_LOCK: _NO_LOCKS,
-    sqlite3.SQLITE_IOERR_UNLOCK: _NO_LOCKS,
-    sqlite3.SQLITE_IOERR_RDLOCK: _NO_LOCKS,
-    sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK: _NO_LOCKS,
-    sqlite3.SQLITE_IOERR_SHMMAP: _NO_LOCKS,
-    sqlite3.SQLITE_IOERR_SHMLOCK: _NO_LOCKS,
-    sqlite3.SQLITE_READONLY_CANTLOCK: _NO_LOCKS,
+    sqlite3.SQLITE_PROTOCOL: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_LOCK: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_UNLOCK: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_RDLOCK: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_SHMMAP: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_SHMLOCK: NO_LOCKS,
+    sqlite3.SQLITE_READONLY_CANTLOCK: NO_LOCKS,
     sqlite3.SQLITE_FULL: "cannot grow, its disk is full: free some space",
     sqlite3.SQLITE_NOLFS: (
         "is too large for this system, which has no support for files of 2 GiB and more: "
@@ -73,8 +66,8 @@ _SENTENCES: Final = {
     sqlite3.SQLITE_READONLY: "cannot be written: give this user the right to write the file and its folder",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened: give this user the right to read and write the file and its folder",
     sqlite3.SQLITE_PERM: "cannot be opened: give this user the right to read and write the file and its folder",
-    sqlite3.SQLITE_BUSY: _IN_USE,
-    sqlite3.SQLITE_LOCKED: _IN_USE,
+    sqlite3.SQLITE_BUSY: IN_USE,
+    sqlite3.SQLITE_LOCKED: IN_USE,
     sqlite3.SQLITE_IOERR: "cannot be read or written, its disk reports an error: check the disk, its quota and limits",
     sqlite3.SQLITE_NOMEM: "cannot be used, the process is out of memory: give it more memory",
 }
@@ -94,10 +87,6 @@ _WRITE_ERRORS: Final = frozenset(
 
 class StateInUse(StateUnavailable):
     """Another process, or another channel of this one, owns the file."""
-
-
-class UnusableFile(Exception):
-    """The file cannot be used. The message completes a sentence whose subject is the file."""
 
 
 _OPENING_ERRORS: Final = (sqlite3.Error, DamagedFile, UnusableFile, UnicodeDecodeError, OSError)
@@ -126,8 +115,8 @@ class StateFile:
                 # Before locking, so that no lock file is created next to a file of another program.
                 with contextlib.closing(_connect(self.path)) as connection:
                     _read_version(connection)
-                self._lock_path = _lock_path(self.path)
-                self._lock = _lock(self.path)
+                self._lock_path = lock_path(self.path)
+                self._lock = lock_file(self.path)
                 stack.callback(os.close, self._lock)
                 self._inodes = self.path.stat().st_ino, os.fstat(self._lock).st_ino
                 self.connection = _connect(self.path)
@@ -186,8 +175,8 @@ def probe_file(path: Path) -> int:
         try:
             _check_file(path)
             # A process that owns the file has a lock file.
-            if os.path.lexists(_lock_path(path)):
-                stack.callback(os.close, _lock(path))
+            if os.path.lexists(lock_path(path)):
+                stack.callback(os.close, lock_file(path))
             connection = stack.enter_context(contextlib.closing(_connect(path)))
             version = _read_version(connection)
             if version == VERSION:
@@ -200,34 +189,22 @@ def probe_file(path: Path) -> int:
     return version
 
 
-def copy_file(path: Path, target: Path) -> int:
-    """Copy a state file, which may be in use, and return the size of the copy in bytes.
-
-    The copy contains everything that was committed before. It is readable by its owner only, and appears under its name
-    when it is complete. A file that already has this name is replaced.
+def copy_file(path: Path, copy: Path) -> None:
+    """Copy a state file, which may be in use, into an empty file. The copy has everything that was committed before.
 
     Raises:
         StateUnavailable: the file cannot be copied; the message says why and what to do.
         OSError: the copy cannot be written.
     """
     path = path.absolute()
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(descriptor)
-    copy = Path(name)
-    try:
-        with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as destination:
-            try:
-                _copy(path, destination)
-            except _OPENING_ERRORS as error:
-                if getattr(error, "sqlite_errorcode", None) in _WRITE_ERRORS:
-                    reason = "its disk is full or reports an error"
-                    raise OSError(errno.EIO, reason) from None
-                raise _to_unavailable(error, path) from None
-        size = copy.stat().st_size
-        copy.replace(target)
-    finally:
-        copy.unlink(missing_ok=True)
-    return size
+    with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as destination:
+        try:
+            _copy(path, destination)
+        except _OPENING_ERRORS as error:
+            if getattr(error, "sqlite_errorcode", None) in _WRITE_ERRORS:
+                reason = "its disk is full or reports an error"
+                raise OSError(errno.EIO, reason) from None
+            raise _to_unavailable(error, path) from None
 
 
 def path_problem(path: str) -> str | None:
@@ -262,7 +239,7 @@ def explain(error: Exception, path: Path) -> StateUnavailable | None:
     else:
         return None
     text = f"the state file {path} {sentence}"
-    if sentence == _IN_USE:
+    if sentence == IN_USE:
         return StateInUse(text)
     return StateUnavailable(text, reason="state_full" if code == sqlite3.SQLITE_FULL else None)
 
@@ -277,7 +254,7 @@ def _create(path: Path) -> None:
     if not path.parent.is_dir():
         message = f"cannot be created because there is no folder {path.parent}: create the folder"
         raise UnusableFile(message)
-    _check_access(path.parent, os.W_OK | os.X_OK)
+    check_access(path.parent, os.W_OK | os.X_OK)
     # An existing file is not opened here: closing it would release SQLite's locks that this process may hold on it.
     check_link(path)
     if not path.exists():
@@ -290,8 +267,8 @@ def _check_file(path: Path) -> None:
     if path.is_dir():
         message = "is a folder: name a file in it"
         raise UnusableFile(message)
-    _check_access(path.parent, os.W_OK | os.X_OK)
-    _check_access(path, os.R_OK | os.W_OK)
+    check_access(path.parent, os.W_OK | os.X_OK)
+    check_access(path, os.R_OK | os.W_OK)
     # Each name has a WAL and a lock file of its own.
     if path.stat().st_nlink > 1:
         raise UnusableFile(_SEVERAL_NAMES)
@@ -301,66 +278,6 @@ def check_link(path: Path) -> None:
     """Raise UnusableFile if a path is a symbolic link to nothing or to itself. It is not followed to create a file."""
     if path.is_symlink() and not path.exists():
         raise UnusableFile(_NO_TARGET)
-
-
-def _check_access(place: Path, rights: int) -> None:
-    if not os.access(place, rights, effective_ids=True):
-        message = f"cannot be used: give this user the right to read and write {place}"
-        raise UnusableFile(message)
-
-
-def _lock_path(path: Path) -> Path:
-    """Return the path of the lock file. A file has only one, even if it is opened through a symbolic link."""
-    target = path.resolve()
-    return target.with_name(f"{target.name}.lock")
-
-
-def _lock(path: Path) -> int:
-    """Lock the file. Return a descriptor of the lock file, which releases the lock when it is closed."""
-    lock_path = _lock_path(path)
-    if lock_path.exists():
-        _check_access(lock_path, os.R_OK | os.W_OK)
-    lock, is_new = _open_lock(lock_path)
-    try:
-        _lock_at_once(lock)
-        if is_new and os.geteuid() == 0:
-            # As SQLite does with its own files: root opening the file once must not lock out the user who owns it.
-            owner = path.stat()
-            os.fchown(lock, owner.st_uid, owner.st_gid)
-    except (OSError, UnusableFile):
-        os.close(lock)
-        raise
-    return lock
-
-
-def _lock_at_once(lock: int) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UnusableFile(_IN_USE) from None
-    except OSError:
-        raise UnusableFile(_NO_LOCKS) from None
-
-
-def _open_lock(path: Path) -> tuple[int, bool]:
-    """Return a descriptor of the lock file, and whether it was created.
-
-    A symbolic link is not followed: a user who can write in the folder could otherwise make root create or give away
-    any other file.
-    """
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-    with contextlib.suppress(FileExistsError):
-        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600), True
-    try:
-        lock = os.open(path, flags)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UnusableFile(_NO_LOCK_FILE) from None
-        raise
-    if not stat.S_ISREG(os.fstat(lock).st_mode):
-        os.close(lock)
-        raise UnusableFile(_NO_LOCK_FILE)
-    return lock, False
 
 
 def _connect(path: Path, *, mode: str = "rw") -> sqlite3.Connection:
@@ -394,7 +311,7 @@ def _set_up(connection: sqlite3.Connection) -> None:
     migrate(connection, version)
     # Without shared memory SQLite keeps the old mode and reports no error. Other errors were raised above.
     if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-        raise UnusableFile(_NO_LOCKS)
+        raise UnusableFile(NO_LOCKS)
 
 
 def _check_integrity(connection: sqlite3.Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maven_channel_wecom.host.agents.agent_url import path_problem, url_problem
+from maven_channel_wecom.host.agents.agent_url import api_of, path_problem, url_problem
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1/responses", "https://[::1]/", "https://api.example/?a=b"])
@@ -43,3 +43,16 @@ def test_a_path_of_another_api_names_the_type_for_it(path: str, kind: str, words
     problem = path_problem(f"https://api.example{path}", kind)
     assert words in (problem or "")
     assert bool(words) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("url", "api"),
+    [
+        ("https://api.example/v1/responses?key=/chat/completions", "responses"),
+        ("https://api.example/v1/chat/completions/#", "chat-completions"),
+        ("https://api.example/v1", ""),
+        ("http://[", ""),
+    ],
+)
+def test_the_end_of_a_url_tells_its_api(url: str, api: str) -> None:
+    assert api_of(url) == api

@@ -10,8 +10,6 @@ import gzip
 import json
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,6 +24,7 @@ from maven_channel_wecom.host.agents import agent_failures
 from maven_channel_wecom.host.agents.agent import AgentError, Answer, Exchange, Failure
 from maven_channel_wecom.host.agents.http_agent import HttpAgent, connection_failure
 from maven_channel_wecom.host.configuration import AgentSettings, ChatCompletions, Responses
+from tests.fakes.installed_aiodns import run_with_aiodns
 from tests.host.fake_channel import message, turn
 from tests.host.fake_responses import COMPLETED, FakeResponses, chunk, delta, finish, serving, sse, sse_data
 
@@ -757,32 +756,18 @@ class TestHttp:
 
 
 def test_an_installed_aiodns_is_not_used() -> None:
-    """By default aiohttp uses aiodns if it is installed, which does not find every name that the system finds."""
     program = """
-import asyncio, sys, types
-
-class DNSResolver:
-    def __init__(self, *_, **__): sys.exit("aiodns was used")
-    def getaddrinfo(self): ...
-
-sys.modules["aiodns"] = aiodns = types.ModuleType("aiodns")
-aiodns.DNSResolver = DNSResolver
-from yarl import URL
-from maven_channel_wecom.clock import SystemClock
-from maven_channel_wecom.doctor.probing import UrlProbe
 from maven_channel_wecom.host.agents.http_agent import HttpAgent
-from maven_channel_wecom.host.configuration import AgentSettings, ChatCompletions, Responses
+from maven_channel_wecom.host.configuration import Responses
 
 async def main():
     agent = HttpAgent(Responses(url="http://localhost:1/", model="maven"))
     print((await agent.probe()).failure.reason)
     await agent.close()
-    print((await UrlProbe(SystemClock()).get(URL("http://localhost:1/"))).reason)
 
 asyncio.run(main())
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
-    assert done.stdout == "refused\nrefused\n"
+    assert run_with_aiodns(program) == "refused\n"
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s\r\n"

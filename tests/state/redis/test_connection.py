@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def proxy(server: RedisServer) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy(server.port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 async def connection(proxy: FaultProxy) -> AsyncIterator[RedisConnection]:
     address = parse_redis_address(proxy.address())
     connection = await asyncio.to_thread(RedisConnection, address, seconds=LONG_ANSWER_SECONDS)

@@ -16,8 +16,6 @@ from tests.fakes.redis_server import RedisServer
 from tests.state.messages import admit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
     from maven_channel_wecom.state.redis.scripts import Script
 
 KEYS = "~maven-wecom:*"
@@ -28,20 +26,6 @@ NEEDED = [
     *("xgroup", "xadd", "xclaim", "xack", "xdel", "xpending", "xrange", "xinfo"),
 ]
 """The commands without which some operation on a message fails."""
-
-
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[RedisServer]:
-    server = RedisServer()
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Replicas]:
-    async with Replicas() as opened:
-        yield opened
 
 
 async def connect(address: str) -> RedisConnection:

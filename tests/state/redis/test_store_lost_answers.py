@@ -10,7 +10,6 @@ import pytest
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.redis.scripts import APPLY_UPDATES, CLAIM_WINDOW, RELEASE
 from maven_channel_wecom.state.store import CLAIM_SECONDS
-from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_replicas import Replicas, crash_redis_store, healed, let_replicas_be_silent
 from tests.state.messages import CHAT, NOW, admission, admission_of_event, admit, claim
 
@@ -18,18 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from maven_channel_wecom.state.redis.store import RedisStateStore
+    from tests.fakes.fault_proxy import FaultProxy
     from tests.fakes.redis_server import RedisServer
 
 SILENCE = 60.0
 
 # Time after which a lost answer is noticed: long enough for a busy machine, and short enough to wait for.
 ANSWER_SECONDS = 1.0
-
-
-@pytest.fixture
-async def proxy(server: RedisServer) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy(server.port) as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -270,8 +264,7 @@ async def test_updates_made_while_redis_is_unavailable_are_applied_later(
     server: RedisServer, far: RedisStateStore, near: RedisStateStore, proxy: FaultProxy
 ) -> None:
     await admit(far, "answered")
-    claimed = await far.claim_window([CHAT], "answered", NOW)
-    assert claimed is not None
+    claimed = await claim(far, "answered")
     await proxy.refuse()
     await far.spend_window(claimed, NOW)
     await far.finish("answered", NOW)

@@ -18,7 +18,7 @@ from tests.fakes.redis_server import RedisServer
 from tests.state.messages import CHAT, NOW, admit, claim, take_over_all
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable
 
     from maven_channel_wecom.state.redis.store import RedisStateStore
 
@@ -28,26 +28,12 @@ SILENCE = 60.0
 FAILURE_SECONDS = 10.0
 
 
-@pytest.fixture(scope="module")
-def _own_server() -> Iterator[RedisServer]:
-    server = RedisServer()
-    server.start()
-    yield server
-    server.remove()
-
-
 @pytest.fixture
-async def server(_own_server: RedisServer) -> RedisServer:
+async def server(own_server: RedisServer) -> RedisServer:
     with suppress(OSError):
-        await _own_server.command("PING")
-    await _own_server.command("FLUSHALL")
-    return _own_server
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Replicas]:
-    async with Replicas() as opened:
-        yield opened
+        await own_server.command("PING")
+    await own_server.command("FLUSHALL")
+    return own_server
 
 
 async def outcomes(store: RedisStateStore, messages: range) -> list[object]:

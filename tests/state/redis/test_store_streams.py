@@ -25,7 +25,6 @@ from maven_channel_wecom.state.store import (
     Admission,
     StreamFrame,
 )
-from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.redis_replicas import Replicas, crash_redis_store, healed, let_replicas_be_silent
 from tests.state.messages import (
     CHAT,
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from maven_channel_wecom.state.redis.store import RedisStateStore
+    from tests.fakes.fault_proxy import FaultProxy
     from tests.fakes.redis_server import RedisServer
 
 SILENCE = 60.0
@@ -494,12 +494,6 @@ async def test_a_message_with_a_stream_that_an_earlier_version_took_over_can_be_
     assert await other.take_over(NOW) == [stored("m1")]
     assert await claim(other, "m1") == window("m1")
     await other.finish("m1", NOW)
-
-
-@pytest.fixture
-async def proxy(server: RedisServer) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy(server.port) as proxy:
-        yield proxy
 
 
 @pytest.fixture

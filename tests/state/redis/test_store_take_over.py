@@ -116,12 +116,10 @@ async def test_a_frozen_replica_cannot_restore_a_window_that_was_claimed_after_t
 ) -> None:
     frozen, second, third = replicas
     await admit(frozen, "m1")
-    claimed = await frozen.claim_window([CHAT], "m1", NOW)
-    assert claimed is not None
+    claimed = await claim(frozen, "m1")
     await let_replicas_be_silent(server, seconds=SILENCE)
     await second.take_over(NOW)
-    again = await second.claim_window([CHAT], "m1", NOW)
-    assert again is not None
+    again = await claim(second, "m1")
     assert again.repeated
     await frozen.restore_window(claimed, NOW)
     assert await third.claim_window([CHAT], "m1", NOW) is None
@@ -133,8 +131,7 @@ async def test_a_frozen_replica_can_still_spend_its_window(
     """Its reply was sent, whichever replica owns the message now."""
     frozen, second, third = replicas
     await admit(frozen, "m1")
-    claimed = await frozen.claim_window([CHAT], "m1", NOW)
-    assert claimed is not None
+    claimed = await claim(frozen, "m1")
     await let_replicas_be_silent(server, seconds=SILENCE)
     await second.take_over(NOW)
     await frozen.spend_window(claimed, NOW)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -17,9 +16,10 @@ import pytest
 
 from maven_channel_wecom.clock import ClockOffset
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse, UnusableFile, _lock_at_once, _to_unavailable
+from maven_channel_wecom.state.sqlite.file import StateFile, StateInUse, _to_unavailable
 from maven_channel_wecom.state.sqlite.schema import APPLICATION_ID, VERSION
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
+from tests.fakes.disk import largest_file
 from tests.state.messages import NOW, admission, admit, claim, stored, take_over_all, window
 
 if TYPE_CHECKING:
@@ -249,12 +249,8 @@ def test_on_a_full_disk_no_offset_is_recorded(path: Path) -> None:
     """The one that the last process recorded would be wrong."""
     record(path, BEFORE)
     file = StateFile(path)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    try:
+    with largest_file(0):
         file.record_clock(ClockOffset("boot", 8_200.0))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert file.clock_adjustment(ClockOffset("boot", 8_200.0)) == 0
     file.close()
 
@@ -439,15 +435,6 @@ def test_an_error_of_sqlite_while_opening_is_explained_by_its_cause(code: int, p
     assert part in sentence
     assert ("damaged" in sentence) == (part == "is damaged")
     assert "canary" not in sentence
-
-
-def test_a_file_system_without_locks_is_named(path: Path) -> None:
-    """A descriptor that only names a file cannot be locked, as a file on such a file system."""
-    path.touch()
-    descriptor = os.open(path, os.O_PATH)
-    with pytest.raises(UnusableFile, match="no working locks"):
-        _lock_at_once(descriptor)
-    os.close(descriptor)
 
 
 async def test_a_file_that_is_not_a_database_is_refused_and_unchanged(path: Path) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import resource
 import shutil
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,10 +14,8 @@ from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.policy.reply_window import ReplyWindow, chat_key
 from maven_channel_wecom.state.backends import open_state
 from maven_channel_wecom.state.sqlite.schema import VERSION
+from tests.fakes.disk import largest_file
 from tests.state.messages import admission_of_event, take_over_all
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "state"
 OPENED = 4_000_000_000.0
@@ -186,17 +182,6 @@ async def test_a_file_of_version_2_with_a_message_without_its_claim_is_refused(p
     change(path, "DELETE FROM claims WHERE message_id = 'event'")
     with pytest.raises(StateUnavailable, match="is damaged"):
         await open_state(f"sqlite:{path}", channel="wecom")
-
-
-@contextlib.contextmanager
-def largest_file(size_bytes: int) -> Iterator[None]:
-    """Limit the size of files that can be written, as a quota does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 async def test_a_migration_that_fails_leaves_the_file_unchanged_and_can_be_repeated(old_file: Path) -> None:

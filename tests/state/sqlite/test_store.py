@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -18,10 +17,10 @@ import pytest
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 from maven_channel_wecom.state.store import Admission, StoredCallback
+from tests.fakes.disk import largest_file
 from tests.state.messages import CHAT, NOW, admission, admit, stored, window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from maven_channel_wecom.state.sqlite.writer import Writer
@@ -142,17 +141,6 @@ async def test_a_batch_that_does_not_fit_on_the_disk_is_refused_as_a_whole(
         await store.admit([large(f"m{number}", 3_000) for number in range(60)], NOW)
     assert store.open_windows == 0
     assert await store.admit([admission("m0")], NOW) == [True]
-
-
-@contextlib.contextmanager
-def largest_file(size_bytes: int) -> Iterator[None]:
-    """Limit the size of files that can be written, as a quota does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 async def test_messages_are_refused_and_health_reports_why_while_the_disk_reports_errors(

@@ -24,12 +24,6 @@ _POLL_SECONDS = 0.05
 _STDERR_LINES = 12
 _OK = 200
 
-# Streams that last three seconds instead of five and a half minutes, which nobody would wait for.
-_SHORT_STREAMS = (
-    "import sys, msgspec; from maven_channel_wecom import cli, plugin;"
-    " plugin.STREAM_TIMES = msgspec.structs.replace(plugin.STREAM_TIMES, life=3.0); sys.exit(cli.main())"
-)
-
 
 class GatewayFailed(Exception):
     """The gateway did not become ready or did not stop in time. The text is for the operator."""
@@ -41,34 +35,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def configuration(
-    *, status_port: int, callback_port: int, token: str, encoding_aes_key: str, agent_url: str = ""
-) -> dict[str, object]:
-    """Return a gateway configuration with one bot, and an agent that echoes each message.
-
-    With an `agent_url` that agent answers instead, and people see its answers grow.
-    """
-    wecom: dict[str, object] = {
-        "enabled": True,
-        "token": token,
-        "encodingAESKey": encoding_aes_key,
-        "host": "127.0.0.1",
-        "port": callback_port,
-        "mentionNames": ["Maven"],
-        "welcomeText": {"zh": "您好，请提问。", "en": "Hello, ask me anything."},
-        "allowPrivateNetwork": True,
-    }
-    agent = {"type": "echo"}
-    if agent_url:
-        wecom["progress"] = "stream"
-        agent = {"type": "responses", "url": agent_url, "model": "demo"}
-    return {
-        "gateway": {"host": "127.0.0.1", "port": status_port},
-        "agent": agent,
-        "channels": {"wecom": wecom},
-    }
 
 
 class GatewayProcess:
@@ -170,35 +136,6 @@ class GatewayProcess:
         if process.stderr is not None:
             async for line in process.stderr:
                 self._stderr.append(line.decode(errors="replace").rstrip())
-
-
-class DemoGateway(GatewayProcess):
-    """The gateway of the demo.
-
-    Args:
-        token: the token of its bot.
-        encoding_aes_key: the key of its bot.
-        agent_url: the agent whose answers it streams, for a few seconds at most; empty for echoes and no streams.
-        command: another command that takes `--config FILE`.
-
-    Attributes:
-        callback_url: the callback URL of its bot.
-    """
-
-    def __init__(
-        self, *, token: str, encoding_aes_key: str, agent_url: str = "", command: tuple[str, ...] = ()
-    ) -> None:
-        status_port, callback_port = free_port(), free_port()
-        self.callback_url = f"http://127.0.0.1:{callback_port}/wecom/bot"
-        document = configuration(
-            status_port=status_port,
-            callback_port=callback_port,
-            token=token,
-            encoding_aes_key=encoding_aes_key,
-            agent_url=agent_url,
-        )
-        start = (sys.executable, "-c", _SHORT_STREAMS, "gateway") if agent_url else ()
-        super().__init__(document, status_port=status_port, command=command or start)
 
 
 async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
