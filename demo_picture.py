@@ -11,13 +11,14 @@ if __name__ == "__main__":
     # Before the long imports, so that Ctrl-C ends them silently.
     terminal.prepare()
 
-import asyncio
 import re
 import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from maven_channel_wecom.simulator.demo import run_demo
+from maven_channel_wecom.slow_step import SlowStep
+from maven_channel_wecom.stop_signals import run_async
 
 PICTURE = Path(__file__).parent / "docs" / "demo.svg"
 
@@ -68,7 +69,8 @@ def _text(x: int, y: int, text: str, style: str) -> str:
 def main() -> int:
     """Run the demo and write the picture."""
     lines: list[str] = []
-    failed = asyncio.run(run_demo(lines.append))
+    with SlowStep("the demo is running, for about ten seconds"):
+        failed = run_async(lambda: run_demo(lines.append))
     if failed:
         sys.stderr.write("\n".join([*lines, ""]))
         return failed

@@ -65,10 +65,12 @@ READMES: Final = {
 
 def main() -> int:
     """Bring both files up to date and print their paths."""
-    for path, content in contents().items():
+    found = contents()
+    for path, content in found.items():
         if path.read_text(encoding="utf-8") != content:
             path.write_text(content, encoding="utf-8")
-        sys.stdout.write(f"{path}\n")
+    # Printed at the end, because a closed output ends the command.
+    sys.stdout.writelines(f"{path}\n" for path in found)
     return 0
 
 

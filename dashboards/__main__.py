@@ -12,11 +12,12 @@ def main() -> int:
     """Bring every file up to date and print its path."""
     from dashboards.files import files  # noqa: PLC0415 - Ctrl-C ends this long import silently
 
-    for name, content in files().items():
-        path = Path(__file__).parent / name
+    contents = {Path(__file__).parent / name: content for name, content in files().items()}
+    for path, content in contents.items():
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             path.write_text(content, encoding="utf-8")
-        sys.stdout.write(f"{path}\n")
+    # Printed at the end, because a closed output ends the command.
+    sys.stdout.writelines(f"{path}\n" for path in contents)
     return 0
 
 

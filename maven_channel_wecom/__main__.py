@@ -2,7 +2,10 @@
 
 import sys
 
-from maven_channel_wecom import terminal
+try:
+    from maven_channel_wecom import terminal
+except KeyboardInterrupt:
+    sys.exit(130)
 
 
 def run() -> int:

@@ -37,7 +37,8 @@ def main(args: argparse.Namespace) -> int:
         except OSError as error:
             sys.stderr.write(f"maven-wecom: {target} cannot be written: {error.strerror}\n")
             return _EXIT_FAILED
-        sys.stdout.write(f"{target}\n")
+    # Printed at the end, because a closed output ends the command.
+    sys.stdout.writelines(f"{args.into / name}\n" for name in FILES)
     return 0
 
 

@@ -27,6 +27,9 @@ KeyType = Literal["boolean", "integer", "number", "string", "list of strings", "
 _SOURCES: Final = 'a string, {"env": "NAME"} or {"file": "PATH"}'
 
 # An environment variable or path that does not match is not shown: it is probably the secret itself in the wrong place.
+_SECRET_CHARACTERS: Final = 100_000
+"""How much of a secret's file is read. Lower: a secret may be longer. Higher: a device that never ends takes longer."""
+
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _PATH: Final = re.compile(r".*[/.].*")
 
@@ -370,11 +373,14 @@ def read_secret(
             shown = f"the file {name}" if _PATH.fullmatch(name) else "a file (its path goes here, not the secret)"
             source = f"takes its value from {shown}, which"
             try:
-                text = Path(name).read_text(encoding="utf-8")
+                with Path(name).open(encoding="utf-8") as file:
+                    text = file.read(_SECRET_CHARACTERS + 1)
             except OSError as error:
                 return "", f"{source} cannot be read: {error.strerror}"
             except ValueError:
                 return "", f"{source} cannot be read as UTF-8 text"
+            if len(text) > _SECRET_CHARACTERS:
+                return "", f"{source} is too long for a secret"
             source += " is"
         case _:
             return "", f"must be {_SOURCES}"

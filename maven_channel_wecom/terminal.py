@@ -1,4 +1,4 @@
-"""Runs a command line so that closed or full outputs and Ctrl-C never end in a traceback."""
+"""Runs a command line so that closed or full outputs, errors of the system and Ctrl-C never end in a traceback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EXIT_OUTPUT_FAILED = 1
+EXIT_SYSTEM_ERROR = 1
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_OUTPUT_CLOSED = 128 + signal.SIGPIPE
 """The code of a program that a closed pipe ended, as shells report it: `maven-wecom schema | head -1`."""
@@ -40,7 +40,11 @@ def prepare() -> None:
 
 
 def run(main: Callable[[], int]) -> int:
-    """Run a command and return its exit code, or EXIT_INTERRUPTED after Ctrl-C."""
+    """Run a command and return its exit code, or EXIT_INTERRUPTED after Ctrl-C.
+
+    An error of the system that the command does not handle, such as a full disk or too many open files, is a sentence
+    on stderr and EXIT_SYSTEM_ERROR.
+    """
     try:
         try:
             if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
@@ -53,6 +57,10 @@ def run(main: Callable[[], int]) -> int:
             sys.stdout.flush()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except OSError as error:
+        name = f": {error.filename!r}" if error.filename else ""
+        sys.stderr.write(f"maven-wecom: the system reports an error: {error.strerror or type(error).__name__}{name}\n")
+        return EXIT_SYSTEM_ERROR
 
 
 class _Output(io.TextIOWrapper):
@@ -61,7 +69,7 @@ class _Output(io.TextIOWrapper):
     Args:
         stream: the stream, which cannot be used afterwards.
         ends_command: whether the first failure raises OutputLost: with EXIT_OUTPUT_CLOSED if nobody reads the output,
-            otherwise with EXIT_OUTPUT_FAILED after a sentence on stderr.
+            otherwise with EXIT_SYSTEM_ERROR after a sentence on stderr.
     """
 
     def __init__(self, stream: io.TextIOWrapper, *, ends_command: bool) -> None:
@@ -99,7 +107,7 @@ class _Output(io.TextIOWrapper):
         if isinstance(error, BrokenPipeError):
             raise OutputLost(EXIT_OUTPUT_CLOSED)
         sys.stderr.write(f"maven-wecom: the output cannot be written: {error.strerror}\n")
-        raise OutputLost(EXIT_OUTPUT_FAILED)
+        raise OutputLost(EXIT_SYSTEM_ERROR)
 
 
 def _open_closed_streams() -> None:

@@ -78,8 +78,21 @@ def test_every_import_contract_holds() -> None:
     ("folder", "allowed"),
     [
         # Of policy, only what removes a model's reasoning, which is not remembered. The clock is that of the memory.
-        ("host", {"clock", "contract", "fairness", "file_lock", "policy", "sentences", "settings", "transport"}),
-        ("simulator", {"protocol", "errors"}),
+        (
+            "host",
+            {
+                "clock",
+                "contract",
+                "fairness",
+                "file_lock",
+                "policy",
+                "sentences",
+                "settings",
+                "stop_signals",
+                "transport",
+            },
+        ),
+        ("simulator", {"protocol", "errors", "slow_step", "stop_signals"}),
         ("setup", {"host", "config", "simulator"}),
         (
             "doctor",
@@ -98,7 +111,7 @@ def test_every_import_contract_holds() -> None:
                 "transport",
             },
         ),
-        ("playground", {"host", "simulator", "protocol", "config"}),
+        ("playground", {"host", "simulator", "protocol", "config", "stop_signals"}),
         # It reports values. The state is imported because calls to it are timed from outside.
         ("telemetry", {"contract", "errors", "state", "policy"}),
         ("state", {"policy", "protocol", "errors", "clock", "file_lock"}),

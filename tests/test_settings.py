@@ -169,6 +169,7 @@ def test_a_secret_is_read_from_the_environment_or_a_file_without_surrounding_whi
         ({"env": "\ud800"}, "the environment variable (its name goes here, not the secret), which is not set: set it"),
         ({"file": "/none/secret"}, "the file /none/secret, which cannot be read: No such file or directory"),
         ({"file": "/"}, "the file /, which cannot be read: Is a directory"),
+        ({"file": "/dev/zero"}, "the file /dev/zero, which is too long for a secret"),
         ({"file": "/none\0"}, "the file /none\0, which cannot be read as UTF-8 text"),
         (
             {"file": CANARY},

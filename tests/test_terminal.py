@@ -118,18 +118,6 @@ async def test_a_gateway_without_standard_streams_drains_like_any_other(config: 
         assert await process.wait() == 0
 
 
-async def test_ctrl_c_ends_the_demo_and_its_gateway_without_a_traceback() -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", PACKAGE, "demo"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stdout
-    assert process.stderr
-    await process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    assert b"Traceback" not in await process.stderr.read()
-    assert await process.wait() == 130
-
-
 @pytest.mark.parametrize(
     ("program", "code"),
     [
@@ -141,6 +129,27 @@ async def test_ctrl_c_ends_the_demo_and_its_gateway_without_a_traceback() -> Non
 )
 def test_ctrl_c_is_silent_at_every_moment(program: str, code: int) -> None:
     assert run_interrupted(program) == (code, "")
+
+
+def test_too_many_open_files_are_one_sentence_and_exit_code_1(config: Path) -> None:
+    """With six, asyncio can make its loop, and the simulator no socket."""
+    secrets = {"WECOM_TOKEN": "token", "WECOM_ENCODING_AES_KEY": new_encoding_aes_key()}
+    done = shell("ulimit -n 6; $RUN", config, module=f"{PACKAGE} simulator", environment=secrets)
+    sentence = "cannot listen on 127.0.0.1 port 0: Too many open files; choose another --port"
+    assert (done.returncode, done.stderr) == (1, f"maven-wecom simulator: {sentence}\n")
+
+
+def test_an_error_of_the_system_is_one_sentence_that_names_the_file(tmp_path: Path) -> None:
+    program = f"terminal.prepare(); sys.exit(terminal.run(lambda: open({str(tmp_path / 'none')!r})))"
+    sentence = f"maven-wecom: the system reports an error: No such file or directory: {str(tmp_path / 'none')!r}\n"
+    assert run_interrupted(program) == (1, sentence)
+
+
+def test_files_are_written_even_if_nobody_reads_their_names(config: Path) -> None:
+    module = f"{PACKAGE} dashboards --into {config.parent / 'into'}"
+    done = shell("$RUN | sleep 0", config, module=module, environment={"PYTHONUNBUFFERED": "1"})
+    assert done.returncode == 141
+    assert len(list((config.parent / "into").iterdir())) == 3
 
 
 def test_a_background_job_keeps_ignoring_ctrl_c() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+MAX_BYTES: Final = 16_000_000
+"""Lower: a configuration with very many channels is refused. Higher: a device that never ends takes more memory."""
 
 
 class UnreadableConfiguration(Exception):
@@ -17,11 +21,11 @@ def read_document(path: Path) -> object:
     """Return the JSON value in a file.
 
     Raises:
-        UnreadableConfiguration: There is no such file, it may not be read, or it is not JSON.
+        UnreadableConfiguration: There is no such file, it may not be read, it is too large, or it is not JSON.
     """
     try:
         document: object = json.loads(
-            path.read_bytes().decode("utf-8-sig"),
+            _read(path).decode("utf-8-sig"),
             parse_constant=_refuse_constant,
             object_pairs_hook=_refuse_repeated_keys,
         )
@@ -29,6 +33,8 @@ def read_document(path: Path) -> object:
         json.dumps(document, ensure_ascii=False).encode()
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
+    except _TooLarge:
+        reason = f"is larger than {MAX_BYTES // 1_000_000} MB: name the file that you wrote"
     except UnicodeDecodeError as error:
         reason = f"is not UTF-8 text: see byte {error.start}"
     except json.JSONDecodeError as error:
@@ -46,6 +52,18 @@ def read_document(path: Path) -> object:
         return document
     sentence = f"the configuration {path} {reason}"
     raise UnreadableConfiguration(sentence)
+
+
+class _TooLarge(Exception):
+    """The file has more than MAX_BYTES, or is a device that never ends, such as /dev/zero."""
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise _TooLarge
+    return content
 
 
 class _RepeatedKey(ValueError):

@@ -21,6 +21,7 @@ from maven_channel_wecom.host.memory_store import MemoryUnavailable
 from maven_channel_wecom.host.plugins import PluginProblems, channel_problems, conflict_problems, load_plugins
 from maven_channel_wecom.host.process import allow_open_files, event_loop, tune_garbage_collection
 from maven_channel_wecom.host.status_server import StatusServerError
+from maven_channel_wecom.stop_signals import run_async
 
 if TYPE_CHECKING:
     import argparse
@@ -71,8 +72,8 @@ def main(args: argparse.Namespace, plugins: pluggy.PluginManager | None = None) 
         return EXIT_CONFIGURATION
     tune_garbage_collection()
     allow_open_files()
-    with asyncio.Runner(loop_factory=event_loop()) as runner:
-        return runner.run(run(configuration, plugins))
+    loaded = plugins
+    return run_async(lambda: run(configuration, loaded), event_loop())
 
 
 def configuration_problems(document: object) -> list[str]:

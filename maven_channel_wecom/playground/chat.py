@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from maven_channel_wecom.simulator.gateway_process import GatewayFailed, Gateway
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.line_reader import read_lines
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
+from maven_channel_wecom.stop_signals import Stopped, run_async
 
 if TYPE_CHECKING:
     import argparse
@@ -56,8 +56,9 @@ def main(args: argparse.Namespace) -> int:
     except (UnreadableConfiguration, WrongConfiguration) as problem:
         return _fail(str(problem), _EXIT_BAD_ARGUMENTS)
     try:
-        return asyncio.run(chat(configured, read_lines(sys.stdin.fileno()), _print, user=args.user, group=args.group))
-    except (KeyboardInterrupt, asyncio.CancelledError):
+        lines = read_lines(sys.stdin.fileno())
+        return run_async(lambda: chat(configured, lines, _print, user=args.user, group=args.group))
+    except Stopped:
         return _EXIT_OK
 
 
@@ -80,11 +81,6 @@ async def chat(
         group: the group to write in; empty for the single chat.
         writing_seconds: the time between two words of the demo's agent.
     """
-    if (chatting := asyncio.current_task()) is not None:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            # As Ctrl-C does, so that the gateway ends too. nohup ignores SIGHUP, and so it stays.
-            if signal.getsignal(number) != signal.SIG_IGN:
-                asyncio.get_running_loop().add_signal_handler(number, chatting.cancel)
     token, key = new_token(), new_encoding_aes_key()
     status_port, callback_port = free_port(), free_port()
     place = "and nothing leaves this machine…" if configured_agent(configured) is None else "and your agent answers…"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from importlib import import_module
@@ -14,10 +13,13 @@ from maven_channel_wecom.host.document import UnreadableConfiguration
 from maven_channel_wecom.playground.own_file import WrongConfiguration, read_own_file
 from maven_channel_wecom.protocol import cipher
 from maven_channel_wecom.simulator.console import KEY_VARIABLE, TOKEN_VARIABLE, is_http_url, port_argument
+from maven_channel_wecom.simulator.listening import CannotListen
+from maven_channel_wecom.stop_signals import Stopped, run_async
 
 if TYPE_CHECKING:
     import argparse
 
+_EXIT_OK: Final = 0
 _EXIT_UNAVAILABLE: Final = 1
 _EXIT_BAD_ARGUMENTS: Final = 2
 _EXAMPLE_URL: Final = "http://127.0.0.1:9886/wecom/bot"
@@ -72,13 +74,13 @@ def main(args: argparse.Namespace) -> int:
             bot=args.bot_name,
             opens_browser=args.open,
         )
-        return int(asyncio.run(module.run_playground(options, _print)))
+        return int(run_async(lambda: module.run_playground(options, _print)))
     except (_BadArguments, UnreadableConfiguration, WrongConfiguration) as problem:
         return _fail(str(problem), _EXIT_BAD_ARGUMENTS)
-    except OSError as problem:
-        # A name that does not exist has a negative number.
-        reason = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else "no such name"
-        return _fail(f"cannot listen on {args.host} port {args.port}: {reason}", _EXIT_UNAVAILABLE)
+    except CannotListen as problem:
+        return _fail(str(problem), _EXIT_UNAVAILABLE)
+    except Stopped:
+        return _EXIT_OK
 
 
 def _own_bot(args: argparse.Namespace) -> tuple[str, str, str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import signal
 import threading
 import webbrowser
 from contextlib import AsyncExitStack
@@ -143,17 +142,11 @@ class Playground:
 
 
 async def run_playground(options: PlaygroundOptions, print_line: Callable[[str], None]) -> int:
-    """Run the playground until SIGINT, SIGTERM or SIGHUP, and return the exit code.
+    """Run the playground until it is cancelled or its gateway ends, and return the exit code.
 
     Raises:
-        OSError: the page's address cannot be bound.
+        CannotListen: the page's address cannot be bound.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A shell starts background jobs with SIGINT ignored, and so it stays.
-        if signal.getsignal(number) != signal.SIG_IGN:
-            loop.add_signal_handler(number, stop.set)
     if options.own_bot is None:
         print_line("Starting a gateway with generated secrets; WeCom is simulated…")
     playground = Playground(options)
@@ -169,25 +162,13 @@ async def run_playground(options: PlaygroundOptions, print_line: Callable[[str],
             if options.opens_browser:
                 # A browser command may run until its window is closed, and nothing waits for a daemon thread.
                 threading.Thread(target=webbrowser.open, args=(playground.url,), daemon=True).start()
-            return await _until_stopped(playground, stop, print_line)
+            print_line(f"the gateway ended with exit code {await playground.gateway_ended()}")
+            return 1
     except GatewayFailed as failure:
         print_line(f"{failure}. Its last lines:")
         for line in playground.gateway_output:
             print_line(f"  {line}")
         return 1
-
-
-async def _until_stopped(playground: Playground, stop: asyncio.Event, print_line: Callable[[str], None]) -> int:
-    stopping = asyncio.create_task(stop.wait())
-    ending = asyncio.create_task(playground.gateway_ended())
-    await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
-    # Ctrl-C also reaches the gateway, which may end first.
-    if stop.is_set():
-        ending.cancel()
-        return 0
-    stopping.cancel()
-    print_line(f"the gateway ended with exit code {ending.result()}")
-    return 0 if stop.is_set() else 1
 
 
 def _address(url: str) -> str:

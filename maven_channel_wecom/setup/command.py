@@ -21,6 +21,7 @@ from maven_channel_wecom.setup import files
 from maven_channel_wecom.setup.answers import AGENT_KEY, KEY, PORT, TOKEN, Answers
 from maven_channel_wecom.setup.console_steps import console_steps
 from maven_channel_wecom.setup.url_check_watch import UrlCheckWatch
+from maven_channel_wecom.simulator.console import port_argument
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 
 if TYPE_CHECKING:
@@ -46,9 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("url", "name", "agent_url", "model"):
         parser.add_argument(f"--{name.replace('_', '-')}", default="", metavar="TEXT", help=_QUESTIONS[name])
     parser.add_argument("--progress", default="", choices=("off", "notice", "stream"), help="what people see meanwhile")
-    parser.add_argument("--port", type=int, default=PORT, help=f"the port for callbacks; default: {PORT}")
+    parser.add_argument("--port", type=port_argument, default=PORT, help=f"the port for callbacks; default: {PORT}")
     parser.add_argument(
-        "--status-port", type=int, default=STATUS_PORT, metavar="PORT", help=f"gateway.port; default: {STATUS_PORT}"
+        "--status-port",
+        type=port_argument,
+        default=STATUS_PORT,
+        metavar="PORT",
+        help=f"gateway.port; default: {STATUS_PORT}",
     )
     parser.add_argument("--folder", default=Path(), type=Path, metavar="DIR", help="where to write; default: here")
     parser.add_argument("--force", action="store_true", help="overwrite wecom.json and secrets.env")
@@ -78,6 +83,8 @@ def main(args: argparse.Namespace) -> int:
         try:
             answers = ask(answers, input, getpass.getpass, _print)
         except EOFError:
+            # Ctrl-D leaves the cursor behind the question.
+            _print("")
             return _fail("nothing was written", _EXIT_FAILED)
     if problems := answers.problems():
         return _fail("; ".join(problems))

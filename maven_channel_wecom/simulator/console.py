@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 
 from maven_channel_wecom.simulator.bubbles import BubbleFrame
 from maven_channel_wecom.simulator.line_reader import read_lines
+from maven_channel_wecom.simulator.listening import CannotListen
 from maven_channel_wecom.simulator.messages import EnterChat, Feedback, File, Image, Message, Mixed, Text, Voice
 from maven_channel_wecom.simulator.offences import Offence
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
+from maven_channel_wecom.stop_signals import Stopped, run_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,10 +30,13 @@ KEY_VARIABLE: Final = "WECOM_ENCODING_AES_KEY"
 HINT_SECONDS: Final = 6.0
 """Lower: the hint also comes for an agent that is merely slow. Higher: the operator wonders longer what is wrong."""
 
+_EXIT_FAILED = 1
 _EXIT_BAD_ARGUMENTS = 2
 # Lower: piped input ends without the answer of a slow agent. Higher: it waits longer for an answer that never comes.
 _REPLY_SECONDS = 30.0
 _MAX_PORT = 65_535
+# Lower: a file that WeCom would send is refused. Higher: a device that never ends takes more memory.
+_MAX_FILE_BYTES = 200_000_000
 # 101027 "feedback_event".
 _RATINGS = {"good": 1, "bad": 2, "withdraw": 3}
 _HELP = (
@@ -85,10 +90,10 @@ def main(args: argparse.Namespace) -> int:
     if not is_http_url(args.callback_url):
         return _fail("--callback-url must be a URL such as http://127.0.0.1:9886/wecom/bot")
     try:
-        asyncio.run(_run(wecom, args.user, args.group))
-    except OSError as problem:
-        return _fail(f"cannot listen on 127.0.0.1 port {args.port}: {problem.strerror}; choose another --port")
-    except KeyboardInterrupt:
+        run_async(lambda: _run(wecom, args.user, args.group))
+    except CannotListen as problem:
+        return _fail(f"{problem}; choose another --port", _EXIT_FAILED)
+    except Stopped:
         pass
     return 0
 
@@ -273,9 +278,12 @@ class _Console:
         name, _, text = argument.partition(" ") if command == "/mixed" else (argument, "", "")
         path = Path(name)
         try:
-            content = await asyncio.to_thread(path.read_bytes)
+            content = await asyncio.to_thread(_read_file, path)
         except OSError as problem:
             self._print_line(f"cannot read {path}: {problem.strerror}")
+            return
+        except ValueError as problem:
+            self._print_line(f"cannot read {path}: {problem}")
             return
         match command:
             case "/image":
@@ -326,6 +334,16 @@ class _Console:
         self._print_line(_describe_sent(await self._wecom.redeliver(self._last)))
 
 
+def _read_file(path: Path) -> bytes:
+    """Return the content of a file. Raises OSError, or ValueError for one that is too large and a path with NUL."""
+    with path.open("rb") as file:
+        content = file.read(_MAX_FILE_BYTES + 1)
+    if len(content) > _MAX_FILE_BYTES:
+        message = f"it is larger than {_MAX_FILE_BYTES // 1_000_000} MB"
+        raise ValueError(message)
+    return content
+
+
 def port_argument(text: str) -> int:
     """Return the port in an argument. Raises ArgumentTypeError."""
     if not text.isascii() or not text.isdecimal() or not 0 <= int(text) <= _MAX_PORT:
@@ -364,6 +382,6 @@ def _print(line: str) -> None:
     sys.stdout.flush()
 
 
-def _fail(sentence: str) -> int:
+def _fail(sentence: str, code: int = _EXIT_BAD_ARGUMENTS) -> int:
     sys.stderr.write(f"maven-wecom simulator: {sentence}\n")
-    return _EXIT_BAD_ARGUMENTS
+    return code

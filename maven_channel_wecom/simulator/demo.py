@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.simulator.demo_agent import answer_to
@@ -12,6 +12,8 @@ from maven_channel_wecom.simulator.gateway_process import GatewayFailed, Gateway
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.streaming_agent import StreamingAgent
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
+from maven_channel_wecom.slow_step import SlowStep
+from maven_channel_wecom.stop_signals import Stopped, run_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +39,8 @@ _SHORT_STREAMS = (
 def main() -> int:
     """Run the demo, and return 0 if every scene passed and the bot committed no offence, else 1."""
     try:
-        return asyncio.run(run_demo(_print))
-    except KeyboardInterrupt:
+        return run_async(lambda: run_demo(_print))
+    except Stopped:
         _print("stopped")
         raise
 
@@ -82,7 +84,9 @@ async def _play_with(
     """Start a gateway, play scenes and stop it. Return one sentence for each failure."""
     failures: list[str] = []
     try:
-        async with gateway:
+        async with AsyncExitStack() as stack:
+            with SlowStep("starting a gateway"):
+                await stack.enter_async_context(gateway)
             print_line(f"{title}\n")
             failures += await play(wecom, scenes, print_line)
             exit_code = await gateway.stop()

@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from aiohttp import web
 
 _STOP_SECONDS = 0.1
 
 
-async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, str]:
+class CannotListen(Exception):
+    """An address cannot be bound. The text is one sentence without a full stop."""
+
+
+async def listen(
+    app: web.Application, host: str, port: int, *, cancels_handlers: bool = False
+) -> tuple[web.AppRunner, str]:
     """Serve an application, and return its runner, which stops it, and its URL without a trailing slash.
 
+    Args:
+        app: the application.
+        host: the address.
+        port: its port; 0 for any free one.
+        cancels_handlers: whether a request handler ends with its connection. aiohttp may log an InvalidStateError about
+            one that ends just when the runner stops to wait for it.
+
     Raises:
-        OSError: the address cannot be bound.
+        CannotListen: the address cannot be bound.
     """
     # An access log would contain every response code.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS, handler_cancellation=cancels_handlers)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
-    except OSError:
+        host, port = runner.addresses[0][:2]
+    except (OSError, UnicodeError, IndexError) as error:
         await runner.cleanup()
-        raise
-    host, port = runner.addresses[0][:2]
+        text = f"cannot listen on {host} port {port}: {_reason(error)}"
+        raise CannotListen(text) from None
     return runner, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        # A name that does not exist has a negative number, and one that no name can be is no OSError.
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number)
+        case IndexError():
+            # asyncio skips every address for which the system gives it no socket.
+            return os.strerror(errno.EMFILE)
+        case _:
+            return "no such name"

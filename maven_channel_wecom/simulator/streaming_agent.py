@@ -40,7 +40,7 @@ class StreamingAgent:
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
         app.router.add_post(_PATH, self._answer)
-        self._runner, base_url = await listen(app, "127.0.0.1", 0)
+        self._runner, base_url = await listen(app, "127.0.0.1", 0, cancels_handlers=True)
         self.url = base_url + _PATH
         return self
 

@@ -28,8 +28,14 @@ def address_problem(address: str) -> str | None:
 
 
 def sqlite_path(address: str) -> str | None:
-    """Return the absolute path of the file of an address, None for other backends."""
-    return os.path.realpath(address.removeprefix(SQLITE)) if address.startswith(SQLITE) else None
+    """Return the absolute path of the file of an address if there is one, None for other backends."""
+    if not address.startswith(SQLITE):
+        return None
+    path = address.removeprefix(SQLITE)
+    try:
+        return os.path.realpath(path)
+    except FileNotFoundError:  # The working directory was removed, so there is no absolute path.
+        return path
 
 
 async def open_state(address: str, *, channel: str, clock: Clock | None = None) -> StateStore:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 UNREADABLE = "is not readable JSON: it contains NaN, Infinity or a number that is too long, or is nested too deeply"
 HINT = "; look there and just before it for a missing or extra comma or quote"
@@ -47,6 +45,11 @@ def test_a_missing_file_or_a_folder_is_reported_in_one_sentence(tmp_path: Path) 
         read_document(tmp_path / "none.json")
     with pytest.raises(UnreadableConfiguration, match=r"cannot be read: Is a directory$"):
         read_document(tmp_path)
+
+
+def test_a_device_that_never_ends_is_refused() -> None:
+    with pytest.raises(UnreadableConfiguration, match=r"^the configuration /dev/zero is larger than 16 MB: "):
+        read_document(Path("/dev/zero"))
 
 
 def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:

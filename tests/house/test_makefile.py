@@ -36,6 +36,16 @@ def test_make_init_passes_options_on_and_names_no_next_step_if_it_starts_the_gat
     assert make("-n", "init", "ARGS=--progress stream")[-1] == 'echo "In this folder, step 4 is: make gateway"'
 
 
+def test_the_environment_is_installed_even_if_every_standard_stream_is_closed(tmp_path: Path) -> None:
+    """pip, which would end in a traceback, is here a script that fails without them."""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\nfor n in 0 1 2; do [ -e /dev/fd/$n ] || exit 7; done\n", encoding="utf-8")
+    python.chmod(0o755)
+    line = f'PYTHON="{python}" exec .ci/environment "{tmp_path}" <&- >&- 2>&-'
+    assert subprocess.run(["/bin/bash", "-c", line], cwd=ROOT, check=False).returncode == 0  # noqa: S603 - our own
+
+
 def test_the_targets_named_in_the_guide_for_contributors_exist() -> None:
     targets = re.findall(r"^([a-z][a-z%-]*):", MAKEFILE, re.MULTILINE)
     named = re.findall(r"`make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,3 +60,22 @@ def test_a_port_in_use_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> Non
         port = taken.getsockname()[1]
         assert main(["playground", "--callback-url", URL, "--port", str(port)]) == 1
     assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in capsys.readouterr().err
+
+
+async def test_ctrl_c_while_the_gateway_starts_ends_both_without_a_word(tmp_path: Path) -> None:
+    """A terminal sends it to both, so that the gateway ends before it is ready."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "maven_channel_wecom", "playground"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    async with asyncio.timeout(30):
+        while not list(tmp_path.glob("maven-wecom-*/*")):  # noqa: ASYNC110 - another process creates it
+            await asyncio.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        printed, error = await process.communicate()
+    assert (process.returncode, error) == (0, b"")
+    assert printed.decode().splitlines() == ["Starting a gateway with generated secrets; WeCom is simulated…"]
+    assert not list(tmp_path.glob("maven-wecom-*"))

@@ -12,8 +12,9 @@ import pytest
 from maven_channel_wecom.playground.chat_history import BotEntry
 from maven_channel_wecom.playground.form import WrittenForm, to_message
 from maven_channel_wecom.playground.run import OwnBot, Playground, PlaygroundOptions, is_loopback, run_playground
-from maven_channel_wecom.simulator.gateway_process import GatewayFailed
+from maven_channel_wecom.simulator.gateway_process import GatewayFailed, free_port
 from maven_channel_wecom.simulator.messages import Text
+from maven_channel_wecom.stop_signals import Stopped, run_async
 from tests.playground.conftest import until_answered, view
 from tests.suite_watch import new_encoding_aes_key, new_token
 
@@ -66,9 +67,7 @@ async def test_a_bot_that_runs_already_is_written_to_at_its_own_url(wecom: Simul
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
-async def test_it_prints_its_address_and_stops_at_a_signal(
-    replying: Bot, host: str, number: signal.Signals, *, warned: bool
-) -> None:
+def test_it_prints_its_address_and_stops_at_a_signal(host: str, number: signal.Signals, *, warned: bool) -> None:
     lines: list[str] = []
 
     def stop_at_the_end(line: str) -> None:
@@ -76,8 +75,10 @@ async def test_it_prints_its_address_and_stops_at_a_signal(
         if "Ctrl-C" in line:
             os.kill(os.getpid(), number)
 
-    options = PlaygroundOptions(host=host, own_bot=OwnBot(replying.url, new_token(), new_encoding_aes_key()))
-    assert await run_playground(options, stop_at_the_end) == 0
+    nobody = f"http://127.0.0.1:{free_port()}/wecom/bot"
+    options = PlaygroundOptions(host=host, own_bot=OwnBot(nobody, new_token(), new_encoding_aes_key()))
+    with pytest.raises(Stopped):
+        run_async(lambda: run_playground(options, stop_at_the_end))
     assert lines[0].startswith("The playground is at http://127.0.0.1:")
     assert ("from elsewhere at http://ADDRESS-OF-THIS-MACHINE:" in lines[0]) is warned
     assert any(line.startswith("WARNING") for line in lines) is warned

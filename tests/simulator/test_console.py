@@ -55,10 +55,19 @@ async def test_pictures_and_files_are_read_from_disk_and_read_errors_are_explain
 ) -> None:
     picture = tmp_path / "p.png"
     picture.write_bytes(draw_png(2, 2))
-    printed = await run_lines(wecom, f"/image {picture}", f"/file {picture}", f"/image {tmp_path / 'none.png'}")
+    printed = await run_lines(
+        wecom,
+        f"/image {picture}",
+        f"/file {picture}",
+        f"/image {tmp_path / 'none.png'}",
+        "/file a\0b",
+        "/file /dev/zero",
+    )
     replies = sorted(line.rpartition(": ")[2] for line in printed if line.startswith("<- reply"))
     assert [reply[:16] for reply in replies] == ["[file image/png,", "[image image/png"]
     assert f"cannot read {tmp_path / 'none.png'}: No such file or directory" in printed
+    assert "cannot read a\0b: embedded null byte" in printed
+    assert "cannot read /dev/zero: it is larger than 200 MB" in printed
 
 
 async def test_user_and_group_can_be_changed(wecom: SimulatedWeCom, bot: Bot) -> None:
@@ -173,8 +182,9 @@ def test_a_port_in_use_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
         bound.bind(("127.0.0.1", 0))
         bound.listen()
         port = str(bound.getsockname()[1])
-        assert console.main(arguments("--token", "t", "--encoding-aes-key", KEY, "--port", port)) == 2
-    assert f"cannot listen on 127.0.0.1 port {port}: " in capsys.readouterr().err
+        assert console.main(arguments("--token", "t", "--encoding-aes-key", KEY, "--port", port)) == 1
+    sentence = f"cannot listen on 127.0.0.1 port {port}: Address already in use; choose another --port\n"
+    assert capsys.readouterr().err == f"maven-wecom simulator: {sentence}"
 
 
 @pytest.mark.parametrize("ending", ["end of input", "interrupt"])

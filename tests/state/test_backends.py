@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from maven_channel_wecom.state.backends import address_problem, open_state
+from maven_channel_wecom.state.backends import address_problem, open_state, sqlite_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,14 @@ async def test_an_unknown_address_is_explained_without_being_quoted(address: str
     assert "canary" not in problem
     with pytest.raises(ValueError, match="memory:"):
         await open_state(address, channel="wecom")
+
+
+def test_a_removed_working_directory_leaves_a_path_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "removed"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert sqlite_path("sqlite:state.db") == "state.db"
 
 
 async def test_a_sqlite_file_is_opened_by_its_path(tmp_path: Path) -> None:
