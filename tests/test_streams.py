@@ -642,7 +642,7 @@ async def test_a_stop_waits_until_people_have_been_told_but_not_long() -> None:
     harness.open()
     harness.show("Half an answer")
     stopping = asyncio.ensure_future(harness.streams.end_and_wait(10))
-    await asyncio.sleep(0.01)
+    await settle()
     assert not stopping.done()
     assert harness.read() == (f"Half an answer\n\n> {STREAM_ENDED.en}", True)
     async with asyncio.timeout(1):
@@ -651,7 +651,7 @@ async def test_a_stop_waits_until_people_have_been_told_but_not_long() -> None:
 
 async def test_a_stop_without_open_streams_waits_for_nothing() -> None:
     harness = StreamsHarness()
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(TIMES.closing / 2):
         await harness.streams.end_and_wait(10)
 
 
