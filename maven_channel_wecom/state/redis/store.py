@@ -89,8 +89,8 @@ class RedisStateStore(StateStore):
     message, finds another token and changes nothing; only `spend_window` always takes effect.
 
     `finish`, `spend_window`, `restore_window` and `confirm_fetch` do not fail: while Redis is unavailable, their
-    updates are deferred and later applied in order. If this process dies before that, other replicas take over its
-    messages.
+    updates are deferred and later applied in order, and so is that of a `close_stream` that failed. If this process
+    dies before that, other replicas take over its messages.
 
     The clock of Redis decides when a reservation of a last frame ends, because the replica that reads the frame and the
     one that closes the stream may have different clocks.
@@ -256,14 +256,19 @@ class RedisStateStore(StateStore):
         stream = self._streams.get(message_id)
         return stream is not None and await self._run(scripts.IS_FETCHED, stream.id) == [1]
 
-    async def close_stream(self, message_id: str, now: float) -> bool:  # noqa: ARG002 - the clock of Redis decides
+    async def close_stream(self, message_id: str, now: float) -> bool:
         stream = self._streams.get(message_id)
         if stream is None:
             return True
-        # A deferred update may be about to confirm that its last frame was fetched.
-        await self.deferred.flush()
-        if await self._run(scripts.CLOSE_STREAM, stream.id, stream.token) == [0]:
-            return False
+        try:
+            # A deferred update may be about to confirm that its last frame was fetched.
+            await self.deferred.flush()
+            if await self._run(scripts.CLOSE_STREAM, stream.id, stream.token) == [0]:
+                return False
+        except StateUnavailable:
+            # The caller sends the answer another way, and other replicas would show the stream until it expires.
+            self.deferred.add(_Update("close", stream.token, stream.id, now))
+            raise
         self._streams.pop(message_id, None)
         return True
 
@@ -384,10 +389,11 @@ class _Update(NamedTuple):
     `token` is the token of the admission, take-over or window claim that the update ends. `abandon` undoes a window
     claim whose answer was lost; `message_id` is empty if the claim was not for a certain message. `give_up` lets a
     message be taken over at once because the answer to its admission was lost. `fetched` confirms that the last frame
-    of a stream was given out; its `message_id` is the id of the stream, and it has no token.
+    of a stream was given out, and has no token. `close` ends a stream that could not be ended in time. The `message_id`
+    of both is the id of the stream.
     """
 
-    kind: Literal["finish", "spend", "restore", "restore_repeated", "abandon", "give_up", "fetched"]
+    kind: Literal["finish", "spend", "restore", "restore_repeated", "abandon", "give_up", "fetched", "close"]
     token: str
     message_id: str
     now: float

@@ -588,6 +588,36 @@ async def test_a_stream_is_not_closed_before_a_deferred_confirmation_is_recorded
     assert await server.command("HGET", MESSAGE_KEY, "answered") == b"1"
 
 
+async def test_a_stream_that_could_not_be_closed_is_closed_once_redis_is_back(
+    far: RedisStateStore, replicas: list[RedisStateStore], proxy: FaultProxy
+) -> None:
+    """Its owner may die before the next refresh asks it, and no other replica would ever finish the bubble."""
+    near, *_ = replicas
+    await open_stream(far, TEXT)
+    await proxy.refuse()
+    with pytest.raises(StateUnavailable):
+        await far.close_stream("m1", NOW)
+    assert await read(near) == TEXT
+    await proxy.accept()
+    await healed(far)
+    assert await read(near) is None
+
+
+async def test_a_last_frame_that_was_fetched_meanwhile_is_not_closed_later(
+    far: RedisStateStore, replicas: list[RedisStateStore], proxy: FaultProxy
+) -> None:
+    near, *_ = replicas
+    await open_stream(far, ANSWER)
+    await proxy.refuse()
+    with pytest.raises(StateUnavailable):
+        await far.close_stream("m1", NOW)
+    assert await read(near) == ANSWER
+    await near.confirm_fetch(M1, NOW)
+    await proxy.accept()
+    await healed(far)
+    assert await read(near) == ANSWER
+
+
 async def test_a_full_redis_refuses_frames_and_lets_streams_end(
     server: RedisServer, replicas: list[RedisStateStore]
 ) -> None:

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Applies updates in order. ARGV: for each update its kind, a token, a message id (of `fetched`: a stream id) and now.
+-- Applies updates in order. ARGV: for each update its kind, a token, an id and now. The id is that of a message, of
+-- `fetched` and `close` that of a stream.
 -- An update may run twice. Except for `spend`, it changes nothing once another replica has taken the message over.
 
 local function end_message(token, id, now)
@@ -61,6 +62,7 @@ local function apply(kind, token, id, now)
   elseif kind == 'abandon' then abandon(token, id, now)
   elseif kind == 'give_up' then give_up(token, id)
   elseif kind == 'fetched' then confirm_fetch(id, now)
+  elseif kind == 'close' then close_stream(id, token)
   end
 end
 

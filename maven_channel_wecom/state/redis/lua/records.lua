@@ -110,6 +110,16 @@ local function is_reserved(stream)
   return tonumber(redis.call('HGET', stream_key(stream), 'reserved') or 0) > clock_ms()
 end
 
+-- Ends a stream, unless its last frame was fetched or may be on its way. Returns whether it has ended, also if it had
+-- before or is another admission's.
+local function close_stream(id, token)
+  local owner, fetched = unpack(redis.call('HMGET', stream_key(id), 'owner', 'fetched'))
+  if owner ~= token then return true end
+  if fetched or is_reserved(id) then return false end
+  redis.call('DEL', stream_key(id))
+  return true
+end
+
 -- Ends a message: only its claim remains, and its window while a reply may still be sent.
 local function finish(id, now)
   local key = message_key(id)
