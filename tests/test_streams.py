@@ -469,6 +469,15 @@ async def test_a_growing_text_is_shared_at_most_once_a_second() -> None:
     assert [frame.content for frame in state.written][3:] == ["text 9"]
 
 
+async def test_the_first_text_is_shared_by_the_admission_and_not_written_again() -> None:
+    state = SharedState()
+    harness = StreamsHarness(state=state)
+    harness.open()
+    await settle()
+    assert state.written == []
+    assert harness.streams.first_text(message()) == harness.read()[0]
+
+
 async def test_a_final_text_is_shared_at_once() -> None:
     state = SharedState()
     harness = StreamsHarness(state=state)

@@ -489,10 +489,10 @@ def _admission_arguments(part: Iterable[Admission]) -> Iterator[str | bytes | fl
         yield callback.received_at
         yield callback.message
         if window:
-            yield admission.stream_id
+            yield from (admission.stream_id, admission.stream_text)
             yield from (window.chat, window.sender_id, window.url, window.opened_at, window.expires_at)
         else:
-            yield from ("", "", "", "", "", "")
+            yield from ("", "", "", "", "", "", "")
 
 
 def _update_arguments(updates: Iterable[_Update]) -> Iterator[str | float]:
