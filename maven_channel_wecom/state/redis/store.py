@@ -6,6 +6,7 @@ The operations are the scripts in `lua/`; `records.lua` documents the keys and r
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 import os
@@ -20,6 +21,8 @@ from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.redis import scripts
 from maven_channel_wecom.state.redis.address import key_prefix, parse_redis_address
 from maven_channel_wecom.state.redis.connection import COMMAND_TIMEOUT_SECONDS, RedisConnection
+from maven_channel_wecom.state.redis.errors import UNEXPECTED_ANSWER
+from maven_channel_wecom.state.redis.joint_calls import JointCalls
 from maven_channel_wecom.state.redis.probe import probe
 from maven_channel_wecom.state.store import (
     CLAIM_SECONDS,
@@ -37,8 +40,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_UNEXPECTED_ANSWER: Final = "the state's Redis gave an answer that no script returns: check for a proxy in front of it"
-
 SILENT_SECONDS: Final = 20.0
 """Time without a heartbeat after which the messages of a replica are taken over, in seconds. Lower: a slow replica
 loses its messages. Higher: the users of a dead replica wait longer."""
@@ -52,6 +53,9 @@ _TICK_SECONDS: Final = 0.25
 _MAX_ADMISSIONS: Final = 128
 _MAX_ADMISSION_BYTES: Final = 512 * 1024
 _MAX_UPDATES: Final = 128
+# Of up to 20 KiB each.
+_MAX_FRAMES: Final = 32
+_MAX_FETCH_QUESTIONS: Final = 128
 _MAX_HEARTBEAT_MESSAGES: Final = 200
 _MAX_TAKE_OVER: Final = 100
 
@@ -117,6 +121,8 @@ class RedisStateStore(StateStore):
         # By message id: the streams that this replica opened, oldest first.
         self._streams: dict[str, _Stream] = {}
         self._frame_numbers = itertools.count(1)
+        self._frame_writes = JointCalls(functools.partial(self._run, scripts.WRITE_FRAME), most=_MAX_FRAMES)
+        self._fetch_questions = JointCalls(functools.partial(self._run, scripts.IS_FETCHED), most=_MAX_FETCH_QUESTIONS)
         # The token and the time of a take-over whose answer was lost. The next take-over repeats it.
         self._lost_take_over: tuple[str, float] | None = None
         # Why the last admission or probe failed, and what is wrong with a Redis that admits messages.
@@ -240,7 +246,7 @@ class RedisStateStore(StateStore):
         if stream := self._streams.get(message_id):
             # A call that was lost in a frozen Redis may run late, and must not replace a newer frame.
             number = next(self._frame_numbers)
-            await self._run(scripts.WRITE_FRAME, stream.id, stream.token, number, frame.content, _ending(frame))
+            await self._frame_writes.call(stream.id, stream.token, number, frame.content, _ending(frame))
 
     async def read_frame(self, stream_id: str, chat: str, now: float) -> StreamFrame | None:
         limits = (int(FETCH_RESERVATION_SECONDS * 1000), now, FRAME_REPEAT_SECONDS)
@@ -254,7 +260,7 @@ class RedisStateStore(StateStore):
 
     async def is_fetched(self, message_id: str, now: float) -> bool:  # noqa: ARG002 - a fetch has no end
         stream = self._streams.get(message_id)
-        return stream is not None and await self._run(scripts.IS_FETCHED, stream.id) == [1]
+        return stream is not None and await self._fetch_questions.call(stream.id) == 1
 
     async def close_stream(self, message_id: str, now: float) -> bool:
         stream = self._streams.get(message_id)
@@ -372,7 +378,7 @@ class RedisStateStore(StateStore):
                 self._open_windows = open_windows
                 self._expired_windows += expired
                 return results
-        raise StateUnavailable(_UNEXPECTED_ANSWER)
+        raise StateUnavailable(UNEXPECTED_ANSWER)
 
 
 class _Stream(NamedTuple):
@@ -456,7 +462,7 @@ class DeferredUpdates:
                     self._updates.popleft()
                     attempt.set_result(None)
         except Exception as error:  # noqa: BLE001 - no caller may be left waiting, whatever the error
-            failure = error if isinstance(error, StateUnavailable) else StateUnavailable(_UNEXPECTED_ANSWER)
+            failure = error if isinstance(error, StateUnavailable) else StateUnavailable(UNEXPECTED_ANSWER)
             self.failing = True
             deferred = [update for update, _ in self._updates]
             for _, attempt in self._updates:

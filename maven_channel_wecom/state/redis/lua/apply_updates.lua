@@ -54,7 +54,8 @@ local function confirm_fetch(id, now)
   end
 end
 
-local function apply(kind, token, id, now)
+local function apply(kind, token, id, time)
+  local now = tonumber(time)
   if kind == 'finish' then end_message(token, id, now)
   elseif kind == 'spend' then spend(id, now)
   elseif kind == 'restore' then restore(token, id, now)
@@ -66,12 +67,4 @@ local function apply(kind, token, id, now)
   end
 end
 
-for i = 1, #ARGV, 4 do
-  local done, failure = pcall(apply, ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]))
-  if not done then
-    local text = text_of(failure)
-    -- A record damaged by hand must not prevent the other updates.
-    if not text:find('^WRONGTYPE') and not text:find('^user_script') then return redis.error_reply(text) end
-  end
-end
-return answer()
+return answer_each(4, apply)
