@@ -67,7 +67,7 @@ class MessageRecord:
             self.callbacks.append(exchange)
 
 
-def _size_bytes(exchange: Exchange) -> int:
+def _size_bytes(exchange: HttpExchange) -> int:
     if isinstance(exchange, ReplyExchange):
         return len(exchange.body) + len(exchange.answer)
     sent = len(exchange.plaintext) + len(exchange.request.query) + len(exchange.request.body)
