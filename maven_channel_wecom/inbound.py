@@ -402,7 +402,9 @@ class Inbound:
     def _admission(self, opened: _OpenedCallback, now: float) -> Admission:
         callback = opened.callback
         stored = StoredCallback(callback.message_id, now, opened.envelope.message)
-        return Admission(stored, open_window(callback, now), self._streams.id_to_open(callback))
+        opened_id = self._streams.id_to_open(callback)
+        text = self._streams.first_text(callback) if opened_id else ""
+        return Admission(stored, open_window(callback, now), opened_id, text)
 
     def _unavailable_reason(self) -> Unavailability | None:
         if self._draining:

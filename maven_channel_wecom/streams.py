@@ -203,25 +203,25 @@ class Streams:
         opens = self.progress == "stream" and is_message(callback.type) and callback.response_url
         return stream_id(self._channel, callback.message_id) if opens and not explanation(callback) else ""
 
+    def first_text(self, callback: Callback) -> str:
+        """Return what a stream that a callback opens shows until the agent has written something."""
+        return self._text.text(self._languages.of_callback(callback))
+
     def open(self, callback: Callback, now: float) -> None:
         """Open the stream of an admitted callback, if it opens one."""
         opened_id = self.id_to_open(callback)
         if not opened_id:
             return
-        language = self._languages.of_callback(callback)
         stream = _OwnStream(
             id=opened_id,
             message_id=callback.message_id,
             chat=chat_key(callback.chat_id, is_group=callback.is_group),
-            language=language,
+            language=self._languages.of_callback(callback),
             opened_at=now,
-            placeholder=self._text.text(language),
+            placeholder=self.first_text(callback),
         )
         self._streams[stream.id] = stream
         self._alive.append(stream.id)
-        if stream.placeholder:
-            # Another process would show moving dots in its place.
-            self._share(stream)
 
     def first_frame(self, callback: Callback) -> StreamReply | None:
         """Return the newest frame for the callback of a message, repeated or not; None if it has no stream here.

@@ -201,6 +201,7 @@ class ControlledState(MemoryStateStore):
     def __init__(self) -> None:
         super().__init__()
         self.batches: list[list[str]] = []
+        self.stream_texts: list[str] = []
         self.admitting = asyncio.Event()
         self.resume = asyncio.Event()
         self.resume.set()
@@ -208,6 +209,7 @@ class ControlledState(MemoryStateStore):
 
     async def admit(self, batch: Sequence[Admission], now: float) -> list[bool]:
         self.batches.append([admission.callback.message_id for admission in batch])
+        self.stream_texts += [admission.stream_text for admission in batch]
         self.admitting.set()
         await self.resume.wait()
         if self.error:
@@ -576,6 +578,14 @@ async def test_a_message_is_acknowledged_with_the_first_frame_of_its_stream_and_
     assert [opened(answer) for answer in answers] == [stream("m1", "Working", finish=False)] * 2
     assert all(answer.verifies for answer in answers)
     assert harness.recorder.of(events.FirstSignShown) == [events.FirstSignShown(message_id="m1", seconds=0)]
+
+
+async def test_the_first_text_of_a_stream_is_stored_with_the_admission() -> None:
+    """Another process may be asked before this one could write it."""
+    state = ControlledState()
+    harness = InboundHarness(state, config=STREAMING)
+    await harness.post(streamed("m1"), message("m2"))
+    assert state.stream_texts == ["Working", ""]
 
 
 async def test_a_refresh_is_answered_at_once_and_counts_as_no_message() -> None:

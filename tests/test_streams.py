@@ -469,6 +469,15 @@ async def test_a_growing_text_is_shared_at_most_once_a_second() -> None:
     assert [frame.content for frame in state.written][3:] == ["text 9"]
 
 
+async def test_the_first_text_is_shared_by_the_admission_and_not_written_again() -> None:
+    state = SharedState()
+    harness = StreamsHarness(state=state)
+    harness.open()
+    await settle()
+    assert state.written == []
+    assert harness.streams.first_text(message()) == harness.read()[0]
+
+
 async def test_a_final_text_is_shared_at_once() -> None:
     state = SharedState()
     harness = StreamsHarness(state=state)
@@ -642,7 +651,7 @@ async def test_a_stop_waits_until_people_have_been_told_but_not_long() -> None:
     harness.open()
     harness.show("Half an answer")
     stopping = asyncio.ensure_future(harness.streams.end_and_wait(10))
-    await asyncio.sleep(0.01)
+    await settle()
     assert not stopping.done()
     assert harness.read() == (f"Half an answer\n\n> {STREAM_ENDED.en}", True)
     async with asyncio.timeout(1):
@@ -651,7 +660,7 @@ async def test_a_stop_waits_until_people_have_been_told_but_not_long() -> None:
 
 async def test_a_stop_without_open_streams_waits_for_nothing() -> None:
     harness = StreamsHarness()
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(TIMES.closing / 2):
         await harness.streams.end_and_wait(10)
 
 

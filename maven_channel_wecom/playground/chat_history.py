@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom
 
 MAX_ENTRIES: Final = 500
-"""Maximum number of entries in all chats; the oldest disappear. Lower: a long chat loses its beginning. Higher:
-pictures use more memory."""
+"""Maximum number of entries in all chats; the oldest disappear. Lower: a long chat loses its beginning. Higher: an open
+page becomes slow."""
+
+MAX_BYTES: Final = 128 * 1024 * 1024
+"""Maximum size of all entries and of what travelled for them, in bytes; the oldest disappear, but never the newest.
+Lower: a few files of 10 MiB displace everything else. Higher: more memory."""
 
 Mode = Literal["stream", "reply"]
 """Whether people watch an answer grow, or get it as one reply."""
@@ -94,6 +99,7 @@ class ChatHistory:
     Args:
         wecom: the simulator, which need not be started yet.
         modes: the callback URL for each mode; empty for a bot with one URL, which is the simulator's.
+        max_bytes: the maximum size of everything that is kept.
 
     Attributes:
         entries: what was said in all chats, oldest first.
@@ -102,13 +108,16 @@ class ChatHistory:
         url_check: the last check of the callback URL.
     """
 
-    def __init__(self, wecom: SimulatedWeCom, modes: dict[Mode, str] | None = None) -> None:
+    def __init__(
+        self, wecom: SimulatedWeCom, modes: dict[Mode, str] | None = None, *, max_bytes: int = MAX_BYTES
+    ) -> None:
         self.wecom = wecom
         self.modes: dict[Mode, str] = modes or {}
         self.entries: list[Entry] = []
         self.records: dict[str, MessageRecord] = {}
         self.version = 0
         self.url_check: UrlCheckResult | None = None
+        self._max_bytes = max_bytes
         self._numbers = 0
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -224,6 +233,7 @@ class ChatHistory:
             return
         record.add(exchange)
         record.downloads = self.wecom.recorded.media_requests[exchange.message_id]
+        self._forget_oldest()
         self._touch(self._asked(exchange.message_id))
 
     def _on_item(self, item: Offence | Reply | BubbleFrame) -> None:
@@ -286,11 +296,18 @@ class ChatHistory:
 
     def _add(self, entry: Entry) -> None:
         self.entries.append(entry)
-        if len(self.entries) > MAX_ENTRIES:
+        self._forget_oldest()
+        self._touch(entry)
+
+    def _forget_oldest(self) -> None:
+        while len(self.entries) > MAX_ENTRIES or (len(self.entries) > 1 and self._size_bytes() > self._max_bytes):
             removed = self.entries.pop(0)
             if isinstance(removed, PersonEntry):
                 self.records.pop(removed.message_id, None)
-        self._touch(entry)
+                self.wecom.recorded.forget(removed.message_id)
+
+    def _size_bytes(self) -> int:
+        return sum(map(_entry_bytes, self.entries)) + sum(record.size_bytes for record in self.records.values())
 
     def _touch(self, entry: Entry | None) -> None:
         """Count a change, of an entry or of the page around it, and wake those that wait for one."""
@@ -308,6 +325,15 @@ class ChatHistory:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _entry_bytes(entry: Entry) -> int:
+    """Return the memory that the texts, pictures and files of an entry use."""
+    if isinstance(entry, BotEntry):
+        return sys.getsizeof(entry.content)
+    parts = entry.message.parts if isinstance(entry.message, Mixed) else (entry.message,)
+    contents = [part.content for part in parts if not isinstance(part, EnterChat)]
+    return sum(map(sys.getsizeof, [*contents, entry.quotes]))
 
 
 def text_of(entry: Entry) -> str:

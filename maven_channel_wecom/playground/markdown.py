@@ -83,13 +83,16 @@ def _render(text: str) -> Markup:
         # The content security policy forbids style attributes.
         if alignment := _ALIGNMENT.fullmatch(str(token.attrGet("style") or "")):
             token.attrs = {"class": f"align-{alignment[1]}"}
-    rendered = _PARSER.renderer.render(tokens, _PARSER.options, {})
-    clean = nh3.clean(
-        rendered,
+    return Markup(_clean(_PARSER.renderer.render(tokens, _PARSER.options, {})))
+
+
+def _clean(html: str) -> str:
+    """Return HTML without everything that could run or load something, should the parser let it through."""
+    return nh3.clean(
+        html,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
         url_schemes={"http", "https", "mailto"},
         link_rel="noopener noreferrer",
         set_tag_attribute_values={"a": {"target": "_blank"}},
     )
-    return Markup(clean)

@@ -33,18 +33,20 @@ class MessageRecord:
         offences: the rules that were broken.
         spent_after: seconds from its callback to the reply that was accepted, None if there was none.
         downloads: the number of downloads of its media.
+        size_bytes: the size of callbacks, refreshes and replies with their answers.
     """
 
     sent_at: float
     has_window: bool
     fault: str = ""
     callbacks: list[CallbackExchange] = field(default_factory=list)
-    refreshes: deque[CallbackExchange] = field(default_factory=lambda: deque(maxlen=MAX_REFRESHES))
+    refreshes: deque[CallbackExchange] = field(default_factory=deque)
     refresh_count: int = 0
     replies: list[ReplyExchange] = field(default_factory=list)
     offences: list[OffenceKind] = field(default_factory=list)
     spent_after: float | None = None
     downloads: int = 0
+    size_bytes: int = 0
 
     @property
     def window_ends_at(self) -> float:
@@ -53,10 +55,20 @@ class MessageRecord:
 
     def add(self, exchange: HttpExchange) -> None:
         """Record a request and its answer."""
+        self.size_bytes += _size_bytes(exchange)
         if isinstance(exchange, ReplyExchange):
             self.replies.append(exchange)
         elif exchange.kind == "refresh":
             self.refreshes.append(exchange)
             self.refresh_count += 1
+            if len(self.refreshes) > MAX_REFRESHES:
+                self.size_bytes -= _size_bytes(self.refreshes.popleft())
         else:
             self.callbacks.append(exchange)
+
+
+def _size_bytes(exchange: HttpExchange) -> int:
+    if isinstance(exchange, ReplyExchange):
+        return len(exchange.body) + len(exchange.answer)
+    sent = len(exchange.plaintext) + len(exchange.request.query) + len(exchange.request.body)
+    return sent + len(exchange.answer.body) + len(exchange.opened or b"")

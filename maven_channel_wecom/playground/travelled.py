@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
+from yarl import URL
+
 from maven_channel_wecom.playground.entries import clock_time, errcode
 from maven_channel_wecom.playground.markup import Child, Markup, element, join, well_formed
 from maven_channel_wecom.playground.meanings import errcode_meaning, offence_meaning
@@ -59,7 +61,10 @@ def render_bot(history: ChatHistory, labels: Labels, *, own_secrets: tuple[str, 
     parts: list[Child] = [
         _section(
             labels("url"),
-            *(element("p", name, element("code", url)) for name, url in urls or [(None, history.wecom.callback_url)]),
+            *(
+                element("p", name, element("code", _without_secrets(url)))
+                for name, url in urls or [(None, history.wecom.callback_url)]
+            ),
         ),
         _section(labels("url_check"), element("p", verdict), again),
     ]
@@ -70,6 +75,11 @@ def render_bot(history: ChatHistory, labels: Labels, *, own_secrets: tuple[str, 
             shown = element("code", value) if secrets else element("span", labels("hidden"), class_="hint")
             parts.append(_section(labels(name), element("p", shown)))
     return join(*parts)
+
+
+def _without_secrets(url: str) -> str:
+    """Return a URL without user, password, query and fragment, which an operator's own URL may have."""
+    return str(URL(url).with_user(None).with_query(None).with_fragment(None))
 
 
 def _section(title: str, *children: Child) -> Markup:

@@ -63,8 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Write both files, print the steps, and with --start run the gateway. Return the exit code."""
     if not args.force and (found := files.existing(args.folder)):
-        names = " and ".join(str(path) for path in found)
-        return _fail(f"{names} exist{'s' if len(found) == 1 else ''}; --force overwrites, with a new token and key")
+        return _exist(found)
     answers = Answers(
         url=args.url,
         name=args.name,
@@ -91,7 +90,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         files.write(args.folder, answers.document(), answers.secrets, force=args.force)
     except OSError as error:
-        return _fail(f"{error.filename} cannot be written: {error.strerror}", _EXIT_FAILED)
+        return _not_written(args.folder, error)
     _print_steps(args, answers)
     return _start(args, answers) if args.start else _EXIT_OK
 
@@ -161,6 +160,18 @@ def program(called: str) -> str:
         return f"{shlex.quote(sys.executable)} -m maven_channel_wecom"
     found = shutil.which(path.name)
     return path.name if found and path.exists() and path.samefile(found) else shlex.quote(called)
+
+
+def _not_written(folder: Path, error: OSError) -> int:
+    # Another process may have written the files since the first check.
+    if isinstance(error, FileExistsError) and (found := files.existing(folder)):
+        return _exist(found)
+    return _fail(f"{error.filename} cannot be written: {error.strerror}", _EXIT_FAILED)
+
+
+def _exist(found: list[Path]) -> int:
+    names = " and ".join(str(path) for path in found)
+    return _fail(f"{names} exist{'s' if len(found) == 1 else ''}; --force overwrites, with a new token and key")
 
 
 def _print(line: str) -> None:

@@ -28,6 +28,8 @@ def existing(folder: Path) -> list[Path]:
 def write(folder: Path, document: object, secrets: Mapping[str, str], *, force: bool = False) -> None:
     """Write `wecom.json`, and `secrets.env` that only its owner may read. A failure leaves both as they were.
 
+    Without `force`, of several processes that write at the same time one succeeds, with both files.
+
     Args:
         folder: the folder, which is created if there is none.
         document: the configuration.
@@ -47,13 +49,16 @@ def write(folder: Path, document: object, secrets: Mapping[str, str], *, force: 
         # Found now, it leaves the other file as it is too.
         if path.is_dir() and not path.is_symlink():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not force and os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-    with ExitStack() as cleaning:
+    with ExitStack() as cleaning, ExitStack() as reserved:
+        if not force:
+            for path in contents:
+                path.touch(mode=_PRIVATE, exist_ok=False)
+                reserved.callback(path.unlink, missing_ok=True)
         drafts = {path: _draft(path, text, mode, cleaning) for path, (text, mode) in contents.items()}
         for path, draft in drafts.items():
             # A link or a pipe of this name is replaced, and never followed.
             draft.replace(path)
+        reserved.pop_all()
 
 
 def _draft(path: Path, text: str, mode: int, cleaning: ExitStack) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from maven_channel_wecom.simulator.demo_agent import answer_to
 from maven_channel_wecom.simulator.demo_scenes import SCENES, STREAM_SCENES, Scene
-from maven_channel_wecom.simulator.gateway_process import GatewayFailed, GatewayProcess, free_port
+from maven_channel_wecom.simulator.gateway_process import GATEWAY_PROGRAM, GatewayFailed, GatewayProcess, free_port
 from maven_channel_wecom.simulator.keys import new_encoding_aes_key, new_token
 from maven_channel_wecom.simulator.streaming_agent import StreamingAgent
 from maven_channel_wecom.simulator.wecom import SimulatedWeCom
@@ -31,8 +31,8 @@ _STREAMS = (
 
 # Streams that last three seconds instead of five and a half minutes, which nobody would wait for.
 _SHORT_STREAMS = (
-    "import sys, msgspec; from maven_channel_wecom import cli, plugin;"
-    " plugin.STREAM_TIMES = msgspec.structs.replace(plugin.STREAM_TIMES, life=3.0); sys.exit(cli.main())"
+    "import msgspec; from maven_channel_wecom import plugin;"
+    f" plugin.STREAM_TIMES = msgspec.structs.replace(plugin.STREAM_TIMES, life=3.0); {GATEWAY_PROGRAM}"
 )
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 
@@ -23,6 +26,12 @@ _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.05
 _STDERR_LINES = 12
 _OK = 200
+
+GATEWAY_PROGRAM: Final = (
+    "import sys; from maven_channel_wecom.simulator.gateway_process import end_with_parent; end_with_parent();"
+    " from maven_channel_wecom import __main__; sys.exit(__main__.run())"
+)
+"""A Python program that runs the command line, and ends with the process that started it."""
 
 
 class GatewayFailed(Exception):
@@ -37,13 +46,28 @@ def free_port() -> int:
         return port
 
 
+def end_with_parent() -> None:
+    """Send SIGTERM to this process once its standard input ends, which a parent that is killed cannot prevent."""
+
+    def wait_for_end() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1024):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
+
+
 class GatewayProcess:
     """A running gateway: a context manager that waits until it is ready, and kills it on exit if it still runs.
+
+    The gateway also ends if this process is killed.
 
     Args:
         document: its configuration, whose `gateway.port` is `status_port`.
         status_port: the port of its status server.
-        command: a command that takes `--config FILE`; empty for the gateway's.
+        command: a command that takes `--config FILE`, whose standard input ends with this process; empty for the
+            gateway's.
     """
 
     def __init__(self, document: Mapping[str, object], *, status_port: int, command: tuple[str, ...] = ()) -> None:
@@ -52,7 +76,7 @@ class GatewayProcess:
         # Only this user may enter the temporary directory, so the secrets in the file stay private.
         self._config = Path(self._folder.name) / "config.json"
         self._config.write_text(json.dumps(document), encoding="utf-8")
-        self._command = command or (sys.executable, "-m", "maven_channel_wecom", "gateway")
+        self._command = command or (sys.executable, "-c", GATEWAY_PROGRAM, "gateway")
         self._process: asyncio.subprocess.Process | None = None
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._reading: asyncio.Task[None] | None = None
@@ -62,7 +86,8 @@ class GatewayProcess:
             *self._command,
             "--config",
             str(self._config),
-            stdin=asyncio.subprocess.DEVNULL,
+            # Nothing is written into it.
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )

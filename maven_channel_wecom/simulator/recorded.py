@@ -92,6 +92,12 @@ class Recorded:
         for observer in self.observers:
             observer(exchange)
 
+    def forget(self, message_id: str) -> None:
+        """Drop the texts that the bot sent for one message. Counts and offences are kept."""
+        self.bubbles.pop(message_id, None)
+        self.attempts = [attempt for attempt in self.attempts if attempt.message_id != message_id]
+        self.replies = [reply for reply in self.replies if reply.message_id != message_id]
+
     def replies_to(self, message_id: str) -> list[Reply]:
         """Return the accepted replies to one message."""
         return [reply for reply in self.replies if reply.message_id == message_id]

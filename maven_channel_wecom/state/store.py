@@ -57,12 +57,13 @@ class Admission(msgspec.Struct, frozen=True):
     """What is stored when a message is admitted: its callback, and its reply window if it has one.
 
     `stream_id` is the id of the stream that its acknowledgement opens, empty if it opens none. Only a message with a
-    reply window can have a stream, which belongs to the chat of that window.
+    reply window can have a stream, which belongs to the chat of that window. `stream_text` is what it shows at first.
     """
 
     callback: StoredCallback
     window: ReplyWindow | None
     stream_id: str = ""
+    stream_text: str = ""
 
 
 class StreamFrame(msgspec.Struct, frozen=True):

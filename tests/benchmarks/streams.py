@@ -33,7 +33,7 @@ _CPU = "CPU of a core"
 _FIRST_SIGN = "first sign, p99"
 _MAX_FIRST_SIGN_MS = {"memory:": 1000.0}
 _SHARE_OF_LOAD = {"memory:": 1.0, "redis:": 1 / 3}
-"""Redis shares its core with the generator here, and each message needs about eleven scripts."""
+"""Redis shares its core with the generator here, and a message needs up to ten scripts, most of them shared."""
 
 
 def measure(scale: Scale) -> Rows:

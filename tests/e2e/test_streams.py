@@ -18,10 +18,10 @@ from tests.e2e.silencer import Silencer
 from tests.e2e.writing_agent import WritingAgent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from maven_channel_wecom.simulator.bubbles import Bubble
     from maven_channel_wecom.simulator.refresh_faults import RefreshFault
-    from maven_channel_wecom.simulator.sent import SentCallback
     from tests.e2e.watch import Watch
 
 STREAM = {"progress": "stream"}
@@ -36,11 +36,24 @@ def streaming(watch: Watch, settings: Mapping[str, object] = STREAM, **options: 
     return deployment
 
 
-async def seen(sent: SentCallback, text: str) -> None:
-    """Wait until the bubble shows a text."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until a bubble fulfils a condition. It reports only its end."""
     async with asyncio.timeout(10):
-        while not (sent.bubble and sent.bubble.text == text):  # noqa: ASYNC110 - a bubble tells only its end
-            await asyncio.sleep(0.02)
+        while not condition():  # noqa: ASYNC110 - there is no notification
+            await asyncio.sleep(0.01)
+
+
+async def seen(bubble: Bubble | None, text: str) -> None:
+    """Wait until a bubble shows a text."""
+    assert bubble
+    await until(lambda: bubble.text == text)
+
+
+async def refreshed(bubble: Bubble | None) -> None:
+    """Wait until a refresh that was sent after this call is answered. The one before it may be under way."""
+    assert bubble
+    answered = bubble.refreshes
+    await until(lambda: bubble.refreshes >= answered + 2)
 
 
 async def test_a_person_sees_the_answer_grow_and_gets_it_once(watch: Watch) -> None:
@@ -50,7 +63,7 @@ async def test_a_person_sees_the_answer_grow_and_gets_it_once(watch: Watch) -> N
         assert sent.bubble
         assert sent.bubble.text == PROGRESS.en
         agent.text = "half of an answer in a stream"
-        await seen(sent, agent.text)
+        await seen(sent.bubble, agent.text)
         agent.text += " and its other half"
         agent.done.set()
         bubble = await sent.bubble_finished()
@@ -67,8 +80,8 @@ async def test_reasoning_never_reaches_a_chat(watch: Watch) -> None:
     agent = WritingAgent("<think>a secret thought of the agent")
     async with streaming(watch, agent=agent) as deployment:
         sent = await deployment.send(Text(QUESTION))
-        await agent.asked.wait()
-        await asyncio.sleep(0.7)
+        await agent.read.wait()
+        await refreshed(sent.bubble)
         agent.text += "</think>the answer without a thought"
         agent.done.set()
         bubble = await sent.bubble_finished()
@@ -102,7 +115,7 @@ async def test_an_answer_that_outlives_its_stream_follows_as_a_message(watch: Wa
     agent = WritingAgent("half of a very slow answer")
     async with streaming(watch, agent=agent, clock=clock, plugins=[Silencer()]) as deployment:
         sent = await deployment.send(Text(QUESTION))
-        await seen(sent, agent.text)
+        await seen(sent.bubble, agent.text)
         clock.pass_seconds(StreamTimes().life)
         bubble = await sent.bubble_finished()
         assert bubble.text == f"half of a very slow answer\n\n> {STREAM_CONTINUES.en}"
@@ -156,7 +169,7 @@ async def test_a_refresh_of_another_chat_learns_nothing(watch: Watch) -> None:
     agent = WritingAgent("a secret of the first chat")
     async with streaming(watch, agent=agent) as deployment:
         sent = await deployment.send(Text(QUESTION), user="alice")
-        await seen(sent, agent.text)
+        await seen(sent.bubble, agent.text)
         for refresh in (StreamRefresh(stream_id("wecom", sent.message_id)), StreamRefresh("unheard-of")):
             answer = await deployment.wecom.send(refresh, user="bob")
             assert STREAM_ENDED.zh.encode() in (answer.acknowledgement or b"")
@@ -235,7 +248,7 @@ async def test_a_stop_answers_what_is_written_and_ends_what_is_not(watch: Watch)
     agent = WritingAgent("half of an answer before the stop")
     async with streaming(watch, STREAM | {"drainSeconds": 2.2}, agent=agent) as deployment:
         sent = await deployment.send(Text(QUESTION))
-        await seen(sent, agent.text)
+        await seen(sent.bubble, agent.text)
         stopping = asyncio.ensure_future(deployment.host.stop())
         bubble = await sent.bubble_finished()
         assert bubble.text == f"half of an answer before the stop\n\n> {STREAM_ENDED.en}"
@@ -248,7 +261,9 @@ async def test_an_answer_that_ends_during_a_stop_is_still_fetched(watch: Watch) 
         sent = await deployment.send(Text(QUESTION))
         await agent.asked.wait()
         stopping = asyncio.ensure_future(deployment.host.stop())
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(10):
+            while (await deployment.channel().health()).ready:  # noqa: ASYNC110 - there is no notification
+                await asyncio.sleep(0)
         agent.done.set()
         assert (await sent.bubble_finished()).text == "an answer during the stop"
         await stopping

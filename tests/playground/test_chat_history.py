@@ -16,6 +16,7 @@ from tests.playground.conftest import until_answered, view
 
 if TYPE_CHECKING:
     from maven_channel_wecom.playground.chat_history import Mode
+    from maven_channel_wecom.simulator.wecom import SimulatedWeCom
     from tests.simulator.bots import Bot
 
 
@@ -138,6 +139,34 @@ async def test_the_oldest_entries_and_their_records_disappear(history: ChatHisto
     for _ in range(chat_history.MAX_ENTRIES + 3):
         history.write(view().chat, "lina", Text("hi"))
     assert len(history.entries) == len(history.records) == chat_history.MAX_ENTRIES
+
+
+async def test_the_oldest_disappear_also_when_everything_together_is_too_large(
+    wecom: SimulatedWeCom, replying: Bot
+) -> None:
+    history = ChatHistory(wecom, {"reply": replying.url}, max_bytes=200_000)
+    chat = view().chat
+    pictures = [history.write(chat, "lina", Image(bytes(80_000)), mode="reply") for _ in range(3)]
+    assert history.entries == pictures[1:]
+    assert history.find(pictures[0].number) is None
+    last = history.write(chat, "lina", Image(bytes(300_000)), mode="reply")
+    assert history.entries == [last]
+    assert list(history.records) == [last.message_id]
+    await history.close()
+
+
+async def test_what_travelled_counts_and_is_forgotten_everywhere(wecom: SimulatedWeCom, streaming: Bot) -> None:
+    """Its plaintext is small, but a bot can answer with much."""
+    history = ChatHistory(wecom, {"stream": streaming.url}, max_bytes=4_000)
+    asked = []
+    for number in range(1, 6):
+        asked.append(history.write(view().chat, "lina", Text(f"hi {number}")))
+        await until_sent(history, asked[-1])
+    assert history.find(asked[0].number) is None
+    assert history.find(asked[-1].number) is asked[-1]
+    assert asked[0].message_id not in history.records
+    assert asked[0].message_id not in wecom.recorded.bubbles
+    await history.close()
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
+import re
+
 import pytest
 
-from maven_channel_wecom.playground.markdown import render_markdown
+from maven_channel_wecom.playground.markdown import _PARSER, _clean, render_markdown
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,43 @@ def test_no_script_gets_into_the_page(text: str) -> None:
     assert 'href="javascript' not in rendered
     assert 'href="data' not in rendered
     assert "onclick=alert(1)>" not in rendered
+
+
+@pytest.mark.parametrize("text", ["<b>a</b>", "a <script>b</script>", "<!-- a -->", "<a href='javascript:a'>b</a>"])
+def test_html_is_text_even_for_the_parser_alone(text: str) -> None:
+    assert html.escape(text, quote=False) in _PARSER.render(text)
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "vbscript:x"])
+def test_a_script_address_is_no_link_even_for_the_parser_alone(address: str) -> None:
+    assert "href" not in _PARSER.render(f"[a]({address})")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["javascript:alert(1)", " java&#x9;script:alert(1)", "JAVASCRIPT:alert(1)", "data:text/html,x", "vbscript:x"],
+)
+def test_a_script_address_that_the_parser_let_through_is_removed(address: str) -> None:
+    assert _clean(f'<a href="{address}">a</a>') == '<a target="_blank" rel="noopener noreferrer">a</a>'
+    assert "https://example.com" in _clean('<a href="https://example.com">a</a>')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        '<img src="x" onerror="alert(1)">',
+        '<iframe src="https://example.com"></iframe>',
+        '<form action="https://example.com"><input></form>',
+    ],
+)
+def test_an_element_that_the_parser_let_through_is_removed(text: str) -> None:
+    assert re.fullmatch("(<p></p>)+", _clean(f"<p>{text}</p>"))
+
+
+@pytest.mark.parametrize("attribute", ['style="color: red"', 'onclick="alert(1)"', 'id="x"'])
+def test_an_attribute_that_the_parser_let_through_is_removed(attribute: str) -> None:
+    assert _clean(f"<span {attribute}>a</span>") == "<span>a</span>"
 
 
 def test_a_link_opens_a_new_page_that_knows_nothing_of_this_one() -> None:

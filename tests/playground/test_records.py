@@ -37,6 +37,19 @@ def test_of_many_refreshes_the_newest_are_kept_and_all_are_counted() -> None:
     assert (len(record.refreshes), record.refresh_count) == (MAX_REFRESHES, MAX_REFRESHES + 5)
 
 
+def test_the_size_is_that_of_what_is_kept() -> None:
+    record = MessageRecord(sent_at=0.0, has_window=True)
+    record.add(exchange())
+    record.add(ReplyExchange(message_id="m", body=b"12", status=200, answer=b"345", after_seconds=1.0))
+    assert record.size_bytes == len(b"canary") + 5
+    answered = msgspec.structs.replace(
+        exchange(), kind="refresh", answer=HttpAnswer(status=200, body=b"sealed"), opened=b"open"
+    )
+    for _ in range(MAX_REFRESHES + 5):
+        record.add(answered)
+    assert record.size_bytes == len(b"canary") + 5 + MAX_REFRESHES * len(b"canary sealed open".replace(b" ", b""))
+
+
 def test_the_window_ends_after_an_hour() -> None:
     assert MessageRecord(sent_at=1_000.0, has_window=True).window_ends_at == 4_600.0
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from maven_channel_wecom.playground.fault_buttons import fault_button
 from maven_channel_wecom.playground.labels import Labels
 from maven_channel_wecom.playground.travelled import render_bot, render_record
-from maven_channel_wecom.simulator.messages import EnterChat, Text
+from maven_channel_wecom.simulator.messages import EnterChat, Image, Mixed, Text
 from maven_channel_wecom.simulator.offences import Offence
 from maven_channel_wecom.simulator.sent import UrlCheckResult
 from tests.playground.conftest import until_answered, view
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from maven_channel_wecom.playground.records import MessageRecord
 
 EN = Labels("en")
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(20)
 
 
 def shown(record: MessageRecord, *, now: float = 0.0, secrets: bool = False) -> str:
@@ -59,6 +60,18 @@ async def test_rights_to_answer_are_shown_only_on_demand(history: ChatHistory) -
     assert "response_code=" not in shown(record)
     assert '"response_url": "(hidden)"' in shown(record)
     assert "response_code=" in shown(record, secrets=True)
+
+
+async def test_the_addresses_of_media_are_shown_only_on_demand(history: ChatHistory) -> None:
+    chat = view().chat
+    for message in (Image(PICTURE), Mixed((Text("a"), Image(PICTURE)))):
+        written = history.write(chat, "lina", message, mode="reply")
+        record = history.records[written.message_id]
+        while not record.callbacks:
+            await history.changed(history.version)
+        assert "/aibot-img/" not in shown(record)
+        assert '"url": "(hidden)"' in shown(record)
+        assert "/aibot-img/" in shown(record, secrets=True)
 
 
 async def test_a_reply_shows_its_attempt_and_the_spent_window(history: ChatHistory) -> None:
@@ -129,6 +142,15 @@ async def test_the_settings_of_the_bot_hide_its_secrets(history: ChatHistory) ->
     assert "<code>the-token</code>" in revealed
     assert "<code>the-key</code>" in revealed
     assert "which the page does not show" in render_bot(history, EN, own_secrets=None, secrets=True)
+
+
+async def test_of_the_operators_own_url_neither_password_nor_query_is_shown(history: ChatHistory) -> None:
+    history.modes = {}
+    history.wecom.callback_url = "https://name:canary-word@bot.example.com:8443/wecom/bot?key=canary-query#canary-end"
+    text = render_bot(history, EN, own_secrets=None, secrets=True)
+    assert "<code>https://bot.example.com:8443/wecom/bot</code>" in text
+    assert "canary" not in text
+    assert "name" not in text
 
 
 async def test_the_settings_say_what_the_url_check_brought(history: ChatHistory) -> None:

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -148,22 +148,52 @@ async def test_start_runs_the_gateway_and_tells_what_the_url_check_brought(tmp_p
             process.kill()
 
 
-def test_on_a_terminal_the_values_to_enter_are_shown(tmp_path: Path) -> None:
-    """The values themselves are what the operator copies."""
-    main, child = os.openpty()
-    try:
-        process_id = os.posix_spawn(
+class Terminal:
+    """`init` on a terminal: a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self.shown = b""
+        self._main, child = os.openpty()
+        self._process_id = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-m", "maven_channel_wecom", "init", "--folder", str(tmp_path)],
+            [sys.executable, "-m", "maven_channel_wecom", "init", "--folder", str(folder)],
             os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, child, descriptor) for descriptor in (0, 1, 2)],
         )
         os.close(child)
-        os.write(main, b"\n" * 3)
-        shown = b""
-        while b"Save" not in shown:
-            shown += os.read(main, 65_536)
-        assert os.waitpid(process_id, 0)[1] == 0
-    finally:
-        os.close(main)
-    assert re.search(rf"Token: +{secrets(tmp_path)['WECOM_TOKEN']}\r", shown.decode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._main)
+
+    def write(self, text: bytes) -> None:
+        os.write(self._main, text)
+
+    def until(self, text: bytes) -> None:
+        while text not in self.shown:
+            self.shown += os.read(self._main, 65_536)
+
+    def exit_code(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self._process_id, 0)[1])
+
+
+def test_a_file_that_appears_while_it_asks_stays_as_it_is(tmp_path: Path) -> None:
+    with Terminal(tmp_path) as terminal:
+        terminal.until(b"Public URL")
+        (tmp_path / "wecom.json").write_text("mine", encoding="utf-8")
+        terminal.write(b"\n" * 3)
+        terminal.until(b"--force overwrites")
+        assert terminal.exit_code() == 2
+    assert f"{tmp_path / 'wecom.json'} exists" in terminal.shown.decode()
+    assert [(path.name, path.read_text("utf-8")) for path in tmp_path.iterdir()] == [("wecom.json", "mine")]
+
+
+def test_on_a_terminal_the_values_to_enter_are_shown(tmp_path: Path) -> None:
+    """The values themselves are what the operator copies."""
+    with Terminal(tmp_path) as terminal:
+        terminal.write(b"\n" * 3)
+        terminal.until(b"Save")
+        assert terminal.exit_code() == 0
+    assert re.search(rf"Token: +{secrets(tmp_path)['WECOM_TOKEN']}\r", terminal.shown.decode())

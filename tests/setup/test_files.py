@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +40,27 @@ def test_a_file_that_exists_stays_as_it_is(name: str, tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         files.write(tmp_path, {}, {})
     assert (tmp_path / name).read_text("utf-8") == "mine"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_of_many_that_write_at_once_one_succeeds_with_both_files(tmp_path: Path) -> None:
+    start = threading.Barrier(8)
+
+    def write(number: int) -> bool:
+        start.wait()
+        try:
+            files.write(tmp_path, {"number": number}, {"NUMBER": str(number)})
+        except FileExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        written = list(pool.map(write, range(8)))
+    assert sum(written) == 1
+    number = written.index(True)
+    assert json.loads((tmp_path / "wecom.json").read_text("utf-8")) == {"number": number}
+    assert (tmp_path / "secrets.env").read_text("utf-8") == f"NUMBER={number}\n"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_files_that_are_overwritten_become_private_too(tmp_path: Path) -> None:
@@ -91,6 +115,14 @@ def test_a_folder_of_that_name_is_an_error_that_leaves_the_other_file(name: str,
     assert caught.value.filename == str(tmp_path / name)
     assert (tmp_path / other).read_text("utf-8") == "mine"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_full_disk_leaves_no_new_files_either(tmp_path: Path) -> None:
+    script = 'ulimit -f 0; exec "$@" </dev/null'
+    command = [sys.executable, "-m", "maven_channel_wecom", "init", "--folder", str(tmp_path)]
+    failed = subprocess.run(["/bin/sh", "-c", script, "sh", *command], capture_output=True, check=False)  # noqa: S603 - our own words
+    assert failed.returncode == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_a_sentence_with_the_file_and_leaves_the_old_ones(tmp_path: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import sys
+from urllib.parse import urlsplit
 
 import pytest
 
 from maven_channel_wecom.simulator.gateway_process import GatewayFailed, GatewayProcess, free_port
+from tests.suite_watch import new_encoding_aes_key
 
 
 async def test_the_exit_code_and_the_end_of_stderr_are_returned() -> None:
@@ -24,6 +29,48 @@ async def test_the_exit_code_and_the_end_of_stderr_are_returned() -> None:
         assert await gateway.stop() == 7
         assert await gateway.ended() == 7
     assert any("GET /readyz" in line for line in gateway.stderr_tail)
+
+
+PARENT = """
+import asyncio, sys
+from maven_channel_wecom.simulator.demo import DemoGateway
+
+async def main():
+    async with DemoGateway(token="t", encoding_aes_key=sys.argv[1], agent_url=sys.argv[2]) as gateway:
+        print(gateway._process.pid, gateway.callback_url, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def listens(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+@pytest.mark.parametrize("agent_url", ["", "http://127.0.0.1:1/v1/responses"], ids=["echo", "streams"])
+async def test_a_gateway_ends_after_its_parent_was_killed(agent_url: str) -> None:
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PARENT, new_encoding_aes_key(), agent_url), stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout
+    number, url = (await parent.stdout.readline()).decode().split()
+    assert await listens(url)
+    parent.kill()
+    await parent.wait()
+    try:
+        async with asyncio.timeout(20):
+            while await listens(url):  # noqa: ASYNC110 - it is not a child of this process
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        os.kill(int(number), signal.SIGKILL)
+        raise
 
 
 async def test_a_gateway_that_exits_before_it_is_ready_is_an_error() -> None:

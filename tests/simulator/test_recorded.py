@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from maven_channel_wecom.simulator.bubbles import Bubble
 from maven_channel_wecom.simulator.recorded import Recorded, Reply
 
 if TYPE_CHECKING:
@@ -23,6 +24,18 @@ def test_only_an_accepted_attempt_is_a_reply() -> None:
     assert [attempt.accepted for attempt in recorded.attempts] == [False, True, True]
     assert [each.message_id for each in recorded.replies] == ["a", "b"]
     assert recorded.replies_to("b") == [reply("b", accepted=True)]
+
+
+async def test_the_texts_of_one_message_can_be_forgotten() -> None:
+    recorded = Recorded()
+    for message_id in ("a", "b"):
+        recorded.attempt(reply(message_id, accepted=True))
+        recorded.bubbles[message_id] = Bubble(message_id, "s")
+    recorded.forget("a")
+    assert [attempt.message_id for attempt in recorded.attempts] == ["b"]
+    assert [each.message_id for each in recorded.replies] == ["b"]
+    assert list(recorded.bubbles) == ["b"]
+    recorded.forget("unknown")
 
 
 def test_listeners_receive_everything_that_is_recorded() -> None:

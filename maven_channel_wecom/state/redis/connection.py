@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -183,6 +184,9 @@ async def _exchange(connection: Connection, command: tuple[str | bytes | float, 
 
 
 async def _connect(connection: Connection) -> None:
+    # If a caller is cancelled while connecting resolves the name, uvloop later logs the failure of that resolution. So
+    # the name is resolved before; the name service then has it in its cache.
+    await asyncio.get_running_loop().getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
     await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no annotation
     info = await _request(connection, ("INFO", "server"))
     # A user without permission for INFO gets an error, and the version is assumed to be new enough.

@@ -13,6 +13,8 @@ from redis import exceptions
 
 from maven_channel_wecom.errors import StateUnavailable
 
+UNEXPECTED_ANSWER: Final = "the state's Redis gave an answer that no script returns: check for a proxy in front of it"
+
 _REFUSED: Final = "the state's Redis refused a command: its INFO errorstats names the kind of error"
 
 _BY_CODE: Final = {

@@ -61,7 +61,7 @@ async def probe(connection: RedisConnection, *, channel: str, name: str) -> str 
         arguments = [argument for kind, of in updates for argument in (kind, of, message_id, _NOW)]
         await connection.run(scripts.APPLY_UPDATES, unfinished, *arguments)
 
-    admission = (message_id, _NOW, "", stream_id, _CHAT, "", "", _NOW, _UNTIL)
+    admission = (message_id, _NOW, "", stream_id, "", _CHAT, "", "", _NOW, _UNTIL)
     await remove_keys()
     await connection.run(scripts.ADMIT, unfinished, name, token, _UNTIL, _UNTIL, _NOW, *admission)
     await expire("unfinished", "windows", message)

@@ -6,6 +6,7 @@ The operations are the scripts in `lua/`; `records.lua` documents the keys and r
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 import os
@@ -20,6 +21,8 @@ from maven_channel_wecom.policy.reply_window import ReplyWindow
 from maven_channel_wecom.state.redis import scripts
 from maven_channel_wecom.state.redis.address import key_prefix, parse_redis_address
 from maven_channel_wecom.state.redis.connection import COMMAND_TIMEOUT_SECONDS, RedisConnection
+from maven_channel_wecom.state.redis.errors import UNEXPECTED_ANSWER
+from maven_channel_wecom.state.redis.joint_calls import JointCalls
 from maven_channel_wecom.state.redis.probe import probe
 from maven_channel_wecom.state.store import (
     CLAIM_SECONDS,
@@ -37,8 +40,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_UNEXPECTED_ANSWER: Final = "the state's Redis gave an answer that no script returns: check for a proxy in front of it"
-
 SILENT_SECONDS: Final = 20.0
 """Time without a heartbeat after which the messages of a replica are taken over, in seconds. Lower: a slow replica
 loses its messages. Higher: the users of a dead replica wait longer."""
@@ -52,6 +53,9 @@ _TICK_SECONDS: Final = 0.25
 _MAX_ADMISSIONS: Final = 128
 _MAX_ADMISSION_BYTES: Final = 512 * 1024
 _MAX_UPDATES: Final = 128
+# Of up to 20 KiB each.
+_MAX_FRAMES: Final = 32
+_MAX_FETCH_QUESTIONS: Final = 128
 _MAX_HEARTBEAT_MESSAGES: Final = 200
 _MAX_TAKE_OVER: Final = 100
 
@@ -89,8 +93,8 @@ class RedisStateStore(StateStore):
     message, finds another token and changes nothing; only `spend_window` always takes effect.
 
     `finish`, `spend_window`, `restore_window` and `confirm_fetch` do not fail: while Redis is unavailable, their
-    updates are deferred and later applied in order. If this process dies before that, other replicas take over its
-    messages.
+    updates are deferred and later applied in order, and so is that of a `close_stream` that failed. If this process
+    dies before that, other replicas take over its messages.
 
     The clock of Redis decides when a reservation of a last frame ends, because the replica that reads the frame and the
     one that closes the stream may have different clocks.
@@ -117,6 +121,8 @@ class RedisStateStore(StateStore):
         # By message id: the streams that this replica opened, oldest first.
         self._streams: dict[str, _Stream] = {}
         self._frame_numbers = itertools.count(1)
+        self._frame_writes = JointCalls(functools.partial(self._run, scripts.WRITE_FRAME), most=_MAX_FRAMES)
+        self._fetch_questions = JointCalls(functools.partial(self._run, scripts.IS_FETCHED), most=_MAX_FETCH_QUESTIONS)
         # The token and the time of a take-over whose answer was lost. The next take-over repeats it.
         self._lost_take_over: tuple[str, float] | None = None
         # Why the last admission or probe failed, and what is wrong with a Redis that admits messages.
@@ -240,7 +246,7 @@ class RedisStateStore(StateStore):
         if stream := self._streams.get(message_id):
             # A call that was lost in a frozen Redis may run late, and must not replace a newer frame.
             number = next(self._frame_numbers)
-            await self._run(scripts.WRITE_FRAME, stream.id, stream.token, number, frame.content, _ending(frame))
+            await self._frame_writes.call(stream.id, stream.token, number, frame.content, _ending(frame))
 
     async def read_frame(self, stream_id: str, chat: str, now: float) -> StreamFrame | None:
         limits = (int(FETCH_RESERVATION_SECONDS * 1000), now, FRAME_REPEAT_SECONDS)
@@ -254,16 +260,21 @@ class RedisStateStore(StateStore):
 
     async def is_fetched(self, message_id: str, now: float) -> bool:  # noqa: ARG002 - a fetch has no end
         stream = self._streams.get(message_id)
-        return stream is not None and await self._run(scripts.IS_FETCHED, stream.id) == [1]
+        return stream is not None and await self._fetch_questions.call(stream.id) == 1
 
-    async def close_stream(self, message_id: str, now: float) -> bool:  # noqa: ARG002 - the clock of Redis decides
+    async def close_stream(self, message_id: str, now: float) -> bool:
         stream = self._streams.get(message_id)
         if stream is None:
             return True
-        # A deferred update may be about to confirm that its last frame was fetched.
-        await self.deferred.flush()
-        if await self._run(scripts.CLOSE_STREAM, stream.id, stream.token) == [0]:
-            return False
+        try:
+            # A deferred update may be about to confirm that its last frame was fetched.
+            await self.deferred.flush()
+            if await self._run(scripts.CLOSE_STREAM, stream.id, stream.token) == [0]:
+                return False
+        except StateUnavailable:
+            # The caller sends the answer another way, and other replicas would show the stream until it expires.
+            self.deferred.add(_Update("close", stream.token, stream.id, now))
+            raise
         self._streams.pop(message_id, None)
         return True
 
@@ -367,7 +378,7 @@ class RedisStateStore(StateStore):
                 self._open_windows = open_windows
                 self._expired_windows += expired
                 return results
-        raise StateUnavailable(_UNEXPECTED_ANSWER)
+        raise StateUnavailable(UNEXPECTED_ANSWER)
 
 
 class _Stream(NamedTuple):
@@ -384,10 +395,11 @@ class _Update(NamedTuple):
     `token` is the token of the admission, take-over or window claim that the update ends. `abandon` undoes a window
     claim whose answer was lost; `message_id` is empty if the claim was not for a certain message. `give_up` lets a
     message be taken over at once because the answer to its admission was lost. `fetched` confirms that the last frame
-    of a stream was given out; its `message_id` is the id of the stream, and it has no token.
+    of a stream was given out, and has no token. `close` ends a stream that could not be ended in time. The `message_id`
+    of both is the id of the stream.
     """
 
-    kind: Literal["finish", "spend", "restore", "restore_repeated", "abandon", "give_up", "fetched"]
+    kind: Literal["finish", "spend", "restore", "restore_repeated", "abandon", "give_up", "fetched", "close"]
     token: str
     message_id: str
     now: float
@@ -450,7 +462,7 @@ class DeferredUpdates:
                     self._updates.popleft()
                     attempt.set_result(None)
         except Exception as error:  # noqa: BLE001 - no caller may be left waiting, whatever the error
-            failure = error if isinstance(error, StateUnavailable) else StateUnavailable(_UNEXPECTED_ANSWER)
+            failure = error if isinstance(error, StateUnavailable) else StateUnavailable(UNEXPECTED_ANSWER)
             self.failing = True
             deferred = [update for update, _ in self._updates]
             for _, attempt in self._updates:
@@ -483,10 +495,10 @@ def _admission_arguments(part: Iterable[Admission]) -> Iterator[str | bytes | fl
         yield callback.received_at
         yield callback.message
         if window:
-            yield admission.stream_id
+            yield from (admission.stream_id, admission.stream_text)
             yield from (window.chat, window.sender_id, window.url, window.opened_at, window.expires_at)
         else:
-            yield from ("", "", "", "", "", "")
+            yield from ("", "", "", "", "", "", "")
 
 
 def _update_arguments(updates: Iterable[_Update]) -> Iterator[str | float]:

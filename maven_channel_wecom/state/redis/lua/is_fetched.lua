@@ -1,3 +1,3 @@
 #!lua flags=allow-oom
--- Returns 1 if a refresh got the last frame of a stream, otherwise 0. ARGV: id of the stream.
-return answer(redis.call('HGET', stream_key(ARGV[1]), 'fetched') and 1 or 0)
+-- Returns for each stream 1 if a refresh got its last frame, otherwise 0. ARGV: ids of streams.
+return answer_each(1, function(id) return redis.call('HGET', stream_key(id), 'fetched') and 1 or 0 end)

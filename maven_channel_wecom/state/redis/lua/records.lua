@@ -95,6 +95,21 @@ end
 -- Returns the answer of a script: the number of open windows, the number it found expired, then its own results.
 local function answer(...) return {redis.call('ZCARD', windows), expired_windows, ...} end
 
+-- Calls a function with each group of `size` arguments, and answers with what it returns, 0 for nothing.
+local function answer_each(size, apply)
+  local results = {}
+  for i = 1, #ARGV, size do
+    local done, result = pcall(apply, unpack(ARGV, i, i + size - 1))
+    if not done then
+      local text = text_of(result)
+      -- A record damaged by hand must not prevent the other calls.
+      if not text:find('^WRONGTYPE') and not text:find('^user_script') then return redis.error_reply(text) end
+    end
+    results[#results + 1] = done and result or 0
+  end
+  return answer(unpack(results))
+end
+
 local function drop_entry(entry)
   redis.call('XACK', unfinished, group, entry)
   redis.call('XDEL', unfinished, entry)
@@ -108,6 +123,16 @@ end
 -- Returns whether a replica may be giving out the last frame of a stream at this moment.
 local function is_reserved(stream)
   return tonumber(redis.call('HGET', stream_key(stream), 'reserved') or 0) > clock_ms()
+end
+
+-- Ends a stream, unless its last frame was fetched or may be on its way. Returns whether it has ended, also if it had
+-- before or is another admission's.
+local function close_stream(id, token)
+  local owner, fetched = unpack(redis.call('HMGET', stream_key(id), 'owner', 'fetched'))
+  if owner ~= token then return true end
+  if fetched or is_reserved(id) then return false end
+  redis.call('DEL', stream_key(id))
+  return true
 end
 
 -- Ends a message: only its claim remains, and its window while a reply may still be sent.
