@@ -27,7 +27,7 @@ MAX_ENTRIES: Final = 500
 """Maximum number of entries in all chats; the oldest disappear. Lower: a long chat loses its beginning. Higher: an open
 page becomes slow."""
 
-MAX_BYTES: Final = 128 * 1024 * 1024
+MAX_HISTORY_BYTES: Final = 128 * 1024 * 1024
 """Maximum size of all entries and of what travelled for them, in bytes; the oldest disappear, but never the newest.
 Lower: a few files of 10 MiB displace everything else. Higher: more memory."""
 
@@ -109,7 +109,7 @@ class ChatHistory:
     """
 
     def __init__(
-        self, wecom: SimulatedWeCom, modes: dict[Mode, str] | None = None, *, max_bytes: int = MAX_BYTES
+        self, wecom: SimulatedWeCom, modes: dict[Mode, str] | None = None, *, max_bytes: int = MAX_HISTORY_BYTES
     ) -> None:
         self.wecom = wecom
         self.modes: dict[Mode, str] = modes or {}
