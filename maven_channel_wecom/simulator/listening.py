@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 
 from aiohttp import web
 
@@ -44,11 +45,11 @@ async def listen(
 
 def _reason(error: Exception) -> str:
     match error:
-        # A name that does not exist has a negative number, and one that no name can be is no OSError.
-        case OSError(errno=int(number)) if number > 0:
-            return os.strerror(number)
-        case IndexError():
-            # asyncio skips every address for which the system gives it no socket.
-            return os.strerror(errno.EMFILE)
-        case _:
+        case socket.gaierror() | UnicodeError():
             return "no such name"
+        case OSError(errno=int(number)):
+            return os.strerror(number)
+        case _:
+            # asyncio skips every address for which the system gives it no socket. From Python 3.13 on it then raises
+            # an OSError without a number; before, the server has no address.
+            return os.strerror(errno.EMFILE)
