@@ -108,7 +108,7 @@ class InboundHarness:
         limit: int = 10,
         random: Callable[[int], bytes] = bytes,
         clock: FakeClock | None = None,
-        refusal_text: Sentence = Sentence("抱歉", "Sorry"),
+        refusal_text: Sentence | None = None,
     ) -> None:
         self.clock = clock or FakeClock()
         self.recorder = Recorder()
@@ -133,7 +133,7 @@ class InboundHarness:
         self.poster = ScriptedEgress()
         self.languages = Languages(None, ())
         self.refusals = Refusals(
-            refusal_text,
+            refusal_text or Sentence("抱歉", "Sorry"),
             poster=self.poster,
             languages=self.languages,
             emit=self.recorder,
