@@ -174,7 +174,7 @@ def _file_name(name: str) -> str:
 
 
 def _make(copies: Sequence[_Copy]) -> list[int]:
-    """Make all copies, or none, and return their sizes in bytes. A file of the same name is replaced."""
+    """Make all copies before the first replaces a file of its name, and return their sizes in bytes."""
     sizes = []
     with contextlib.ExitStack() as cleaning:
         drafts = []
