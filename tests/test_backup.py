@@ -319,10 +319,11 @@ async def test_a_signal_leaves_no_part_of_a_copy(tmp_path: Path, number: signal.
             *(sys.executable, "-m", "maven_channel_wecom", "backup"),
             *("--config", str(config), "--all-into", str(folder)),
         )
-        while not list(folder.iterdir()):  # noqa: ASYNC110 - it waits for another process
-            await asyncio.sleep(0.01)
-        process.send_signal(number)
-        assert await process.wait() == code
+        async with asyncio.timeout(30):
+            while not list(folder.iterdir()):  # noqa: ASYNC110 - it waits for another process
+                await asyncio.sleep(0.01)
+            process.send_signal(number)
+            assert await process.wait() == code
     assert list(folder.iterdir()) == []
 
 
