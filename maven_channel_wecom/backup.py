@@ -27,6 +27,7 @@ from maven_channel_wecom.state.backends import SQLITE, sqlite_path
 from maven_channel_wecom.state.redis.address import is_redis
 from maven_channel_wecom.state.sqlite.file import copy_file
 from maven_channel_wecom.state.sqlite.schema import APPLICATION_ID
+from maven_channel_wecom.stop_signals import raise_stopped
 
 if TYPE_CHECKING:
     import argparse
@@ -90,7 +91,8 @@ def main(args: argparse.Namespace) -> int:
         for copy in copies:
             _check_target(copy, own)
         in_redis = [name for name, address in _addresses(configuration, args.channel).items() if is_redis(address)]
-        sizes = _make(copies)
+        with raise_stopped():
+            sizes = _make(copies)
     except (UnreadableConfiguration, _WrongName) as error:
         return _fail(str(error), _EXIT_USAGE)
     except ConfigError as error:
@@ -172,7 +174,7 @@ def _file_name(name: str) -> str:
 
 
 def _make(copies: Sequence[_Copy]) -> list[int]:
-    """Make all copies, or none, and return their sizes in bytes. A file of the same name is replaced."""
+    """Make all copies before the first replaces a file of its name, and return their sizes in bytes."""
     sizes = []
     with contextlib.ExitStack() as cleaning:
         drafts = []

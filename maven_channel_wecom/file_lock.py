@@ -1,4 +1,4 @@
-"""Locks a file for one process, by an operating-system lock on the file beside it whose name ends in `.lock`.
+"""Locks a file for one process, by an operating-system lock on the file next to it whose name ends in `.lock`.
 
 The lock ends with the process, however it ends. The file itself has none, so that other programs can read and copy it.
 """
@@ -41,10 +41,10 @@ def lock_file(path: Path) -> int:
         UnusableFile: the file is locked, or cannot be.
         OSError: the lock file cannot be opened or created.
     """
-    beside = lock_path(path)
-    if beside.exists():
-        check_access(beside, os.R_OK | os.W_OK)
-    lock, is_new = _open_lock(beside)
+    lock_name = lock_path(path)
+    if lock_name.exists():
+        check_access(lock_name, os.R_OK | os.W_OK)
+    lock, is_new = _open_lock(lock_name)
     try:
         lock_at_once(lock)
         if is_new and os.geteuid() == 0:

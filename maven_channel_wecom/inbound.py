@@ -239,7 +239,7 @@ class Inbound:
             if unavailable:
                 request.answer(self._unavailable_answer(unavailable, opened=True))
                 return None
-            refusal = admission.refusal(opened.callback, self._config.rules)
+            return opened if self._holds_place(opened) else None
         except Exception as error:  # noqa: BLE001 - a bug must not leave the request without an answer
             if isinstance(error, UndecipherableEnvelope | WrongReceiver | StaleCallback):
                 # These errors are raised only once the signature was found to be valid.
@@ -248,7 +248,10 @@ class Inbound:
             is_opened = opened_envelope is not None or isinstance(error, WrongReceiver)
             request.answer(self._answer_to_error("message", error, opened=is_opened))
             return None
-        if refusal:
+
+    def _holds_place(self, opened: _OpenedCallback) -> bool:
+        """Return whether a place in the inbox is held for a callback. If not, it is answered."""
+        if refusal := admission.refusal(opened.callback, self._config.rules):
             self._refuse(opened, refusal)
         elif not _is_admissible(opened.callback):
             # An unknown type without a URL to answer it, or a refresh if nothing is streamed.
@@ -258,8 +261,8 @@ class Inbound:
             opened.request.answer(RETRY_LATER)
             self._emit_answered(opened, "chat_full")
         else:
-            return opened
-        return None
+            return True
+        return False
 
     def _refuse(self, opened: _OpenedCallback, refusal: Refusal) -> None:
         """Acknowledge a callback that is refused, and tell its sender why: in the acknowledgement if it can show it."""

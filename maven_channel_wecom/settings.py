@@ -26,10 +26,10 @@ KeyType = Literal["boolean", "integer", "number", "string", "list of strings", "
 
 _SOURCES: Final = 'a string, {"env": "NAME"} or {"file": "PATH"}'
 
-# An environment variable or path that does not match is not shown: it is probably the secret itself in the wrong place.
 _SECRET_CHARACTERS: Final = 100_000
 """How much of a secret's file is read. Lower: a secret may be longer. Higher: a device that never ends takes longer."""
 
+# An environment variable or path that does not match is not shown: it is probably the secret itself in the wrong place.
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _PATH: Final = re.compile(r".*[/.].*")
 

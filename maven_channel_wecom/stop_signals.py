@@ -1,13 +1,16 @@
-"""Runs the coroutine of a command so that a signal ends it after it cleaned up, and never in a traceback."""
+"""Lets a command clean up when a signal ends it, which is never in a traceback."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
+    from types import FrameType
 
 _Result = TypeVar("_Result")
 
@@ -51,6 +54,31 @@ def run_async(
     finally:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def raise_stopped() -> Iterator[None]:
+    """Raise Stopped at a signal that would end the process at once, so that code without a coroutine can clean up.
+
+    At Ctrl-C Python raises KeyboardInterrupt anyway. Only the main thread receives signals: in others nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [each for each in _STOP_SIGNALS if signal.getsignal(each) == signal.SIG_DFL]
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped(_SIGNALLED + number)
+
+    for number in numbers:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 async def _until_signal(main: Callable[[], Coroutine[Any, Any, _Result]], received: list[signal.Signals]) -> _Result:

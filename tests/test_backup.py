@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -303,6 +304,27 @@ async def test_only_older_copies_of_the_same_kind_are_replaced(
         assert f"the copy {target} would replace a file that is no older copy" in capsys.readouterr().err
         assert target.read_bytes() == content
     assert not (tmp_path / "channels.wecom.state.db").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+async def test_a_signal_leaves_no_part_of_a_copy(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """It would be a file with what people wrote that nobody knows of."""
+    config = with_memory(configure(tmp_path), memoryState=f"sqlite:{tmp_path}/m.db")
+    await (await MemoryFile(tmp_path / "m.db", lambda: NOW).open()).close()
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    with closing(sqlite3.connect(tmp_path / "m.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "maven_channel_wecom", "backup"),
+            *("--config", str(config), "--all-into", str(folder)),
+        )
+        async with asyncio.timeout(30):
+            while not list(folder.iterdir()):  # noqa: ASYNC110 - it waits for another process
+                await asyncio.sleep(0.01)
+            process.send_signal(number)
+            assert await process.wait() == code
+    assert list(folder.iterdir()) == []
 
 
 def test_a_file_and_a_folder_exclude_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The lock beside a file. More about who can use a file is tested with the state and the memory."""
+"""The lock of a file. More about who can use a file is tested with the state and the memory."""
 
 from __future__ import annotations
 

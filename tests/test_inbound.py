@@ -108,6 +108,7 @@ class InboundHarness:
         limit: int = 10,
         random: Callable[[int], bytes] = bytes,
         clock: FakeClock | None = None,
+        refusal_text: Sentence | None = None,
     ) -> None:
         self.clock = clock or FakeClock()
         self.recorder = Recorder()
@@ -132,7 +133,7 @@ class InboundHarness:
         self.poster = ScriptedEgress()
         self.languages = Languages(None, ())
         self.refusals = Refusals(
-            Sentence("抱歉", "Sorry"),
+            refusal_text or Sentence("抱歉", "Sorry"),
             poster=self.poster,
             languages=self.languages,
             emit=self.recorder,
@@ -521,6 +522,27 @@ async def test_a_refused_message_is_acknowledged_before_its_sender_is_told() -> 
     assert harness.poster.posts == []
     await asyncio.gather(*harness.refusals._sending)
     assert harness.poster.posts == [("https://canary/", "Sorry")]
+
+
+class BrokenSentence(Sentence):
+    """A sentence whose text raises, as a bug would."""
+
+    def text(self, language: str) -> str:
+        raise RuntimeError(language)
+
+
+@pytest.mark.parametrize("progress", ["off", "stream"])
+async def test_a_bug_while_a_callback_is_refused_leaves_no_callback_of_its_batch_without_an_answer(
+    progress: ProgressMode,
+) -> None:
+    rules = AdmissionRules(senders=frozenset({"bob"}))
+    config = msgspec.structs.replace(CONFIG, progress=progress, rules=rules)
+    harness = InboundHarness(config=config, refusal_text=BrokenSentence("canary", "canary"))
+    of_bob = json.loads(message("m2")) | {"from": {"userid": "bob"}}
+    answers = await harness.post(streamed("m1"), json.dumps(of_bob).encode())
+    assert [answer.status for answer in answers] == [503, 200]
+    await harness.inbox.drain(WAIT_SECONDS)
+    assert harness.published == ["m2"]
 
 
 def opened(answer: Answer) -> object:

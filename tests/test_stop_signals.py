@@ -86,3 +86,45 @@ def test_a_signal_lets_a_coroutine_clean_up_undisturbed(program: str, expected: 
     )
     command = f"def command():\n    {program}\n    return 0\n"
     assert run_interrupted(f"{start}{command}terminal.prepare()\nsys.exit(terminal.run(command))") == expected
+
+
+@pytest.mark.parametrize(
+    ("signals", "expected"),
+    [
+        (["SIGTERM"], (143, "cleaned up\n")),
+        (["SIGHUP", "SIGTERM"], (129, "cleaned up\n")),
+        (["SIGINT"], (130, "cleaned up\n")),
+    ],
+)
+def test_a_signal_lets_code_without_a_coroutine_clean_up(signals: list[str], expected: tuple[int, str]) -> None:
+    first, *others = (f"os.kill(os.getpid(), signal.{name})" for name in signals)
+    cleaning = "; ".join([*others, "print('cleaned up')"])
+    program = (
+        "from maven_channel_wecom.stop_signals import raise_stopped\n"
+        "def command():\n"
+        "    with raise_stopped():\n"
+        "        try:\n"
+        f"            {first}\n"
+        "        finally:\n"
+        f"            {cleaning}\n"
+        "    return 0\n"
+    )
+    assert run_interrupted(f"{program}terminal.prepare()\nsys.exit(terminal.run(command))") == expected
+
+
+@pytest.mark.parametrize(("handler", "code"), [("SIG_DFL", -signal.SIGTERM), ("SIG_IGN", 0)])
+def test_signals_act_as_before_after_the_code_and_in_other_threads(handler: str, code: int) -> None:
+    program = (
+        "import threading\n"
+        "from maven_channel_wecom.stop_signals import raise_stopped\n"
+        f"signal.signal(signal.SIGTERM, signal.{handler})\n"
+        "def work():\n"
+        "    with raise_stopped():\n"
+        "        pass\n"
+        "thread = threading.Thread(target=work)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+        "work()\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    assert run_interrupted(program) == (code, "")

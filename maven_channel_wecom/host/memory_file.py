@@ -141,9 +141,12 @@ class MemoryFile(MemoryStore):
         await self._call(run)
 
     async def close(self) -> None:
-        with contextlib.suppress(MemoryUnavailable):
-            await self._call(lambda _: self._opened.close())
-        self._calls.put(None)
+        try:
+            with contextlib.suppress(MemoryUnavailable):
+                await self._call(lambda _: self._opened.close())
+        finally:
+            # If this is cancelled, the thread still closes the file and ends.
+            self._calls.put(None)
 
     async def _call(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         if self._hanging is not None and not self._hanging.done():
@@ -275,7 +278,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _check_owner(path: Path) -> bool:
     """Return whether the file is empty. Raises MemoryUnavailable if it is not of this store. Nothing is written."""
     with contextlib.closing(_connect(path)) as connection:
-        # SQLite would create files beside one of another program, for shared memory, but not in this mode.
+        # SQLite would create files for shared memory next to one of another program, but not in this mode.
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         owner = _number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version")
         is_empty = not _number(connection, "SELECT count(*) FROM sqlite_master")

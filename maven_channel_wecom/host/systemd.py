@@ -19,8 +19,8 @@ def report_ready() -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    # A shell may have inherited the address of a service that is gone.
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifying, contextlib.suppress(OSError):
+    # A shell may have inherited the address of a service that is gone, or the process may have no such sockets.
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifying:
         # "@" stands for the zero byte with which an abstract address begins.
         notifying.sendto(b"READY=1", f"\0{address[1:]}" if address[0] == "@" else address)
 

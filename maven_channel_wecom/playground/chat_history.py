@@ -239,6 +239,8 @@ class ChatHistory:
     def _on_item(self, item: Offence | Reply | BubbleFrame) -> None:
         record = self.records.get(item.message_id)
         if record is None:
+            # The message has disappeared, and what still comes for it is not kept either.
+            self.wecom.recorded.forget(item.message_id)
             return
         if isinstance(item, Offence):
             record.offences.append(item.kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -35,7 +36,7 @@ _EXIT_BAD_ARGUMENTS = 2
 # Lower: piped input ends without the answer of a slow agent. Higher: it waits longer for an answer that never comes.
 _REPLY_SECONDS = 30.0
 _MAX_PORT = 65_535
-# Lower: a file that WeCom would send is refused. Higher: a device that never ends takes more memory.
+# Lower: a file that WeCom would send is refused. Higher: one that nobody would send takes more memory.
 _MAX_FILE_BYTES = 200_000_000
 # 101027 "feedback_event".
 _RATINGS = {"good": 1, "bad": 2, "withdraw": 3}
@@ -335,13 +336,16 @@ class _Console:
 
 
 def _read_file(path: Path) -> bytes:
-    """Return the content of a file. Raises OSError, or ValueError for one that is too large and a path with NUL."""
-    with path.open("rb") as file:
-        content = file.read(_MAX_FILE_BYTES + 1)
-    if len(content) > _MAX_FILE_BYTES:
+    """Return the content of a file. Raises OSError, or ValueError for what cannot be sent and a path with NUL."""
+    status = path.stat()
+    # A pipe that nobody writes to would keep this thread, and with it the process, from ending.
+    if not stat.S_ISREG(status.st_mode):
+        message = "it is a folder, a pipe or a device"
+        raise ValueError(message)
+    if status.st_size > _MAX_FILE_BYTES:
         message = f"it is larger than {_MAX_FILE_BYTES // 1_000_000} MB"
         raise ValueError(message)
-    return content
+    return path.read_bytes()
 
 
 def port_argument(text: str) -> int:

@@ -93,8 +93,12 @@ class Recorded:
             observer(exchange)
 
     def forget(self, message_id: str) -> None:
-        """Drop the texts that the bot sent for one message. Counts and offences are kept."""
-        self.bubbles.pop(message_id, None)
+        """Drop the texts that the bot sent for one message. Counts and offences are kept.
+
+        So is a bubble that still grows: the next frame would open another one, which refreshes would never finish.
+        """
+        if (bubble := self.bubbles.get(message_id)) and bubble.is_finished:
+            del self.bubbles[message_id]
         self.attempts = [attempt for attempt in self.attempts if attempt.message_id != message_id]
         self.replies = [reply for reply in self.replies if reply.message_id != message_id]
 

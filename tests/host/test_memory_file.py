@@ -80,6 +80,28 @@ async def test_only_the_owner_can_read_the_file_and_what_belongs_to_it(tmp_path:
     assert modes == dict.fromkeys(("memory.db", "memory.db-journal", "memory.db.lock"), 0o600)
 
 
+async def test_a_close_that_is_cancelled_still_closes_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    store = await opened(path)
+    goes_on = threading.Event()
+
+    def wait(conversation: Conversation) -> Conversation:
+        goes_on.wait()
+        return conversation
+
+    changing = asyncio.create_task(store.change("a", wait, NOW))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    (thread,) = (each for each in threading.enumerate() if each.name == "maven-memory")
+    goes_on.set()
+    await changing
+    await asyncio.to_thread(thread.join, 10)
+    await (await opened(path)).close()
+
+
 async def test_a_file_has_one_owner(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     store = await opened(path)
@@ -107,7 +129,7 @@ def test_a_copy_has_all_that_was_remembered_before_while_turns_go_on(tmp_path: P
 
 
 def test_a_copy_of_what_a_killed_process_left_is_that_of_its_last_complete_turn(tmp_path: Path) -> None:
-    """A journal that is left beside the file belongs to a turn that was not complete."""
+    """A journal that is left belongs to a turn that was not complete."""
     path, copy = tmp_path / "memory.db", tmp_path / "copy.db"
     program = """
 import pathlib, os, sqlite3, sys

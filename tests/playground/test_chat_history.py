@@ -158,14 +158,34 @@ async def test_the_oldest_disappear_also_when_everything_together_is_too_large(
 async def test_what_travelled_counts_and_is_forgotten_everywhere(wecom: SimulatedWeCom, streaming: Bot) -> None:
     """Its plaintext is small, but a bot can answer with much."""
     history = ChatHistory(wecom, {"stream": streaming.url}, max_bytes=4_000)
-    asked = []
+    asked, bubbles = [], []
     for number in range(1, 6):
         asked.append(history.write(view().chat, "lina", Text(f"hi {number}")))
         await until_sent(history, asked[-1])
+        bubbles.append(wecom.recorded.bubbles[asked[-1].message_id])
     assert history.find(asked[0].number) is None
     assert history.find(asked[-1].number) is asked[-1]
     assert asked[0].message_id not in history.records
+    async with asyncio.timeout(10):
+        await bubbles[0].finished()
     assert asked[0].message_id not in wecom.recorded.bubbles
+    await history.close()
+
+
+async def test_a_stream_whose_message_has_disappeared_is_refreshed_to_its_end(
+    wecom: SimulatedWeCom, streaming: Bot
+) -> None:
+    history = ChatHistory(wecom, {"stream": streaming.url}, max_bytes=100_000)
+    asked = history.write(view().chat, "lina", Text("hi"))
+    await until_sent(history, asked)
+    bubble = wecom.recorded.bubbles[asked.message_id]
+    history.write(view().chat, "lina", Image(bytes(200_000)))
+    assert history.find(asked.number) is None
+    assert not bubble.is_finished
+    async with asyncio.timeout(10):
+        await bubble.finished()
+    assert asked.message_id not in wecom.recorded.bubbles
+    assert wecom.recorded.offences == []
     await history.close()
 
 

@@ -55,19 +55,28 @@ async def test_pictures_and_files_are_read_from_disk_and_read_errors_are_explain
 ) -> None:
     picture = tmp_path / "p.png"
     picture.write_bytes(draw_png(2, 2))
+    large, pipe = tmp_path / "large", tmp_path / "pipe"
+    large.touch()
+    os.truncate(large, 200_000_001)
+    # Nobody writes to it, so reading it would never end.
+    os.mkfifo(pipe)
     printed = await run_lines(
         wecom,
         f"/image {picture}",
         f"/file {picture}",
         f"/image {tmp_path / 'none.png'}",
         "/file a\0b",
+        f"/file {large}",
+        f"/file {pipe}",
         "/file /dev/zero",
     )
     replies = sorted(line.rpartition(": ")[2] for line in printed if line.startswith("<- reply"))
     assert [reply[:16] for reply in replies] == ["[file image/png,", "[image image/png"]
     assert f"cannot read {tmp_path / 'none.png'}: No such file or directory" in printed
-    assert "cannot read a\0b: embedded null byte" in printed
-    assert "cannot read /dev/zero: it is larger than 200 MB" in printed
+    assert any(line.startswith("cannot read a\0b: ") and "embedded null" in line for line in printed)
+    assert f"cannot read {large}: it is larger than 200 MB" in printed
+    for name in (pipe, "/dev/zero"):
+        assert f"cannot read {name}: it is a folder, a pipe or a device" in printed
 
 
 async def test_user_and_group_can_be_changed(wecom: SimulatedWeCom, bot: Bot) -> None:

@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING
 
 from maven_channel_wecom.simulator.bubbles import Bubble
 from maven_channel_wecom.simulator.recorded import Recorded, Reply
+from maven_channel_wecom.simulator.stream_rules import AnsweredFrame
 
 if TYPE_CHECKING:
     from maven_channel_wecom.simulator.bubbles import BubbleFrame
     from maven_channel_wecom.simulator.offences import Offence
+
+
+def take(bubble: Bubble, content: str, *, finish: bool) -> None:
+    frame = AnsweredFrame(stream_id=bubble.stream_id, content=content, finish=finish)
+    bubble.take(frame, after_seconds=0.0, is_refresh=False)
 
 
 def reply(message_id: str, *, accepted: bool) -> Reply:
@@ -31,11 +37,24 @@ async def test_the_texts_of_one_message_can_be_forgotten() -> None:
     for message_id in ("a", "b"):
         recorded.attempt(reply(message_id, accepted=True))
         recorded.bubbles[message_id] = Bubble(message_id, "s")
+        take(recorded.bubbles[message_id], "done", finish=True)
     recorded.forget("a")
     assert [attempt.message_id for attempt in recorded.attempts] == ["b"]
     assert [each.message_id for each in recorded.replies] == ["b"]
     assert list(recorded.bubbles) == ["b"]
     recorded.forget("unknown")
+
+
+async def test_a_bubble_that_still_grows_is_not_forgotten() -> None:
+    """Refreshes go on until it is finished."""
+    recorded = Recorded()
+    recorded.bubbles["a"] = bubble = Bubble("a", "s")
+    take(bubble, "do", finish=False)
+    recorded.forget("a")
+    assert recorded.bubbles["a"] is bubble
+    take(bubble, "done", finish=True)
+    recorded.forget("a")
+    assert recorded.bubbles == {}
 
 
 def test_listeners_receive_everything_that_is_recorded() -> None:

@@ -185,7 +185,7 @@ async def _exchange(connection: Connection, command: tuple[str | bytes | float, 
 
 async def _connect(connection: Connection) -> None:
     # If a caller is cancelled while connecting resolves the name, uvloop later logs the failure of that resolution. So
-    # the name is resolved before; the name service then has it in its cache.
+    # the name is resolved before, because the second resolution rarely fails when the first did not.
     await asyncio.get_running_loop().getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
     await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no annotation
     info = await _request(connection, ("INFO", "server"))

@@ -59,9 +59,10 @@ class JointCalls:
             self._sender = None
 
     async def _results(self, calls: list[_Arguments]) -> Sequence[Any]:
-        """Return the result of each call, or the failure of all of them: no caller may be left waiting."""
+        """Return the result of each call, or the failure of all of them."""
         try:
             results = await self._run(*chain.from_iterable(calls))
-        except StateUnavailable as failure:
+        except Exception as error:  # noqa: BLE001 - no caller may be left waiting, whatever the error
+            failure = error if isinstance(error, StateUnavailable) else StateUnavailable(UNEXPECTED_ANSWER)
             return [failure] * len(calls)
         return results if len(results) == len(calls) else [StateUnavailable(UNEXPECTED_ANSWER)] * len(calls)

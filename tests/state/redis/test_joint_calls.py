@@ -17,7 +17,7 @@ class SlowScript:
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.answers = asyncio.Event()
-        self.failure: StateUnavailable | None = None
+        self.failure: Exception | None = None
         self.lost = 0
 
     async def run(self, *arguments: object) -> list[object]:
@@ -75,6 +75,19 @@ async def test_each_caller_gets_the_failure_and_the_next_call_is_made() -> None:
     assert len(set(map(id, found))) == 3
     script.failure = None
     assert await joint.call(4) == 4
+
+
+async def test_a_bug_is_a_failure_of_all_and_leaves_no_caller_waiting() -> None:
+    script = SlowScript()
+    script.failure = RuntimeError("canary")
+    script.answers.set()
+    joint = JointCalls(script.run, most=10)
+    async with asyncio.timeout(10):
+        found = await asyncio.gather(*(joint.call(number) for number in range(2)), return_exceptions=True)
+        assert [type(each) for each in found] == [StateUnavailable] * 2
+        assert "canary" not in str(found)
+        script.failure = None
+        assert await joint.call(2) == 2
 
 
 async def test_an_answer_with_too_few_results_is_a_failure_of_all() -> None:
