@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a command. Closing a terminal sends SIGHUP. SIGQUIT ends a process at once, for one that hangs."""
+
 _SIGNALLED: Final = 128
 """What shells add to the number of the signal that ended a program."""
 
@@ -65,7 +67,7 @@ def raise_stopped() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [each for each in _STOP_SIGNALS if signal.getsignal(each) == signal.SIG_DFL]
+    numbers = [each for each in STOP_SIGNALS if signal.getsignal(each) == signal.SIG_DFL]
 
     def on_signal(number: int, _: FrameType | None) -> None:
         for each in numbers:
@@ -90,7 +92,7 @@ async def _until_signal(main: Callable[[], Coroutine[Any, Any, _Result]], receiv
         if task is not None and len(received) == 1:
             task.cancel()
 
-    for number in _STOP_SIGNALS:
+    for number in STOP_SIGNALS:
         # A shell starts background jobs with SIGINT ignored, nohup ignores SIGHUP, and so it stays.
         if signal.getsignal(number) != signal.SIG_IGN:
             loop.add_signal_handler(number, on_signal, number)
@@ -98,6 +100,6 @@ async def _until_signal(main: Callable[[], Coroutine[Any, Any, _Result]], receiv
         return await main()
     finally:
         # From here on only threads are waited for, and a further signal ends that silently.
-        for number in _STOP_SIGNALS:
+        for number in STOP_SIGNALS:
             if loop.remove_signal_handler(number):
                 signal.signal(number, signal.SIG_DFL)

@@ -21,7 +21,7 @@ from maven_channel_wecom.host.memory_store import MemoryUnavailable
 from maven_channel_wecom.host.plugins import PluginProblems, channel_problems, conflict_problems, load_plugins
 from maven_channel_wecom.host.process import allow_open_files, event_loop, tune_garbage_collection
 from maven_channel_wecom.host.status_server import StatusServerError
-from maven_channel_wecom.stop_signals import run_async
+from maven_channel_wecom.stop_signals import STOP_SIGNALS, run_async
 
 if TYPE_CHECKING:
     import argparse
@@ -34,9 +34,6 @@ logger = logging.getLogger(__name__)
 EXIT_DRAINED: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2
-
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Closing a terminal sends SIGHUP. SIGQUIT keeps ending the process at once, for one that hangs."""
 
 _IGNORED_SIGNALS: Final = (signal.SIGUSR1, signal.SIGUSR2)
 """Log rotation sends them to processes that reopen their files. By default they would end this one without a drain."""
@@ -94,10 +91,11 @@ async def run(configuration: Configuration, plugins: pluggy.PluginManager) -> in
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = _StopSignals(stop)
+    # They replace the handlers of `run_async`, which would cancel this coroutine without a drain.
     # Under nohup, SIGHUP is ignored and stays so. A shell starts background jobs with SIGINT ignored, but a stop must
     # drain them too.
     hangup_is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    stop_signals = [number for number in _STOP_SIGNALS if number != signal.SIGHUP or not hangup_is_ignored]
+    stop_signals = [number for number in STOP_SIGNALS if number != signal.SIGHUP or not hangup_is_ignored]
     for number in stop_signals:
         loop.add_signal_handler(number, signals.on_signal)
     for number in _IGNORED_SIGNALS:

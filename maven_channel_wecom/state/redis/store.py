@@ -392,16 +392,16 @@ class _Stream(NamedTuple):
 class _Update(NamedTuple):
     """An update as `apply_updates.lua` reads it.
 
-    `token` is the token of the admission, take-over or window claim that the update ends. `abandon` undoes a window
-    claim whose answer was lost; `message_id` is empty if the claim was not for a certain message. `give_up` lets a
-    message be taken over at once because the answer to its admission was lost. `fetched` confirms that the last frame
-    of a stream was given out, and has no token. `close` ends a stream that could not be ended in time. The `message_id`
-    of both is the id of the stream.
+    `id` is that of a message; of a stream in `fetched` and `close`; empty in an `abandon` of a claim that was not for a
+    certain message. `token` is the token of the admission, take-over or window claim that the update ends. `abandon`
+    undoes a window claim whose answer was lost. `give_up` lets a message be taken over at once because the answer to its
+    admission was lost. `fetched` confirms that the last frame of a stream was given out, and has no token. `close` ends
+    a stream that could not be ended in time.
     """
 
     kind: Literal["finish", "spend", "restore", "restore_repeated", "abandon", "give_up", "fetched", "close"]
     token: str
-    message_id: str
+    id: str
     now: float
 
 
@@ -503,7 +503,7 @@ def _admission_arguments(part: Iterable[Admission]) -> Iterator[str | bytes | fl
 
 def _update_arguments(updates: Iterable[_Update]) -> Iterator[str | float]:
     for update in updates:
-        yield from (update.kind, update.token, update.message_id, update.now)
+        yield from (update.kind, update.token, update.id, update.now)
 
 
 def _ending(frame: StreamFrame) -> str:
