@@ -394,9 +394,9 @@ class _Update(NamedTuple):
 
     `id` is that of a message; of a stream in `fetched` and `close`; empty in an `abandon` of a claim that was not for a
     certain message. `token` is the token of the admission, take-over or window claim that the update ends. `abandon`
-    undoes a window claim whose answer was lost. `give_up` lets a message be taken over at once because the answer to its
-    admission was lost. `fetched` confirms that the last frame of a stream was given out, and has no token. `close` ends
-    a stream that could not be ended in time.
+    undoes a window claim whose answer was lost. `give_up` lets a message be taken over at once because the answer to
+    its admission was lost. `fetched` confirms that the last frame of a stream was given out, and has no token. `close`
+    ends a stream that could not be ended in time.
     """
 
     kind: Literal["finish", "spend", "restore", "restore_repeated", "abandon", "give_up", "fetched", "close"]
