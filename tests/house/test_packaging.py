@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def test_a_program_of_the_wheel_writes_its_own_dashboards(built: Path, tmp_path:
     )
     written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "written").iterdir()}
     assert written == files()
+
+
+@pytest.mark.parametrize("script", ["environment", "package"])
+def test_every_extra_is_in_the_environment_and_in_the_bill_of_materials(script: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = ",".join(sorted(project["optional-dependencies"]))
+    assert f"[{extras}]" in (ROOT / ".ci" / script).read_text(encoding="utf-8")
 
 
 def test_the_sdist_contains_no_generated_file(built: Path) -> None:
