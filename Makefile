@@ -54,7 +54,7 @@ playground: $(RUN)  ## Chat with a bot in the browser: make playground, or CONFI
 init: $(RUN)  ## Write wecom.json and secrets.env, with what to enter in WeCom: make init [ARGS="--progress stream --start"]
 	@exec $(BIN)/python -m maven_channel_wecom init \
 		$(if $(PUBLIC_URL),--url "$(PUBLIC_URL)") $(ARGS)
-	@$(if $(filter --start,$(ARGS)),,echo "In this folder, step 4 is: make gateway")
+	@$(if $(filter --start --help -h,$(ARGS)),,echo "In this folder, step 4 is: make gateway")
 
 gateway: $(RUN)  ## Run the gateway: make gateway CONFIG=wecom.json
 	@$(SECRETS) exec $(BIN)/python -m maven_channel_wecom gateway --config "$(CONFIG)"
@@ -77,6 +77,8 @@ format: $(READY)  ## Format the code, and fix what the linter can fix.
 	@$(BIN)/ruff format .
 
 coverage: $(READY)  ## Run the tests with branch coverage.
+	@.ci/servers
+	@.ci/browser
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
 demo-picture: $(READY)  ## Run the demo and draw its output: docs/demo.svg, which README.md links.
@@ -136,6 +138,7 @@ interop: $(READY)  ## Run the gateway with real reverse proxies and forward prox
 
 lowest: $(READY)  ## Run the tests with the lowest allowed version of every dependency.
 	@.ci/servers
+	@.ci/browser
 	@$(BIN)/python -m tests.house.lowest >$(VENV)/lowest.txt
 	@PIP_CONSTRAINT=$(VENV)/lowest.txt .ci/environment $(LOWEST)
 	@$(LOWEST)/bin/python -m pytest -n $(WORKERS)

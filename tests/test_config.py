@@ -78,7 +78,9 @@ CHANGED: dict[str, Any] = {
 
 @pytest.mark.parametrize("key", [key.name for key in KEYS if key.name not in {"enabled", "type"}])
 def test_every_key_changes_the_configuration(key: str) -> None:
-    assert read_config("wecom", MINIMAL | {key: CHANGED[key]}) != read_config("wecom", MINIMAL)
+    assert key in CHANGED, f"add a value for {key} that is not its default to CHANGED"
+    changed = read_config("wecom", MINIMAL | {key: CHANGED[key]})
+    assert changed != read_config("wecom", MINIMAL), f"WeComConfig and read_config in config.py ignore {key}"
 
 
 @pytest.mark.parametrize("value", [True, False])

@@ -78,12 +78,15 @@ def test_the_example_configuration_in_the_readme_has_no_problems(monkeypatch: py
 
 def test_the_table_of_metrics_in_the_readme_agrees_with_the_manifest() -> None:
     """Each row has the metric's name, its labels except `channel`, and its help text."""
-    assert table("metrics") == [
+    rows = [
         "| `{}` | {} | {} |".format(
             entry["name"], ", ".join(f"`{label}`" for label in entry["labels"][1:]), entry["help"]
         )
         for entry in MANIFEST["metric"]
     ]
+    missing = [row for row in rows if row not in table("metrics")]
+    assert not missing, "\n".join(["the table of metrics in README.md lacks these rows of plugin.toml:", *missing])
+    assert table("metrics") == rows, "the table of metrics in README.md has other rows than plugin.toml"
 
 
 def test_the_architecture_page_names_every_module_and_hook() -> None:

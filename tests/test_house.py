@@ -269,7 +269,10 @@ def test_the_manifest_lists_every_metric_as_it_is_exposed() -> None:
                 "help": family.documentation,
             }
         )
-    assert found == [metric | {"labels": set(metric["labels"])} for metric in MANIFEST["metric"]]
+    listed = [metric | {"labels": set(metric["labels"])} for metric in MANIFEST["metric"]]
+    differing = sorted({metric["name"] for metric in found + listed if metric not in found or metric not in listed})
+    assert not differing, f"the code and plugin.toml differ: {', '.join(differing)}"
+    assert found == listed, "the metrics in plugin.toml have another order than in telemetry/metrics.py"
 
 
 def test_metric_names_are_unique_and_prefixed_and_the_first_label_is_the_channel() -> None:

@@ -15,4 +15,5 @@ def test_the_documents_are_what_make_reference_writes() -> None:
 
 def test_the_manifest_lists_every_key() -> None:
     manifest = tomllib.loads((reference.ROOT / "plugin.toml").read_text(encoding="utf-8"))
-    assert [(entry["key"], entry["help"]) for entry in manifest["config"]] == [(key.name, key.help) for key in KEYS]
+    listed = [(entry["key"], entry["help"]) for entry in manifest["config"]]
+    assert listed == [(key.name, key.help) for key in KEYS], "plugin.toml: run make reference"

@@ -23,7 +23,8 @@ _EXIT_OK: Final = 0
 _EXIT_UNAVAILABLE: Final = 1
 _EXIT_BAD_ARGUMENTS: Final = 2
 _EXAMPLE_URL: Final = "http://127.0.0.1:9886/wecom/bot"
-_PACKAGES: Final = ("markdown_it", "nh3")
+_PACKAGES: Final = {"markdown_it": "markdown-it-py>=4.0", "nh3": "nh3>=0.3"}
+"""What is imported of the extra `playground`, and what pip calls it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,9 +59,9 @@ class _BadArguments(Exception):
 
 def main(args: argparse.Namespace) -> int:
     """Run the playground until it is stopped, and return the exit code."""
-    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
+    if missing := [f"'{needed}'" for name, needed in _PACKAGES.items() if find_spec(name) is None]:
         return _fail(
-            f"{' and '.join(missing)} is not installed: pip install 'maven-channel-wecom[playground]'",
+            f"the page needs packages that are not installed: pip install {' '.join(missing)}",
             _EXIT_UNAVAILABLE,
         )
     # Only here, because it needs the packages of the extra.

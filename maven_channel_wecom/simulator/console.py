@@ -74,7 +74,8 @@ def main(args: argparse.Namespace) -> int:
     key = args.encoding_aes_key or os.environ.get(KEY_VARIABLE, "")
     if not token and not key:
         return _fail(
-            f"{TOKEN_VARIABLE} and {KEY_VARIABLE} are not set: run make init, which writes them to secrets.env"
+            f"{TOKEN_VARIABLE} and {KEY_VARIABLE} are not set: export them from secrets.env, which maven-wecom init"
+            " writes: set -a; . ./secrets.env; set +a"
         )
     try:
         wecom = SimulatedWeCom(

@@ -74,7 +74,8 @@ async def test_every_metric_is_used_or_listed_with_a_reason(deployment: Deployme
     exported = set(re.findall(r"^# TYPE (\w+) \w+$", text, re.MULTILINE))
     looked_at = {re.sub(r"_(bucket|count|sum)$", "", name) for name in used()}
     created = {name for name in exported if name.endswith("_created")}
-    assert exported - created - looked_at == set(UNSEEN)
+    unused = exported - created - looked_at
+    assert unused == set(UNSEEN), "each metric is in a panel or alert in dashboards/, or in UNSEEN with a reason"
     assert all(f"`{name}` ({reason})" in MONITORING for name, reason in UNSEEN.items())
 
 

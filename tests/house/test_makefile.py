@@ -31,8 +31,9 @@ def test_help_is_what_make_alone_shows() -> None:
     assert re.findall(r"^([a-z][a-z%-]*):", MAKEFILE, re.MULTILINE)[0] == "help"
 
 
-def test_make_init_passes_options_on_and_names_no_next_step_if_it_starts_the_gateway() -> None:
+def test_make_init_passes_options_on_and_names_no_next_step_if_there_is_none() -> None:
     assert make("-n", "init", "ARGS=--progress stream --start")[-1].endswith(" --progress stream --start")
+    assert make("-n", "init", "ARGS=--help")[-1].endswith(" --help")
     assert make("-n", "init", "ARGS=--progress stream")[-1] == 'echo "In this folder, step 4 is: make gateway"'
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -53,6 +54,27 @@ def test_a_program_of_the_wheel_writes_its_own_dashboards(built: Path, tmp_path:
     )
     written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "written").iterdir()}
     assert written == files()
+
+
+def test_the_version_of_the_metadata_is_one_that_the_action_which_publishes_them_knows(built: Path) -> None:
+    """Version 1.12 of the action has twine 6.1, which refuses newer metadata than 2.4."""
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (each for each in archive.namelist() if each.endswith(".dist-info/METADATA"))
+        assert archive.read(name).startswith(b"Metadata-Version: 2.4\n")
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        (name,) = (each for each in archive.getnames() if each.endswith("/PKG-INFO"))
+        content = archive.extractfile(name)
+        assert content
+        assert content.read().startswith(b"Metadata-Version: 2.4\n")
+
+
+@pytest.mark.parametrize("script", ["environment", "package"])
+def test_every_extra_is_in_the_environment_and_in_the_bill_of_materials(script: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = ",".join(sorted(project["optional-dependencies"]))
+    assert f"[{extras}]" in (ROOT / ".ci" / script).read_text(encoding="utf-8")
 
 
 def test_the_sdist_contains_no_generated_file(built: Path) -> None:

@@ -36,6 +36,24 @@ def test_every_supported_python_runs_what_continuous_integration_runs() -> None:
     assert job["steps"][-1]["run"] == ".ci/run"
 
 
+def test_whatever_the_tests_need_is_installed_before_they_run() -> None:
+    """The scripts install only as root, and the tests run as another user."""
+    for name in ("test.yml", "release.yml"):
+        for job in read(name)["jobs"].values():
+            commands = [step.get("run") for step in job["steps"]]
+            if {".ci/run", "make lowest"} & set(commands):
+                assert "sudo .ci/servers" in commands
+                assert "sudo .ci/browser" in commands
+
+
+def test_the_composition_is_checked_with_all_its_secrets() -> None:
+    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))
+    (command,) = (
+        step["run"] for step in read("test.yml")["jobs"]["image"]["steps"] if "secrets" in step.get("run", "")
+    )
+    assert f"{{{','.join(compose['secrets'])}}}" in command
+
+
 def test_a_release_is_tested_and_has_its_origin_attested_before_it_is_published() -> None:
     jobs = read("release.yml")["jobs"]
     commands = [step.get("run") or step["uses"].partition("@")[0] for step in jobs["build"]["steps"]]

@@ -6,16 +6,17 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
-from typing import TYPE_CHECKING
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from maven_channel_wecom.cli import main
 from tests.suite_watch import new_encoding_aes_key, new_token
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +54,22 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
         monkeypatch.setenv(name, value)
     assert main(["playground", *arguments]) == 2
     assert expected in capsys.readouterr().err
+
+
+def test_without_the_extra_the_sentence_says_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['markdown_it'] = sys.modules['nh3'] = None\n"
+        "from maven_channel_wecom.cli import main\n"
+        "sys.exit(main(['playground']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = " ".join(f"'{each}'" for each in project["optional-dependencies"]["playground"])
+    assert (
+        ended.stderr
+        == f"maven-wecom playground: the page needs packages that are not installed: pip install {needed}\n"
+    )
+    assert ended.returncode == 1
 
 
 def test_a_port_in_use_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -166,7 +166,7 @@ def arguments(*given: str) -> argparse.Namespace:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ([], "WECOM_TOKEN and WECOM_ENCODING_AES_KEY are not set: run make init"),
+        ([], "WECOM_TOKEN and WECOM_ENCODING_AES_KEY are not set: export them from secrets.env"),
         (["--token", "t"], "the EncodingAESKey (--encoding-aes-key or WECOM_ENCODING_AES_KEY) must have 43 characters"),
         (["--encoding-aes-key", KEY], "no token: give --token or set WECOM_TOKEN"),
         (["--token", "t", "--encoding-aes-key", KEY, "--callback-url", "ftp://x"], "--callback-url must be a URL"),
