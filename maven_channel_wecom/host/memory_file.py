@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from maven_channel_wecom.file_lock import UnusableFile, check_file, lock_file, others_can_change
+from maven_channel_wecom.file_lock import NO_LOCKS, UnusableFile, check_file, lock_file, others_can_change
 from maven_channel_wecom.host.conversations import Conversation
 from maven_channel_wecom.host.memory_store import MEMORY_STORE_BYTES, MemoryStore, MemoryUnavailable
 
@@ -73,11 +73,18 @@ _USED_BYTES: Final = (
     "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
 )
 
+# By extended error code, or else by the primary one.
 _CAUSES: Final = {
+    sqlite3.SQLITE_PROTOCOL: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_LOCK: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_UNLOCK: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_RDLOCK: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK: NO_LOCKS,
     sqlite3.SQLITE_BUSY: "is in use by another process: stop that one, or give each a file of its own",
     sqlite3.SQLITE_FULL: "cannot grow, its disk is full: free some space",
     sqlite3.SQLITE_CORRUPT: "is damaged: stop the gateway and move the file away, which forgets all conversations",
     sqlite3.SQLITE_NOTADB: "is no SQLite database: name another file",
+    sqlite3.SQLITE_READONLY_DBMOVED: "was removed or replaced while in use: start the gateway again",
     sqlite3.SQLITE_READONLY_ROLLBACK: (
         "has an unfinished change of a process that was killed: start the gateway, or run this as the gateway's user"
     ),
