@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from maven_channel_wecom.file_lock import NO_LOCKS, UnusableFile, check_file, lock_file, others_can_change
+from maven_channel_wecom.file_lock import NO_LOCKS, UnusableFile, check_file, lock_file, lock_path, others_can_change
 from maven_channel_wecom.host.conversations import Conversation
 from maven_channel_wecom.host.memory_store import MEMORY_STORE_BYTES, MemoryStore, MemoryUnavailable
 
@@ -272,11 +272,13 @@ def _check_content(path: Path, mode: str) -> None:
 
 
 def check_memory(path: Path) -> None:
-    """Check, without writing, whether an existing file is one of this store. Raises MemoryUnavailable."""
+    """Check, without writing, that an existing file is one of this store and not in use. Raises MemoryUnavailable."""
     path = path.absolute()
     try:
         check_file(path)
         _is_empty(path, "ro")
+        if lock_path(path).exists():
+            os.close(lock_file(path))
     except (sqlite3.Error, OSError, UnusableFile) as error:
         raise _unavailable(path, error) from None
 

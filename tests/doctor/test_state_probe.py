@@ -199,13 +199,17 @@ def run_without_disk_space(path: Path) -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-async def test_no_journal_of_another_user_makes_root_delete_a_file(doctor: Doctor, tmp_path: Path) -> None:
+async def test_root_only_reads_what_another_user_could_use_to_make_it_delete_a_file(
+    doctor: Doctor, tmp_path: Path
+) -> None:
     folder, roots = tmp_path / "files", tmp_path / "a file of root"
     folder.mkdir()
     roots.touch()
     await (await SqliteStateStore.open(str(folder / "state.db"))).close()
-    await (await MemoryFile(folder / "memory.db", lambda: 0.0).open()).close()
+    memory = await MemoryFile(folder / "memory.db", lambda: 0.0).open()
     give_to_another_user(folder)
+    assert "is in use by another process" in (await memory_check(doctor, tmp_path, folder / "memory.db"))[1]
+    await memory.close()
     config = bot_config(tmp_path, state=f"sqlite:{folder}/state.db")
     assert (await doctor.diagnose(config)).outcome("state") == "ok"
     assert (await memory_check(doctor, tmp_path, folder / "memory.db"))[0] == "ok"
