@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from maven_channel_wecom.config import is_wecom, state_address
 from maven_channel_wecom.errors import ConfigError, StateUnavailable
+from maven_channel_wecom.file_lock import others_can_change
 from maven_channel_wecom.host.configuration import Configuration, interpret
 from maven_channel_wecom.host.document import UnreadableConfiguration, read_document
 from maven_channel_wecom.host.logs import printable
@@ -180,10 +181,16 @@ def _make(copies: Sequence[_Copy]) -> list[int]:
         drafts = []
         for copy in copies:
             with SlowStep(f"copying {printable(str(copy.source))}"), _writing(copy.target):
-                descriptor, name = tempfile.mkstemp(prefix=f".{copy.target.name}.", dir=copy.target.parent)
-                draft = Path(name)
-                cleaning.callback(draft.unlink, missing_ok=True)
-                os.close(descriptor)
+                # A folder of its own for what SQLite puts beside a file, in which only this user can put anything.
+                folder = tempfile.TemporaryDirectory(prefix=f".{copy.target.name}.", dir=copy.target.parent)
+                draft = Path(cleaning.enter_context(folder), "draft")
+                if others_can_change(draft.parent):
+                    message = (
+                        f"the copy {copy.target} would be in a folder that other users can change, who could make root "
+                        "write to any file: name a folder of root's, or run this as the gateway's user"
+                    )
+                    raise _WrongName(message)
+                draft.touch(0o600)
                 copy.write(copy.source, draft)
                 sizes.append(_store(draft))
                 drafts.append(draft)

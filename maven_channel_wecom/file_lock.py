@@ -21,6 +21,9 @@ NO_LOCKS: Final = (
 )
 """Reasons why a file cannot be used."""
 
+_SEVERAL_NAMES: Final = (
+    "has several names (hard links), so two gateways could use it at once: remove the other names, or make a copy"
+)
 _NO_LOCK_FILE: Final = "has a lock file (its name plus .lock) that is not a regular file: remove the lock file"
 
 
@@ -72,6 +75,41 @@ def check_access(place: Path, rights: int) -> None:
     if not os.access(place, rights, effective_ids=True):
         message = f"cannot be used: give this user the right to read and write {place}"
         raise UnusableFile(message)
+
+
+def check_file(path: Path) -> None:
+    """Raise UnusableFile if a file that exists is not a regular one, or has several names.
+
+    SQLite would wait for a pipe, and a copy of a device never ends. Each name has a journal and a lock file of its own.
+    """
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        message = "is a folder: name a file in it"
+        raise UnusableFile(message)
+    if not stat.S_ISREG(found.st_mode):
+        message = "is a pipe or a device: name a file"
+        raise UnusableFile(message)
+    if found.st_nlink > 1:
+        raise UnusableFile(_SEVERAL_NAMES)
+
+
+def others_can_change(folder: Path) -> bool:
+    """Return whether this user is root, and another one can change a folder or the path to it.
+
+    SQLite obeys a journal beside a file, which can name any file to be deleted, and follows links. So another user
+    could make root delete or replace any file.
+    """
+    if os.geteuid() != 0:
+        return False
+    folder = folder.resolve()
+    # In a folder with the sticky bit, such as /tmp, others cannot replace what is root's.
+    return _is_of_others(folder, 0) or any(_is_of_others(each, stat.S_ISVTX) for each in folder.parents)
+
+
+def _is_of_others(folder: Path, protected_by: int) -> bool:
+    found = folder.stat()
+    others_write = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & protected_by
+    return found.st_uid != 0 or bool(others_write)
 
 
 def _open_lock(path: Path) -> tuple[int, bool]:

@@ -372,20 +372,29 @@ def read_secret(
         case {"file": str(name), **rest} if not rest:
             shown = f"the file {name}" if _PATH.fullmatch(name) else "a file (its path goes here, not the secret)"
             source = f"takes its value from {shown}, which"
-            try:
-                with Path(name).open(encoding="utf-8") as file:
-                    text = file.read(_SECRET_CHARACTERS + 1)
-            except OSError as error:
-                return "", f"{source} cannot be read: {error.strerror}"
-            except ValueError:
-                return "", f"{source} cannot be read as UTF-8 text"
-            if len(text) > _SECRET_CHARACTERS:
-                return "", f"{source} is too long for a secret"
+            text, problem = _file_text(Path(name))
+            if problem:
+                return "", f"{source} {problem}"
             source += " is"
         case _:
             return "", f"must be {_SOURCES}"
     text = text.strip()
     return text, copying_problem(text, may_have_spaces=may_have_spaces) if text else f"{source} empty"
+
+
+def _file_text(path: Path) -> tuple[str, str]:
+    """Return the text in a file, and what is wrong with the file, if anything."""
+    try:
+        # It is read several times. A pipe can be read once, or waits forever.
+        if path.is_fifo():
+            return "", "is a pipe: name a file"
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_SECRET_CHARACTERS + 1)
+    except OSError as error:
+        return "", f"cannot be read: {error.strerror}"
+    except ValueError:
+        return "", "cannot be read as UTF-8 text"
+    return text, "is too long for a secret" if len(text) > _SECRET_CHARACTERS else ""
 
 
 def copying_problem(text: str, *, may_have_spaces: bool = False) -> str | None:

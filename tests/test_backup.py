@@ -19,6 +19,7 @@ import pytest
 from maven_channel_wecom.cli import main
 from maven_channel_wecom.host.memory_file import MemoryFile
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
+from tests.fakes.hostile_journal import give_to_another_user, put_journal_beside
 from tests.host.test_memory_store import NOW, conversation, put
 from tests.state.messages import admit, stored, take_over_all
 
@@ -369,3 +370,92 @@ async def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) ->
     reason = "its disk is full or reports an error"
     assert printed.decode() == f"maven-wecom: the copy {tmp_path}/copy.db cannot be written: {reason}\n"
     assert not list(tmp_path.glob("*copy.db*"))
+
+
+async def make_both(folder: Path) -> Path:
+    """Write a state and a memory into a folder, and return a configuration with both."""
+    folder.mkdir(exist_ok=True)
+    store = await SqliteStateStore.open(str(folder / "state.db"))
+    await admit(store, "m1")
+    await store.close()
+    memory = await MemoryFile(folder / "memory.db", lambda: NOW).open()
+    await put(memory, "a", conversation())
+    await memory.close()
+    config = configure(folder.parent, wecom=f"sqlite:{folder}/state.db")
+    return with_memory(config, memoryState=f"sqlite:{folder}/memory.db")
+
+
+@pytest.mark.parametrize("name", ["state.db", "memory.db"])
+async def test_an_emptied_file_never_replaces_its_copy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    config, folder = await make_both(tmp_path / "files"), tmp_path / "copies"
+    folder.mkdir()
+    assert await asyncio.to_thread(back_up_all, config, folder) == 0
+    before = {each.name: each.read_bytes() for each in folder.iterdir()}
+    os.truncate(tmp_path / "files" / name, 0)
+    assert await asyncio.to_thread(back_up_all, config, folder) == 1
+    assert "is empty, so there is nothing to copy" in capsys.readouterr().err
+    assert {each.name: each.read_bytes() for each in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["state.db", "memory.db"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+async def test_a_pipe_or_device_is_not_copied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, kind: str
+) -> None:
+    """The copy of one would never end, or wait forever."""
+    config = await make_both(tmp_path / "files")
+    (tmp_path / "copies").mkdir()
+    path = tmp_path / "files" / name
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    assert await asyncio.to_thread(back_up_all, config, tmp_path / "copies") == 1
+    assert "is a pipe or a device: name a file" in capsys.readouterr().err
+
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+@root_only
+async def test_root_copies_what_belongs_to_the_user_of_the_gateway(tmp_path: Path) -> None:
+    config, folder = await make_both(tmp_path / "files"), tmp_path / "copies"
+    folder.mkdir()
+    give_to_another_user(tmp_path / "files")
+    for _ in range(2):
+        assert await asyncio.to_thread(back_up_all, config, folder) == 0
+    assert await callbacks(folder / "channels.wecom.state.db") == [stored("m1")]
+
+
+@root_only
+@pytest.mark.parametrize("name", ["state.db", "memory.db"])
+async def test_no_journal_of_another_user_makes_root_delete_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    config, roots = await make_both(tmp_path / "files"), tmp_path / "a file of root"
+    (tmp_path / "copies").mkdir()
+    roots.touch()
+    put_journal_beside(tmp_path / "files" / name, roots)
+    give_to_another_user(tmp_path / "files")
+    assert await asyncio.to_thread(back_up_all, config, tmp_path / "copies") == 1
+    assert roots.exists()
+    assert f"{name} " in capsys.readouterr().err
+
+
+@root_only
+async def test_root_writes_no_copy_where_others_could_put_a_link(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, folder = await make_both(tmp_path / "files"), tmp_path / "copies"
+    (folder / "inside").mkdir(parents=True)
+    folder.chmod(0o777)
+    for target in (folder, folder / "inside"):
+        assert await asyncio.to_thread(back_up_all, config, target) == 2
+        assert "who could make root write to any file: name a folder of root's" in capsys.readouterr().err
+    assert list((folder / "inside").iterdir()) == []
+    # As in /tmp, whoever can write there cannot replace what is root's.
+    folder.chmod(0o1777)
+    assert await asyncio.to_thread(back_up_all, config, folder) == 0

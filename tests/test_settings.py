@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -179,6 +180,13 @@ def test_a_secret_is_read_from_the_environment_or_a_file_without_surrounding_whi
 )
 def test_the_problem_of_a_secret_that_cannot_be_read_names_the_reason(reference: dict[str, str], sentence: str) -> None:
     assert read(SECRET, reference, BLANK=" ")[1] == [f"part.secret takes its value from {sentence}"]
+
+
+def test_a_secret_is_not_read_from_a_pipe(tmp_path: Path) -> None:
+    """Reading would wait until somebody writes."""
+    os.mkfifo(tmp_path / "pipe")
+    sentence = f"part.secret takes its value from the file {tmp_path}/pipe, which is a pipe: name a file"
+    assert read(SECRET, {"file": str(tmp_path / "pipe")})[1] == [sentence]
 
 
 def test_a_secret_file_that_is_empty_or_binary_is_a_problem(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Probes the state by writing to it, and leaves no change behind.
 
 A SQLite file is opened as the gateway opens it, and its own version number is written to it again; one of an older
-version is only read, because opening it would migrate it. In Redis the scripts
-of the gateway run on keys of their own, which are deleted at once.
+version is only read, because opening it would migrate it, and so is one that another user could use against root. In
+Redis the scripts of the gateway run on keys of their own, which are deleted at once.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 from maven_channel_wecom.doctor.checks import StateFinding
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.file_lock import UnusableFile
+from maven_channel_wecom.file_lock import UnusableFile, others_can_change
 from maven_channel_wecom.host.memory import open_store
+from maven_channel_wecom.host.memory_file import check_memory
 from maven_channel_wecom.host.memory_store import IN_FILE, IN_PROCESS, MemoryUnavailable
 from maven_channel_wecom.state.backends import SQLITE
 from maven_channel_wecom.state.redis.address import is_redis, parse_redis_address
@@ -60,13 +61,20 @@ async def probe_memory(address: str, *, gateway_runs: bool) -> StateFinding:
     try:
         if missing := await asyncio.to_thread(_probe_missing_file, path):
             return missing
-        store = await open_store(address)
+        await _probe_memory_file(address, path)
     except MemoryUnavailable as unavailable:
         return StateFinding(kind="unusable", detail=str(unavailable))
     except OSError as error:
         return StateFinding(kind="unusable", detail=f"the file {path} cannot be accessed: {error.strerror}")
-    await store.close()
     return StateFinding(kind="file")
+
+
+async def _probe_memory_file(address: str, path: Path) -> None:
+    if await asyncio.to_thread(others_can_change, path.parent):
+        # Opening it to write could delete a file of root's.
+        await asyncio.to_thread(check_memory, path)
+    else:
+        await (await open_store(address)).close()
 
 
 def _probe_file(name: str) -> StateFinding:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from maven_channel_wecom.file_lock import UnusableFile, lock_file
+from maven_channel_wecom.file_lock import NO_LOCKS, UnusableFile, check_file, lock_file, lock_path, others_can_change
 from maven_channel_wecom.host.conversations import Conversation
 from maven_channel_wecom.host.memory_store import MEMORY_STORE_BYTES, MemoryStore, MemoryUnavailable
 
@@ -73,11 +73,21 @@ _USED_BYTES: Final = (
     "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
 )
 
+# By extended error code, or else by the primary one.
 _CAUSES: Final = {
+    sqlite3.SQLITE_PROTOCOL: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_LOCK: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_UNLOCK: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_RDLOCK: NO_LOCKS,
+    sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK: NO_LOCKS,
     sqlite3.SQLITE_BUSY: "is in use by another process: stop that one, or give each a file of its own",
     sqlite3.SQLITE_FULL: "cannot grow, its disk is full: free some space",
     sqlite3.SQLITE_CORRUPT: "is damaged: stop the gateway and move the file away, which forgets all conversations",
     sqlite3.SQLITE_NOTADB: "is no SQLite database: name another file",
+    sqlite3.SQLITE_READONLY_DBMOVED: "was removed or replaced while in use: start the gateway again",
+    sqlite3.SQLITE_READONLY_ROLLBACK: (
+        "has an unfinished change of a process that was killed: start the gateway, or run this as the gateway's user"
+    ),
     sqlite3.SQLITE_READONLY: "cannot be written: give this user the right to write the file and its folder",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened: give this user the right to write the file and its folder",
 }
@@ -238,19 +248,39 @@ def copy_memory(path: Path, copy: Path) -> None:
     if not path.exists():
         cause = "does not exist: name the file that the gateway uses, or run this in the gateway's working directory"
         raise _unavailable(path, UnusableFile(cause))
+    mode = "ro" if others_can_change(path.parent) else "rw"
     try:
-        _check_owner(path)
-        with contextlib.closing(_connect(path)) as connection:
+        _check_content(path, mode)
+        with contextlib.closing(_connect(path, mode)) as connection:
             # From its first read on, a transaction keeps others from writing. SQLite takes longer to copy the pages.
             connection.execute("BEGIN")
             _number(connection, "SELECT count(*) FROM sqlite_master")
             shutil.copyfile(path, copy)
         with contextlib.closing(_connect(copy)) as connection:
             is_whole = connection.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnusableFile) as error:
         raise _unavailable(path, error) from None
     if not is_whole:
         raise _unavailable(path, UnusableFile(_CAUSES[sqlite3.SQLITE_CORRUPT]))
+
+
+def _check_content(path: Path, mode: str) -> None:
+    check_file(path)
+    if _is_empty(path, mode):
+        message = "is empty, so there is nothing to copy: name the file that the gateway uses"
+        raise UnusableFile(message)
+
+
+def check_memory(path: Path) -> None:
+    """Check, without writing, that an existing file is one of this store and not in use. Raises MemoryUnavailable."""
+    path = path.absolute()
+    try:
+        check_file(path)
+        _is_empty(path, "ro")
+        if lock_path(path).exists():
+            os.close(lock_file(path))
+    except (sqlite3.Error, OSError, UnusableFile) as error:
+        raise _unavailable(path, error) from None
 
 
 def _open(path: Path, opened: contextlib.ExitStack) -> sqlite3.Connection:
@@ -258,9 +288,12 @@ def _open(path: Path, opened: contextlib.ExitStack) -> sqlite3.Connection:
     with contextlib.suppress(FileExistsError):
         # SQLite would create the file with the rights of the umask.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, _MODE))
+    check_file(path)
     # Before locking, so that no lock file is created next to a file of another program.
-    is_empty = _check_owner(path)
+    _is_empty(path)
     opened.callback(os.close, lock_file(path))
+    # Only now no other process can fill it.
+    is_empty = _is_empty(path)
     connection = opened.enter_context(contextlib.closing(_connect(path)))
     for setting in _SETTINGS:
         connection.execute(setting).fetchall()
@@ -270,14 +303,14 @@ def _open(path: Path, opened: contextlib.ExitStack) -> sqlite3.Connection:
     return connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    address = f"file:{quote(str(path))}?mode=rw"
+def _connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+    address = f"file:{quote(str(path))}?mode={mode}"
     return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
 
 
-def _check_owner(path: Path) -> bool:
+def _is_empty(path: Path, mode: str = "rw") -> bool:
     """Return whether the file is empty. Raises MemoryUnavailable if it is not of this store. Nothing is written."""
-    with contextlib.closing(_connect(path)) as connection:
+    with contextlib.closing(_connect(path, mode)) as connection:
         # SQLite would create files for shared memory next to one of another program, but not in this mode.
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         owner = _number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version")
@@ -294,8 +327,8 @@ def _unavailable(path: Path, error: sqlite3.Error | OSError | UnusableFile) -> M
     elif isinstance(error, OSError):
         cause = f"cannot be opened: {os.strerror(error.errno or 0)}"
     else:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        cause = _CAUSES.get(code, "cannot be read or written: check its disk")
+        code = getattr(error, "sqlite_errorcode", 0)
+        cause = _CAUSES.get(code) or _CAUSES.get(code & 0xFF, "cannot be read or written: check its disk")
     return MemoryUnavailable(f"the file {path} of agent.memoryState {cause}")
 
 

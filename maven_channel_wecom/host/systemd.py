@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from typing import TextIO
 
+_NOTIFY_SECONDS: Final = 1.0
+"""Maximum time to wait for systemd to read earlier notifications. Lower: on a busy machine the start is not reported,
+and fails. Higher: callbacks wait longer for a receiver that reads nothing."""
+
 _PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
@@ -21,6 +25,7 @@ def report_ready() -> None:
         return
     # A shell may have inherited the address of a service that is gone, or the process may have no such sockets.
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifying:
+        notifying.settimeout(_NOTIFY_SECONDS)
         # "@" stands for the zero byte with which an abstract address begins.
         notifying.sendto(b"READY=1", f"\0{address[1:]}" if address[0] == "@" else address)
 

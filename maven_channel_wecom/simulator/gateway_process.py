@@ -94,6 +94,8 @@ class GatewayProcess:
         self._reading = asyncio.create_task(self._read_stderr(self._process))
         try:
             await self._wait_until_ready(self._process)
+            # It has been read. A process that is killed would leave it, with the key of an operator's agent.
+            await asyncio.to_thread(self._config.unlink)
         except BaseException:
             await self._kill()
             raise

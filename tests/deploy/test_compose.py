@@ -78,6 +78,9 @@ def test_the_playground_starts_only_when_asked_for_and_shares_nothing_with_the_g
     assert [playground[key] for key in ("build", "image")] == [SERVICES["gateway"][key] for key in ("build", "image")]
     assert playground["command"][0] == "playground"
     assert not {"secrets", "volumes", "environment", "depends_on"} & playground.keys()
+    assert playground["networks"] == ["playground"]
+    assert read_yaml("compose.yaml")["networks"] == {"playground": None}
+    assert all("networks" not in service for name, service in SERVICES.items() if name != "playground")
     assert all("profiles" not in service for name, service in SERVICES.items() if name != "playground")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -14,10 +15,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from maven_channel_wecom.host.configuration import Gateway
+from maven_channel_wecom.host.memory_file import MemoryFile
 from maven_channel_wecom.host.status_server import StatusServer
 from maven_channel_wecom.state.sqlite.store import SqliteStateStore
 from tests.doctor.faulty_bots import PASSWORD, FakeBot, bot_config, entry, write_config
 from tests.fakes.fault_proxy import FaultProxy
+from tests.fakes.hostile_journal import give_to_another_user, put_journal_beside
 from tests.fakes.redis_server import RedisServer, shared_redis
 from tests.suite_watch import record_output
 
@@ -193,6 +196,29 @@ def run_without_disk_space(path: Path) -> str:
     done = subprocess.run(shell, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     assert (done.returncode, done.stderr) == (1, "")
     return record_output("the output of the doctor", done.stdout)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_root_only_reads_what_another_user_could_use_to_make_it_delete_a_file(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    folder, roots = tmp_path / "files", tmp_path / "a file of root"
+    folder.mkdir()
+    roots.touch()
+    await (await SqliteStateStore.open(str(folder / "state.db"))).close()
+    memory = await MemoryFile(folder / "memory.db", lambda: 0.0).open()
+    give_to_another_user(folder)
+    assert "is in use by another process" in (await memory_check(doctor, tmp_path, folder / "memory.db"))[1]
+    await memory.close()
+    config = bot_config(tmp_path, state=f"sqlite:{folder}/state.db")
+    assert (await doctor.diagnose(config)).outcome("state") == "ok"
+    assert (await memory_check(doctor, tmp_path, folder / "memory.db"))[0] == "ok"
+    for name in ("state.db", "memory.db"):
+        put_journal_beside(folder / name, roots)
+    give_to_another_user(folder)
+    assert (await doctor.diagnose(bot_config(tmp_path, state=f"sqlite:{folder}/state.db"))).outcome("state") == "fail"
+    assert (await memory_check(doctor, tmp_path, folder / "memory.db"))[0] == "fail"
+    assert roots.exists()
 
 
 async def test_a_full_disk_is_detected_and_nothing_is_left_behind(tmp_path: Path) -> None:

@@ -10,18 +10,15 @@ import stat
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from maven_channel_wecom.host.conversations import Conversation
-from maven_channel_wecom.host.memory_file import MemoryFile, copy_memory
+from maven_channel_wecom.host.memory_file import MemoryFile, _unavailable, copy_memory
 from maven_channel_wecom.host.memory_store import MemoryUnavailable
 from maven_channel_wecom.state.backends import open_state
 from tests.host.test_memory_store import NOW, conversation, put
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 async def opened(path: Path, now: float = NOW) -> MemoryFile:
@@ -110,6 +107,16 @@ async def test_a_file_has_one_owner(tmp_path: Path) -> None:
     await put(store, "a", conversation())
     await store.close()
     await (await opened(path)).close()
+
+
+async def test_a_file_with_two_names_is_refused(tmp_path: Path) -> None:
+    """Each name has a journal and a lock file of its own, so two gateways could use the file at once."""
+    path, other = tmp_path / "memory.db", tmp_path / "other.db"
+    await (await opened(path)).close()
+    other.hardlink_to(path)
+    for name in (path, other):
+        with pytest.raises(MemoryUnavailable, match="has several names"):
+            await opened(name)
 
 
 def test_a_copy_has_all_that_was_remembered_before_while_turns_go_on(tmp_path: Path) -> None:
@@ -351,11 +358,39 @@ async def test_an_error_names_the_key_the_file_and_what_to_do(tmp_path: Path) ->
     for path, cause in (
         (tmp_path / "text.db", "is no SQLite database: name another file"),
         (tmp_path / "nowhere" / "memory.db", "cannot be opened: No such file or directory"),
-        (tmp_path, "cannot be opened: give this user the right to write"),
+        (tmp_path, "is a folder: name a file in it"),
+        (Path("/dev/null"), "is a pipe or a device: name a file"),
     ):
         with pytest.raises(MemoryUnavailable) as caught:
             await opened(path)
         assert str(caught.value).startswith(f"the file {path} of agent.memoryState {cause}")
+
+
+@pytest.mark.parametrize(
+    ("code", "part"),
+    [
+        (sqlite3.SQLITE_IOERR_RDLOCK, "no working locks"),
+        (sqlite3.SQLITE_PROTOCOL, "no working locks"),
+        (sqlite3.SQLITE_READONLY_ROLLBACK, "an unfinished change of a process that was killed: start the gateway"),
+        (sqlite3.SQLITE_READONLY, "the right to write the file"),
+        (sqlite3.SQLITE_IOERR_READ, "check its disk"),
+    ],
+)
+def test_errors_of_the_file_system_have_sentences(code: int, part: str) -> None:
+    """A share without locks reports them by SQLite before the lock file is locked."""
+    error = sqlite3.OperationalError("error")
+    error.sqlite_errorcode = code
+    assert part in str(_unavailable(Path("memory.db"), error))
+
+
+async def test_a_file_that_is_removed_while_in_use_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    store = await opened(path)
+    await put(store, "a", conversation())
+    path.unlink()
+    with pytest.raises(MemoryUnavailable, match="was removed or replaced while in use: start the gateway again"):
+        await put(store, "b", conversation())
+    await store.close()
 
 
 async def test_a_change_that_fails_changes_nothing(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +29,25 @@ def test_systemd_is_told_that_the_host_is_ready(
         assert notified.recv(100, socket.MSG_DONTWAIT) == b"READY=1"
 
 
-@pytest.mark.parametrize("address", ["", "/nowhere/notify"])
+def test_a_receiver_that_reads_nothing_does_not_hold_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "notify")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending,
+    ):
+        notified.bind(path)
+        sending.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sending.sendto(b"STATUS=full", path)
+        monkeypatch.setenv("NOTIFY_SOCKET", path)
+        reporting = threading.Thread(target=systemd.report_ready, daemon=True)
+        reporting.start()
+        reporting.join(10)
+        assert not reporting.is_alive()
+
+
+@pytest.mark.parametrize("address", ["", "@", "/nowhere/notify", "/" + "x" * 200, "@" + "x" * 200, "vsock:2:1"])
 def test_a_host_that_systemd_does_not_wait_for_tells_it_nothing(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     systemd.report_ready()

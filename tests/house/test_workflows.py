@@ -56,9 +56,19 @@ def test_the_composition_is_checked_with_all_its_secrets() -> None:
 
 def test_a_release_is_tested_and_has_its_origin_attested_before_it_is_published() -> None:
     jobs = read("release.yml")["jobs"]
-    commands = [step.get("run") or step["uses"].partition("@")[0] for step in jobs["build"]["steps"]]
-    assert (
-        commands.index(".ci/run") < commands.index("make package") < commands.index("actions/attest-build-provenance")
+    build, publish = (
+        [step.get("run") or step["uses"].partition("@")[0] for step in jobs[name]["steps"]]
+        for name in ("build", "publish")
     )
+    assert build.index(".ci/run") < build.index("make package")
+    assert publish.index("actions/attest-build-provenance") < publish.index("pypa/gh-action-pypi-publish")
     assert jobs["publish"]["needs"] == "build"
     assert "contents" not in jobs["publish"]["permissions"]
+
+
+def test_no_job_that_runs_packages_has_the_identity_that_publishes() -> None:
+    """A package for the tests that was taken over could publish a release of its own with it."""
+    for name in ("test.yml", "release.yml"):
+        for job in read(name)["jobs"].values():
+            if any("checkout" in step.get("uses", "") for step in job["steps"]):
+                assert job["permissions"] == {"contents": "read"}

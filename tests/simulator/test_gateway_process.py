@@ -6,12 +6,16 @@ import asyncio
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
 from maven_channel_wecom.simulator.gateway_process import GatewayFailed, GatewayProcess, free_port
 from tests.suite_watch import new_encoding_aes_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def test_the_exit_code_and_the_end_of_stderr_are_returned() -> None:
@@ -55,9 +59,14 @@ async def listens(url: str) -> bool:
 
 
 @pytest.mark.parametrize("agent_url", ["", "http://127.0.0.1:1/v1/responses"], ids=["echo", "streams"])
-async def test_a_gateway_ends_after_its_parent_was_killed(agent_url: str) -> None:
+async def test_a_gateway_ends_after_its_parent_was_killed_and_its_secrets_are_gone(
+    tmp_path: Path, agent_url: str
+) -> None:
+    """Its configuration may hold the key of an operator's agent."""
     parent = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PARENT, new_encoding_aes_key(), agent_url), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", PARENT, new_encoding_aes_key(), agent_url),
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
     )
     assert parent.stdout
     number, url = (await parent.stdout.readline()).decode().split()
@@ -71,6 +80,7 @@ async def test_a_gateway_ends_after_its_parent_was_killed(agent_url: str) -> Non
     except TimeoutError:
         os.kill(int(number), signal.SIGKILL)
         raise
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
 
 
 async def test_a_gateway_that_exits_before_it_is_ready_is_an_error() -> None:

@@ -13,7 +13,16 @@ import msgspec
 
 from maven_channel_wecom.clock import ClockOffset
 from maven_channel_wecom.errors import StateUnavailable
-from maven_channel_wecom.file_lock import IN_USE, NO_LOCKS, UnusableFile, check_access, lock_file, lock_path
+from maven_channel_wecom.file_lock import (
+    IN_USE,
+    NO_LOCKS,
+    UnusableFile,
+    check_access,
+    check_file,
+    lock_file,
+    lock_path,
+    others_can_change,
+)
 from maven_channel_wecom.state.sqlite.schema import APPLICATION_ID, VERSION, DamagedFile, migrate
 
 if TYPE_CHECKING:
@@ -42,9 +51,6 @@ _SETTINGS: Final = (
 _DAMAGED: Final = "is damaged: stop the program, and move the file and its -wal file away to start with an empty state"
 _REPLACED: Final = "or its .lock file was removed or replaced while in use: start the program again"
 _NO_TARGET: Final = "is a symbolic link that leads nowhere: remove the link, or create the folder and file it names"
-_SEVERAL_NAMES: Final = (
-    "has several names (hard links), so two gateways could use it at once: remove the other names, or make a copy"
-)
 
 # By extended error code, or else by the primary one.
 _SENTENCES: Final = {
@@ -165,7 +171,7 @@ def probe_file(path: Path) -> int:
     """Check whether a process could open and write an existing file, and return the version of its schema.
 
     No file is created. The version number is written to a file of the current version; an older file, or an empty one
-    (0), is only read.
+    (0), is only read, and by root also one in a folder that others can change.
 
     Raises:
         StateUnavailable: the file cannot be used; the message says why and what to do.
@@ -177,9 +183,11 @@ def probe_file(path: Path) -> int:
             # A process that owns the file has a lock file.
             if os.path.lexists(lock_path(path)):
                 stack.callback(os.close, lock_file(path))
-            connection = stack.enter_context(contextlib.closing(_connect(path)))
+            is_only_read = others_can_change(path.parent)
+            mode = "ro" if is_only_read else "rw"
+            connection = stack.enter_context(contextlib.closing(_connect(path, mode=mode)))
             version = _read_version(connection)
-            if version == VERSION:
+            if version == VERSION and not is_only_read:
                 _set_up(connection)
                 connection.execute(f"PRAGMA user_version = {version}")
             else:
@@ -264,14 +272,9 @@ def _create(path: Path) -> None:
 
 def _check_file(path: Path) -> None:
     """Check that a file can be read and written, and its WAL in the same folder too."""
-    if path.is_dir():
-        message = "is a folder: name a file in it"
-        raise UnusableFile(message)
+    check_file(path)
     check_access(path.parent, os.W_OK | os.X_OK)
     check_access(path, os.R_OK | os.W_OK)
-    # Each name has a WAL and a lock file of its own.
-    if path.stat().st_nlink > 1:
-        raise UnusableFile(_SEVERAL_NAMES)
 
 
 def check_link(path: Path) -> None:
@@ -290,8 +293,11 @@ def _copy(path: Path, destination: sqlite3.Connection) -> None:
     if not path.exists():
         message = "does not exist: name the file that the gateway uses, or run this in the gateway's working directory"
         raise UnusableFile(message)
+    check_file(path)
     with contextlib.closing(_connect(path, mode="ro")) as source:
-        _read_version(source)
+        if not _read_version(source):
+            message = "is empty, so there is nothing to copy: name the file that the gateway uses"
+            raise UnusableFile(message)
         # In one step, from one read transaction, which blocks no writer. In several it would begin anew after a write.
         source.backup(destination)
     _check_integrity(destination)
