@@ -66,8 +66,11 @@ class Outage:
 
 @contextlib.contextmanager
 def durable_redis() -> Iterator[RedisServer]:
-    """Run a Redis that keeps its data when it is killed."""
-    server = RedisServer("--appendonly", "yes")
+    """Run a Redis that keeps its data when it is killed.
+
+    With `appendfsync everysec` it may answer up to 2 s before it writes, if the disk is slow.
+    """
+    server = RedisServer("--appendonly", "yes", "--appendfsync", "always")
     server.start()
     try:
         yield server

@@ -149,7 +149,7 @@ class StateFile:
         """
         try:
             recorded = msgspec.json.decode(os.pread(self._lock, _MAX_LOCK_FILE_BYTES, 0), type=ClockOffset)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return 0.0
         return offset.seconds - recorded.seconds if offset and offset.boot_id == recorded.boot_id else 0.0
 
