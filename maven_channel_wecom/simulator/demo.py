@@ -103,13 +103,13 @@ async def _play_with(
 
 
 async def play(wecom: SimulatedWeCom, scenes: tuple[Scene, ...], print_line: Callable[[str], None]) -> list[str]:
-    """Play scenes in order and return one sentence for each that failed. A scene that times out ends the demo."""
+    """Play scenes in order and return one sentence for each that failed. One whose answer is missing ends the demo."""
     failures: list[str] = []
     print_line(_row("     WeCom sends", "comes back", "the rule"))
     for scene in scenes:
         try:
             result = await scene(wecom)
-        except TimeoutError as failure:
+        except (TimeoutError, LookupError) as failure:
             failures.append(f"{scene.__name__}: {failure}")
             print_line(f"FAIL {scene.__name__}")
             break

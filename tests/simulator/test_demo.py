@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from maven_channel_wecom.simulator import demo, demo_scenes
+from maven_channel_wecom.simulator.gateway_process import free_port
 
 if TYPE_CHECKING:
     from maven_channel_wecom.simulator.wecom import SimulatedWeCom
@@ -36,3 +37,12 @@ async def test_a_missing_reply_ends_the_demo(wecom: SimulatedWeCom, bot: Bot) ->
     failures = await demo.play(wecom, (demo_scenes.url_check, silence, demo_scenes.text), printed.append)
     assert failures == ["silence: no reply"]
     assert printed[-1] == "FAIL silence"
+
+
+async def test_a_gateway_that_is_gone_ends_the_demo(wecom: SimulatedWeCom) -> None:
+    """Nobody listens at the callback URL, so no message opens a stream."""
+    wecom.callback_url = f"http://127.0.0.1:{free_port()}/"
+    lines: list[str] = []
+    for scene in demo_scenes.STREAM_SCENES:
+        (failure,) = await demo.play(wecom, (scene,), lines.append)
+        assert failure.startswith(f"{scene.__name__}: ")
