@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 
 from maven_channel_wecom.simulator.streaming_agent import StreamingAgent
-
-if TYPE_CHECKING:
-    import pytest
 
 
 async def test_it_streams_one_event_for_each_piece_and_one_for_the_end() -> None:
@@ -29,11 +26,12 @@ async def test_it_streams_one_event_for_each_piece_and_one_for_the_end() -> None
     assert '"delta": ", two"' in lines[4]
 
 
+@pytest.mark.parametrize(("piece", "piece_seconds"), [("one", 0.3), ("one" * 10_000, 0.0)], ids=["paused", "writing"])
 async def test_a_gateway_that_goes_away_in_the_middle_of_an_answer_is_no_error(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, piece: str, piece_seconds: float
 ) -> None:
     async with (
-        StreamingAgent(lambda _: ["one"] * 100, piece_seconds=0.3) as agent,
+        StreamingAgent(lambda _: [piece] * 100, piece_seconds=piece_seconds) as agent,
         aiohttp.ClientSession() as session,
         session.post(agent.url, json={}) as response,
     ):
